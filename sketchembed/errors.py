@@ -1,0 +1,42 @@
+"""Errors that a person meets: what was found, what was expected, what to do next."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class SketchEmbedError(Exception):
+    """A mistake that its reader can mend; the command line prints it as one line and exits with 2.
+
+    Args:
+        found: what was found, naming the file or option.
+        expected: what should have been there.
+        fix: what to do next.
+    """
+
+    def __init__(self, found: str, *, expected: str, fix: str) -> None:
+        super().__init__(f"{found}; expected {expected}. {fix}")
+
+
+class DataError(SketchEmbedError):
+    """A data file or data set is not what it should be."""
+
+
+class CheckpointError(SketchEmbedError):
+    """A checkpoint or a weights file is not what it should be."""
+
+
+def nearest(name: str, known: Iterable[str], count: int = 3) -> str:
+    """Return the known names most like `name`, quoted and joined, for use in a message.
+
+    Args:
+        name: what was asked for.
+        known: what there is.
+        count: how many names at the most.
+    """
+    options = list(known)
+    lowered = {option.lower(): option for option in options}
+    close = difflib.get_close_matches(name.lower(), list(lowered), n=count, cutoff=0.4)
+    picked = [lowered[option] for option in close] or sorted(options)[:count]
+    return ", ".join(f"'{option}'" for option in picked)

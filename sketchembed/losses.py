@@ -1,0 +1,161 @@
+"""The three losses of drawing and their weighted sum, equations 2 to 4 of the paper.
+
+Everything is computed in float32, whatever precision the network ran in. Where the released code and
+the paper differ, the default is what produced the paper's numbers (docs/deviations.md).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn import functional
+
+from sketchembed import raster
+from sketchembed.mixture import GaussianMixture
+
+DENSITY_FLOOR = 1e-6
+"""Added to p(Δ) by the released code: no offset costs more than 13.8 nats, however surprising."""
+
+
+def pen_loss(logits: Float[Tensor, "batch time 3"], target: Float[Tensor, "batch time 3"]) -> Float[Tensor, ""]:
+    """Return the cross-entropy of the pen states, the mean over all T steps, padding included.
+
+    *Source*: paper section 3.1, L_pen.
+
+    Args:
+        logits: the decoder's, before the softmax.
+        target: one-hot (s1, s2, s3).
+    """
+    return -(target * torch.log_softmax(logits.float(), dim=-1)).sum(-1).mean()
+
+
+def stroke_loss(
+    mixture: GaussianMixture, offset: Float[Tensor, "batch time 2"], ended: Float[Tensor, "batch time"]
+) -> Float[Tensor, ""]:
+    """Return the negative log-likelihood of the offsets.
+
+    *Source*: equation 3. As in the released code the end and the padding count nothing, and the mean is
+    still over all T steps; p is floored at 1e-6.
+
+    Args:
+        mixture: p_t at each step.
+        offset: Δ_t, in normalised units.
+        ended: s3 of the target.
+    """
+    log_p = mixture.log_prob(offset)
+    floored = torch.logaddexp(log_p, log_p.new_tensor(math.log(DENSITY_FLOOR)))
+    return -(floored * (1 - ended)).mean()
+
+
+@dataclass
+class PixelLoss:
+    """Settings of the pixel loss, equation 4.
+
+    Attributes:
+        sigma: of the blur, in pixels.
+        radius: of the blur's kernel, in pixels; None for four sigma (the paper gives none).
+        distance_power: 2 is the released code's ink σ(2 - 5 d²), 1 equation 10's σ(2 - 5 d).
+        entropy: ``"full"`` binary cross-entropy (the released code) or ``"ink"``, -I log I' alone, as
+            equation 4 is printed.
+        samples: drawings sampled from the mixture per loss; more reduce its variance (appendix A).
+        size: side of the canvas in pixels; None for the side of the model's input.
+    """
+
+    sigma: float = 2.0
+    radius: int | None = 2
+    distance_power: Literal[1, 2] = 2
+    entropy: Literal["full", "ink"] = "full"
+    samples: int = 1
+    size: int | None = None
+
+    def __post_init__(self) -> None:
+        """Make the blur once."""
+        self._blur = raster.GaussianBlur(self.sigma, self.radius)
+
+    def __call__(
+        self,
+        mixture: GaussianMixture,
+        pen_logits: Float[Tensor, "batch time 3"],
+        stroke5: Float[Tensor, "batch rows 5"],
+        size: int,
+        noise: Float[Tensor, "samples batch time 2"] | None = None,
+    ) -> Float[Tensor, ""]:
+        """Return the loss between the blurred pictures of the prediction and of the target.
+
+        The prediction is one teacher-forced sample: the likeliest component, reparameterised noise
+        (equation 5), the pen thresholded, so that neither π nor the pen receives a gradient, as released.
+
+        Args:
+            mixture: p_t at each step.
+            pen_logits: before the softmax.
+            stroke5: the target with its start token, T + 1 rows, in normalised units.
+            size: side of the model's input in pixels.
+            noise: ε of equation 5; drawn if not given.
+        """
+        size = self.size or size
+        self._blur.to(stroke5.device)
+        points = raster.absolute_points(stroke5)
+        canvas = raster.Canvas.fit(points, stroke5[..., 4] < 0.5, size, raster.margin(size))
+        with torch.no_grad():
+            truth = self._picture(canvas.place(points), raster.pen_down(stroke5), size)
+        pen = functional.one_hot(pen_logits.argmax(-1), 3).to(stroke5.dtype)
+        losses = []
+        for number in range(self.samples):
+            offset = mixture.sample(component="argmax", noise=None if noise is None else noise[number])
+            predicted = torch.cat([stroke5[:, :1], torch.cat([offset, pen], dim=-1)], dim=1)
+            drawn = self._predicted_pen(pen_logits, stroke5)
+            image = self._picture(canvas.place(raster.absolute_points(predicted)), drawn, size)
+            losses.append(self._cross_entropy(image, truth))
+        return torch.stack(losses).mean()
+
+    @staticmethod
+    def _predicted_pen(pen_logits: Tensor, stroke5: Tensor) -> Tensor:
+        """A segment is drawn if s1 > 0.5 at the point it starts from; the first starts at the token."""
+        down = torch.softmax(pen_logits.float(), dim=-1)[..., 0] > 0.5
+        first = stroke5[:, :1, 2] > 0.5
+        return torch.cat([first, down[:, :-1]], dim=1)
+
+    def _picture(self, placed: Tensor, drawn: Tensor, size: int) -> Tensor:
+        distance = raster.squared_distance(placed[:, :-1], placed[:, 1:], drawn, size, pixel_offset=0.0)
+        ink: Tensor = self._blur(raster.sigmoid_ink(distance, self.distance_power))
+        return ink
+
+    def _cross_entropy(self, image: Tensor, truth: Tensor) -> Tensor:
+        # Keras' clip: log 0 never occurs.
+        image = image.clamp(1e-7, 1 - 1e-7)
+        loss = truth * image.log()
+        if self.entropy == "full":
+            loss = loss + (1 - truth) * torch.log1p(-image)
+        return -loss.mean()
+
+
+class DrawingLoss(NamedTuple):
+    """The terms and their weighted sum, equation 2: pen + (1 - α) stroke + α pixel."""
+
+    total: Float[Tensor, ""]
+    pen: Float[Tensor, ""]
+    stroke: Float[Tensor, ""]
+    pixel: Float[Tensor, ""]
+
+
+def drawing_loss(
+    pen: Float[Tensor, ""], stroke: Float[Tensor, ""], pixel: Float[Tensor, ""], alpha: float, pixel_gate: float = 0.1
+) -> DrawingLoss:
+    """Weigh the three losses.
+
+    *Source*: equation 2; the gate is the released code's.
+
+    Args:
+        pen: L_pen.
+        stroke: L_stroke.
+        pixel: L_pixel.
+        alpha: α, 0 to 1.
+        pixel_gate: the pixel term counts only where α is larger than this; 0 for the paper's equation.
+    """
+    weight = alpha if alpha > pixel_gate else 0.0
+    return DrawingLoss(pen + (1 - alpha) * stroke + weight * pixel, pen, stroke, pixel)

@@ -1,0 +1,50 @@
+"""The four-layer CNN of few-shot learning."""
+
+from __future__ import annotations
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+# Keras' batch norm, which the released code uses: its momentum of 0.99 is PyTorch's 0.01.
+BATCH_NORM = {"eps": 1e-3, "momentum": 0.01}
+
+
+class Conv4(nn.Module):
+    """Four blocks of convolution, batch norm, ReLU and max pooling, then global average pooling.
+
+    *Source*: Vinyals et al. 2016; paper appendix B.
+
+    Args:
+        channels: of the image.
+        width: filters of each block; the paper's 64.
+        pool: ``"mean"`` averages the last feature map, as the released code; ``"flatten"`` keeps its
+            places apart. At 28 pixels the fourth block leaves one place, so the latter also leaves
+            out the fourth max pooling: 3 × 3 places.
+        size: side of the image in pixels, which ``"flatten"`` must know.
+    """
+
+    features: int
+
+    def __init__(self, channels: int = 1, width: int = 64, pool: str = "mean", size: int = 28) -> None:
+        super().__init__()
+        blocks: list[nn.Module] = []
+        for number in range(4):
+            blocks += [
+                nn.Conv2d(channels if number == 0 else width, width, 3, padding=1),
+                nn.BatchNorm2d(width, **BATCH_NORM),
+                nn.ReLU(inplace=True),
+            ]
+            if number < 3 or pool == "mean":
+                blocks.append(nn.MaxPool2d(2))
+        self.blocks = nn.Sequential(*blocks)
+        self.pool = nn.AdaptiveAvgPool2d(1) if pool == "mean" else nn.Identity()
+        self.features = width if pool == "mean" else width * (size // 8) ** 2
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.xavier_normal_(module.weight)
+                nn.init.zeros_(module.bias)  # type: ignore[arg-type]
+
+    def forward(self, image: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch features"]:
+        """Return the features of images in [0, 1]."""
+        out: Tensor = self.pool(self.blocks(image)).flatten(1)
+        return out

@@ -1,0 +1,166 @@
+"""The HyperLSTM: a small LSTM that rescales the weights of a large one at every step.
+
+*Source*: Ha, Dai and Le 2017 (the cell), Ha and Eck 2018 (its use for drawing); paper section 3. Two
+variants, which differ in five places (docs/deviations.md):
+
+===================  =============================  =============================================
+place                ``ha2017``                     ``released`` (what made the paper's numbers)
+===================  =============================  =============================================
+hyper output         tanh(LN(d)) · σ(o)             tanh(LN(d)) + σ(o)
+given to the maps    the hyper output               the hyper cell state d
+hyper layer norms    one a gate and one for d       the same one for all
+main layer norm      one a gate                     one over the four gates together
+additive map β       starts at 0                    starts at 1
+===================  =============================  =============================================
+
+This file is the clear, step-by-step statement of the cell; x are the inputs, h and c the main output
+and cell state, g and d those of the hyper-network. Gates come in the order i, j, f, o.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional
+
+Variant = Literal["ha2017", "released"]
+GATES = 4
+# For each gate a scale of the input's part, a scale of the recurrent part, and an additive term.
+MAPS = 3 * GATES
+FORGET_BIAS = 1.0
+KERAS_EPS = 1e-3
+
+
+class HyperState(NamedTuple):
+    """The state of the cell.
+
+    Attributes:
+        h: ``[batch, hidden]``, main output.
+        g: ``[batch, hyper]``, hyper output.
+        c: ``[batch, hidden]``, main cell state.
+        d: ``[batch, hyper]``, hyper cell state: the activations of the paper's appendix K.
+    """
+
+    h: Float[Tensor, "batch hidden"]
+    g: Float[Tensor, "batch hyper"]
+    c: Float[Tensor, "batch hidden"]
+    d: Float[Tensor, "batch hyper"]
+
+
+class GateNorm(nn.Module):
+    """Layer norm of the four gates of a concatenation, each by its own statistics.
+
+    Args:
+        size: of one gate.
+        shared: one gain and bias for all gates rather than one each.
+    """
+
+    def __init__(self, size: int, shared: bool) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(1 if shared else GATES, size))
+        self.bias = nn.Parameter(torch.zeros(1 if shared else GATES, size))
+
+    def forward(self, gates: Float[Tensor, "batch four_size"]) -> Float[Tensor, "batch four_size"]:
+        """Normalise."""
+        parts = gates.unflatten(-1, (GATES, -1))
+        normal = functional.layer_norm(parts, parts.shape[-1:], eps=KERAS_EPS)
+        return (normal * self.weight + self.bias).flatten(-2)
+
+
+class HyperLSTMCell(nn.Module):
+    """One step of the HyperLSTM.
+
+    Args:
+        inputs: size of x.
+        hidden: size of h; the paper's 1024.
+        hyper: size of the hyper-network; the released code's 512.
+        embedding: size between the hyper-network and the weights that it scales; the paper's 64.
+        variant: see the module's table.
+    """
+
+    def __init__(self, inputs: int, hidden: int, hyper: int, embedding: int, variant: Variant = "released") -> None:
+        super().__init__()
+        released = variant == "released"
+        self.variant = variant
+        self.hidden, self.hyper, self.embedding = hidden, hyper, embedding
+        self.hyper_input = nn.Linear(inputs, GATES * hyper, bias=False)
+        self.hyper_from_main = nn.Linear(hidden, GATES * hyper, bias=False)
+        self.hyper_recurrent = nn.Linear(hyper, GATES * hyper, bias=False)
+        self.hyper_norm = GateNorm(hyper, shared=released)
+        # In the released variant the cell state is normed by the gates' own gain and bias.
+        self.hyper_cell_norm = None if released else nn.LayerNorm(hyper, eps=KERAS_EPS)
+        self.main_input = nn.Linear(inputs, GATES * hidden, bias=False)
+        self.main_recurrent = nn.Linear(hidden, GATES * hidden, bias=False)
+        self.main_bias = nn.Parameter(torch.zeros(GATES * hidden))
+        # The twelve maps hyper -> embedding -> hidden, side by side; the additive ones have no bias.
+        self.embed = nn.Linear(hyper, MAPS * embedding, bias=False)
+        self.embed_bias = nn.Parameter(torch.ones(2 * GATES * embedding))
+        self.expand = nn.Parameter(torch.empty(MAPS, embedding, hidden))
+        self.main_norm: nn.Module = (
+            nn.LayerNorm(GATES * hidden, eps=KERAS_EPS) if released else GateNorm(hidden, shared=False)
+        )
+        self.cell_norm = nn.LayerNorm(hidden, eps=KERAS_EPS)
+        self._initialise()
+
+    def _initialise(self) -> None:
+        for layer in (self.hyper_input, self.hyper_from_main, self.main_input):
+            nn.init.xavier_normal_(layer.weight)
+        for layer in (self.hyper_recurrent, self.main_recurrent):
+            nn.init.orthogonal_(layer.weight)
+        scales, adds = 2 * GATES * self.embedding, GATES * self.embedding
+        with torch.no_grad():
+            # Every scale starts at 0.1: zero weights and a bias of one, expanded by 0.1 / embedding.
+            self.embed.weight[:scales].zero_()
+            self.embed.weight[scales : scales + adds].normal_(std=0.01)
+            self.expand[: 2 * GATES].fill_(0.1 / self.embedding)
+            self.expand[2 * GATES :].fill_(1.0 if self.variant == "released" else 0.0)
+
+    def initial_state(self, batch: int, like: Tensor) -> HyperState:
+        """Return a state of zeros, of the dtype and device of `like`."""
+        h, g = like.new_zeros(batch, self.hidden), like.new_zeros(batch, self.hyper)
+        return HyperState(h, g, h, g)
+
+    def project(self, x: Float[Tensor, "*batch inputs"]) -> tuple[Tensor, Tensor]:
+        """Return what x contributes to the hyper and to the main gates.
+
+        Neither depends on the state, so a whole sequence is projected in one product before the loop.
+        """
+        return self.hyper_input(x), self.main_input(x)
+
+    def forward(self, x: Float[Tensor, "batch inputs"], state: HyperState) -> HyperState:
+        """Take one step."""
+        return self.step(*self.project(x), state)
+
+    def step(self, hyper_x: Tensor, main_x: Tensor, state: HyperState) -> HyperState:
+        """Take one step from the projected input, see :meth:`project`."""
+        hyper_gates = hyper_x + self.hyper_from_main(state.h) + self.hyper_recurrent(state.g)
+        i, j, f, o = self.hyper_norm(hyper_gates).chunk(GATES, dim=-1)
+        d = state.d * torch.sigmoid(f + FORGET_BIAS) + torch.sigmoid(i) * torch.tanh(j)
+        if self.hyper_cell_norm is None:
+            weight, bias = self.hyper_norm.weight[0], self.hyper_norm.bias[0]
+            g = torch.tanh(functional.layer_norm(d, d.shape[-1:], weight, bias, KERAS_EPS)) + torch.sigmoid(o)
+            code = d
+        else:
+            g = torch.tanh(self.hyper_cell_norm(d)) * torch.sigmoid(o)
+            code = g
+
+        scale_x, scale_h, add = self.modulation(code)
+        gates = scale_x * main_x + scale_h * self.main_recurrent(state.h) + add + self.main_bias
+        i, j, f, o = self.main_norm(gates).chunk(GATES, dim=-1)
+        c = state.c * torch.sigmoid(f + FORGET_BIAS) + torch.sigmoid(i) * torch.tanh(j)
+        h = torch.tanh(self.cell_norm(c)) * torch.sigmoid(o)
+        return HyperState(h, g, c, d)
+
+    def modulation(self, code: Float[Tensor, "batch hyper"]) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the scales of the input's and the recurrent part and the additive term.
+
+        Each is ``[batch, 4 hidden]``, gates side by side.
+        """
+        bias = torch.cat([self.embed_bias, self.embed_bias.new_zeros(GATES * self.embedding)])
+        small = (self.embed(code) + bias).unflatten(-1, (MAPS, self.embedding))
+        maps = torch.bmm(small.transpose(0, 1), self.expand)  # [12, batch, hidden]
+        x, h, add = maps.transpose(0, 1).flatten(1).chunk(3, dim=-1)
+        return x, h, add

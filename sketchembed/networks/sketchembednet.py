@@ -1,0 +1,214 @@
+"""SketchEmbedNet: an image to a Gaussian z, and z to a drawing."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from sketchembed.networks.conv4 import Conv4
+from sketchembed.networks.decoder import HyperLSTMDecoder, LSTMDecoder, StrokeDecoder, StrokeDistribution
+from sketchembed.networks.resnet12 import ResNet12
+from sketchembed.sketch import START, Sketch
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """The sizes of a SketchEmbedNet; the defaults are the paper's (section 3 and appendix B).
+
+    Attributes:
+        encoder: the CNN.
+        width: filters of the CNN's (first) block.
+        pool: how Conv4 ends, see :class:`~sketchembed.networks.conv4.Conv4`.
+        image_size: side of the input in pixels: 28 for drawings, 84 for photos.
+        channels: of the input: 1 for drawings, 3 for photos.
+        latent: size of z.
+        decoder: the recurrent network.
+        variant: of the HyperLSTM cell.
+        hidden: size of the decoder.
+        hyper: size of the hyper-network.
+        embedding: size of the hyper-network's embeddings.
+        mixtures: M, the Gaussians of the offset distribution.
+        max_length: T, the longest drawing in strokes: 64 for Quick, Draw!, 100 for Sketchy.
+    """
+
+    encoder: Literal["conv4", "resnet12"] = "conv4"
+    width: int = 64
+    pool: Literal["mean", "flatten"] = "mean"
+    image_size: int = 28
+    channels: int = 1
+    latent: int = 256
+    decoder: Literal["hyperlstm", "lstm"] = "hyperlstm"
+    variant: Literal["ha2017", "released"] = "released"
+    hidden: int = 1024
+    hyper: int = 512
+    embedding: int = 64
+    mixtures: int = 30
+    max_length: int = 64
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values, for checkpoints."""
+        return asdict(self)
+
+
+class Latent(NamedTuple):
+    """The Gaussian over z that the encoder gives.
+
+    Attributes:
+        mean: ``[batch, latent]``: the SketchEmbedding.
+        logvar: ``[batch, latent]``.
+    """
+
+    mean: Float[Tensor, "batch latent"]
+    logvar: Float[Tensor, "batch latent"]
+
+    def sample(self, noise: Tensor | None = None) -> Float[Tensor, "batch latent"]:
+        """Draw z = μ + σ ε; ε is drawn if not given."""
+        noise = torch.randn_like(self.mean) if noise is None else noise
+        return self.mean + noise * torch.exp(self.logvar / 2)
+
+
+class SketchEmbedNet(nn.Module):
+    """The model of the paper's Figure 1.
+
+    Args:
+        config: sizes.
+        offset_scale: what one unit of the decoder's offsets is in the drawings' own units.
+    """
+
+    def __init__(self, config: ModelConfig | None = None, offset_scale: float = 1.0) -> None:
+        super().__init__()
+        self.config = config = config or ModelConfig()
+        self.offset_scale = float(offset_scale)
+        self.encoder: Conv4 | ResNet12
+        if config.encoder == "conv4":
+            self.encoder = Conv4(config.channels, config.width, config.pool, config.image_size)
+        else:
+            self.encoder = ResNet12(config.channels, config.width)
+        self.mean = nn.Linear(self.encoder.features, config.latent)
+        self.logvar = nn.Linear(self.encoder.features, config.latent)
+        for head in (self.mean, self.logvar):
+            # As in the released code, whose 0.001 fell into the mean's place.
+            nn.init.normal_(head.weight, mean=0.001, std=0.05)
+            nn.init.zeros_(head.bias)
+        self.decoder: StrokeDecoder
+        if config.decoder == "hyperlstm":
+            self.decoder = HyperLSTMDecoder(
+                config.latent, config.hidden, config.hyper, config.embedding, config.mixtures, config.variant
+            )
+        else:
+            self.decoder = LSTMDecoder(config.latent, config.hidden, config.mixtures)
+
+    def encode(self, image: Float[Tensor, "batch channels height width"]) -> Latent:
+        """Return the Gaussian over z.
+
+        Args:
+            image: values in [0, 1]; drawings are dark lines (0) on white (1).
+        """
+        features = self.encoder(image)
+        return Latent(self.mean(features), self.logvar(features))
+
+    def forward(
+        self,
+        image: Float[Tensor, "batch channels height width"],
+        stroke5: Float[Tensor, "batch rows 5"],
+        noise: Float[Tensor, "batch latent"] | None = None,
+    ) -> tuple[StrokeDistribution, Latent]:
+        """Return the distribution of each stroke under teacher forcing, and that of z.
+
+        Args:
+            image: the model's input.
+            stroke5: the target with its start token, ``[batch, T + 1, 5]``, in normalised units.
+            noise: ε of z; drawn if not given.
+        """
+        latent = self.encode(image)
+        distribution, _ = self.decoder(stroke5[:, :-1], latent.sample(noise))
+        return distribution, latent
+
+    @torch.no_grad()
+    def generate(
+        self,
+        z: Float[Tensor, "batch latent"],
+        temperature: float = 1.0,
+        component: Literal["sample", "argmax"] = "sample",
+        max_length: int | None = None,
+        generator: torch.Generator | None = None,
+    ) -> Float[Tensor, "batch rows 5"]:
+        """Draw autoregressively from z, each drawing until its end token.
+
+        *Source*: paper section 3. The released code takes the likeliest component at temperature 1
+        and the likeliest pen state (``component="argmax"``).
+
+        Args:
+            z: embeddings.
+            temperature: of offsets and pen (see :meth:`GaussianMixture.sample`); 0 is greedy.
+            component: how a Gaussian of the mixture is chosen.
+            max_length: T; the model's own if not given.
+            generator: source of randomness.
+
+        Returns:
+            stroke-5 rows with the start token, ``[batch, at most T + 1, 5]``, in normalised units; rows
+            from the end token on are (0, 0, 0, 0, 1).
+        """
+        length = max_length or self.config.max_length
+        row = z.new_tensor(START).expand(z.shape[0], 1, 5)
+        end = z.new_tensor([0.0, 0.0, 0.0, 0.0, 1.0])
+        rows, state = [row], None
+        ended = torch.zeros(z.shape[0], dtype=torch.bool, device=z.device)
+        for _ in range(length):
+            (logits, mixture), state = self.decoder(row, z, state)
+            offset = mixture.sample(temperature, component, generator=generator)[:, 0]
+            if temperature == 0.0 or component == "argmax":
+                pen = logits[:, 0].argmax(-1)
+            else:
+                pen = torch.multinomial(torch.softmax(logits[:, 0] / temperature, -1), 1, generator=generator)[:, 0]
+            ended |= pen == 2
+            row = torch.cat([offset.to(z.dtype), nn.functional.one_hot(pen, 3).to(z.dtype)], dim=-1)
+            row = torch.where(ended[:, None], end, row).unsqueeze(1)
+            rows.append(row)
+            if bool(ended.all()):
+                break
+        return torch.cat(rows, dim=1)
+
+    @torch.no_grad()
+    def embed(self, images: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch latent"]:
+        """Return the SketchEmbedding of each image, the mean of z (paper section 5)."""
+        return self._evaluating(lambda: self.encode(images).mean)
+
+    @torch.no_grad()
+    def draw(
+        self,
+        images: Float[Tensor, "batch channels height width"],
+        temperature: float = 0.0,
+        seed: int | None = None,
+        component: Literal["sample", "argmax"] = "sample",
+    ) -> list[Sketch]:
+        """Draw each image.
+
+        Args:
+            images: values in [0, 1]; drawings are dark lines (0) on white (1).
+            temperature: 0 is greedy and always gives the same drawing.
+            seed: of the sampling; None for a new one each time.
+            component: see :meth:`generate`.
+        """
+        generator = torch.Generator(images.device)
+        if seed is None:
+            generator.seed()
+        else:
+            generator.manual_seed(seed)
+        rows = self._evaluating(
+            lambda: self.generate(self.encode(images).mean, temperature, component, generator=generator)
+        )
+        return [Sketch.from_stroke5(row).scaled(self.offset_scale) for row in rows.float().cpu().numpy()]
+
+    def _evaluating(self, function: Any) -> Any:
+        """Call with batch norm in evaluation mode, and put the mode back."""
+        training = self.training
+        self.eval()
+        try:
+            return function()
+        finally:
+            self.train(training)
