@@ -1,0 +1,1 @@
+"""Data: from published files to batches on the device."""

@@ -1,0 +1,268 @@
+"""Drawings prepared once: flat memory-mapped arrays with a manifest.
+
+A store is a folder::
+
+    manifest.json    format version, source, classes with their counts, digests
+    points.bin       all stroke-3 rows, one drawing after the other, little-endian int16 or float32
+    starts.npy       int64 [drawings + 1]: where each drawing's rows begin
+    labels.npy       int32 [drawings]: index into the manifest's classes; for evaluation, never for training
+    partitions.npy   uint8 [drawings]: 0 train, 1 valid, 2 test
+
+It is written beside its place and renamed when whole, so a store that exists is complete.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from sketchembed.errors import DataError
+
+FORMAT_VERSION = 1
+PARTITIONS = ("train", "valid", "test")
+OFFSET_LIMIT = 1000.0
+
+
+class ClassDrawings(NamedTuple):
+    """The drawings of one class, as a reader hands them over.
+
+    Attributes:
+        name: of the class.
+        drawings: pairs of a partition (0 train, 1 valid, 2 test) and stroke-3 rows ``[n, 3]``.
+        rejected: how many drawings were left out, by reason.
+    """
+
+    name: str
+    drawings: list[tuple[int, np.ndarray]]
+    rejected: dict[str, int]
+
+
+@dataclass
+class ClassEntry:
+    """What the manifest says of a class.
+
+    Attributes:
+        name: of the class.
+        counts: drawings in each partition.
+        rejected: how many were left out, by reason.
+        moments: number, sum and sum of squares of the training drawings' offsets, from which the
+            normalising scale of any set of classes follows without reading a point.
+    """
+
+    name: str
+    counts: list[int]
+    rejected: dict[str, int] = field(default_factory=dict)
+    moments: list[float] = field(default_factory=lambda: [0.0, 0.0, 0.0])
+
+
+class DrawingStore:
+    """A store opened for reading.
+
+    Args:
+        path: the store's folder.
+
+    Raises:
+        DataError: if the folder is no store, of another format, or not whole.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        try:
+            self.manifest: dict[str, Any] = json.loads((self.path / "manifest.json").read_text())
+        except (OSError, ValueError) as error:
+            raise self._broken(f"has no readable manifest.json ({error})") from error
+        if self.manifest.get("format_version") != FORMAT_VERSION:
+            raise self._broken(f"has format version {self.manifest.get('format_version')}")
+        self.classes = [ClassEntry(**entry) for entry in self.manifest["classes"]]
+        dtype, rows = np.dtype(self.manifest["dtype"]), int(self.manifest["rows"])
+        size = (self.path / "points.bin").stat().st_size if (self.path / "points.bin").exists() else -1
+        if size != rows * 3 * dtype.itemsize:
+            raise self._broken(f"has a points.bin of {size} bytes, not {rows * 3 * dtype.itemsize}")
+        self.points = np.memmap(self.path / "points.bin", dtype=dtype, mode="r", shape=(rows, 3))
+        self.starts: np.ndarray = np.load(self.path / "starts.npy", mmap_mode="r")
+        self.labels: np.ndarray = np.load(self.path / "labels.npy", mmap_mode="r")
+        self.partitions: np.ndarray = np.load(self.path / "partitions.npy", mmap_mode="r")
+
+    def _broken(self, what: str) -> DataError:
+        return DataError(
+            f"{self.path} {what}",
+            expected=f"a store of prepared drawings, format version {FORMAT_VERSION}",
+            fix="Delete the folder; it is prepared again from the source files",
+        )
+
+    def __len__(self) -> int:
+        """Return the number of drawings."""
+        return len(self.labels)
+
+    def __getitem__(self, index: int) -> np.ndarray:
+        """Return one drawing's stroke-3 rows, ``[n, 3]``, in the source's unit."""
+        return np.array(self.points[self.starts[index] : self.starts[index + 1]])
+
+    @property
+    def source(self) -> str:
+        """Where the drawings come from: ``quickdraw``, ``omniglot`` or ``doodles``."""
+        return str(self.manifest["source"])
+
+    @property
+    def class_names(self) -> list[str]:
+        """The classes, in the order of the labels."""
+        return [entry.name for entry in self.classes]
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """The number of points of each drawing, int64."""
+        return np.diff(self.starts)
+
+    def select(self, classes: Sequence[str] | None = None, partition: str | None = None) -> np.ndarray:
+        """Return the indices of the drawings of some classes and a partition, ascending.
+
+        Args:
+            classes: names; all if not given.
+            partition: ``train``, ``valid`` or ``test``; all if not given.
+        """
+        chosen = np.ones(len(self), dtype=bool)
+        if classes is not None:
+            known = {name: number for number, name in enumerate(self.class_names)}
+            chosen &= np.isin(self.labels, [known[name] for name in classes if name in known])
+        if partition is not None:
+            chosen &= self.partitions == PARTITIONS.index(partition)
+        return np.flatnonzero(chosen)
+
+    def offset_scale(self, classes: Sequence[str] | None = None) -> float:
+        """Return the standard deviation of the training drawings' offsets, x and y jointly.
+
+        *Source*: Ha and Eck 2018; dividing by it gives offsets of unit variance.
+
+        Args:
+            classes: over which; all if not given.
+        """
+        wanted = set(self.class_names if classes is None else classes)
+        moments = np.sum([entry.moments for entry in self.classes if entry.name in wanted], axis=0)
+        count, total, squares = (float(value) for value in np.broadcast_to(moments, (3,)))
+        variance = squares / count - (total / count) ** 2 if count else 0.0
+        if variance <= 0:
+            raise self._broken("has no training drawings with any spread among the chosen classes")
+        return math.sqrt(variance)
+
+    def verify(self) -> None:
+        """Compare every file with its digest.
+
+        Raises:
+            DataError: naming the first that differs.
+        """
+        for name, digest in self.manifest["digests"].items():
+            if _digest(self.path / name) != digest:
+                raise self._broken(f"has a {name} that differs from its digest")
+
+
+def write_store(
+    path: str | Path,
+    classes: Iterable[ClassDrawings],
+    *,
+    source: str,
+    max_length: int,
+    dtype: str = "<i2",
+    about: dict[str, Any] | None = None,
+    progress: Callable[[str], None] | None = None,
+) -> DrawingStore:
+    """Write a store, whole or not at all.
+
+    Args:
+        path: folder to make; one that exists is replaced.
+        classes: read one after the other, so that memory holds one class at a time.
+        source: ``quickdraw``, ``omniglot`` or ``doodles``.
+        max_length: the longest drawing that the readers kept, in points.
+        dtype: of the rows: ``<i2`` or ``<f4``.
+        about: further facts for the manifest, such as the source files' fingerprint.
+        progress: called with the name of each class once it is written.
+
+    Raises:
+        DataError: if there is no drawing at all, or the disk is full.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    work = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+    try:
+        manifest = _write_files(work, classes, dtype, progress)
+        if not manifest["drawings"]:
+            raise DataError(
+                f"no drawing was left for {path}",
+                expected="at least one drawing of 2 to "
+                f"{max_length} points (left out: {_sum_rejected(manifest['classes']) or 'none'})",
+                fix="Check the source files, or raise the longest length allowed",
+            )
+        manifest |= {"format_version": FORMAT_VERSION, "source": source, "max_length": max_length}
+        manifest |= about or {}
+        (work / "manifest.json").write_text(json.dumps(manifest, indent=1))
+        if path.exists():
+            shutil.rmtree(path)
+        os.replace(work, path)
+    except OSError as error:
+        raise DataError(
+            f"the store {path} could not be written ({error.strerror or error})",
+            expected="room on the disk and leave to write",
+            fix="Free some room or choose another folder; nothing half-written was left",
+        ) from error
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+    return DrawingStore(path)
+
+
+def _write_files(
+    work: Path, classes: Iterable[ClassDrawings], dtype: str, progress: Callable[[str], None] | None
+) -> dict[str, Any]:
+    entries: list[ClassEntry] = []
+    lengths: list[np.ndarray] = []
+    labels: list[np.ndarray] = []
+    partitions: list[np.ndarray] = []
+    with (work / "points.bin").open("wb") as file:
+        for number, (name, drawings, rejected) in enumerate(classes):
+            parts = np.array([part for part, _ in drawings], dtype=np.uint8)
+            entry = ClassEntry(name, np.bincount(parts, minlength=3).tolist(), dict(rejected))
+            for part, rows in drawings:
+                file.write(np.ascontiguousarray(rows, dtype=dtype).tobytes())
+                if part == 0:
+                    offsets = np.clip(rows[:, :2].astype(np.float64), -OFFSET_LIMIT, OFFSET_LIMIT)
+                    found = (offsets.size, float(offsets.sum()), float((offsets**2).sum()))
+                    entry.moments = [old + new for old, new in zip(entry.moments, found, strict=True)]
+            entries.append(entry)
+            lengths.append(np.array([len(rows) for _, rows in drawings], dtype=np.int64))
+            labels.append(np.full(len(drawings), number, dtype=np.int32))
+            partitions.append(parts)
+            if progress is not None:
+                progress(name)
+    starts = np.concatenate([[0], np.cumsum(np.concatenate([*lengths, np.zeros(0, np.int64)]))])
+    np.save(work / "starts.npy", starts.astype(np.int64))
+    np.save(work / "labels.npy", np.concatenate([*labels, np.zeros(0, np.int32)]))
+    np.save(work / "partitions.npy", np.concatenate([*partitions, np.zeros(0, np.uint8)]))
+    files = ("points.bin", "starts.npy", "labels.npy", "partitions.npy")
+    return {
+        "classes": [asdict(entry) for entry in entries],
+        "drawings": int(sum(sum(entry.counts) for entry in entries)),
+        "rows": int(starts[-1]),
+        "dtype": dtype,
+        "digests": {name: _digest(work / name) for name in files},
+    }
+
+
+def _sum_rejected(classes: list[dict[str, Any]]) -> dict[str, int]:
+    total: dict[str, int] = {}
+    for entry in classes:
+        for reason, count in entry["rejected"].items():
+            total[reason] = total.get(reason, 0) + count
+    return total
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
