@@ -13,16 +13,19 @@ from typing import Literal, NamedTuple
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.nn import functional
 
 from sketchembed import raster
+from sketchembed.blur import GaussianBlur
 from sketchembed.mixture import GaussianMixture
+from sketchembed.networks.sketchembednet import Latent
 
 DENSITY_FLOOR = 1e-6
 """Added to p(Δ) by the released code: no offset costs more than 13.8 nats, however surprising."""
 
 
-def pen_loss(logits: Float[Tensor, "batch time 3"], target: Float[Tensor, "batch time 3"]) -> Float[Tensor, ""]:
+def pen_loss(
+    logits: Float[Tensor, "batch time 3"], target: Float[Tensor, "batch time 3"]
+) -> Float[Tensor, ""]:
     """Return the cross-entropy of the pen states, the mean over all T steps, padding included.
 
     *Source*: paper section 3.1, L_pen.
@@ -75,7 +78,7 @@ class PixelLoss:
 
     def __post_init__(self) -> None:
         """Make the blur once."""
-        self._blur = raster.GaussianBlur(self.sigma, self.radius)
+        self._blur = GaussianBlur(self.sigma, self.radius)
 
     def __call__(
         self,
@@ -103,13 +106,12 @@ class PixelLoss:
         canvas = raster.Canvas.fit(points, stroke5[..., 4] < 0.5, size, raster.margin(size))
         with torch.no_grad():
             truth = self._picture(canvas.place(points), raster.pen_down(stroke5), size)
-        pen = functional.one_hot(pen_logits.argmax(-1), 3).to(stroke5.dtype)
+        drawn = self._predicted_pen(pen_logits, stroke5)
         losses = []
         for number in range(self.samples):
             offset = mixture.sample(component="argmax", noise=None if noise is None else noise[number])
-            predicted = torch.cat([stroke5[:, :1], torch.cat([offset, pen], dim=-1)], dim=1)
-            drawn = self._predicted_pen(pen_logits, stroke5)
-            image = self._picture(canvas.place(raster.absolute_points(predicted)), drawn, size)
+            predicted = raster.absolute_points(torch.cat([stroke5[:, :1, :2], offset], dim=1))
+            image = self._picture(canvas.place(predicted), drawn, size)
             losses.append(self._cross_entropy(image, truth))
         return torch.stack(losses).mean()
 
@@ -121,7 +123,8 @@ class PixelLoss:
         return torch.cat([first, down[:, :-1]], dim=1)
 
     def _picture(self, placed: Tensor, drawn: Tensor, size: int) -> Tensor:
-        distance = raster.squared_distance(placed[:, :-1], placed[:, 1:], drawn, size, pixel_offset=0.0)
+        reach = raster.sigmoid_reach(self.distance_power)
+        distance = raster.squared_distance(placed[:, :-1], placed[:, 1:], drawn, size, 0.0, reach)
         ink: Tensor = self._blur(raster.sigmoid_ink(distance, self.distance_power))
         return ink
 
@@ -144,7 +147,11 @@ class DrawingLoss(NamedTuple):
 
 
 def drawing_loss(
-    pen: Float[Tensor, ""], stroke: Float[Tensor, ""], pixel: Float[Tensor, ""], alpha: float, pixel_gate: float = 0.1
+    pen: Float[Tensor, ""],
+    stroke: Float[Tensor, ""],
+    pixel: Float[Tensor, ""],
+    alpha: float | int,
+    pixel_gate: float | int = 0.1,
 ) -> DrawingLoss:
     """Weigh the three losses.
 
@@ -159,3 +166,17 @@ def drawing_loss(
     """
     weight = alpha if alpha > pixel_gate else 0.0
     return DrawingLoss(pen + (1 - alpha) * stroke + weight * pixel, pen, stroke, pixel)
+
+
+def kl_loss(latent: Latent, tolerance: float | int = 0.0) -> Float[Tensor, ""]:
+    """Return the divergence of N(μ, σ²) from N(0, 1), the mean over the dimensions of z, in nats.
+
+    *Source*: Ha and Eck 2018; the paper leaves it out (section 3.1), and so does the default configuration.
+
+    Args:
+        latent: of the encoder.
+        tolerance: divergence a dimension that costs nothing.
+    """
+    mean, logvar = latent.mean.float(), latent.logvar.float()
+    divergence = 0.5 * (mean**2 + logvar.exp() - 1 - logvar).mean()
+    return divergence.clamp_min(tolerance)

@@ -7,11 +7,12 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.nn import functional
 
 RAW_LIMIT = 8.0
 """Bound of |log σ| and |atanh ρ|: σ = e^-8 is far below a pixel, e^8 far beyond the canvas, and ρ = tanh 8
@@ -51,19 +52,19 @@ class GaussianMixture(NamedTuple):
         Args:
             offset: Δ, ``[*batch, 2]``, in normalised offset units.
         """
-        delta = (offset.unsqueeze(-2) - self.mean) * torch.exp(-self.log_std)
-        rho = torch.tanh(self.correlation)
-        # 1 - tanh² loses all digits near ±1; this form of log(1 - ρ²) keeps them.
-        log_rest = 2 * (math.log(2) - self.correlation.abs() - torch.nn.functional.softplus(-2 * self.correlation.abs()))
-        x, y = delta.unbind(-1)
-        square = (x - y) ** 2 + 2 * (1 - rho) * x * y
-        log_density = -0.5 * square * torch.exp(-log_rest) - 0.5 * log_rest - self.log_std.sum(-1) - math.log(2 * math.pi)
-        return torch.logsumexp(torch.log_softmax(self.logits, dim=-1) + log_density, dim=-1)
+        x, y = ((offset.unsqueeze(-2) - self.mean) * torch.exp(-self.log_std)).unbind(-1)
+        # With ρ = tanh a, 1 ± ρ is 2 σ(±2a). So written, the quadratic form is a sum of two squares and
+        # 1 - ρ² a product of two sigmoids: no difference loses its digits as ρ nears ±1.
+        twice = 2 * self.correlation
+        square = ((x - y) ** 2 * (1 + torch.exp(twice)) + (x + y) ** 2 * (1 + torch.exp(-twice))) / 4
+        log_rest = 2 * math.log(2) + functional.logsigmoid(twice) + functional.logsigmoid(-twice)
+        log_scale = 0.5 * log_rest + self.log_std.sum(-1) + math.log(2 * math.pi)
+        return torch.logsumexp(torch.log_softmax(self.logits, dim=-1) - 0.5 * square - log_scale, dim=-1)
 
     def sample(
         self,
-        temperature: float = 1.0,
-        component: str = "sample",
+        temperature: float | int = 1.0,
+        component: Literal["sample", "argmax"] = "sample",
         noise: Float[Tensor, "*batch 2"] | None = None,
         generator: torch.Generator | None = None,
     ) -> Float[Tensor, "*batch 2"]:
@@ -76,11 +77,16 @@ class GaussianMixture(NamedTuple):
                 (the released code).
             noise: ε, standard normal; drawn if not given.
             generator: source of randomness.
+
+        Raises:
+            ValueError: if the temperature is negative.
         """
+        if temperature < 0:
+            raise ValueError(f"temperature {temperature} is negative; 0 is greedy, 1 the distribution itself")
         if component == "argmax" or temperature == 0.0:
             index = self.logits.argmax(dim=-1)
         else:
-            flat = torch.softmax(self.logits / temperature, dim=-1).flatten(0, -2)
+            flat = torch.softmax(self.logits / temperature, dim=-1).reshape(-1, self.logits.shape[-1])
             index = torch.multinomial(flat, 1, generator=generator).reshape(self.logits.shape[:-1])
         pick = index[..., None, None].expand(*index.shape, 1, 2)
         mean = self.mean.gather(-2, pick).squeeze(-2)

@@ -53,7 +53,7 @@ class Augmentation:
             stroke5 = self._resequence(stroke5, generator)
         if self.rotation or self.scale or self.shear or self.flip:
             matrix = self._matrices(stroke5, generator)
-            stroke5 = torch.cat([stroke5[..., :2] @ matrix, stroke5[..., 2:]], dim=-1)
+            stroke5 = torch.cat([_product(stroke5[..., :2], matrix), stroke5[..., 2:]], dim=-1)
         if self.jitter > 0:
             noise = _normal(stroke5[..., :2].shape, stroke5, generator) * self.jitter
             real = stroke5[..., 4:] < 0.5
@@ -70,8 +70,9 @@ class Augmentation:
         turn = torch.stack([torch.stack([cosine, sine], -1), torch.stack([-sine, cosine], -1)], -2)
         widen = torch.exp(x * math.log1p(self.scale)) * torch.where(flip < 2 * self.flip - 1, -1.0, 1.0)
         heighten = torch.exp(y * math.log1p(self.scale))
-        slant = torch.stack([torch.stack([widen, zero], -1), torch.stack([shear * self.shear, heighten], -1)], -2)
-        return slant @ turn
+        shear = shear * self.shear
+        slant = torch.stack([torch.stack([widen, zero], -1), torch.stack([shear, heighten], -1)], -2)
+        return _product(slant, turn)
 
     def _resequence(self, stroke5: Tensor, generator: torch.Generator | None) -> Tensor:
         """Draw the same lines in another order: a permutation of points, and new offsets between them."""
@@ -85,9 +86,11 @@ class Augmentation:
             return torch.rand(size, generator=generator, device=stroke5.device) < probability
 
         rank = torch.rand((batch, rows + 1), generator=generator, device=stroke5.device)
-        straight = torch.arange(rows + 1, device=stroke5.device, dtype=rank.dtype).expand_as(rank) / (rows + 1)
-        rank = torch.where(chance(self.reorder, (batch, 1)), rank, straight)
-        rank[:, rows] = 2.0  # what lies past the end stays there
+        straight = torch.arange(rows + 1, device=stroke5.device, dtype=rank.dtype) / (rows + 1)
+        # A stroke of one point goes after the others: as the first its lift would be lost to the start token.
+        sizes = number.new_zeros(batch, rows + 1).scatter_add_(1, number, torch.ones_like(number))
+        rank = torch.where(chance(self.reorder, (batch, 1)), rank + (sizes == 1), straight)
+        rank[:, rows] = 3.0  # what lies past the end stays there
         turned = chance(self.reverse, (batch, rows + 1)).gather(1, number) & ~ended
         place = torch.arange(rows, device=stroke5.device).expand(batch, rows)
         place = torch.where(turned, -place, place)
@@ -100,10 +103,16 @@ class Augmentation:
         # A stroke's last point in the new order lifts the pen; so does the drawing's last.
         owner = number.gather(1, order)
         lift = torch.cat([owner[:, 1:] != owner[:, :-1], lifted.new_ones(batch, 1)], dim=1) & ~ended
-        # A drawing that does not lift at its very end (a cut one) goes on not lifting.
         pen = torch.stack([~lift & ~ended, lift, ended], dim=-1).to(stroke5.dtype)
         pen[:, 0] = pen.new_tensor([1.0, 0.0, 0.0])
         return torch.cat([offsets, pen], dim=-1)
+
+
+def _product(
+    rows: Float[Tensor, "batch n 2"], matrix: Float[Tensor, "batch 2 2"]
+) -> Float[Tensor, "batch n 2"]:
+    # Not a matrix product, which autocast would take to 16 bits.
+    return (rows.unsqueeze(-1) * matrix.unsqueeze(1)).sum(-2)
 
 
 def _normal(shape: torch.Size, like: Tensor, generator: torch.Generator | None) -> Tensor:

@@ -2,11 +2,26 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from jaxtyping import Float
 from torch import Tensor, nn
 
-# Keras' batch norm, which the released code uses: its momentum of 0.99 is PyTorch's 0.01.
-BATCH_NORM = {"eps": 1e-3, "momentum": 0.01}
+Pool = Literal["mean", "flatten"]
+
+
+def batch_norm(channels: int) -> nn.BatchNorm2d:
+    """Return Keras' batch norm, which the released code uses: its momentum of 0.99 is PyTorch's 0.01."""
+    return nn.BatchNorm2d(channels, eps=1e-3, momentum=0.01)
+
+
+def init_convolutions(network: nn.Module) -> None:
+    """Start every convolution as Keras does: Glorot's normal distribution, and no bias."""
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.xavier_normal_(module.weight)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
 
 
 class Conv4(nn.Module):
@@ -25,13 +40,14 @@ class Conv4(nn.Module):
 
     features: int
 
-    def __init__(self, channels: int = 1, width: int = 64, pool: str = "mean", size: int = 28) -> None:
+    def __init__(self, channels: int = 1, width: int = 64, pool: Pool = "mean", size: int = 28) -> None:
+        """Build and initialise the layers."""
         super().__init__()
         blocks: list[nn.Module] = []
         for number in range(4):
             blocks += [
                 nn.Conv2d(channels if number == 0 else width, width, 3, padding=1),
-                nn.BatchNorm2d(width, **BATCH_NORM),
+                batch_norm(width),
                 nn.ReLU(inplace=True),
             ]
             if number < 3 or pool == "mean":
@@ -39,10 +55,7 @@ class Conv4(nn.Module):
         self.blocks = nn.Sequential(*blocks)
         self.pool = nn.AdaptiveAvgPool2d(1) if pool == "mean" else nn.Identity()
         self.features = width if pool == "mean" else width * (size // 8) ** 2
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d):
-                nn.init.xavier_normal_(module.weight)
-                nn.init.zeros_(module.bias)  # type: ignore[arg-type]
+        init_convolutions(self)
 
     def forward(self, image: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch features"]:
         """Return the features of images in [0, 1]."""

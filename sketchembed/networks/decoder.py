@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from sketchembed.mixture import GaussianMixture
-from sketchembed.networks.hyperlstm import HyperLSTMCell, HyperState, Variant
+from sketchembed.networks.hyperlstm import HyperLSTMCell, HyperState, Variant, at_least_float32
 
 PEN_STATES = 3
 STROKE = 5
@@ -43,6 +43,7 @@ class StrokeDecoder(nn.Module):
     """
 
     def __init__(self, latent: int, hidden: int, state: int, mixtures: int) -> None:
+        """Build and initialise the layers."""
         super().__init__()
         self.state_from_z = nn.Linear(latent, state)
         # The released code passes 0.001 where the mean is expected, and so has the default deviation.
@@ -52,11 +53,17 @@ class StrokeDecoder(nn.Module):
         nn.init.xavier_normal_(self.head.weight)
         nn.init.zeros_(self.head.bias)
 
+    def _state(self, z: Float[Tensor, "batch latent"]) -> Float[Tensor, "batch state"]:
+        """Return tanh(W z + b), the whole state in one."""
+        return torch.tanh(at_least_float32(self.state_from_z(z)))
+
     def initial_state(self, z: Float[Tensor, "batch latent"]) -> Any:
         """Return the state before the first step."""
         raise NotImplementedError
 
-    def unroll(self, strokes: Float[Tensor, "batch time 5"], z: Float[Tensor, "batch latent"], state: Any) -> Any:
+    def unroll(
+        self, strokes: Float[Tensor, "batch time 5"], z: Float[Tensor, "batch latent"], state: Any
+    ) -> Any:
         """Return the outputs of all steps, ``[batch, time, hidden]``, and the last state."""
         raise NotImplementedError
 
@@ -90,15 +97,22 @@ class HyperLSTMDecoder(StrokeDecoder):
     """
 
     def __init__(
-        self, latent: int, hidden: int, hyper: int, embedding: int, mixtures: int, variant: Variant = "released"
+        self,
+        latent: int,
+        hidden: int,
+        hyper: int,
+        embedding: int,
+        mixtures: int,
+        variant: Variant = "released",
     ) -> None:
+        """Build and initialise the layers."""
         super().__init__(latent, hidden, 2 * (hidden + hyper), mixtures)
         self.cell = HyperLSTMCell(STROKE + latent, hidden, hyper, embedding, variant)
 
     def initial_state(self, z: Tensor) -> HyperState:
         """Return tanh(W z + b), split into h, g, c and d."""
         sizes = [self.cell.hidden, self.cell.hyper] * 2
-        return HyperState(*torch.tanh(self.state_from_z(z)).split(sizes, dim=-1))
+        return HyperState(*torch.split(self._state(z), sizes, dim=-1))
 
     def unroll(self, strokes: Tensor, z: Tensor, state: HyperState) -> tuple[Tensor, HyperState]:
         """Step through the sequence."""
@@ -125,12 +139,13 @@ class LSTMDecoder(StrokeDecoder):
     """
 
     def __init__(self, latent: int, hidden: int, mixtures: int) -> None:
+        """Build the layers; the LSTM starts as the library has it."""
         super().__init__(latent, hidden, 2 * hidden, mixtures)
         self.lstm = nn.LSTM(STROKE + latent, hidden, batch_first=True)
 
     def initial_state(self, z: Tensor) -> tuple[Tensor, Tensor]:
         """Return tanh(W z + b), split into h and c, each ``[1, batch, hidden]``."""
-        h, c = torch.tanh(self.state_from_z(z)).unsqueeze(0).chunk(2, dim=-1)
+        h, c = self._state(z).unsqueeze(0).chunk(2, dim=-1)
         return h.contiguous(), c.contiguous()
 
     def unroll(self, strokes: Tensor, z: Tensor, state: tuple[Tensor, Tensor]) -> tuple[Tensor, Any]:

@@ -34,8 +34,16 @@ FORGET_BIAS = 1.0
 KERAS_EPS = 1e-3
 
 
+def at_least_float32(tensor: Tensor) -> Tensor:
+    """Return the tensor in float32, or as it is if it is wider.
+
+    Under autocast matrix products come in 16 bits; recurrent states, norms and densities do not stay there.
+    """
+    return tensor.to(torch.promote_types(tensor.dtype, torch.float32))
+
+
 class HyperState(NamedTuple):
-    """The state of the cell.
+    """The state of the cell, in float32 even under autocast.
 
     Attributes:
         h: ``[batch, hidden]``, main output.
@@ -59,13 +67,14 @@ class GateNorm(nn.Module):
     """
 
     def __init__(self, size: int, shared: bool) -> None:
+        """Start with a gain of one and no bias."""
         super().__init__()
         self.weight = nn.Parameter(torch.ones(1 if shared else GATES, size))
         self.bias = nn.Parameter(torch.zeros(1 if shared else GATES, size))
 
     def forward(self, gates: Float[Tensor, "batch four_size"]) -> Float[Tensor, "batch four_size"]:
         """Normalise."""
-        parts = gates.unflatten(-1, (GATES, -1))
+        parts = gates.reshape(*gates.shape[:-1], GATES, -1)
         normal = functional.layer_norm(parts, parts.shape[-1:], eps=KERAS_EPS)
         return (normal * self.weight + self.bias).flatten(-2)
 
@@ -81,7 +90,10 @@ class HyperLSTMCell(nn.Module):
         variant: see the module's table.
     """
 
-    def __init__(self, inputs: int, hidden: int, hyper: int, embedding: int, variant: Variant = "released") -> None:
+    def __init__(
+        self, inputs: int, hidden: int, hyper: int, embedding: int, variant: Variant = "released"
+    ) -> None:
+        """Build and initialise the layers."""
         super().__init__()
         released = variant == "released"
         self.variant = variant
@@ -136,7 +148,9 @@ class HyperLSTMCell(nn.Module):
 
     def step(self, hyper_x: Tensor, main_x: Tensor, state: HyperState) -> HyperState:
         """Take one step from the projected input, see :meth:`project`."""
-        hyper_gates = hyper_x + self.hyper_from_main(state.h) + self.hyper_recurrent(state.g)
+        hyper_gates = (
+            at_least_float32(hyper_x) + self.hyper_from_main(state.h) + self.hyper_recurrent(state.g)
+        )
         i, j, f, o = self.hyper_norm(hyper_gates).chunk(GATES, dim=-1)
         d = state.d * torch.sigmoid(f + FORGET_BIAS) + torch.sigmoid(i) * torch.tanh(j)
         if self.hyper_cell_norm is None:
@@ -148,7 +162,8 @@ class HyperLSTMCell(nn.Module):
             code = g
 
         scale_x, scale_h, add = self.modulation(code)
-        gates = scale_x * main_x + scale_h * self.main_recurrent(state.h) + add + self.main_bias
+        main_x, main_h = at_least_float32(main_x), at_least_float32(self.main_recurrent(state.h))
+        gates = scale_x * main_x + scale_h * main_h + add + self.main_bias
         i, j, f, o = self.main_norm(gates).chunk(GATES, dim=-1)
         c = state.c * torch.sigmoid(f + FORGET_BIAS) + torch.sigmoid(i) * torch.tanh(j)
         h = torch.tanh(self.cell_norm(c)) * torch.sigmoid(o)
@@ -162,5 +177,5 @@ class HyperLSTMCell(nn.Module):
         bias = torch.cat([self.embed_bias, self.embed_bias.new_zeros(GATES * self.embedding)])
         small = (self.embed(code) + bias).unflatten(-1, (MAPS, self.embedding))
         maps = torch.bmm(small.transpose(0, 1), self.expand)  # [12, batch, hidden]
-        x, h, add = maps.transpose(0, 1).flatten(1).chunk(3, dim=-1)
+        x, h, add = at_least_float32(maps).transpose(0, 1).flatten(1).chunk(3, dim=-1)
         return x, h, add

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from sketchembed.networks.conv4 import BATCH_NORM
+from sketchembed.networks.conv4 import batch_norm, init_convolutions
 
 
 class ResidualBlock(nn.Module):
@@ -17,17 +17,18 @@ class ResidualBlock(nn.Module):
     """
 
     def __init__(self, channels: int, filters: int) -> None:
+        """Build the layers."""
         super().__init__()
         layers: list[nn.Module] = []
         for number in range(3):
             inputs = channels if number == 0 else filters
             layers += [
                 nn.Conv2d(inputs, filters, 3, padding=1),
-                nn.BatchNorm2d(filters, **BATCH_NORM),
+                batch_norm(filters),
                 nn.ReLU(inplace=True),
             ]
         self.residual = nn.Sequential(*layers)
-        self.shortcut = nn.Sequential(nn.Conv2d(channels, filters, 1), nn.BatchNorm2d(filters, **BATCH_NORM))
+        self.shortcut = nn.Sequential(nn.Conv2d(channels, filters, 1), batch_norm(filters))
         self.pool = nn.MaxPool2d(2, ceil_mode=True)
 
     def forward(self, image: Tensor) -> Tensor:
@@ -48,16 +49,17 @@ class ResNet12(nn.Module):
     features: int
 
     def __init__(self, channels: int = 1, width: int = 64) -> None:
+        """Build and initialise the layers."""
         super().__init__()
         filters = [width, 2 * width, 4 * width, 8 * width]
         self.blocks = nn.Sequential(
-            *(ResidualBlock(before, after) for before, after in zip([channels, *filters], filters, strict=False))
+            *(
+                ResidualBlock(before, after)
+                for before, after in zip([channels, *filters], filters, strict=False)
+            )
         )
         self.features = filters[-1]
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d):
-                nn.init.xavier_normal_(module.weight)
-                nn.init.zeros_(module.bias)  # type: ignore[arg-type]
+        init_convolutions(self)
 
     def forward(self, image: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch features"]:
         """Return the features of images in [0, 1]."""

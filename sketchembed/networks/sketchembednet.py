@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, NamedTuple
 
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 
 from sketchembed.networks.conv4 import Conv4
 from sketchembed.networks.decoder import HyperLSTMDecoder, LSTMDecoder, StrokeDecoder, StrokeDistribution
+from sketchembed.networks.hyperlstm import at_least_float32
 from sketchembed.networks.resnet12 import ResNet12
 from sketchembed.sketch import START, Sketch
 
@@ -33,6 +35,8 @@ class ModelConfig:
         embedding: size of the hyper-network's embeddings.
         mixtures: M, the Gaussians of the offset distribution.
         max_length: T, the longest drawing in strokes: 64 for Quick, Draw!, 100 for Sketchy.
+        initial_logvar: bias of the log-variance head before training: the paper's 0 begins with noise of
+            unit variance on z, a negative value with less.
     """
 
     encoder: Literal["conv4", "resnet12"] = "conv4"
@@ -48,6 +52,7 @@ class ModelConfig:
     embedding: int = 64
     mixtures: int = 30
     max_length: int = 64
+    initial_logvar: float = 0.0
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values, for checkpoints."""
@@ -55,7 +60,7 @@ class ModelConfig:
 
 
 class Latent(NamedTuple):
-    """The Gaussian over z that the encoder gives.
+    """The Gaussian over z that the encoder gives, in float32 even under autocast.
 
     Attributes:
         mean: ``[batch, latent]``: the SketchEmbedding.
@@ -79,7 +84,8 @@ class SketchEmbedNet(nn.Module):
         offset_scale: what one unit of the decoder's offsets is in the drawings' own units.
     """
 
-    def __init__(self, config: ModelConfig | None = None, offset_scale: float = 1.0) -> None:
+    def __init__(self, config: ModelConfig | None = None, offset_scale: float | int = 1.0) -> None:
+        """Build and initialise the networks."""
         super().__init__()
         self.config = config = config or ModelConfig()
         self.offset_scale = float(offset_scale)
@@ -94,6 +100,7 @@ class SketchEmbedNet(nn.Module):
             # As in the released code, whose 0.001 fell into the mean's place.
             nn.init.normal_(head.weight, mean=0.001, std=0.05)
             nn.init.zeros_(head.bias)
+        nn.init.constant_(self.logvar.bias, config.initial_logvar)
         self.decoder: StrokeDecoder
         if config.decoder == "hyperlstm":
             self.decoder = HyperLSTMDecoder(
@@ -109,7 +116,7 @@ class SketchEmbedNet(nn.Module):
             image: values in [0, 1]; drawings are dark lines (0) on white (1).
         """
         features = self.encoder(image)
-        return Latent(self.mean(features), self.logvar(features))
+        return Latent(at_least_float32(self.mean(features)), at_least_float32(self.logvar(features)))
 
     def forward(
         self,
@@ -132,7 +139,7 @@ class SketchEmbedNet(nn.Module):
     def generate(
         self,
         z: Float[Tensor, "batch latent"],
-        temperature: float = 1.0,
+        temperature: float | int = 1.0,
         component: Literal["sample", "argmax"] = "sample",
         max_length: int | None = None,
         generator: torch.Generator | None = None,
@@ -164,7 +171,8 @@ class SketchEmbedNet(nn.Module):
             if temperature == 0.0 or component == "argmax":
                 pen = logits[:, 0].argmax(-1)
             else:
-                pen = torch.multinomial(torch.softmax(logits[:, 0] / temperature, -1), 1, generator=generator)[:, 0]
+                chances = torch.softmax(logits[:, 0] / temperature, dim=-1)
+                pen = torch.multinomial(chances, 1, generator=generator)[:, 0]
             ended |= pen == 2
             row = torch.cat([offset.to(z.dtype), nn.functional.one_hot(pen, 3).to(z.dtype)], dim=-1)
             row = torch.where(ended[:, None], end, row).unsqueeze(1)
@@ -182,7 +190,7 @@ class SketchEmbedNet(nn.Module):
     def draw(
         self,
         images: Float[Tensor, "batch channels height width"],
-        temperature: float = 0.0,
+        temperature: float | int = 0.0,
         seed: int | None = None,
         component: Literal["sample", "argmax"] = "sample",
     ) -> list[Sketch]:
@@ -204,7 +212,7 @@ class SketchEmbedNet(nn.Module):
         )
         return [Sketch.from_stroke5(row).scaled(self.offset_scale) for row in rows.float().cpu().numpy()]
 
-    def _evaluating(self, function: Any) -> Any:
+    def _evaluating(self, function: Callable[[], Tensor]) -> Tensor:
         """Call with batch norm in evaluation mode, and put the mode back."""
         training = self.training
         self.eval()

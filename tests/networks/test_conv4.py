@@ -1,0 +1,36 @@
+"""Conv4 against the shapes and parameter counts of its description."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from sketchembed.networks.conv4 import Conv4
+
+
+@pytest.mark.parametrize(
+    ("channels", "width", "pool", "size", "features"),
+    [(1, 64, "mean", 28, 64), (3, 8, "mean", 84, 8), (1, 8, "flatten", 28, 72), (3, 4, "flatten", 84, 400)],
+)
+def test_feature_sizes(channels, width, pool, size, features):
+    encoder = Conv4(channels, width, pool, size)
+    assert encoder.features == features
+    assert encoder(torch.rand(2, channels, size, size)).shape == (2, features)
+
+
+def test_parameter_count():
+    # Four convolutions of 3 x 3 with a bias, each with a gain and a bias of batch norm.
+    expected = (9 * 1 * 64 + 64) + 3 * (9 * 64 * 64 + 64) + 4 * 2 * 64
+    assert sum(parameter.numel() for parameter in Conv4().parameters()) == expected
+
+
+def test_starts_as_keras_does():
+    torch.manual_seed(0)
+    convolutions = [module for module in Conv4().modules() if isinstance(module, nn.Conv2d)]
+    assert len(convolutions) == 4
+    assert all((layer.bias == 0).all() for layer in convolutions)
+    # Glorot's normal: variance 2 / (fan in + fan out).
+    assert convolutions[1].weight.var().item() == pytest.approx(2 / (2 * 9 * 64), rel=0.05)
+    norms = [module for module in Conv4().modules() if isinstance(module, nn.BatchNorm2d)]
+    assert {(norm.eps, norm.momentum) for norm in norms} == {(1e-3, 0.01)}

@@ -1,0 +1,108 @@
+"""The decoders: a whole sequence at once is the same as step by step."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from sketchembed.mixture import GaussianMixture
+from sketchembed.networks.decoder import HyperLSTMDecoder, LSTMDecoder, StrokeDecoder
+
+LATENT, HIDDEN, MIXTURES = 6, 8, 4
+
+
+def decoders() -> list[StrokeDecoder]:
+    torch.manual_seed(0)
+    return [
+        HyperLSTMDecoder(LATENT, HIDDEN, 5, 3, MIXTURES, "released"),
+        HyperLSTMDecoder(LATENT, HIDDEN, 5, 3, MIXTURES, "ha2017"),
+        LSTMDecoder(LATENT, HIDDEN, MIXTURES),
+    ]
+
+
+def batch(dtype=torch.float32):
+    generator = torch.Generator().manual_seed(1)
+    strokes = torch.randn(3, 9, 5, generator=generator, dtype=dtype)
+    return strokes, torch.randn(3, LATENT, generator=generator, dtype=dtype)
+
+
+@pytest.mark.parametrize("number", range(3))
+def test_unroll_is_step_by_step(number):
+    decoder, (strokes, z) = decoders()[number].double(), batch(torch.float64)
+    whole, _ = decoder.unroll(strokes, z, decoder.initial_state(z))
+    state = decoder.initial_state(z)
+    for step in range(9):
+        x = torch.cat([strokes[:, step], z], dim=-1)
+        if isinstance(decoder, HyperLSTMDecoder):
+            state = decoder.cell(x, state)
+            out = state.h
+        else:
+            # The equations of an LSTM, in the library's order of gates.
+            lstm, (h, c) = decoder.lstm, state
+            gates = x @ lstm.weight_ih_l0.T + lstm.bias_ih_l0 + h[0] @ lstm.weight_hh_l0.T + lstm.bias_hh_l0
+            i, f, g, o = gates.chunk(4, dim=-1)
+            cell = f.sigmoid() * c[0] + i.sigmoid() * g.tanh()
+            out = o.sigmoid() * cell.tanh()
+            state = (out[None], cell[None])
+        torch.testing.assert_close(whole[:, step], out)
+
+
+@pytest.mark.parametrize("number", range(3))
+def test_a_sequence_can_be_taken_up_again(number):
+    decoder, (strokes, z) = decoders()[number], batch()
+    whole, _ = decoder(strokes, z)
+    first, state = decoder(strokes[:, :4], z)
+    second, _ = decoder(strokes[:, 4:], z, state)
+    torch.testing.assert_close(whole.pen_logits, torch.cat([first.pen_logits, second.pen_logits], 1))
+    for all_of_it, before, after in zip(whole.mixture, first.mixture, second.mixture, strict=True):
+        torch.testing.assert_close(all_of_it, torch.cat([before, after], 1))
+
+
+@pytest.mark.parametrize("number", range(3))
+def test_outputs_are_the_head_split(number):
+    decoder, (strokes, z) = decoders()[number], batch()
+    (logits, mixture), _ = decoder(strokes, z)
+    out, _ = decoder.unroll(strokes, z, decoder.initial_state(z))
+    output = out @ decoder.head.weight.T + decoder.head.bias
+    torch.testing.assert_close(logits, output[..., :3])
+    for ours, expected in zip(mixture, GaussianMixture.from_output(output[..., 3:]), strict=True):
+        torch.testing.assert_close(ours, expected)
+
+
+def test_initial_state_is_laid_out_as_released():
+    decoder, (_, z) = decoders()[0], batch()
+    whole = torch.tanh(z @ decoder.state_from_z.weight.T + decoder.state_from_z.bias)
+    torch.testing.assert_close(torch.cat(decoder.initial_state(z), dim=-1), whole)
+    assert [part.shape[1] for part in decoder.initial_state(z)] == [HIDDEN, 5, HIDDEN, 5]
+
+
+def test_parameter_counts_are_the_released_code_s():
+    decoder = HyperLSTMDecoder(256, 1024, 512, 64, 30)
+    count = {
+        name: sum(parameter.numel() for parameter in module.parameters())
+        for name, module in (("head", decoder.head), ("state", decoder.state_from_z))
+    }
+    assert count == {"head": 187_575, "state": 789_504}
+
+
+@pytest.mark.parametrize("number", range(3))
+def test_autocast_runs_and_returns_float32(number):
+    decoder, (strokes, z) = decoders()[number], batch()
+    plain, _ = decoder(strokes, z)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        (logits, mixture), state = decoder(strokes, z)
+    assert logits.dtype == torch.float32
+    assert all(part.dtype == torch.float32 for part in mixture)
+    torch.testing.assert_close(logits, plain.pen_logits, atol=0.05, rtol=0.05)
+    if isinstance(decoder, HyperLSTMDecoder):
+        assert all(part.dtype == torch.float32 for part in state)
+
+
+def test_what_is_shared_must_be_filled_in():
+    bare = StrokeDecoder(LATENT, HIDDEN, HIDDEN, MIXTURES)
+    assert isinstance(bare.head, nn.Linear)
+    with pytest.raises(NotImplementedError):
+        bare(*batch())
+    with pytest.raises(NotImplementedError):
+        bare.unroll(*batch(), None)

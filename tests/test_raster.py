@@ -1,0 +1,242 @@
+"""The raster against CairoSVG, finite differences, and every pixel compared with every segment."""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from sketchembed import raster
+from sketchembed.raster import Canvas
+from sketchembed.sketch import Sketch, cairosvg
+
+
+def cairo(sketch: Sketch, size: int = 28, margin: int = 3, width: float = 1.0) -> np.ndarray:
+    """Draw as the paper's inputs were drawn: one path, butt caps, ink 1 on paper 0."""
+    moves = " ".join(
+        "M" + " L".join(f"{x:.5f},{y:.5f}" for x, y in stroke) for stroke in sketch.fit(size, margin).strokes
+    )
+    svg = (
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{size}" height="{size}">'
+        f'<path d="{moves}" fill="none" stroke="black" stroke-width="{width}"/></svg>'
+    )
+    png = cairosvg().svg2png(bytestring=svg.encode(), background_color="white")
+    return 1 - np.asarray(Image.open(io.BytesIO(png)).convert("L"), dtype=np.float64) / 255
+
+
+def pen(sketch: Sketch, size: int = 28, margin: int = 3, width: float = 1.0) -> np.ndarray:
+    rows = torch.from_numpy(sketch.to_stroke5(len(sketch))).unsqueeze(0)
+    return raster.draw_pen(rows, size, width, margin)[0].numpy()
+
+
+def every_pair(start, end, drawn, size, offset):
+    """Squared distances of all pixels to all segments, one at a time, in plain Python."""
+    image = np.full((size, size), math.inf)
+    for row in range(size):
+        for column in range(size):
+            for (ax, ay), (bx, by), on in zip(start, end, drawn, strict=True):
+                if not on:
+                    continue
+                px, py, cx, cy = column + offset - ax, row + offset - ay, bx - ax, by - ay
+                length = cx * cx + cy * cy
+                share = min(max((px * cx + py * cy) / length, 0), 1) if length else 0
+                found = (px - share * cx) ** 2 + (py - share * cy) ** 2
+                image[row, column] = min(image[row, column], found)
+    return image
+
+
+def segments(seed=0, batch=3, count=7, size=10, dtype=torch.float64):
+    generator = torch.Generator().manual_seed(seed)
+    # Some lie outside of the canvas, some have no length, some are not drawn.
+    start = torch.rand(batch, count, 2, generator=generator, dtype=dtype) * 1.6 * size - 0.3 * size
+    end = start + torch.randn(batch, count, 2, generator=generator, dtype=dtype) * 3
+    end[:, 1] = start[:, 1]
+    drawn = torch.rand(batch, count, generator=generator) < 0.7
+    drawn[:, :2] = True
+    return start, end, drawn
+
+
+# ---- the pen -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.data
+def test_pen_draws_real_drawings_as_cairosvg(real_data):
+    sketches = []
+    for path in sorted((real_data / "quickdraw" / "simplified").glob("*.ndjson")):
+        with path.open() as lines:
+            drawings = [json.loads(line)["drawing"] for _, line in zip(range(500), lines, strict=False)]
+        sketches += [Sketch.from_strokes([np.array(part[:2]).T for part in drawing]) for drawing in drawings]
+    sketches = [sketch for sketch in sketches if 2 <= len(sketch) <= 64]
+    assert len(sketches) > 300
+    rows = torch.from_numpy(np.stack([sketch.to_stroke5(64) for sketch in sketches]))
+    ours, oracle = raster.draw_pen(rows).numpy(), np.stack([cairo(sketch) for sketch in sketches])
+    difference = ours - oracle
+    assert np.abs(difference).mean() < 0.006
+    assert abs(difference.mean()) < 0.002
+    assert np.sqrt((difference**2).mean()) < 0.03
+    # One image for another would differ by some 0.15.
+    assert np.abs(difference).mean(axis=(1, 2)).max() < 0.02
+
+
+@pytest.mark.parametrize("degrees", [0, 7, 30, 45, 60, 90, 135])
+@pytest.mark.parametrize("width", [1.0, 2.0])
+def test_pen_draws_a_line_at_any_angle_as_cairosvg(degrees, width):
+    turn = math.radians(degrees)
+    sketch = Sketch.from_strokes([[[0.0, 0.0], [math.cos(turn), math.sin(turn)]]])
+    difference = np.abs(pen(sketch, width=width) - cairo(sketch, width=width))
+    assert difference.mean() < 0.002
+    assert difference.max() < 0.2
+
+
+def test_pen_draws_corners_and_crossings_as_cairosvg():
+    square = [[0, 0], [10, 0], [10, 10], [0, 10], [0, 0]]
+    circle = [[math.cos(a), math.sin(a)] for a in np.linspace(0, 2 * math.pi, 40)]
+    cross = Sketch.from_strokes([[[0, 0], [10, 9]], [[0, 9], [10, 0]]])
+    for sketch in (Sketch.from_strokes([square]), Sketch.from_strokes([circle]), cross):
+        assert np.abs(pen(sketch) - cairo(sketch)).mean() < 0.004
+
+
+def test_pen_covers_whole_pixels_exactly():
+    # A line along the middle of a row of pixels, from one pixel's edge to another's.
+    lit = raster.pen_coverage(
+        torch.tensor([[[3.0, 4.5]]]), torch.tensor([[[7.0, 4.5]]]), torch.tensor([[True]]), 10
+    )[0]
+    expected = torch.zeros(10, 10)
+    expected[4, 3:7] = 1
+    torch.testing.assert_close(lit, expected, atol=0.006, rtol=0)
+
+
+def test_pen_leaves_lifted_lines_out():
+    sketch = Sketch.from_strokes([[[0, 0], [10, 0]], [[0, 10], [10, 10]]])
+    image = pen(sketch)
+    assert (image[5:23] == 0).all()
+    assert image[3].sum() > 10 or image[2].sum() > 10
+
+
+@pytest.mark.parametrize(("size", "expected"), [(28, 3), (84, 8), (32, 3), (48, 5)])
+def test_margin_is_the_released_code_s(size, expected):
+    assert raster.margin(size) == expected == round(size / 10)
+
+
+def test_pen_down_stops_at_the_end():
+    state = torch.tensor([[1, 0, 0], [1, 0, 0], [0, 1, 0], [1, 0, 0], [0, 0, 1], [1, 0, 0], [1, 0, 0]])
+    rows = torch.cat([torch.zeros(7, 2), state.float()], dim=1).unsqueeze(0)
+    assert raster.pen_down(rows).tolist() == [[True, True, False, False, False, False]]
+
+
+def test_canvas_of_degenerate_drawings():
+    points = torch.tensor(
+        [[[5.0, 2.0], [5.0, 12.0], [99.0, 99.0]], [[1.0, 1.0], [1.0, 1.0], [7.0, 7.0]], [[3.0, 3.0]] * 3]
+    )
+    present = torch.tensor([[True, True, False], [True, True, False], [False, False, False]])
+    canvas = Canvas.fit(points, present, 28, 3)
+    torch.testing.assert_close(canvas.scale, torch.tensor([2.2, 1.0, 1.0]))
+    placed = canvas.place(points)
+    torch.testing.assert_close(placed[0, :2], torch.tensor([[14.0, 3.0], [14.0, 25.0]]))
+    torch.testing.assert_close(placed[1, :2], torch.full((2, 2), 14.0))
+    assert placed.isfinite().all()
+    nothing = torch.zeros(2, 5, 5)
+    nothing[..., 4] = 1
+    assert (raster.draw_pen(nothing) == 0).all()
+
+
+# ---- distances and the sigmoid ink -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("offset", [0.0, 0.5])
+def test_squared_distance_is_the_nearest_of_all(offset):
+    start, end, drawn = segments()
+    ours = raster.squared_distance(start, end, drawn, 10, offset)
+    for number in range(len(start)):
+        expected = every_pair(
+            start[number].tolist(), end[number].tolist(), drawn[number].tolist(), 10, offset
+        )
+        np.testing.assert_allclose(ours[number].numpy(), expected, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("power", [1, 2])
+def test_nothing_is_lost_beyond_reach(power):
+    start, end, drawn = segments(seed=1, size=28, count=5, dtype=torch.float32)
+    everywhere = raster.squared_distance(start, end, drawn, 28, 0.0)
+    near = raster.squared_distance(start, end, drawn, 28, 0.0, raster.sigmoid_reach(power))
+    assert near.isinf().any()
+    within = everywhere <= raster.sigmoid_reach(power) ** 2
+    assert torch.equal(everywhere[within], near[within])
+    assert (near >= everywhere).all()
+    ink, all_ink = raster.sigmoid_ink(near, power), raster.sigmoid_ink(everywhere, power)
+    torch.testing.assert_close(ink, all_ink, atol=3e-9, rtol=0)
+
+
+def test_no_segments_is_infinitely_far():
+    start, end, drawn = segments(dtype=torch.float32)
+    drawn[1] = False
+    start.requires_grad_()
+    distance = raster.squared_distance(start, end, drawn, 10, 0.0)
+    assert distance[1].isinf().all()
+    for power in (1, 2):
+        (gradient,) = torch.autograd.grad(raster.sigmoid_ink(distance, power).sum(), start, retain_graph=True)
+        assert gradient.isfinite().all()
+        assert (gradient[1] == 0).all()
+    none = raster.squared_distance(start[:, :0], end[:, :0], drawn[:, :0], 10, 0.0)
+    assert none.shape == (3, 10, 10)
+    assert none.isinf().all()
+
+
+def test_a_batch_is_drawn_in_halves_when_it_is_large(monkeypatch):
+    start, end, drawn = segments(batch=5, dtype=torch.float32)
+    whole = raster.squared_distance(start, end, drawn, 10, 0.0), raster.pen_coverage(start, end, drawn, 10)
+    monkeypatch.setattr(raster, "PAIR_LIMIT", 10)
+    parts = raster.squared_distance(start, end, drawn, 10, 0.0), raster.pen_coverage(start, end, drawn, 10)
+    assert torch.equal(whole[0], parts[0])
+    assert torch.equal(whole[1], parts[1])
+
+
+def test_lost_points_do_no_harm():
+    start, end, drawn = segments(batch=4, dtype=torch.float32)
+    drawn[:] = True
+    expected = raster.squared_distance(start[:1, 1:], end[:1, 1:], drawn[:1, 1:], 10, 0.0)
+    end[0, 0], end[1, 0], end[2, 0] = math.nan, math.inf, 1e30
+    distance = raster.squared_distance(start, end, drawn, 10, 0.0)
+    torch.testing.assert_close(distance[:1], expected)
+    assert distance[2:].isfinite().all()
+
+
+@pytest.mark.parametrize("power", [1, 2])
+def test_gradient_is_that_of_finite_differences(power):
+    start, end, drawn = segments(seed=3, batch=2, size=6, count=4)
+    weight = torch.rand(2, 6, 6, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+
+    def ink(start, end):
+        return (weight * raster.sigmoid_ink(raster.squared_distance(start, end, drawn, 6, 0.0), power)).sum()
+
+    # A segment of no length has a corner there, so it is left out.
+    drawn[:, 1] = False
+    assert torch.autograd.gradcheck(ink, (start.requires_grad_(), end.requires_grad_()), eps=1e-7, atol=1e-5)
+
+
+@pytest.mark.parametrize("power", [1, 2])
+def test_gradient_is_finite_where_the_geometry_is_degenerate(power):
+    # Pixels lie exactly on the first segment, the second has no length, the third almost none.
+    start = torch.tensor([[[2.0, 2.0], [5.0, 5.0], [7.0, 7.0], [1.0, 8.0]]], requires_grad=True)
+    end = torch.tensor([[[2.0, 7.0], [5.0, 5.0], [7.0, 7.0 + 1e-6], [1.0 + 1e-20, 8.0]]], requires_grad=True)
+    drawn = torch.ones(1, 4, dtype=torch.bool)
+    ink = raster.sigmoid_ink(raster.squared_distance(start, end, drawn, 10, 0.0), power)
+    assert ink.max().item() == pytest.approx(1 / (1 + math.exp(-2)), abs=2e-3)
+    assert ink[0, 5, 5].item() == pytest.approx(1 / (1 + math.exp(-2)), abs=2e-3)
+    for gradient in torch.autograd.grad((ink * torch.rand_like(ink)).sum(), (start, end)):
+        assert gradient.isfinite().all()
+        assert gradient.abs().max() < 100
+
+
+def test_sigmoid_ink_values():
+    distance = torch.tensor([[0.0, 0.25, 1.0, math.inf]])
+    for power in (1, 2):
+        expected = [[1 / (1 + math.exp(5 * math.sqrt(d) ** power - 2)) for d in (0.0, 0.25, 1.0)] + [0.0]]
+        torch.testing.assert_close(
+            raster.sigmoid_ink(distance, power), torch.tensor(expected), atol=2e-3, rtol=0
+        )

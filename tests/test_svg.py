@@ -1,0 +1,116 @@
+"""Reading SVG: what the standard says of straight lines, and an error that names the file for all else."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from sketchembed.errors import DataError
+from sketchembed.sketch import Sketch
+
+
+def svg(body: str) -> str:
+    return f'<svg xmlns="http://www.w3.org/2000/svg">{body}</svg>'
+
+
+def read(body: str) -> list[list[list[float]]]:
+    return [stroke.tolist() for stroke in Sketch.from_svg(svg(body)).strokes]
+
+
+@pytest.mark.parametrize(
+    ("data", "expected"),
+    [
+        ("M1 2L3 4", [[[1, 2], [3, 4]]]),
+        ("M1,2 3,4 5,6", [[[1, 2], [3, 4], [5, 6]]]),
+        ("m1,2 3,4", [[[1, 2], [4, 6]]]),
+        ("m1,2 l3,4 m1,1 l1,0", [[[1, 2], [4, 6]], [[5, 7], [6, 7]]]),
+        ("M1-2.5L-.5+3", [[[1, -2.5], [-0.5, 3]]]),
+        ("M0 0H5V6h-1v-2", [[[0, 0], [5, 0], [5, 6], [4, 6], [4, 4]]]),
+        ("M0 0H1 2 3", [[[0, 0], [1, 0], [2, 0], [3, 0]]]),
+        ("M1 1L3 1L3 3Z", [[[1, 1], [3, 1], [3, 3], [1, 1]]]),
+        ("M1 1L3 1zm1 1l1 0", [[[1, 1], [3, 1], [1, 1]], [[2, 2], [3, 2]]]),
+        ("M1 1L3 1zl0 5", [[[1, 1], [3, 1], [1, 1], [1, 6]]]),
+        (" M 7 7 , ", [[[7, 7]]]),
+        ("", []),
+    ],
+)
+def test_paths(data, expected):
+    assert read(f'<path d="{data}"/>') == expected
+
+
+def test_numbers_may_touch():
+    assert read('<path d="M1.5.5-2e1.25"/>') == [[[1.5, 0.5], [-20, 0.25]]]
+
+
+def test_other_elements():
+    body = """<rect width="9" height="9"/><defs><path d="M0 0L9 9"/></defs>
+    <g><polyline points="0,0 1,0 1,1"/><polygon points="0 0 1 0 1 1"/></g>
+    <line x1="1" x2="2" y2="3"/><text>M</text>"""
+    triangle = [[0, 0], [1, 0], [1, 1]]
+    assert read(body) == [triangle, [*triangle, [0, 0]], [[1, 0], [2, 3]]]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        '<path d="M0 0C1 1 2 2 3 3"/>',
+        '<path d="M0 0L1"/>',
+        '<path d="M0 0L"/>',
+        '<path d="M0 0Z5"/>',
+        '<path d="L1 1"/>',
+        '<path d="Z"/>',
+        '<path d="1 1"/>',
+        '<path d="M0 0 # 1 1"/>',
+        '<path d="MNaN 0"/>',
+        '<path d="M1e999 0"/>',
+        '<polyline points="1 2 3"/>',
+        '<polygon points="a b"/>',
+        '<polyline points="1e999,0 1,1"/>',
+        '<line x1="ten"/>',
+        '<line x1="10%"/>',
+        '<line x1=""/>',
+        '<line x1="inf"/>',
+        '<g transform="scale(2)"><path d="M0 0L1 1"/></g>',
+    ],
+)
+def test_what_cannot_be_followed_is_an_error(body):
+    with pytest.raises(DataError, match="the SVG text has"):
+        read(body)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"\x89PNG\r\n\x1a\n\x00\x00\xff\xfe",
+        b"<svg><path",
+        b"<html><body/></html>",
+        b'<?xml version="1.0" encoding="klingon"?><svg/>',
+        b'<!DOCTYPE s [<!ENTITY a "b"><!ENTITY c "&a;&a;">]><svg>&c;</svg>',
+        b'<!DOCTYPE s [<!ENTITY x SYSTEM "file:///etc/passwd">]><svg>&x;</svg>',
+    ],
+)
+def test_files_that_are_no_svg_are_named(tmp_path, content):
+    path = tmp_path / "odd.svg"
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=r"odd\.svg"):
+        Sketch.from_svg(path)
+
+
+def test_missing_file_and_folder(tmp_path):
+    for path in (tmp_path / "none.svg", tmp_path):
+        with pytest.raises(DataError, match="cannot be read"):
+            Sketch.from_svg(path)
+
+
+def test_encodings(tmp_path):
+    text = '<?xml version="1.0" encoding="utf-16"?>' + svg('<path d="M1 2"/>')
+    (tmp_path / "wide.svg").write_bytes(text.encode("utf-16"))
+    np.testing.assert_array_equal(Sketch.from_svg(str(tmp_path / "wide.svg")).points, [[1, 2]])
+
+
+def test_deep_nesting_and_many_points():
+    deep = svg("<g>" * 20_000 + '<path d="M1 2"/>' + "</g>" * 20_000)
+    assert len(Sketch.from_svg(deep)) == 1
+    long = svg(f'<path d="M0 0{" 1 1" * 50_000}"/>')
+    assert len(Sketch.from_svg(long)) == 50_001
