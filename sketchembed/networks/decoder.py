@@ -6,18 +6,23 @@ beside z, and the initial state is tanh of a linear map of z.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import Any, NamedTuple
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 
 from sketchembed.mixture import GaussianMixture
 from sketchembed.networks.hyperlstm import HyperLSTMCell, HyperState, Variant, at_least_float32
+from sketchembed.networks.hyperlstm_sequence import run_sequence
+from sketchembed.networks.packing import Packing
 
 PEN_STATES = 3
 STROKE = 5
+END_LOGIT = 20.0
+"""Of the end of the drawing, where a drawing's padding is not computed."""
 
 
 class StrokeDistribution(NamedTuple):
@@ -32,7 +37,7 @@ class StrokeDistribution(NamedTuple):
     mixture: GaussianMixture
 
 
-class StrokeDecoder(nn.Module):
+class StrokeDecoder(nn.Module, ABC):
     """What the decoders share: the initial state from z and the mixture density head.
 
     Args:
@@ -57,18 +62,34 @@ class StrokeDecoder(nn.Module):
         """Return tanh(W z + b), the whole state in one."""
         return torch.tanh(at_least_float32(self.state_from_z(z)))
 
+    @abstractmethod
     def initial_state(self, z: Float[Tensor, "batch latent"]) -> Any:
         """Return the state before the first step."""
-        raise NotImplementedError
+
+    @abstractmethod
+    def run(
+        self,
+        strokes: Float[Tensor, "batch time 5"],
+        z: Float[Tensor, "batch latent"],
+        state: Any,
+        packing: Packing,
+    ) -> tuple[Float[Tensor, "rows hidden"], Any]:
+        """Return the outputs of all steps, packed, and the last state."""
 
     def unroll(
         self, strokes: Float[Tensor, "batch time 5"], z: Float[Tensor, "batch latent"], state: Any
-    ) -> Any:
-        """Return the outputs of all steps, ``[batch, time, hidden]``, and the last state."""
-        raise NotImplementedError
+    ) -> tuple[Float[Tensor, "batch time hidden"], Any]:
+        """Return the outputs of all steps, and the last state."""
+        packing = Packing.of(None, len(strokes), strokes.shape[1], strokes.device)
+        out, state = self.run(strokes, z, state, packing)
+        return packing.unpack(out), state
 
     def forward(
-        self, strokes: Float[Tensor, "batch time 5"], z: Float[Tensor, "batch latent"], state: Any = None
+        self,
+        strokes: Float[Tensor, "batch time 5"],
+        z: Float[Tensor, "batch latent"],
+        state: Any = None,
+        lengths: Int[Tensor, " batch"] | None = None,
     ) -> tuple[StrokeDistribution, Any]:
         """Return the distribution of each next stroke, and the state after the last.
 
@@ -76,9 +97,16 @@ class StrokeDecoder(nn.Module):
             strokes: y_0 to y_{T-1}, stroke-5, in normalised units.
             z: the embedding.
             state: to go on from; the initial state of z if not given.
+            lengths: steps of each drawing that are computed; all T if not given. What lies beyond is said
+                to be the end, with certainty and without gradient.
         """
-        out, state = self.unroll(strokes, z, self.initial_state(z) if state is None else state)
+        batch, time = strokes.shape[:2]
+        packing = Packing.of(lengths, batch, time, strokes.device)
+        out, state = self.run(strokes, z, self.initial_state(z) if state is None else state, packing)
         output = self.head(out)
+        end = output.new_zeros(output.shape[-1])
+        end[2] = END_LOGIT
+        output = packing.unpack(output, end)
         return StrokeDistribution(
             output[..., :PEN_STATES].float(), GaussianMixture.from_output(output[..., PEN_STATES:])
         ), state
@@ -114,19 +142,26 @@ class HyperLSTMDecoder(StrokeDecoder):
         sizes = [self.cell.hidden, self.cell.hyper] * 2
         return HyperState(*torch.split(self._state(z), sizes, dim=-1))
 
-    def unroll(self, strokes: Tensor, z: Tensor, state: HyperState) -> tuple[Tensor, HyperState]:
-        """Step through the sequence."""
+    def run(
+        self, strokes: Tensor, z: Tensor, state: HyperState, packing: Packing
+    ) -> tuple[Tensor, HyperState]:
+        """Run the cell over the packed sequences."""
+        packed = packing.pack(strokes)
         hyper_x, main_x = (
-            functional.linear(strokes, layer.weight[:, :STROKE])
-            # z is the same at every step, so its share is computed once a drawing.
-            + functional.linear(z, layer.weight[:, STROKE:]).unsqueeze(1)
+            at_least_float32(
+                functional.linear(packed, layer.weight[:, :STROKE])
+                # z is the same at every step, so its share is computed once a drawing.
+                + functional.linear(z, layer.weight[:, STROKE:])[packing.sequence]
+            )
             for layer in (self.cell.hyper_input, self.cell.main_input)
         )
-        outputs = []
-        for hyper, main in zip(hyper_x.unbind(1), main_x.unbind(1), strict=True):
-            state = self.cell.step(hyper, main, state)
-            outputs.append(state.h)
-        return torch.stack(outputs, dim=1), state
+        if strokes.shape[1] == 1:
+            state = self.cell.step(hyper_x, main_x, state)
+            return state.h, state
+        first = HyperState(*(value[packing.order] for value in state))
+        h, last = run_sequence(self.cell, hyper_x, main_x, first, packing.counts)
+        back = packing.order.argsort()
+        return h, HyperState(*(value[back] for value in last))
 
 
 class LSTMDecoder(StrokeDecoder):
@@ -148,8 +183,10 @@ class LSTMDecoder(StrokeDecoder):
         h, c = self._state(z).unsqueeze(0).chunk(2, dim=-1)
         return h.contiguous(), c.contiguous()
 
-    def unroll(self, strokes: Tensor, z: Tensor, state: tuple[Tensor, Tensor]) -> tuple[Tensor, Any]:
-        """Run the library's LSTM over the sequence."""
+    def run(
+        self, strokes: Tensor, z: Tensor, state: tuple[Tensor, Tensor], packing: Packing
+    ) -> tuple[Tensor, Any]:
+        """Run the library's LSTM over the sequences, padding included."""
         inputs = torch.cat([strokes, z.unsqueeze(1).expand(-1, strokes.shape[1], -1)], dim=-1)
-        out: tuple[Tensor, Any] = self.lstm(inputs, state)
-        return out
+        out, state = self.lstm(inputs, state)
+        return packing.pack(out), state

@@ -123,6 +123,7 @@ class SketchEmbedNet(nn.Module):
         image: Float[Tensor, "batch channels height width"],
         stroke5: Float[Tensor, "batch rows 5"],
         noise: Float[Tensor, "batch latent"] | None = None,
+        skip_padding: bool = False,
     ) -> tuple[StrokeDistribution, Latent]:
         """Return the distribution of each stroke under teacher forcing, and that of z.
 
@@ -130,9 +131,11 @@ class SketchEmbedNet(nn.Module):
             image: the model's input.
             stroke5: the target with its start token, ``[batch, T + 1, 5]``, in normalised units.
             noise: ε of z; drawn if not given.
+            skip_padding: leave out the steps after the first end token, see :meth:`StrokeDecoder.forward`.
         """
         latent = self.encode(image)
-        distribution, _ = self.decoder(stroke5[:, :-1], latent.sample(noise))
+        steps = (stroke5[..., 4] < 0.5).sum(1).clamp(max=stroke5.shape[1] - 1) if skip_padding else None
+        distribution, _ = self.decoder(stroke5[:, :-1], latent.sample(noise), lengths=steps)
         return distribution, latent
 
     @torch.no_grad()

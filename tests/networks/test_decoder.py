@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 import torch
-from torch import nn
 
 from sketchembed.mixture import GaussianMixture
 from sketchembed.networks.decoder import HyperLSTMDecoder, LSTMDecoder, StrokeDecoder
@@ -100,9 +99,18 @@ def test_autocast_runs_and_returns_float32(number):
 
 
 def test_what_is_shared_must_be_filled_in():
-    bare = StrokeDecoder(LATENT, HIDDEN, HIDDEN, MIXTURES)
-    assert isinstance(bare.head, nn.Linear)
-    with pytest.raises(NotImplementedError):
-        bare(*batch())
-    with pytest.raises(NotImplementedError):
-        bare.unroll(*batch(), None)
+    with pytest.raises(TypeError, match="abstract"):
+        StrokeDecoder(LATENT, HIDDEN, HIDDEN, MIXTURES)
+
+
+def test_padding_left_out_changes_nothing_before_the_end_and_is_certain_after_it():
+    for decoder in decoders():
+        strokes, z = batch()
+        lengths = torch.tensor([4, 9, 1])
+        whole, _ = decoder(strokes, z)
+        short, _ = decoder(strokes, z, lengths=lengths)
+        for drawing, length in enumerate(lengths.tolist()):
+            torch.testing.assert_close(short.pen_logits[drawing, :length], whole.pen_logits[drawing, :length])
+            torch.testing.assert_close(
+                short.mixture.mean[drawing, :length], whole.mixture.mean[drawing, :length]
+            )

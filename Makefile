@@ -1,0 +1,53 @@
+# Everything here sets up what it needs first: a virtual environment with the package and its dependencies.
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+PRESET ?= auto
+ARGS ?=
+TORCH ?= torch==2.13.0
+
+.DEFAULT_GOAL := help
+
+.PHONY: help setup train-quickdraw train-omniglot draw test test-fast lint typecheck format check clean
+
+help: ## list the targets
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(VENV)/.ready ## make the virtual environment and install the package into it
+
+# torch first and by its exact version: a later one would bring CUDA libraries that a CPU has no use for.
+$(VENV)/.ready: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet $(TORCH)
+	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	@touch $@
+
+train-quickdraw: setup ## train on Quick, Draw! (PRESET=auto|paper|cpu|resnet12, ARGS="--trainer.max_steps 1000")
+	@$(BIN)/sketchembed fit --preset $(PRESET) $(ARGS)
+
+train-omniglot: setup ## train on Omniglot's strokes (PRESET=omniglot|omniglot-cpu)
+	@$(BIN)/sketchembed fit --preset $(if $(filter auto,$(PRESET)),omniglot-cpu,$(PRESET)) $(ARGS)
+
+draw: setup ## draw images (IMAGES=file or folder, CHECKPOINT=run or file, OUT=folder)
+	@$(BIN)/sketchembed draw $(IMAGES) $(CHECKPOINT) --out $(or $(OUT),drawings) $(ARGS)
+
+test: setup ## run the whole test suite
+	@$(BIN)/python -m pytest $(ARGS)
+
+test-fast: setup ## run the tests that take less than ten seconds each
+	@$(BIN)/python -m pytest -m "not slow and not browser" $(ARGS)
+
+lint: setup ## check style
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
+
+typecheck: setup ## check types
+	@$(BIN)/mypy
+
+format: setup ## rewrite to the style
+	@$(BIN)/ruff check --fix . && $(BIN)/ruff format .
+
+check: lint typecheck test ## everything that CI checks
+
+clean: ## remove the environment and caches (data and runs stay)
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,21 @@
+# Trains and draws on a CPU:  docker build -f docker/cpu.Dockerfile -t sketchembed:cpu .
+FROM python:3.11-slim-bookworm
+
+RUN apt-get update \
+    && apt-get install --yes --no-install-recommends libcairo2 make \
+    && rm -rf /var/lib/apt/lists/*
+
+RUN useradd --create-home artist
+WORKDIR /home/artist/sketchembed
+RUN chown artist:artist .
+USER artist
+
+COPY --chown=artist:artist pyproject.toml README.md LICENSE Makefile ./
+COPY --chown=artist:artist sketchembed sketchembed
+COPY --chown=artist:artist conf conf
+COPY --chown=artist:artist tests tests
+RUN make setup TORCH="torch==2.13.0 --index-url https://download.pytorch.org/whl/cpu"
+
+ENV WANDB_MODE=offline SKETCHEMBED_DATA=/home/artist/sketchembed/data
+VOLUME ["/home/artist/sketchembed/data", "/home/artist/sketchembed/runs"]
+CMD ["make", "train-quickdraw"]

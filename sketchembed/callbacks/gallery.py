@@ -1,0 +1,135 @@
+"""The gallery: what the model draws, from the same inputs, again and again during a run."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from torch import Tensor
+
+from sketchembed.reporting.run_page import write_run_page
+from sketchembed.reporting.sheet import contact_sheet_png
+from sketchembed.runs import RunLogger
+from sketchembed.sketch import Sketch
+
+if TYPE_CHECKING:
+    from sketchembed.data.drawings import DrawingDataModule
+    from sketchembed.tasks.drawing import DrawingTask
+
+BOX = 255.0
+
+
+class Gallery(pl.Callback):
+    """Samples drawings of held-out inputs into the run's folder, its page, and W&B.
+
+    The inputs are chosen once by a fixed seed, one a class: held-out drawings of classes that train,
+    and drawings of classes that never do. The first process does the work.
+
+    Args:
+        every: steps between two samplings; the last step is always sampled.
+        seen: number of classes that train.
+        unseen: number of held-out classes.
+        temperatures: of the samples; 0 is greedy.
+    """
+
+    def __init__(
+        self,
+        every: int = 2500,
+        seen: int = 8,
+        unseen: int = 16,
+        temperatures: Sequence[float] = (0.0, 0.2, 0.5),
+    ) -> None:
+        self.every, self.seen, self.unseen = every, seen, unseen
+        self.temperatures = list(temperatures)
+        self._inputs: tuple[list[tuple[str, bool]], Tensor] | None = None
+        self._last = -1
+
+    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any) -> None:
+        """Sample every so many steps."""
+        if trainer.global_step % self.every == 0:
+            self._sample(trainer, cast("DrawingTask", pl_module))
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Sample once more."""
+        self._sample(trainer, cast("DrawingTask", pl_module))
+
+    def _sample(self, trainer: pl.Trainer, task: DrawingTask) -> None:
+        run = next((logger.run for logger in trainer.loggers if isinstance(logger, RunLogger)), None)
+        if run is None or not trainer.is_global_zero or trainer.global_step == self._last:
+            return
+        self._last = trainer.global_step
+        items = self.draw(task, trainer.datamodule)  # type: ignore[attr-defined]
+        folder = run.path / "samples"
+        folder.mkdir(exist_ok=True)
+        path = folder / f"step-{trainer.global_step:08d}.json"
+        work = path.with_suffix(".part")
+        work.write_text(json.dumps({"step": trainer.global_step, "items": items}, separators=(",", ":")))
+        os.replace(work, path)
+        write_run_page(run.path)
+        self._to_wandb(trainer, items)
+
+    def _to_wandb(self, trainer: pl.Trainer, items: list[dict[str, Any]]) -> None:
+        logger = next((logger for logger in trainer.loggers if type(logger).__name__ == "WandbLogger"), None)
+        if logger is None:
+            return
+        from PIL import Image
+
+        sheet = Image.open(io.BytesIO(contact_sheet_png(items, None)))
+        logger.log_image("samples", [sheet], caption=[f"step {trainer.global_step}"])  # type: ignore[attr-defined]
+
+    @torch.no_grad()
+    def draw(self, task: DrawingTask, data: DrawingDataModule) -> list[dict[str, Any]]:
+        """Return the inputs and what the model draws of them, as plain values."""
+        if self._inputs is None:
+            self._inputs = self._choose(data)
+        names, stroke5 = self._inputs
+        training = task.training
+        task.eval()
+        batch = stroke5.to(task.device)
+        z = task.net.encode(task.image(batch)).mean
+        columns: list[list[Sketch]] = []
+        for temperature in self.temperatures:
+            generator = torch.Generator(task.device).manual_seed(0)
+            rows = task.net.generate(z, temperature, generator=generator)
+            columns.append([Sketch.from_stroke5(row) for row in rows.float().cpu().numpy()])
+        task.train(training)
+        return [
+            {
+                "class": name,
+                "seen": seen,
+                "input": _boxed(Sketch.from_stroke5(stroke5[number].numpy())),
+                "samples": [
+                    {"temperature": temperature, "strokes": _boxed(column[number])}
+                    for temperature, column in zip(self.temperatures, columns, strict=True)
+                ],
+            }
+            for number, (name, seen) in enumerate(names)
+        ]
+
+    def _choose(self, data: DrawingDataModule) -> tuple[list[tuple[str, bool]], Tensor]:
+        assert data.store is not None
+        random = np.random.default_rng(0)
+        chosen: list[tuple[str, bool, int]] = []
+        for indices, count, seen in (
+            (data.seen_indices, self.seen, True),
+            (data.unseen_indices, self.unseen, False),
+        ):
+            labels = np.asarray(data.store.labels)[indices]
+            present = np.unique(labels)
+            for label in np.sort(random.choice(present, min(count, len(present)), replace=False)):
+                index = int(random.choice(indices[labels == label]))
+                chosen.append((data.store.class_names[label], seen, index))
+        return [(name, seen) for name, seen, _ in chosen], data.dataset.__getitems__([i for *_, i in chosen])
+
+
+def _boxed(sketch: Sketch) -> list[list[float]]:
+    """Return the strokes as flat lists in a 0..255 box, to a tenth."""
+    if not len(sketch):
+        return []
+    return [[round(float(value), 1) for value in stroke.reshape(-1)] for stroke in sketch.fit(BOX, 8).strokes]

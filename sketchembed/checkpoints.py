@@ -1,0 +1,237 @@
+"""Checkpoints and published weights: whole or absent on disk, and plain values inside.
+
+A training checkpoint (``.ckpt``) is Lightning's, with a description of the model beside its weights; it
+holds numbers and strings only and is read with ``weights_only=True``. Published weights
+(``.safetensors``) hold the model alone, its description in the header. Both load by :func:`load`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import torch
+from pytorch_lightning.plugins.io import TorchCheckpointIO
+from torch import Tensor
+
+from sketchembed._version import __version__
+from sketchembed.errors import CheckpointError
+from sketchembed.networks.sketchembednet import ModelConfig, SketchEmbedNet
+
+MODEL_KEY = "sketchembed"
+"""Where a checkpoint keeps the description of the model, and a weights file its header's JSON."""
+PREFIX = "net."
+
+
+def describe(net: SketchEmbedNet) -> dict[str, Any]:
+    """Return plain values from which :func:`load` rebuilds the model."""
+    return {"config": net.config.to_dict(), "offset_scale": net.offset_scale, "version": __version__}
+
+
+def load(path: str | Path, device: str | torch.device = "cpu") -> SketchEmbedNet:
+    """Load a model, ready to embed and draw.
+
+    Args:
+        path: a checkpoint (``.ckpt``), published weights (``.safetensors``), or a run's folder, whose
+            last checkpoint is taken.
+        device: where to.
+
+    Raises:
+        CheckpointError: if there is no such file, or it is not a SketchEmbedNet's.
+    """
+    path = find(path)
+    described, weights = _read_safetensors(path) if path.suffix == ".safetensors" else _read_checkpoint(path)
+    config = described.get("config", {})
+    known = {field.name for field in fields(ModelConfig)}
+    if not isinstance(config, dict) or set(config) - known:
+        extra = sorted(set(config) - known) if isinstance(config, dict) else config
+        raise CheckpointError(
+            f"{path} describes a model with unknown settings: {extra}",
+            expected=f"settings that version {__version__} knows",
+            fix=f"Use version {described.get('version', 'that wrote it')} or a newer one",
+        )
+    net = SketchEmbedNet(ModelConfig(**config), float(described.get("offset_scale", 1.0)))
+    load_weights(net, weights, path)
+    return net.to(device).eval()
+
+
+def load_weights(net: torch.nn.Module, weights: Mapping[str, Tensor], path: Path) -> None:
+    """Load weights into a network, and say what differs where they don't fit.
+
+    Raises:
+        CheckpointError: naming the first tensor that is missing, unknown or of another shape.
+    """
+    wanted = net.state_dict()
+    for name, tensor in wanted.items():
+        if name not in weights:
+            raise _misfit(path, f"has no '{name}'")
+        if weights[name].shape != tensor.shape:
+            raise _misfit(
+                path, f"has '{name}' of shape {list(weights[name].shape)}, not {list(tensor.shape)}"
+            )
+    unknown = sorted(set(weights) - set(wanted))
+    if unknown:
+        raise _misfit(path, f"has '{unknown[0]}', which the model lacks")
+    net.load_state_dict(dict(weights))
+
+
+def save(net: SketchEmbedNet, path: str | Path, dtype: torch.dtype | None = None) -> Path:
+    """Write published weights: a safetensors file with the model's description inside.
+
+    Args:
+        net: the model.
+        path: where to; written beside and renamed, so the file is whole or absent.
+        dtype: of the floating-point weights, such as ``torch.float16`` for half the size; as they are if
+            not given.
+    """
+    from safetensors.torch import save as to_bytes
+
+    tensors = {
+        name: (value.to(dtype) if dtype is not None and value.is_floating_point() else value)
+        .detach()
+        .cpu()
+        .contiguous()
+        for name, value in net.state_dict().items()
+    }
+    path = Path(path)
+    _write_whole(path, to_bytes(tensors, metadata={MODEL_KEY: json.dumps(describe(net))}))
+    return path
+
+
+def find(path: str | Path) -> Path:
+    """Return the checkpoint that `path` means: itself, or a run's last one.
+
+    Raises:
+        CheckpointError: if there is none.
+    """
+    path = Path(path)
+    if path.is_dir():
+        folder = path / "checkpoints" if (path / "checkpoints").is_dir() else path
+        found = sorted(folder.glob("*.ckpt"), key=lambda file: file.stat().st_mtime)
+        if found:
+            return found[-1]
+    elif path.is_file():
+        return path
+    raise CheckpointError(
+        f"there is no checkpoint at {path}",
+        expected="a .ckpt or .safetensors file, or the folder of a run",
+        fix="Train a model first (`make train-quickdraw`), or check the path",
+    )
+
+
+def _read_safetensors(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        described = json.loads(metadata.get(MODEL_KEY, "null"))
+    except (SafetensorError, OSError, ValueError) as error:
+        raise _unreadable(path, error) from error
+    if not isinstance(described, dict):
+        raise _foreign(path)
+    wide = {name: value.float() if value.is_floating_point() else value for name, value in weights.items()}
+    return described, wide
+
+
+def read_raw(path: Path) -> dict[str, Any]:
+    """Read a checkpoint's plain values and tensors; nothing in it is executed.
+
+    Raises:
+        CheckpointError: if it is damaged, or holds anything else.
+    """
+    try:
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises many kinds for damaged files
+        raise _unreadable(path, error) from error
+    if not isinstance(checkpoint, dict):
+        raise _foreign(path)
+    return checkpoint
+
+
+def _read_checkpoint(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    checkpoint = read_raw(path)
+    if not isinstance(checkpoint.get(MODEL_KEY), dict) or not isinstance(checkpoint.get("state_dict"), dict):
+        raise _foreign(path)
+    state = checkpoint["state_dict"]
+    weights = {name.removeprefix(PREFIX): value for name, value in state.items() if name.startswith(PREFIX)}
+    return checkpoint[MODEL_KEY], weights
+
+
+def _unreadable(path: Path, error: Exception) -> CheckpointError:
+    first = (str(error).splitlines() or [""])[0][:160]
+    return CheckpointError(
+        f"{path} cannot be read ({type(error).__name__}: {first})",
+        expected="a whole checkpoint of plain values and tensors",
+        fix="Take an older checkpoint of the same run, or train again",
+    )
+
+
+def _foreign(path: Path) -> CheckpointError:
+    return CheckpointError(
+        f"{path} is no SketchEmbedNet",
+        expected="a checkpoint or weights file that this package wrote",
+        fix="Check the path",
+    )
+
+
+def _misfit(path: Path, what: str) -> CheckpointError:
+    return CheckpointError(
+        f"{path} {what}",
+        expected="weights of the same model",
+        fix="Use the configuration that the checkpoint was trained with",
+    )
+
+
+def _write_whole(path: Path, content: bytes) -> None:
+    """Write a file so that it is whole or absent, whenever the power goes."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(name, path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+class WholeCheckpointIO(TorchCheckpointIO):
+    """Lightning's checkpoint files, written beside their place, synced and renamed.
+
+    An interruption or a full disk in the middle leaves the checkpoint before it as it was.
+    """
+
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None
+    ) -> None:
+        """Write a checkpoint.
+
+        Raises:
+            CheckpointError: if the disk is full or may not be written.
+        """
+        path = Path(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        work = path.with_name(f".{path.name}.{os.getpid()}")
+        try:
+            with work.open("wb") as file:
+                torch.save(checkpoint, file)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(work, path)
+        except (OSError, RuntimeError) as error:
+            raise CheckpointError(
+                f"the checkpoint {path} could not be written ({error})",
+                expected="room on the disk and leave to write",
+                fix="Free some room and start the same command again; the checkpoint before it is whole",
+            ) from error
+        finally:
+            work.unlink(missing_ok=True)

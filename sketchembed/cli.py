@@ -1,0 +1,134 @@
+"""The one command: ``sketchembed fit | data | draw | export | report``."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal
+
+from sketchembed._version import __version__
+from sketchembed.errors import SketchEmbedError, nearest
+
+
+def _jsonargparse(function: Any) -> Callable[[list[str]], None]:
+    def run(args: list[str]) -> None:
+        from jsonargparse import auto_cli
+
+        auto_cli(function, args=args, as_positional=True)
+
+    return run
+
+
+def draw(
+    images: Path,
+    checkpoint: Path,
+    out: Path = Path("drawings"),
+    temperature: float = 0.0,
+    samples: int = 1,
+    size: int = 256,
+    seed: int = 0,
+) -> None:
+    """Draw an image, or every image of a folder, stroke by stroke, as SVG and PNG.
+
+    Args:
+        images: an image, or a folder of images.
+        checkpoint: a .ckpt or .safetensors file, or a run's folder.
+        out: folder to write to.
+        temperature: of the sampling; 0 is greedy.
+        samples: drawings of each image.
+        size: side of the drawings in pixels.
+        seed: of the sampling.
+    """
+    from sketchembed.drawing_files import draw_files
+
+    for path in draw_files(images, checkpoint, out, temperature, samples, size, seed):
+        print(path)
+
+
+def export(checkpoint: Path, out: Path, dtype: Literal["float32", "float16", "bfloat16"] = "float32") -> None:
+    """Write a checkpoint's model as a safetensors file with its configuration inside.
+
+    Args:
+        checkpoint: a .ckpt file, or a run's folder.
+        out: the file to write.
+        dtype: of the weights.
+    """
+    import torch
+
+    from sketchembed.checkpoints import load, save
+
+    path = save(load(checkpoint), out, getattr(torch, dtype))
+    print(f"{path}  {path.stat().st_size / 1e6:.1f} MB")
+
+
+def report(run: Path) -> None:
+    """Write a run's page anew.
+
+    Args:
+        run: the run's folder.
+    """
+    from sketchembed.reporting.run_page import write_run_page
+
+    print(write_run_page(run))
+
+
+def _data(args: list[str]) -> None:
+    from sketchembed.data.commands import COMMANDS
+
+    _jsonargparse(COMMANDS)(args)
+
+
+def _fit(args: list[str]) -> None:
+    from sketchembed.fit import fit
+
+    fit(args)
+
+
+COMMANDS: dict[str, tuple[str, Callable[[list[str]], None]]] = {
+    "fit": ("train a model", _fit),
+    "data": ("fetch and prepare data sets", _data),
+    "draw": ("draw images with a trained model", _jsonargparse(draw)),
+    "export": ("write a checkpoint's model as safetensors", _jsonargparse(export)),
+    "report": ("write a run's page anew", _jsonargparse(report)),
+}
+
+
+def usage() -> str:
+    """Return what the command line offers."""
+    lines = [f"sketchembed {__version__}", "", "usage: sketchembed COMMAND ...", ""]
+    lines += [f"  {name:8} {about}" for name, (about, _) in COMMANDS.items()]
+    return "\n".join([*lines, "", "`sketchembed COMMAND --help` says more."])
+
+
+def main(args: list[str] | None = None) -> None:
+    """Run the command line; a mistake that the user can mend is one line and exit status 2.
+
+    Args:
+        args: without the program's name; those of the process if not given.
+    """
+    args = sys.argv[1:] if args is None else args
+    if not args or args[0] in ("-h", "--help"):
+        print(usage())
+        return
+    if args[0] == "--version":
+        print(__version__)
+        return
+    try:
+        if args[0] not in COMMANDS:
+            raise SketchEmbedError(
+                f"there is no command '{args[0]}'",
+                expected=f"one of {', '.join(COMMANDS)}",
+                fix=f"The nearest: {nearest(args[0], COMMANDS)}",
+            )
+        COMMANDS[args[0]][1](args[1:])
+    except SketchEmbedError as error:
+        print(f"sketchembed: {error}", file=sys.stderr)
+        raise SystemExit(2) from None
+    except KeyboardInterrupt:
+        print("sketchembed: stopped", file=sys.stderr)
+        raise SystemExit(130) from None
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,74 @@
+"""`sketchembed data`: fetch and prepare data sets by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal
+
+from sketchembed.data import quickdraw
+from sketchembed.data.download import download_quickdraw
+from sketchembed.data.drawings import data_folder
+from sketchembed.data.modules import DoodlesDataModule, OmniglotDataModule, prepared_folder
+
+
+def quickdraw_command(
+    classes: list[str] | None = None,
+    per_class: int | None = None,
+    form: Literal["npz", "ndjson", "bin"] | None = None,
+    folder: str | None = None,
+    max_length: int = 64,
+) -> None:
+    """Fetch Quick, Draw! classes that are not there yet, and prepare them.
+
+    Args:
+        classes: names; all 345 if not given.
+        per_class: at most so many drawings a class; of the stream formats only that part is fetched.
+        form: of the files; ``ndjson`` where `per_class` is given, else ``npz``.
+        folder: of the data sets; SKETCHEMBED_DATA, else data, if not given.
+        max_length: the longest drawing in points.
+    """
+    wanted = classes or quickdraw.class_names()
+    quickdraw.check_classes(wanted)
+    root = data_folder(folder)
+    missing = [name for name in wanted if name not in quickdraw.find_sources(root)]
+    if missing:
+        download_quickdraw(
+            root, missing, form=form or ("ndjson" if per_class else "npz"), per_class=per_class
+        )
+    sources = quickdraw.find_sources(root)
+    name = f"quickdraw-t{max_length}" + (f"-n{per_class}" if per_class else "")
+    store = quickdraw.prepare(
+        sources, prepared_folder(root) / name, max_length=max_length, per_class=per_class
+    )
+    print(f"{store.path}: {quickdraw.summary(store)}")
+
+
+def doodles_command(per_class: int = 500, folder: str | None = None, max_length: int = 64) -> None:
+    """Generate the built-in doodles.
+
+    Args:
+        per_class: drawings a class.
+        folder: of the data sets; SKETCHEMBED_DATA, else data, if not given.
+        max_length: the longest drawing in points.
+    """
+    store = DoodlesDataModule(folder, per_class=per_class, max_length=max_length).prepare_store()
+    print(f"{store.path}: {len(store):,} drawings of {len(store.class_names)} classes")
+
+
+def omniglot_command(folder: str | None = None, max_length: int = 64, rotations: bool = True) -> None:
+    """Prepare Omniglot's stroke files.
+
+    Args:
+        folder: of the data sets; SKETCHEMBED_DATA, else data, if not given.
+        max_length: the longest drawing in points.
+        rotations: four classes of each character.
+    """
+    store = OmniglotDataModule(folder, max_length=max_length, rotations=rotations).prepare_store()
+    print(f"{store.path}: {len(store):,} drawings of {len(store.class_names)} classes")
+
+
+COMMANDS: dict[str, Callable[..., None]] = {
+    "quickdraw": quickdraw_command,
+    "doodles": doodles_command,
+    "omniglot": omniglot_command,
+}

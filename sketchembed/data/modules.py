@@ -1,0 +1,174 @@
+"""The LightningDataModules of drawings: Quick, Draw!, Omniglot's strokes, and the doodles."""
+
+from __future__ import annotations
+
+import stat
+from pathlib import Path
+from typing import Literal
+
+from sketchembed.data import doodles, omniglot, quickdraw
+from sketchembed.data.download import download_quickdraw
+from sketchembed.data.drawings import DrawingDataModule
+from sketchembed.data.store import DrawingStore
+from sketchembed.errors import DataError
+
+
+def prepared_folder(folder: Path) -> Path:
+    """Return where prepared stores go: beside the source files, or in ``data`` where those are read-only.
+
+    The permission bits decide, since the superuser may write anywhere.
+    """
+    writable = not folder.exists() or bool(
+        folder.stat().st_mode & (stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH)
+    )
+    return (folder if writable else Path("data")) / "prepared"
+
+
+class QuickdrawDataModule(DrawingDataModule):
+    """Quick, Draw! in any published format.
+
+    *Source*: paper section 4: 300 of the 345 classes train, and drawings longer than T are left out.
+
+    The drawings are taken from what is there, in this order: a prepared store; class files in the data
+    folder; the published files, downloaded.
+
+    Args:
+        split: ``paper`` is the explicit list of 45 held-out classes; ``random`` holds out as many of the
+            classes at hand, by `split_seed`.
+        split_seed: of the random split.
+        classes: the classes to use at all; all that are there (or all 345, to download) if not given.
+        form: of the files to download: ``npz`` is what the paper used and comes whole; ``ndjson`` and
+            ``bin`` are streams, of which `per_class` drawings can be fetched.
+        fallback: whether training may go on with doodles where there are neither data nor network.
+        options: those of :class:`~sketchembed.data.drawings.DrawingDataModule`.
+    """
+
+    title = "Quick, Draw!"
+
+    def __init__(
+        self,
+        folder: str | None = None,
+        batch_size: int = 256,
+        max_length: int = 64,
+        per_class: int | None = None,
+        num_workers: int = 0,
+        seed: int = 0,
+        validation_drawings: int = 512,
+        split: Literal["paper", "random"] = "paper",
+        split_seed: int = 0,
+        classes: list[str] | None = None,
+        form: Literal["npz", "ndjson", "bin"] = "npz",
+        fallback: bool = True,
+    ) -> None:
+        super().__init__(folder, batch_size, max_length, per_class, num_workers, seed, validation_drawings)
+        self.split, self.split_seed, self.classes = split, split_seed, classes
+        self.form, self.fallback = form, fallback
+        if classes is not None:
+            quickdraw.check_classes(classes)
+
+    def prepare_store(self) -> DrawingStore:
+        """Open the prepared drawings, preparing or downloading them first if need be.
+
+        Raises:
+            NetworkError: if there are no files and none can be downloaded.
+            DataError: if a file is damaged, or a class is missing.
+        """
+        name = f"quickdraw-t{self.max_length}" + (f"-n{self.per_class}" if self.per_class else "")
+        destination = prepared_folder(self.folder) / name
+        sources = quickdraw.find_sources(self.folder)
+        if not sources:
+            if (destination / "manifest.json").exists():
+                return DrawingStore(destination)
+            download_quickdraw(
+                self.folder, self.classes or quickdraw.class_names(), form=self.form, per_class=self.per_class
+            )
+            sources = quickdraw.find_sources(self.folder)
+        missing = [wanted for wanted in self.classes or () if wanted not in sources]
+        if missing:
+            raise DataError(
+                f"{self.folder} has no file of the class '{missing[0]}' ({len(missing)} classes are missing)",
+                expected=f"a file of each of the {len(self.classes or ())} chosen classes",
+                fix="Fetch it with `sketchembed data quickdraw --classes ...`, or choose others",
+            )
+        return quickdraw.prepare(sources, destination, max_length=self.max_length, per_class=self.per_class)
+
+    def split_classes(self, store: DrawingStore) -> tuple[list[str], list[str]]:
+        """Return the classes that train and those that are held out."""
+        classes = store.class_names if self.classes is None else self.classes
+        return quickdraw.split(self.split, classes, self.split_seed)
+
+
+class DoodlesDataModule(DrawingDataModule):
+    """The built-in doodles: generated drawings of simple things, for machines without data or network.
+
+    Args:
+        options: those of :class:`~sketchembed.data.drawings.DrawingDataModule`; 500 drawings a class if
+            `per_class` is not given.
+    """
+
+    title = "doodles"
+
+    def prepare_store(self) -> DrawingStore:
+        """Open the drawings, generating them first if need be."""
+        return doodles.prepare(
+            prepared_folder(self.folder) / "doodles",
+            per_class=self.per_class or 500,
+            max_length=self.max_length,
+        )
+
+    def split_classes(self, store: DrawingStore) -> tuple[list[str], list[str]]:
+        """Return the classes that train and those that are held out."""
+        return [name for name in store.class_names if name not in doodles.UNSEEN], list(doodles.UNSEEN)
+
+
+class OmniglotDataModule(DrawingDataModule):
+    """Omniglot's pen strokes, for a model that trains on characters.
+
+    *Source*: paper section 5 and appendix H.2: RDP with ε = 2, T = 64, the Vinyals split. The characters of
+    the split's training part train, those of its validation part are looked at.
+
+    Args:
+        rotations: the four rotations of each character as classes of their own.
+        options: those of :class:`~sketchembed.data.drawings.DrawingDataModule`.
+    """
+
+    title = "Omniglot"
+
+    def __init__(
+        self,
+        folder: str | None = None,
+        batch_size: int = 256,
+        max_length: int = 64,
+        per_class: int | None = None,
+        num_workers: int = 0,
+        seed: int = 0,
+        validation_drawings: int = 512,
+        rotations: bool = True,
+    ) -> None:
+        super().__init__(folder, batch_size, max_length, per_class, num_workers, seed, validation_drawings)
+        self.rotations = rotations
+
+    def prepare_store(self) -> DrawingStore:
+        """Open the prepared strokes, preparing them first if need be.
+
+        Raises:
+            DataError: if the stroke files are missing or damaged.
+        """
+        name = f"omniglot-t{self.max_length}" + ("" if self.rotations else "-upright")
+        return omniglot.prepare(
+            self.folder / "omniglot",
+            prepared_folder(self.folder) / name,
+            max_length=self.max_length,
+            rotations=self.rotations,
+        )
+
+    def split_classes(self, store: DrawingStore) -> tuple[list[str], list[str]]:
+        """Return the characters that train and those to look at."""
+        train = set(omniglot.vinyals_split()["train"])
+        validation = set(omniglot.vinyals_split()["val"])
+
+        def character(name: str) -> str:
+            return "/".join(name.split("/")[:2])
+
+        names = store.class_names
+        return [n for n in names if character(n) in train], [n for n in names if character(n) in validation]

@@ -1,0 +1,187 @@
+"""Omniglot's pen strokes, from the published text files to prepared drawings.
+
+*Source*: Lake et al. 2015; paper section 5 and appendix H.2. A file lists the points of a drawing, ``x,y,t``
+in pixels of a 105-pixel square with y negative downwards, between ``START`` and ``BREAK`` lines.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import zipfile
+from collections.abc import Iterator
+from importlib import resources
+from pathlib import Path
+
+import numpy as np
+from rich.progress import track
+
+from sketchembed.data.store import ClassDrawings, DrawingStore, write_store
+from sketchembed.errors import DataError
+from sketchembed.sketch import Sketch
+
+EPSILON = 2.0
+"""Tolerance of the simplification, in pixels (paper appendix H.2)."""
+SPLIT = ("train", "val", "test")
+"""The parts of the Vinyals split, in the order of a store's partitions."""
+ROTATIONS = (0, 90, 180, 270)
+CHARACTERS = 1623
+
+
+def vinyals_split() -> dict[str, list[str]]:
+    """Return the characters (``Alphabet/character01``) of the parts ``train``, ``val`` and ``test``."""
+    lists = resources.files("sketchembed.data") / "lists"
+    return {
+        part: [
+            line.strip()
+            for line in (lists / f"omniglot_vinyals_{part}.txt").read_text().splitlines()
+            if line.strip() and not line.startswith("#")
+        ]
+        for part in SPLIT
+    }
+
+
+def parse_strokes(text: str, name: str = "the text") -> Sketch:
+    """Read one drawing.
+
+    Args:
+        text: of the file.
+        name: of the file, for messages.
+
+    Returns:
+        the drawing in pixels, y down, as published: not yet simplified.
+
+    Raises:
+        DataError: if a line is none of ``START``, ``BREAK`` and ``x,y,t``, or there is no point.
+    """
+    strokes: list[list[tuple[float, float]]] = [[]]
+    for number, line in enumerate(text.splitlines(), 1):
+        line = line.strip()
+        if line in ("START", ""):
+            continue
+        if line == "BREAK":
+            strokes.append([])
+            continue
+        try:
+            x, y, _ = (float(value) for value in line.split(","))
+        except ValueError:
+            raise DataError(
+                f"{name} has '{line[:40]}' in line {number}",
+                expected="START, BREAK or three numbers x,y,t",
+                fix="Fetch the stroke files again",
+            ) from None
+        strokes[-1].append((x, -y))
+    sketch = Sketch.from_strokes(np.array(stroke) for stroke in strokes if stroke)
+    if not len(sketch) or not np.isfinite(sketch.points).all():
+        raise DataError(
+            f"{name} holds {len(sketch)} points, not all of them finite"
+            if len(sketch)
+            else f"{name} holds no point",
+            expected="the points of a drawing",
+            fix="Fetch the stroke files again",
+        )
+    return sketch
+
+
+def simplify(sketch: Sketch, epsilon: float = EPSILON) -> Sketch:
+    """Simplify each stroke; a stroke of one point becomes a dot that can be seen.
+
+    *Source*: paper appendix H.2; the released code draws a dot as half a pixel there and back.
+
+    Args:
+        sketch: in pixels.
+        epsilon: tolerance in pixels.
+    """
+    simple = sketch.simplified(epsilon)
+    return Sketch.from_strokes(
+        np.array([stroke[0], stroke[0] + 0.5, stroke[0]]) if len(stroke) == 1 else stroke
+        for stroke in simple.strokes
+    )
+
+
+def stroke_files(folder: Path) -> Iterator[tuple[str, str, str]]:
+    """Yield ``(Alphabet/character01, file name, text)`` of every published stroke file.
+
+    Args:
+        folder: with ``strokes_background`` and ``strokes_evaluation``, as zip files or folders.
+
+    Raises:
+        DataError: if they are not there, or a zip is damaged.
+    """
+    for part in ("strokes_background", "strokes_evaluation"):
+        archive = folder / f"{part}.zip"
+        if archive.is_file():
+            try:
+                with zipfile.ZipFile(archive) as file:
+                    for entry in sorted(name for name in file.namelist() if name.endswith(".txt")):
+                        alphabet, character, name = entry.split("/")[-3:]
+                        yield (
+                            f"{alphabet}/{character}",
+                            name,
+                            file.read(entry).decode("utf-8", errors="replace"),
+                        )
+            except (zipfile.BadZipFile, ValueError, OSError) as error:
+                raise DataError(
+                    f"{archive} cannot be read ({error})",
+                    expected="the published zip of stroke files",
+                    fix="Delete it and fetch it again",
+                ) from error
+        elif (folder / part).is_dir():
+            for path in sorted((folder / part).glob("*/*/*.txt")):
+                yield f"{path.parts[-3]}/{path.parts[-2]}", path.name, path.read_text(errors="replace")
+        else:
+            raise DataError(
+                f"there is no {part}.zip and no folder {part} in {folder}",
+                expected="the stroke files of Omniglot (github.com/brendenlake/omniglot, python/)",
+                fix=f"Put both {part}.zip and its sister there, or set SKETCHEMBED_DATA",
+            )
+
+
+def prepare(
+    folder: Path, destination: Path, *, max_length: int = 64, rotations: bool = True, epsilon: float = EPSILON
+) -> DrawingStore:
+    """Prepare all stroke drawings, or open them if they are prepared already.
+
+    The store's partitions are the Vinyals split: train, valid (its ``val``) and test.
+
+    Args:
+        folder: of the published files.
+        destination: the store's folder.
+        max_length: T, the longest drawing in points.
+        rotations: four classes of each character, turned by 0, 90, 180 and 270 degrees, as in the split.
+        epsilon: tolerance of the simplification, in pixels.
+
+    Raises:
+        DataError: if the files are missing or damaged.
+    """
+    about = {"rotations": rotations, "epsilon": epsilon, "max_length": max_length}
+    with contextlib.suppress(DataError):  # none there, or not whole: it is written anew
+        store = DrawingStore(destination)
+        if all(store.manifest.get(key) == value for key, value in about.items()):
+            return store
+    part_of = {name: number for number, part in enumerate(SPLIT) for name in vinyals_split()[part]}
+    drawings: dict[str, list[Sketch]] = {}
+    for character, name, text in track(
+        stroke_files(folder), description="Omniglot strokes", total=20 * CHARACTERS, transient=True
+    ):
+        if character in part_of:
+            drawings.setdefault(character, []).append(simplify(parse_strokes(text, name), epsilon))
+
+    def classes() -> Iterator[ClassDrawings]:
+        for character, sketches in drawings.items():
+            kept = [sketch for sketch in sketches if 2 <= len(sketch) <= max_length]
+            rejected = {"too long": len(sketches) - len(kept)} if len(kept) < len(sketches) else {}
+            for angle in ROTATIONS if rotations else (0,):
+                rows = [(part_of[character], rotate(sketch, angle).to_stroke3()) for sketch in kept]
+                yield ClassDrawings(f"{character}/rot{angle:03d}" if rotations else character, rows, rejected)
+
+    return write_store(
+        destination, classes(), source="omniglot", max_length=max_length, dtype="<f4", about=about
+    )
+
+
+def rotate(sketch: Sketch, angle: int) -> Sketch:
+    """Turn a drawing counter-clockwise about the middle of Omniglot's square, by a multiple of 90 degrees."""
+    points = sketch.points - 52.0
+    for _ in range(angle // 90 % 4):
+        points = np.stack([points[:, 1], -points[:, 0]], axis=1)
+    return Sketch(points + 52.0, sketch.lifted)

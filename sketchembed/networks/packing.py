@@ -1,0 +1,68 @@
+"""Sequences of different lengths without their padding: all first steps, then all second ones, and so on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+ROUNDING = 16
+"""Sequences in a step are rounded up to a multiple of this, since kernels are compiled for each size."""
+
+
+@dataclass(frozen=True)
+class Packing:
+    """Which row of a packed batch is which step of which sequence.
+
+    Attributes:
+        batch: number of sequences.
+        time: number of steps of the padded batch.
+        order: ``[batch]``, the sequences, the longest first.
+        counts: sequences that take part in each step, not increasing; at least one step has one.
+        sequence: ``[rows]``, the sequence of each row.
+        step: ``[rows]``, the step of each row.
+    """
+
+    batch: int
+    time: int
+    order: Int[Tensor, " batch"]
+    counts: list[int]
+    sequence: Int[Tensor, " rows"]
+    step: Int[Tensor, " rows"]
+
+    @classmethod
+    def of(
+        cls, lengths: Int[Tensor, " batch"] | None, batch: int, time: int, device: torch.device
+    ) -> Packing:
+        """Plan the packing.
+
+        Args:
+            lengths: steps of each sequence, 1 to `time`; `time` for all if not given.
+            batch: number of sequences.
+            time: number of steps of the padded batch.
+            device: of the sequences.
+        """
+        if lengths is None:
+            order = torch.arange(batch, device=device)
+            counts = [batch] * time
+        else:
+            order = lengths.argsort(descending=True, stable=True)
+            going = (lengths.cpu()[:, None] > torch.arange(time)).sum(0).tolist()
+            counts = [min(batch, -(-count // ROUNDING) * ROUNDING) for count in going if count]
+        place = torch.cat([torch.arange(count) for count in counts]).to(device)
+        step = torch.repeat_interleave(torch.arange(len(counts)), torch.tensor(counts)).to(device)
+        return cls(batch, time, order, counts, order[place], step)
+
+    def pack(self, padded: Float[Tensor, "batch time size"]) -> Float[Tensor, "rows size"]:
+        """Return the rows that take part."""
+        return padded[self.sequence, self.step]
+
+    def unpack(
+        self, rows: Float[Tensor, "rows size"], fill: Tensor | float = 0.0
+    ) -> Float[Tensor, "batch time size"]:
+        """Return the padded batch, with `fill` where nothing took part."""
+        padded = rows.new_empty(self.batch, self.time, rows.shape[-1])
+        padded[:] = fill
+        return padded.index_put((self.sequence, self.step), rows)

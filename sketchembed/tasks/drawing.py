@@ -1,0 +1,177 @@
+"""Learning to draw: the LightningModule around SketchEmbedNet and its three losses."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from sketchembed import raster
+from sketchembed.checkpoints import MODEL_KEY, describe
+from sketchembed.data.augment import Augmentation
+from sketchembed.losses import DrawingLoss, PixelLoss, drawing_loss, kl_loss, pen_loss, stroke_loss
+from sketchembed.networks.sketchembednet import ModelConfig, SketchEmbedNet
+
+VALIDATION_SETS = ("val", "unseen")
+
+
+class DrawingTask(pl.LightningModule):
+    """Imitates drawings: image to z to strokes, judged by pen, stroke and pixel losses.
+
+    *Source*: paper section 3.1 and appendix B; the defaults are the paper's.
+
+    Every random number of a step (ε of z, of the pixel loss' samples, of the augmentation) comes from a
+    generator seeded by (seed, step, rank), so a resumed run draws the same ones.
+
+    Args:
+        network: sizes of the model.
+        lr: initial learning rate of Adam.
+        lr_decay: factor of the learning rate, reached after `lr_decay_steps`, continuously.
+        lr_decay_steps: see there.
+        lr_warmup: steps over which the learning rate grows from 0; the paper has none.
+        pixel_loss: settings of the pixel loss.
+        skip_padding: leave out the steps after the end of a drawing, which the paper's pen loss counts.
+        pixel_gate: the pixel loss counts only where α is larger, as in the released code; 0 for equation 2.
+        kl_weight: weight of the divergence from a unit Gaussian; the paper has none.
+        kl_tolerance: divergence, in nats a dimension, below which it costs nothing.
+        augmentation: random changes of the drawings; the paper has none.
+        seed: of the random numbers of the steps.
+    """
+
+    alpha: float = 0.0
+
+    def __init__(
+        self,
+        network: ModelConfig | None = None,
+        lr: float = 1e-3,
+        lr_decay: float = 0.85,
+        lr_decay_steps: int = 15_000,
+        lr_warmup: int = 0,
+        skip_padding: bool = False,
+        pixel_loss: PixelLoss | None = None,
+        pixel_gate: float = 0.1,
+        kl_weight: float = 0.0,
+        kl_tolerance: float = 0.2,
+        augmentation: Augmentation | None = None,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        self.net = SketchEmbedNet(network or ModelConfig())
+        self.lr, self.lr_decay, self.lr_decay_steps, self.lr_warmup = lr, lr_decay, lr_decay_steps, lr_warmup
+        self.skip_padding = skip_padding
+        self.pixel_loss = pixel_loss or PixelLoss()
+        self.pixel_gate, self.kl_weight, self.kl_tolerance = pixel_gate, kl_weight, kl_tolerance
+        self.augmentation = augmentation or Augmentation()
+        self.seed = seed
+
+    # ---- one step --------------------------------------------------------------------------------
+
+    def setup(self, stage: str) -> None:
+        """Take the unit of the offsets from the data."""
+        data = getattr(self.trainer, "datamodule", None)
+        if data is not None and hasattr(data, "offset_scale"):
+            self.net.offset_scale = float(data.offset_scale)
+
+    def image(self, stroke5: Float[Tensor, "batch rows 5"]) -> Float[Tensor, "batch channels size size"]:
+        """Draw the model's input: dark lines (0) on white (1), as the paper's were drawn (appendix H.1)."""
+        config = self.net.config
+        ink = raster.draw_pen(stroke5, config.image_size)
+        return (1 - ink).unsqueeze(1).expand(-1, config.channels, -1, -1)
+
+    def losses(
+        self, stroke5: Float[Tensor, "batch rows 5"], generator: torch.Generator, with_pixels: bool
+    ) -> tuple[DrawingLoss, Float[Tensor, ""]]:
+        """Return the terms of the loss of a batch, and the divergence of z from a unit Gaussian."""
+        size = self.net.config.image_size
+
+        def normal(*shape: int) -> Tensor:
+            return torch.randn(shape, generator=generator, device=stroke5.device)
+
+        batch, rows = stroke5.shape[:2]
+        noise = normal(batch, self.net.config.latent)
+        distribution, latent = self.net(self.image(stroke5), stroke5, noise, self.skip_padding)
+        target = stroke5[:, 1:]
+        pen = pen_loss(distribution.pen_logits, target[..., 2:])
+        stroke = stroke_loss(distribution.mixture, target[..., :2], target[..., 4])
+        pixel = pen.new_zeros(())
+        # Where the pixel loss weighs nothing it is only looked at, and so needs no gradient.
+        with torch.set_grad_enabled(torch.is_grad_enabled() and self.alpha > self.pixel_gate):
+            if with_pixels or self.alpha > self.pixel_gate:
+                drawn = normal(self.pixel_loss.samples, batch, rows - 1, 2)
+                pixel = self.pixel_loss(distribution.mixture, distribution.pen_logits, stroke5, size, drawn)
+        return drawing_loss(pen, stroke, pixel, self.alpha, self.pixel_gate), kl_loss(
+            latent, self.kl_tolerance
+        )
+
+    def training_step(self, stroke5: Tensor, batch_idx: int) -> Tensor:
+        """Return the loss of a batch of drawings, ``[batch, T + 1, 5]``."""
+        generator = self._generator(self.global_step, self.global_rank)
+        stroke5 = self.augmentation(stroke5, generator)
+        logs = self.trainer.log_every_n_steps  # type: ignore[attr-defined]
+        loss, kl = self.losses(stroke5, generator, with_pixels=(self.global_step + 1) % logs == 0)
+        total = loss.total + self.kl_weight * kl if self.kl_weight else loss.total
+        self.log_dict(
+            {
+                "train/loss": total.detach(),
+                "train/pen": loss.pen.detach(),
+                "train/stroke": loss.stroke.detach(),
+                "train/pixel": loss.pixel.detach(),
+                "train/kl": kl.detach(),
+                "train/alpha": self.alpha,
+                "train/lr": self.learning_rate(self.global_step),
+            },
+            batch_size=len(stroke5),
+        )
+        return total
+
+    def validation_step(self, stroke5: Tensor, batch_idx: int, dataloader_idx: int = 0) -> None:
+        """Log the losses on held-out drawings, and on drawings of held-out classes."""
+        generator = self._generator(batch_idx, dataloader_idx)
+        loss, _ = self.losses(stroke5, generator, with_pixels=True)
+        name = VALIDATION_SETS[dataloader_idx]
+        self.log_dict(
+            {
+                f"{name}/{term}": value
+                for term, value in zip(("loss", "pen", "stroke", "pixel"), loss, strict=True)
+            },
+            batch_size=len(stroke5),
+            add_dataloader_idx=False,
+            sync_dist=True,
+        )
+
+    def _generator(self, step: int, stream: int) -> torch.Generator:
+        state = np.random.SeedSequence([self.seed, step, stream]).generate_state(1, np.uint64)
+        return torch.Generator(self.device).manual_seed(int(state[0] >> np.uint64(1)))
+
+    # ---- optimiser -------------------------------------------------------------------------------
+
+    def learning_rate(self, step: int) -> float:
+        """Return the learning rate of a step, a function of the step alone.
+
+        *Source*: paper appendix B, 0.85 every 15,000 steps; continuous, as in the released code.
+        """
+        warm = min(1.0, (step + 1) / self.lr_warmup) if self.lr_warmup else 1.0
+        return float(self.lr * warm * self.lr_decay ** (step / self.lr_decay_steps))
+
+    def configure_optimizers(self) -> Any:
+        """Return Adam, with Keras' ε as in the released code."""
+        fused = self.device.type == "cuda"
+        optimizer = torch.optim.Adam(self.parameters(), lr=self.lr, eps=1e-7, fused=fused)
+        factor = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: self.learning_rate(step) / self.lr)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": factor, "interval": "step"}}
+
+    # ---- checkpoints -----------------------------------------------------------------------------
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Write what is needed to rebuild the model alone."""
+        checkpoint[MODEL_KEY] = describe(self.net)
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Take the unit of the offsets from the checkpoint, unless the data have given one."""
+        described = cast(dict[str, Any], checkpoint.get(MODEL_KEY, {}))
+        if self.net.offset_scale == 1.0:
+            self.net.offset_scale = float(described.get("offset_scale", 1.0))

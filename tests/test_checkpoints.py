@@ -1,0 +1,126 @@
+import pickle
+
+import pytest
+import torch
+
+import sketchembed
+from sketchembed import checkpoints
+from sketchembed.errors import CheckpointError
+from sketchembed.networks import ModelConfig, SketchEmbedNet
+
+SMALL = ModelConfig(width=4, latent=6, hidden=10, hyper=6, embedding=2, mixtures=3, max_length=12)
+
+
+@pytest.fixture
+def net():
+    torch.manual_seed(0)
+    return SketchEmbedNet(SMALL, offset_scale=31.5).eval()
+
+
+def as_checkpoint(net, path):
+    state = {f"net.{name}": value for name, value in net.state_dict().items()}
+    torch.save(
+        {"state_dict": state, checkpoints.MODEL_KEY: checkpoints.describe(net), "global_step": 7}, path
+    )
+    return path
+
+
+def test_weights_file_rebuilds_the_model_alone(net, tmp_path):
+    images = torch.rand(3, 1, 28, 28)
+    path = sketchembed.save(net, tmp_path / "net.safetensors")
+    again = sketchembed.load(path)
+    assert again.config == SMALL
+    assert again.offset_scale == 31.5
+    torch.testing.assert_close(again.embed(images), net.embed(images), rtol=0, atol=0)
+    assert again.draw(images, seed=1) == net.draw(images, seed=1)
+
+
+def test_half_precision_halves_the_file(net, tmp_path):
+    whole = sketchembed.save(net, tmp_path / "a.safetensors").stat().st_size
+    half = sketchembed.save(net, tmp_path / "b.safetensors", torch.float16)
+    assert half.stat().st_size < 0.7 * whole
+    images = torch.rand(3, 1, 28, 28)
+    torch.testing.assert_close(sketchembed.load(half).embed(images), net.embed(images), rtol=0.02, atol=0.02)
+
+
+def test_checkpoint_and_run_folder_load_too(net, tmp_path):
+    (tmp_path / "checkpoints").mkdir()
+    path = as_checkpoint(net, tmp_path / "checkpoints" / "step-7.ckpt")
+    images = torch.rand(2, 1, 28, 28)
+    for place in (path, tmp_path):
+        torch.testing.assert_close(sketchembed.load(place).embed(images), net.embed(images), rtol=0, atol=0)
+
+
+def test_nothing_in_a_checkpoint_is_executed(tmp_path):
+    mark = tmp_path / "executed"
+
+    class Payload:
+        def __reduce__(self):
+            return open, (str(mark), "w")
+
+    path = tmp_path / "bad.ckpt"
+    path.write_bytes(pickle.dumps({"state_dict": Payload()}))
+    with pytest.raises(CheckpointError, match="cannot be read"):
+        sketchembed.load(path)
+    torch.save({"state_dict": Payload()}, path)
+    with pytest.raises(CheckpointError, match="cannot be read"):
+        sketchembed.load(path)
+    assert not mark.exists()
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"<html>no</html>", b"version https://git-lfs.github.com/spec/v1\n", b"PK\x03\x04"]
+)
+@pytest.mark.parametrize("suffix", [".ckpt", ".safetensors"])
+def test_damaged_files_get_one_clear_line(content, suffix, tmp_path):
+    path = tmp_path / f"x{suffix}"
+    path.write_bytes(content)
+    with pytest.raises(CheckpointError, match="cannot be read|no SketchEmbedNet") as caught:
+        sketchembed.load(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_truncated_checkpoint_is_refused(net, tmp_path):
+    path = as_checkpoint(net, tmp_path / "x.ckpt")
+    path.write_bytes(path.read_bytes()[:-500])
+    with pytest.raises(CheckpointError, match="cannot be read"):
+        sketchembed.load(path)
+
+
+def test_weights_of_another_shape_name_the_tensor(net, tmp_path):
+    other = SketchEmbedNet(ModelConfig(**(SMALL.to_dict() | {"hidden": 12})))
+    with pytest.raises(CheckpointError, match=r"has '\S+' of shape \[.*\], not \["):
+        checkpoints.load_weights(other, net.state_dict(), tmp_path / "x.ckpt")
+    state = dict(net.state_dict())
+    state["extra"] = torch.zeros(1)
+    with pytest.raises(CheckpointError, match="'extra', which the model lacks"):
+        checkpoints.load_weights(net, state, tmp_path / "x.ckpt")
+
+
+def test_unknown_settings_name_the_version(net, tmp_path, monkeypatch):
+    described = checkpoints.describe(net)
+    described["config"]["wings"] = 2
+    monkeypatch.setattr(checkpoints, "describe", lambda _: described)
+    path = checkpoints.save(net, tmp_path / "x.safetensors")
+    with pytest.raises(CheckpointError, match=r"unknown settings: \['wings'\]"):
+        checkpoints.load(path)
+
+
+def test_missing_checkpoint_says_what_to_do(tmp_path):
+    with pytest.raises(CheckpointError, match="there is no checkpoint at .*Train a model first"):
+        sketchembed.load(tmp_path / "nowhere")
+
+
+def test_a_full_disk_leaves_the_checkpoint_before_as_it_was(tmp_path, monkeypatch):
+    io = checkpoints.WholeCheckpointIO()
+    path = tmp_path / "last.ckpt"
+    io.save_checkpoint({"a": torch.ones(3)}, path)
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(checkpoints.os, "fsync", full)
+    with pytest.raises(CheckpointError, match="No space left on device"):
+        io.save_checkpoint({"a": torch.zeros(3)}, path)
+    assert torch.load(path, weights_only=True)["a"].sum() == 3
+    assert [file.name for file in tmp_path.iterdir()] == ["last.ckpt"]

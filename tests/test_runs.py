@@ -1,0 +1,89 @@
+import json
+
+import pytest
+
+from sketchembed.runs import Run, RunLogger, RunOptions
+
+
+def opened(tmp_path, config="a: 1\n", resume="auto"):
+    return Run.open(tmp_path, "run", config, resume)
+
+
+def with_checkpoint(run):
+    run.checkpoints.mkdir()
+    (run.checkpoints / "step-3.ckpt").write_bytes(b"x")
+    run.release()
+    return run
+
+
+def test_same_command_goes_on_with_an_unfinished_run(tmp_path):
+    first = with_checkpoint(opened(tmp_path))
+    again = opened(tmp_path)
+    assert again.path == first.path
+    assert again.last_checkpoint.name == "step-3.ckpt"
+    assert again.facts["wandb_id"] == first.facts["wandb_id"]
+
+
+@pytest.mark.parametrize(
+    ("change", "config", "resume"),
+    [({"finished": True}, "a: 1\n", "auto"), ({}, "a: 2\n", "auto"), ({}, "a: 1\n", "never")],
+)
+def test_anything_else_gets_a_folder_of_its_own(tmp_path, change, config, resume):
+    first = with_checkpoint(opened(tmp_path))
+    first.note(**change)
+    other = opened(tmp_path, config, resume)
+    assert other.path.name == "run-2"
+    assert other.last_checkpoint is None
+
+
+def test_a_run_that_is_going_on_is_left_alone(tmp_path):
+    first = opened(tmp_path)
+    assert opened(tmp_path).path.name == "run-2"
+    first.release()
+
+
+def test_attempt_without_a_checkpoint_starts_again_in_its_place(tmp_path):
+    first = opened(tmp_path)
+    (first.path / "metrics.jsonl").write_text('{"step": 1}\n')
+    first.release()
+    again = opened(tmp_path)
+    assert again.path == first.path
+    assert not (again.path / "metrics.jsonl").exists()
+
+
+def test_rewind_drops_what_came_after_the_checkpoint(tmp_path):
+    run = opened(tmp_path)
+    lines = [json.dumps({"step": step, "time": step / 2.0}) for step in (1, 2, 3, 4)]
+    (run.path / "metrics.jsonl").write_text("\n".join(lines) + '\n{"step": 5, "ti')
+    (run.path / "samples").mkdir()
+    for step in (2, 4):
+        (run.path / "samples" / f"step-{step:08d}.json").write_text("{}")
+    run.rewind(2)
+    kept = [json.loads(line)["step"] for line in (run.path / "metrics.jsonl").read_text().splitlines()]
+    assert kept == [1, 2]
+    assert [path.name for path in (run.path / "samples").iterdir()] == ["step-00000002.json"]
+
+
+def test_logger_writes_a_line_each_and_time_goes_on_after_a_resume(tmp_path):
+    run = opened(tmp_path)
+    (run.path / "metrics.jsonl").write_text('{"step": 1, "time": 100.0}\n')
+    logger = RunLogger(run)
+    logger.log_metrics({"train/loss": 0.123456789, "epoch": 0, "train/bad": float("nan")}, step=2)
+    logger.finalize("success")
+    last = json.loads((run.path / "metrics.jsonl").read_text().splitlines()[-1])
+    assert last["step"] == 2
+    assert last["time"] >= 100
+    assert last["train/loss"] == 0.123457
+    assert last["train/bad"] is None
+    assert "epoch" not in last
+
+
+def test_tracking_needs_no_account_unless_asked_for(monkeypatch):
+    monkeypatch.delenv("WANDB_MODE", raising=False)
+    monkeypatch.delenv("WANDB_SWEEP_ID", raising=False)
+    assert RunOptions().wandb_mode() == "offline"
+    monkeypatch.setenv("WANDB_SWEEP_ID", "abc")
+    assert RunOptions().wandb_mode() == "online"
+    monkeypatch.setenv("WANDB_MODE", "disabled")
+    assert RunOptions().wandb_mode() == "disabled"
+    assert RunOptions(wandb="offline").wandb_mode() == "offline"
