@@ -33,8 +33,8 @@ class QuickdrawDataModule(DrawingDataModule):
     folder; the published files, downloaded.
 
     Args:
-        split: ``paper`` is the explicit list of 45 held-out classes; ``random`` holds out as many of the
-            classes at hand, by `split_seed`.
+        split: ``paper`` is the explicit list of 45 held-out classes; a number is so many training classes,
+            drawn by `split_seed`.
         split_seed: of the random split.
         classes: the classes to use at all; all that are there (or all 345, to download) if not given.
         form: of the files to download: ``npz`` is what the paper used and comes whole; ``ndjson`` and
@@ -54,7 +54,7 @@ class QuickdrawDataModule(DrawingDataModule):
         num_workers: int = 0,
         seed: int = 0,
         validation_drawings: int = 512,
-        split: Literal["paper", "random"] = "paper",
+        split: str = "paper",
         split_seed: int = 0,
         classes: list[str] | None = None,
         form: Literal["npz", "ndjson", "bin"] = "npz",

@@ -17,8 +17,8 @@ import hashlib
 import json
 import math
 import os
+import secrets
 import shutil
-import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -76,22 +76,36 @@ class DrawingStore:
     """
 
     def __init__(self, path: str | Path) -> None:
+        """Open the files; nothing is read but the manifest."""
         self.path = Path(path)
         try:
-            self.manifest: dict[str, Any] = json.loads((self.path / "manifest.json").read_text())
-        except (OSError, ValueError) as error:
+            self.manifest: dict[str, Any] = dict(json.loads((self.path / "manifest.json").read_bytes()))
+        except (OSError, ValueError, TypeError) as error:
             raise self._broken(f"has no readable manifest.json ({error})") from error
         if self.manifest.get("format_version") != FORMAT_VERSION:
             raise self._broken(f"has format version {self.manifest.get('format_version')}")
-        self.classes = [ClassEntry(**entry) for entry in self.manifest["classes"]]
-        dtype, rows = np.dtype(self.manifest["dtype"]), int(self.manifest["rows"])
-        size = (self.path / "points.bin").stat().st_size if (self.path / "points.bin").exists() else -1
+        try:
+            self.classes = [ClassEntry(**entry) for entry in self.manifest["classes"]]
+            self._open(np.dtype(self.manifest["dtype"]), int(self.manifest["rows"]))
+        except (OSError, ValueError, TypeError, KeyError, EOFError) as error:
+            raise self._broken(f"is not whole ({error})") from error
+
+    def _open(self, dtype: np.dtype, rows: int) -> None:
+        size = (self.path / "points.bin").stat().st_size
         if size != rows * 3 * dtype.itemsize:
-            raise self._broken(f"has a points.bin of {size} bytes, not {rows * 3 * dtype.itemsize}")
+            raise ValueError(f"points.bin has {size} bytes, not {rows * 3 * dtype.itemsize}")
         self.points = np.memmap(self.path / "points.bin", dtype=dtype, mode="r", shape=(rows, 3))
         self.starts: np.ndarray = np.load(self.path / "starts.npy", mmap_mode="r")
         self.labels: np.ndarray = np.load(self.path / "labels.npy", mmap_mode="r")
         self.partitions: np.ndarray = np.load(self.path / "partitions.npy", mmap_mode="r")
+        count = int(self.manifest["drawings"])
+        found = (len(self.starts), len(self.labels), len(self.partitions), int(self.starts[-1]))
+        if found != (count + 1, count, count, rows):
+            raise ValueError(f"its files do not all hold {count} drawings of {rows} rows")
+
+    def __reduce__(self) -> tuple[type[DrawingStore], tuple[Path]]:
+        """Pickle the path alone: a worker process opens the files again and copies none."""
+        return type(self), (self.path,)
 
     def _broken(self, what: str) -> DataError:
         return DataError(
@@ -104,7 +118,7 @@ class DrawingStore:
         """Return the number of drawings."""
         return len(self.labels)
 
-    def __getitem__(self, index: int) -> np.ndarray:
+    def __getitem__(self, index: int | np.integer) -> np.ndarray:
         """Return one drawing's stroke-3 rows, ``[n, 3]``, in the source's unit."""
         return np.array(self.points[self.starts[index] : self.starts[index + 1]])
 
@@ -187,12 +201,18 @@ def write_store(
         progress: called with the name of each class once it is written.
 
     Raises:
-        DataError: if there is no drawing at all, or the disk is full.
+        DataError: if there is no drawing at all, the disk is full, or the folder holds anything else.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    work = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+    if path.exists() and not (path / "manifest.json").exists() and (path.is_file() or any(path.iterdir())):
+        raise DataError(
+            f"{path} exists and is no store",
+            expected="a store, which is replaced, or nothing",
+            fix="Choose another folder; this one was left as it is",
+        )
+    work = path.parent / f".{path.name}.{secrets.token_hex(4)}"
     try:
+        work.mkdir(parents=True)  # not a temporary folder of tempfile's, which others could not read
         manifest = _write_files(work, classes, dtype, progress)
         if not manifest["drawings"]:
             raise DataError(
@@ -204,9 +224,7 @@ def write_store(
         manifest |= {"format_version": FORMAT_VERSION, "source": source, "max_length": max_length}
         manifest |= about or {}
         (work / "manifest.json").write_text(json.dumps(manifest, indent=1))
-        if path.exists():
-            shutil.rmtree(path)
-        os.replace(work, path)
+        _put_in_place(work, path)
     except OSError as error:
         raise DataError(
             f"the store {path} could not be written ({error.strerror or error})",
@@ -216,6 +234,22 @@ def write_store(
     finally:
         shutil.rmtree(work, ignore_errors=True)
     return DrawingStore(path)
+
+
+def _put_in_place(work: Path, path: Path) -> None:
+    """Rename a finished folder to its place; one that is there, or gets there first, is moved away."""
+    aside = work.with_name(f"{work.name}.old")
+    for attempt in range(3):
+        try:
+            if path.exists():
+                os.replace(path, aside)
+            os.replace(work, path)
+            return
+        except OSError:  # another process was quicker, between the two lines
+            if attempt == 2:
+                raise
+        finally:
+            shutil.rmtree(aside, ignore_errors=True)
 
 
 def _write_files(
@@ -229,18 +263,21 @@ def _write_files(
         for number, (name, drawings, rejected) in enumerate(classes):
             parts = np.array([part for part, _ in drawings], dtype=np.uint8)
             entry = ClassEntry(name, np.bincount(parts, minlength=3).tolist(), dict(rejected))
-            for part, rows in drawings:
+            sizes = np.array([len(rows) for _, rows in drawings], dtype=np.int64)
+            if drawings:  # all at once: tens of thousands a class
+                rows = np.concatenate([rows for _, rows in drawings])
                 file.write(np.ascontiguousarray(rows, dtype=dtype).tobytes())
-                if part == 0:
-                    offsets = np.clip(rows[:, :2].astype(np.float64), -OFFSET_LIMIT, OFFSET_LIMIT)
-                    found = (offsets.size, float(offsets.sum()), float((offsets**2).sum()))
-                    entry.moments = [old + new for old, new in zip(entry.moments, found, strict=True)]
+                offsets = rows[np.repeat(parts == 0, sizes), :2].astype(np.float64)
+                offsets = np.clip(offsets, -OFFSET_LIMIT, OFFSET_LIMIT)
+                entry.moments = [float(offsets.size), float(offsets.sum()), float((offsets**2).sum())]
             entries.append(entry)
-            lengths.append(np.array([len(rows) for _, rows in drawings], dtype=np.int64))
+            lengths.append(sizes)
             labels.append(np.full(len(drawings), number, dtype=np.int32))
             partitions.append(parts)
             if progress is not None:
                 progress(name)
+        file.flush()
+        os.fsync(file.fileno())
     starts = np.concatenate([[0], np.cumsum(np.concatenate([*lengths, np.zeros(0, np.int64)]))])
     np.save(work / "starts.npy", starts.astype(np.int64))
     np.save(work / "labels.npy", np.concatenate([*labels, np.zeros(0, np.int32)]))
