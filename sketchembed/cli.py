@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -124,6 +125,11 @@ def main(args: list[str] | None = None) -> None:
         COMMANDS[args[0]][1](args[1:])
     except SketchEmbedError as error:
         print(f"sketchembed: {error}", file=sys.stderr)
+        raise SystemExit(2) from None
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        print(f"sketchembed: the disk is full ({error}). Free some room and start again", file=sys.stderr)
         raise SystemExit(2) from None
     except KeyboardInterrupt:
         print("sketchembed: stopped", file=sys.stderr)

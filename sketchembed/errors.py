@@ -20,6 +20,10 @@ class SketchEmbedError(Exception):
         super().__init__(f"{found}; expected {expected}. {fix}")
 
 
+class ConfigError(SketchEmbedError):
+    """An option's value is out of its range, or contradicts another one."""
+
+
 class DataError(SketchEmbedError):
     """A data file or data set is not what it should be."""
 

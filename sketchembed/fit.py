@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
+import logging
 import os
 import warnings
 from pathlib import Path
@@ -117,6 +120,10 @@ class FitCLI(LightningCLI):
         # is a hundred times slower.
         torch.set_flush_denormal(True)
         config = self.config[str(self.subcommand)]
+        if config.trainer.precision == "bf16-mixed" and not has_fast_bfloat16(config.trainer.accelerator):
+            say("note    this processor has no 16-bit products; training in 32-true instead of bf16-mixed")
+            config.trainer.precision = "32-true"
+        keep_freed_memory()
         first = int(os.environ.get("LOCAL_RANK", "0")) == 0
         if first:
             self._find_data(config)
@@ -230,19 +237,51 @@ class FitCLI(LightningCLI):
                 }
                 logger.experiment.config.update(whole, allow_val_change=True)  # type: ignore[attr-defined]
 
+    def _run_subcommand(self, subcommand: str) -> None:
+        """Train; where Ctrl-C stops it, say how to go on."""
+        try:
+            super()._run_subcommand(subcommand)
+        except SystemExit:
+            if not self.trainer.interrupted:
+                raise
+            last = self.run_folder.last_checkpoint
+            goes_on = f"goes on from {last.name}" if last else "starts again: there was no checkpoint yet"
+            say(f"stopped at step {self.trainer.global_step}; the same command {goes_on}")
+            raise SystemExit(130) from None
+
     def after_fit(self) -> None:
-        """Mark the run as finished, or say how to go on."""
+        """Keep the last step, and mark the run as finished."""
+        step = self.trainer.global_step
+        final = self.run_folder.checkpoints / f"step-{step}.ckpt"
+        if not final.exists():
+            self.trainer.save_checkpoint(final)
         if not self.trainer.is_global_zero:
             return
         path = self.run_folder.path
-        finished = not self.trainer.interrupted
-        self.run_folder.note(finished=finished, steps=self.trainer.global_step)
+        self.run_folder.note(finished=True, steps=step)
         write_run_page(path)
         self.run_folder.release()
-        if not finished:
-            say(f"stopped at step {self.trainer.global_step}; the same command goes on from there")
-            raise SystemExit(130)
         say(f"done    {path / 'index.html'} shows what it draws; `sketchembed draw IMAGE {path}` draws more")
+
+
+def has_fast_bfloat16(accelerator: str) -> bool:
+    """Return whether products of bfloat16 are done in hardware where the training will run."""
+    if accelerator in ("auto", "cuda", "gpu") and torch.cuda.is_available():
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+
+
+def keep_freed_memory() -> None:
+    """Ask the C library to keep large freed blocks for the next step, which is a third faster on a CPU.
+
+    By default each step's tensors are handed back to the system, and every page is cleared and mapped
+    again in the next one. Libraries other than glibc are left alone.
+    """
+    trim_threshold, mmap_threshold = -1, -3  # malloc.h
+    with contextlib.suppress(OSError, AttributeError):
+        libc = ctypes.CDLL("libc.so.6")
+        libc.mallopt(mmap_threshold, 1 << 30)
+        libc.mallopt(trim_threshold, (1 << 31) - 1)
 
 
 def say(line: str) -> None:
@@ -268,7 +307,12 @@ def fit(args: list[str]) -> None:
             say(f"preset  {name} ({why})")
             say('        PRESET=paper chooses another, ARGS="--trainer.max_steps 1000" changes an option')
             break
+    # What Lightning says of devices and tips is noise beside the lines above.
+    for noisy in ("pytorch_lightning", "lightning_fabric", "lightning"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
     with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", category=DeprecationWarning)
+        warnings.filterwarnings("ignore", message=".*LeafSpec.*")
         # The same words are on the command line already, which is how other processes are started.
         warnings.filterwarnings("ignore", message=".*args parameter is intended to run from within Python.*")
         FitCLI(["fit", *chosen, *args], name)

@@ -80,7 +80,7 @@ class Gallery(pl.Callback):
             return
         from PIL import Image
 
-        sheet = Image.open(io.BytesIO(contact_sheet_png(items, None)))
+        sheet = Image.open(io.BytesIO(contact_sheet_png(items)))
         logger.log_image("samples", [sheet], caption=[f"step {trainer.global_step}"])  # type: ignore[attr-defined]
 
     @torch.no_grad()

@@ -1,6 +1,7 @@
 import pytest
 
 from sketchembed.callbacks.curriculum import Curriculum
+from sketchembed.errors import ConfigError
 
 
 def test_alpha_follows_the_paper():
@@ -11,7 +12,7 @@ def test_alpha_follows_the_paper():
 
 
 def test_values_out_of_range_are_refused():
-    with pytest.raises(ValueError, match="alpha_max is 1.5"):
+    with pytest.raises(ConfigError, match="alpha_max is 1.5"):
         Curriculum(alpha_max=1.5)
-    with pytest.raises(ValueError, match="at least one step"):
+    with pytest.raises(ConfigError, match="at least one step"):
         Curriculum(every=0)

@@ -1,0 +1,121 @@
+"""The fast sequence against the step-by-step cell, which test_hyperlstm.py holds against the equations."""
+
+import pytest
+import torch
+
+from sketchembed.networks.hyperlstm import HyperLSTMCell, HyperState
+from sketchembed.networks.hyperlstm_sequence import run_sequence
+from sketchembed.networks.packing import Packing
+
+SIZES = [(6, 11, 7, 3), (5, 8, 8, 4), (1, 1, 1, 1)]
+COUNTS = [[5, 5, 4, 4, 2, 1, 1], [3], [1], [4] * 6]
+
+
+def case(variant, sizes, counts, dtype=torch.float64):
+    torch.manual_seed(0)
+    inputs, hidden, hyper, embedding = sizes
+    cell = HyperLSTMCell(inputs, hidden, hyper, embedding, variant).to(dtype)
+    for parameter in cell.parameters():
+        torch.nn.init.normal_(parameter, std=0.5)
+    x = torch.randn(sum(counts), inputs, dtype=dtype, requires_grad=True)
+    state = [
+        torch.randn(counts[0], size, dtype=dtype, requires_grad=True)
+        for size in (hidden, hyper, hidden, hyper)
+    ]
+    return cell, x, state
+
+
+def step_by_step(cell, x, state, counts):
+    now, out, lasts = HyperState(*state), [], [[] for _ in range(4)]
+    for step, (part, count) in enumerate(zip(x.split(counts), counts, strict=True)):
+        now = cell(part, HyperState(*(value[:count] for value in now)))
+        out.append(now.h)
+        ongoing = counts[step + 1] if step + 1 < len(counts) else 0
+        for last, value in zip(lasts, now, strict=True):
+            last.insert(0, value[ongoing:])
+    return torch.cat(out), HyperState(*(torch.cat(last) for last in lasts))
+
+
+@pytest.mark.parametrize("counts", COUNTS, ids=str)
+@pytest.mark.parametrize("sizes", SIZES, ids=str)
+@pytest.mark.parametrize("variant", ["released", "ha2017"])
+def test_values_and_every_gradient_equal_the_cell(variant, sizes, counts):
+    cell, x, state = case(variant, sizes, counts)
+    leaves = [x, *state, *cell.parameters()]
+    wanted, last = step_by_step(cell, x, state, counts)
+    got, got_last = run_sequence(cell, *cell.project(x), HyperState(*state), counts)
+    torch.testing.assert_close(got, wanted, rtol=0, atol=1e-9)
+    for one, other in zip(got_last, last, strict=True):
+        torch.testing.assert_close(one, other, rtol=0, atol=1e-9)
+    weight = torch.randn_like(wanted)
+    for name, one, other in zip(
+        ["x", "h", "g", "c", "d", *dict(cell.named_parameters())],
+        torch.autograd.grad((got * weight).sum(), leaves),
+        torch.autograd.grad((wanted * weight).sum(), leaves),
+        strict=True,
+    ):
+        torch.testing.assert_close(
+            one, other, rtol=1e-9, atol=1e-9, msg=lambda text, name=name: f"{name}: {text}"
+        )
+
+
+@pytest.mark.parametrize("variant", ["released", "ha2017"])
+def test_backward_is_the_derivative_of_forward(variant):
+    counts = [3, 2, 2]
+    cell, x, state = case(variant, (4, 5, 3, 2), counts)
+
+    def run(x, *state):
+        return run_sequence(cell, *cell.project(x), HyperState(*state), counts)[0]
+
+    assert torch.autograd.gradcheck(run, (x, *state))
+
+
+def test_single_precision_and_autocast_stay_close():
+    counts = [8] * 20
+    cell, x, state = case("released", (6, 32, 16, 4), counts, torch.float32)
+    with torch.no_grad():
+        wanted, _ = step_by_step(cell.double(), x.double(), [value.double() for value in state], counts)
+        cell.float()
+        single, _ = run_sequence(cell, *cell.project(x), HyperState(*state), counts)
+        with torch.autocast("cpu", torch.bfloat16):
+            projected = [value.float() for value in cell.project(x)]
+            half, _ = run_sequence(cell, *projected, HyperState(*state), counts)
+    assert single.dtype == half.dtype == torch.float32
+    torch.testing.assert_close(single.double(), wanted, rtol=0, atol=1e-4)
+    assert (half - single).abs().mean() < 0.02
+
+
+def test_graph_is_freed_after_backward():
+    import gc
+    import weakref
+
+    counts = [4, 3, 2]
+    cell, x, state = case("released", (6, 11, 7, 3), counts)
+    out, _ = run_sequence(cell, *cell.project(x), HyperState(*state), counts)
+    node = weakref.ref(out.grad_fn)
+    out.sum().backward()
+    gc.disable()
+    try:
+        del out
+        assert node() is None
+    finally:
+        gc.enable()
+
+
+def test_packing_is_undone():
+    lengths = torch.tensor([3, 1, 5, 5])
+    padded = torch.randn(4, 6, 2)
+    packing = Packing.of(lengths, 4, 6, padded.device)
+    assert packing.counts == [4, 4, 4, 4, 4]  # rounded up to the batch
+    back = packing.unpack(packing.pack(padded), 7.0)
+    torch.testing.assert_close(back[:, :5], padded[:, :5])
+    assert (back[:, 5] == 7).all()
+
+
+def test_packing_leaves_out_what_has_ended():
+    lengths = torch.arange(1, 65)
+    packing = Packing.of(lengths, 64, 64, lengths.device)
+    assert sum(packing.counts) < 0.65 * 64 * 64
+    for step, count in enumerate(packing.counts):
+        assert count >= int((lengths > step).sum())
+        assert (lengths[packing.order[: int((lengths > step).sum())]] > step).all()

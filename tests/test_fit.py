@@ -1,0 +1,209 @@
+"""Training end to end, on a few doodles and with tiny sizes."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+import sketchembed
+from sketchembed import fit
+from sketchembed.checkpoints import read_raw
+from sketchembed.cli import main
+from sketchembed.errors import SketchEmbedError
+
+CONF = Path(__file__).parents[1] / "conf"
+DOODLES = "sketchembed.data.modules.DoodlesDataModule"
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    """A data folder with few doodles, prepared once."""
+    from sketchembed.data.modules import DoodlesDataModule
+
+    folder = tmp_path_factory.mktemp("data")
+    DoodlesDataModule(str(folder), per_class=30).prepare_store()
+    return folder
+
+
+def arguments(data, tmp_path, *more):
+    return [
+        *("--config", str(CONF / "quickdraw.yaml"), "--config", str(CONF / "debug.yaml")),
+        *("--data", DOODLES, "--data.init_args.folder", str(data), "--data.init_args.per_class", "30"),
+        *("--trainer.accelerator", "cpu", "--run.root", str(tmp_path / "runs")),
+        *more,
+    ]
+
+
+@pytest.fixture
+def train(data, tmp_path, monkeypatch):
+    monkeypatch.delenv(fit.FOLDER_VARIABLE, raising=False)
+
+    def run(*more):
+        monkeypatch.delenv(fit.FOLDER_VARIABLE, raising=False)
+        fit.fit(arguments(data, tmp_path, *more))
+        return max((tmp_path / "runs").iterdir(), key=lambda path: path.stat().st_mtime)
+
+    return run
+
+
+def metrics(run):
+    return [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+
+
+def weights(run):
+    return read_raw(run / "checkpoints" / "step-6.ckpt")["state_dict"]
+
+
+def test_a_run_leaves_all_that_it_promises(train, capsys):
+    run = train()
+    said = capsys.readouterr().out
+    assert "data    doodles" in said
+    assert "step      6/6" in said
+    assert run.name == "doodles-custom-seed0"
+    names = {path.name for path in run.iterdir()}
+    assert {"run.json", "config.yaml", "metrics.jsonl", "samples", "checkpoints", "index.html"} <= names
+    facts = json.loads((run / "run.json").read_text())
+    assert facts["finished"] is True
+    assert facts["data"]["source"] == "doodles"
+    logged = set().union(*metrics(run))
+    terms = {
+        f"{part}/{term}" for part in ("train", "val", "unseen") for term in ("loss", "pen", "stroke", "pixel")
+    }
+    assert terms | {"train/alpha", "train/lr", "train/grad_norm", "train/drawings_per_second"} <= logged
+    samples = sorted(path.name for path in (run / "samples").iterdir())
+    assert samples == ["step-00000003.json", "step-00000006.json"]
+    items = json.loads((run / "samples" / samples[0]).read_text())["items"]
+    assert [item["seen"] for item in items] == [True, True, False, False]
+    assert [sample["temperature"] for sample in items[0]["samples"]] == [0.0, 0.5]
+    net = sketchembed.load(run)
+    assert net.embed(torch.rand(2, 1, 28, 28)).shape == (2, 16)
+    assert net.offset_scale == pytest.approx(facts["data"]["offset_scale"])
+
+
+def test_alpha_moves_with_the_step_and_is_logged(train):
+    run = train("--curriculum.alpha_max", "0.4")
+    alphas = [line["train/alpha"] for line in metrics(run) if "train/alpha" in line]
+    assert alphas == pytest.approx([0, 0.25, 0.25, 0.4, 0.4, 0.4])
+
+
+def test_stopped_and_started_again_ends_where_the_uninterrupted_run_ends(train, monkeypatch):
+    whole = train("--run.name", "whole")
+
+    class Stop(Exception):
+        pass
+
+    from sketchembed.callbacks.monitor import Monitor
+
+    original = Monitor.on_train_batch_end
+
+    def stop(self, trainer, *rest, **options):
+        original(self, trainer, *rest, **options)
+        if trainer.global_step == 5:
+            raise Stop
+
+    monkeypatch.setattr(Monitor, "on_train_batch_end", stop)
+    with pytest.raises(Stop):
+        train("--run.name", "cut")
+    monkeypatch.setattr(Monitor, "on_train_batch_end", original)
+    cut = train("--run.name", "cut")
+    assert cut.name in ("cut", "cut-2")
+    assert [line["step"] for line in metrics(cut) if "train/loss" in line] == [0, 1, 2, 3, 4, 5]
+    for name, value in weights(whole).items():
+        assert torch.equal(value, weights(cut)[name]), name
+
+
+def test_two_runs_of_a_seed_are_the_same_and_of_two_seeds_are_not(train):
+    first, second, other = train(), train("--run.resume", "never"), train("--seed_everything", "1")
+    assert [run.name for run in (first, second, other)] == [
+        "doodles-custom-seed0",
+        "doodles-custom-seed0-2",
+        "doodles-custom-seed1",
+    ]
+    key = "net.mean.weight"
+    assert torch.equal(weights(first)[key], weights(second)[key])
+    assert not torch.equal(weights(first)[key], weights(other)[key])
+
+
+def test_wandb_offline_needs_no_account_and_gets_the_whole_configuration(train, monkeypatch, tmp_path):
+    monkeypatch.setenv("WANDB_SILENT", "true")
+    run = train("--run.wandb", "offline")
+    import wandb
+
+    logged = wandb.run.config.as_dict() if wandb.run else {}
+    wandb.finish()
+    assert logged["curriculum"]["alpha_max"] == 0.5
+    assert logged["data_facts"]["source"] == "doodles"
+    offline = list((run / "wandb").glob("offline-run-*"))
+    assert len(offline) == 1
+    assert list(offline[0].glob("files/media/images/samples_*.png"))
+
+
+def test_run_goes_on_without_wandb_installed(train, monkeypatch, capsys):
+    monkeypatch.setattr("pytorch_lightning.loggers.wandb._WANDB_AVAILABLE", False)
+    run = train("--run.wandb", "offline")
+    assert "W&B is left out" in capsys.readouterr().out
+    assert (run / "index.html").exists()
+
+
+def test_every_preset_names_files_that_exist_and_parse():
+    for name in fit.PRESETS:
+        _, args, _ = fit.expand_preset(name)
+        for path in args[1::2]:
+            assert yaml.safe_load(Path(path).read_text()), path
+    with pytest.raises(SketchEmbedError, match="no preset 'papr'.*'paper'"):
+        fit.expand_preset("papr")
+
+
+def test_auto_preset_says_why(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert fit.expand_preset("auto")[::2] == ("cpu", "no CUDA device found")
+
+
+@pytest.mark.parametrize(
+    "option", ["--model.init_args.learning_rate=1", "--curriculum.alpha=1", "--colour=red"]
+)
+def test_unknown_option_is_one_clear_line(option, data, tmp_path, capsys):
+    with pytest.raises(SystemExit) as caught:
+        main(["fit", *arguments(data, tmp_path, option)])
+    assert caught.value.code == 2
+    said = capsys.readouterr().err
+    assert option.lstrip("-").partition("=")[0].rpartition(".")[2] in said
+    assert "Traceback" not in said
+
+
+def test_misuse_of_the_command_line_is_one_line(capsys):
+    with pytest.raises(SystemExit) as caught:
+        main(["fitt"])
+    assert caught.value.code == 2
+    assert "no command 'fitt'" in capsys.readouterr().err
+    main([])
+    assert "usage: sketchembed COMMAND" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_interrupt_leaves_a_whole_checkpoint_and_the_same_command_finishes(data, tmp_path):
+    command = [
+        *(sys.executable, "-m", "sketchembed.cli", "fit"),
+        *arguments(data, tmp_path, "--trainer.max_steps", "400", "--checkpoint.every_n_train_steps", "10"),
+    ]
+    log = (tmp_path / "log").open("w")
+    process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
+    run = tmp_path / "runs" / "doodles-custom-seed0"
+    for _ in range(600):
+        if list(run.glob("checkpoints/*.ckpt")) or process.poll() is not None:
+            break
+        time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(60) == 130, (tmp_path / "log").read_text()
+    assert "the same command goes on" in (tmp_path / "log").read_text()
+    sketchembed.load(run)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert "going on from" in done.stdout
+    assert json.loads((run / "run.json").read_text())["finished"] is True
