@@ -17,6 +17,8 @@ from torch import Tensor
 class Augmentation:
     """How far drawings are changed at random; every default is off.
 
+    Rotation, scale and shear leave the larger side of a drawing as it was.
+
     Attributes:
         rotation: largest angle either way, in degrees.
         scale: largest stretch of each axis, as a factor minus one: 0.2 gives 1/1.2 to 1.2.
@@ -53,7 +55,11 @@ class Augmentation:
             stroke5 = self._resequence(stroke5, generator)
         if self.rotation or self.scale or self.shear or self.flip:
             matrix = self._matrices(stroke5, generator)
-            stroke5 = torch.cat([_product(stroke5[..., :2], matrix), stroke5[..., 2:]], dim=-1)
+            offsets = _product(stroke5[..., :2], matrix)
+            # The image is scaled to the drawing's larger side, so a change of size would be a change of
+            # the strokes that the image does not show.
+            offsets = offsets * (_side(stroke5[..., :2]) / _side(offsets).clamp_min(1e-6))[:, None, None]
+            stroke5 = torch.cat([offsets, stroke5[..., 2:]], dim=-1)
         if self.jitter > 0:
             noise = _normal(stroke5[..., :2].shape, stroke5, generator) * self.jitter
             real = stroke5[..., 4:] < 0.5
@@ -113,6 +119,12 @@ def _product(
 ) -> Float[Tensor, "batch n 2"]:
     # Not a matrix product, which autocast would take to 16 bits.
     return (rows.unsqueeze(-1) * matrix.unsqueeze(1)).sum(-2)
+
+
+def _side(offsets: Float[Tensor, "batch n 2"]) -> Float[Tensor, " batch"]:
+    """Return the larger side of each drawing's box."""
+    points = offsets.cumsum(dim=1)
+    return (points.amax(dim=1) - points.amin(dim=1)).amax(dim=-1)
 
 
 def _normal(shape: torch.Size, like: Tensor, generator: torch.Generator | None) -> Tensor:

@@ -39,6 +39,8 @@ class QuickdrawDataModule(DrawingDataModule):
         classes: the classes to use at all; all that are there (or all 345, to download) if not given.
         form: of the files to download: ``npz`` is what the paper used and comes whole; ``ndjson`` and
             ``bin`` are streams, of which `per_class` drawings can be fetched.
+        epsilon: tolerance of a further simplification, in the files' unit (a drawing's larger side is 255);
+            0, the paper's, leaves the drawings as published.
         fallback: whether training may go on with doodles where there are neither data nor network.
         options: those of :class:`~sketchembed.data.drawings.DrawingDataModule`.
     """
@@ -58,11 +60,12 @@ class QuickdrawDataModule(DrawingDataModule):
         split_seed: int = 0,
         classes: list[str] | None = None,
         form: Literal["npz", "ndjson", "bin"] = "npz",
+        epsilon: float = 0.0,
         fallback: bool = True,
     ) -> None:
         super().__init__(folder, batch_size, max_length, per_class, num_workers, seed, validation_drawings)
         self.split, self.split_seed, self.classes = split, split_seed, classes
-        self.form, self.fallback = form, fallback
+        self.form, self.epsilon, self.fallback = form, epsilon, fallback
         if classes is not None:
             quickdraw.check_classes(classes)
 
@@ -73,7 +76,8 @@ class QuickdrawDataModule(DrawingDataModule):
             NetworkError: if there are no files and none can be downloaded.
             DataError: if a file is damaged, or a class is missing.
         """
-        name = f"quickdraw-t{self.max_length}" + (f"-n{self.per_class}" if self.per_class else "")
+        name = f"quickdraw-t{self.max_length}"
+        name += (f"-n{self.per_class}" if self.per_class else "") + (f"-e{self.epsilon:g}" if self.epsilon else "")
         destination = prepared_folder(self.folder) / name
         sources = quickdraw.find_sources(self.folder)
         if not sources:
@@ -90,7 +94,9 @@ class QuickdrawDataModule(DrawingDataModule):
                 expected=f"a file of each of the {len(self.classes or ())} chosen classes",
                 fix="Fetch it with `sketchembed data quickdraw --classes ...`, or choose others",
             )
-        return quickdraw.prepare(sources, destination, max_length=self.max_length, per_class=self.per_class)
+        return quickdraw.prepare(
+            sources, destination, max_length=self.max_length, per_class=self.per_class, epsilon=self.epsilon
+        )
 
     def split_classes(self, store: DrawingStore) -> tuple[list[str], list[str]]:
         """Return the classes that train and those that are held out."""

@@ -18,18 +18,22 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import unquote
 
+import numpy as np
 from rich.console import Console
 from rich.progress import Progress
 
 from sketchembed.data.quickdraw_formats import READERS, read_class
 from sketchembed.data.store import FORMAT_VERSION, ClassDrawings, DrawingStore, write_store
 from sketchembed.errors import DataError, nearest
+from sketchembed.sketch import Sketch
 
 READER_VERSION = 1
 """Raised when the same files give other drawings; stores prepared before are then prepared again."""
 
 _PREFIXES = re.compile(r"^(sketchrnn|full_simplified|full_binary)[_-]")
 _DEPTH = 3
+PUBLISHED_LENGTH = 1000
+"""Points that a drawing may have before it is simplified further; the published files stay below."""
 
 
 def class_names(which: Literal["all", "seen", "unseen"] = "all") -> list[str]:
@@ -139,18 +143,21 @@ def prepare(
     *,
     max_length: int = 64,
     per_class: int | None = None,
+    epsilon: float | int = 0,
     progress: bool = True,
 ) -> DrawingStore:
     """Prepare a store of all classes, or open the one that is there if it was made of the same.
 
-    The same means: names, sizes and times of the files, `max_length`, `per_class`, and the versions of
-    the store's format and of the readers.
+    The same means: names, sizes and times of the files, `max_length`, `per_class`, `epsilon`, and the
+    versions of the store's format and of the readers.
 
     Args:
         sources: file of each class, as from :func:`find_sources`.
         destination: folder of the store.
         max_length: drawings of more points are left out (the released code: 64).
         per_class: keep at most so many drawings of each class; all if not given.
+        epsilon: tolerance of a further simplification, in the files' unit (the larger side of a drawing is
+            255), before the drawings' lengths are compared; 0 leaves them as published.
         progress: show a bar where there is a terminal, and a line when done.
 
     Raises:
@@ -169,7 +176,7 @@ def prepare(
             fix="Raise the two limits",
         )
     check_classes(list(sources))
-    fingerprint = _fingerprint(sources, max_length, per_class)
+    fingerprint = _fingerprint(sources, max_length, per_class, epsilon)
     try:
         store = DrawingStore(destination)
         if store.manifest.get("fingerprint") == fingerprint:
@@ -182,10 +189,10 @@ def prepare(
         task = bar.add_task("Preparing Quick, Draw!", total=len(sources))
         store = write_store(
             destination,
-            _read_all(sources, max_length, per_class),
+            _read_all(sources, max_length, per_class, epsilon),
             source="quickdraw",
             max_length=max_length,
-            about={"fingerprint": fingerprint, "per_class": per_class},
+            about={"fingerprint": fingerprint, "per_class": per_class, "epsilon": epsilon},
             progress=lambda _: bar.advance(task),
         )
     if progress:
@@ -204,13 +211,33 @@ def summary(store: DrawingStore) -> str:
     return f"{kept}, {rejected.total():,} left out" + (f" ({reasons})" if reasons else "")
 
 
-def _read_all(sources: Mapping[str, Path], max_length: int, per_class: int | None) -> Iterator[ClassDrawings]:
+def _read_all(
+    sources: Mapping[str, Path], max_length: int, per_class: int | None, epsilon: float | int
+) -> Iterator[ClassDrawings]:
     for name, path in sources.items():
-        yield read_class(path, name, max_length, per_class)
+        if epsilon:
+            yield _simplified(read_class(path, name, PUBLISHED_LENGTH, per_class), epsilon, max_length)
+        else:
+            yield read_class(path, name, max_length, per_class)
 
 
-def _fingerprint(sources: Mapping[str, Path], max_length: int, per_class: int | None) -> str:
-    facts: list[object] = [FORMAT_VERSION, READER_VERSION, max_length, per_class]
+def _simplified(made: ClassDrawings, epsilon: float | int, max_length: int) -> ClassDrawings:
+    """Simplify each drawing, and leave out those that are too long all the same."""
+    kept = []
+    for partition, rows in made.drawings:
+        simple = Sketch.from_stroke3(rows).simplified(epsilon).to_stroke3()
+        if len(simple) <= max_length:
+            kept.append((partition, simple.round().astype(np.int16)))
+    rejected = dict(made.rejected)
+    if len(kept) < len(made.drawings):
+        rejected["too long"] = rejected.get("too long", 0) + len(made.drawings) - len(kept)
+    return ClassDrawings(made.name, kept, rejected)
+
+
+def _fingerprint(
+    sources: Mapping[str, Path], max_length: int, per_class: int | None, epsilon: float | int
+) -> str:
+    facts: list[object] = [FORMAT_VERSION, READER_VERSION, max_length, per_class, epsilon]
     for name, path in sources.items():
         try:
             status = path.stat()

@@ -21,6 +21,8 @@ from sketchembed.networks.packing import Packing
 
 PEN_STATES = 3
 STROKE = 5
+POSITION_SCALE = 0.25
+"""Brings positions, which reach across the drawing, to the size of the offsets."""
 END_LOGIT = 20.0
 """Of the end of the drawing, where a drawing's padding is not computed."""
 
@@ -45,11 +47,14 @@ class StrokeDecoder(nn.Module, ABC):
         hidden: size of the recurrent output.
         state: size of the whole recurrent state.
         mixtures: M, the number of Gaussians.
+        position: whether the input at each step also has the position of the pen; the paper's has not.
     """
 
-    def __init__(self, latent: int, hidden: int, state: int, mixtures: int) -> None:
+    def __init__(self, latent: int, hidden: int, state: int, mixtures: int, position: bool) -> None:
         """Build and initialise the layers."""
         super().__init__()
+        self.position = position
+        self.inputs = STROKE + 2 * position
         self.state_from_z = nn.Linear(latent, state)
         # The released code passes 0.001 where the mean is expected, and so has the default deviation.
         nn.init.normal_(self.state_from_z.weight, mean=0.001, std=0.05)
@@ -69,7 +74,7 @@ class StrokeDecoder(nn.Module, ABC):
     @abstractmethod
     def run(
         self,
-        strokes: Float[Tensor, "batch time 5"],
+        strokes: Float[Tensor, "batch time inputs"],
         z: Float[Tensor, "batch latent"],
         state: Any,
         packing: Packing,
@@ -77,7 +82,7 @@ class StrokeDecoder(nn.Module, ABC):
         """Return the outputs of all steps, packed, and the last state."""
 
     def unroll(
-        self, strokes: Float[Tensor, "batch time 5"], z: Float[Tensor, "batch latent"], state: Any
+        self, strokes: Float[Tensor, "batch time inputs"], z: Float[Tensor, "batch latent"], state: Any
     ) -> tuple[Float[Tensor, "batch time hidden"], Any]:
         """Return the outputs of all steps, and the last state."""
         packing = Packing.of(None, len(strokes), strokes.shape[1], strokes.device)
@@ -90,6 +95,7 @@ class StrokeDecoder(nn.Module, ABC):
         z: Float[Tensor, "batch latent"],
         state: Any = None,
         lengths: Int[Tensor, " batch"] | None = None,
+        position: Float[Tensor, "batch time 2"] | None = None,
     ) -> tuple[StrokeDistribution, Any]:
         """Return the distribution of each next stroke, and the state after the last.
 
@@ -99,7 +105,12 @@ class StrokeDecoder(nn.Module, ABC):
             state: to go on from; the initial state of z if not given.
             lengths: steps of each drawing that are computed; all T if not given. What lies beyond is said
                 to be the end, with certainty and without gradient.
+            position: where the pen is after each of `strokes`, from the first point, in normalised units;
+                the sum of their offsets if not given. Used by a decoder that is built to know it.
         """
+        if self.position:
+            points = strokes[..., :2].cumsum(dim=1) if position is None else position
+            strokes = torch.cat([strokes, points * POSITION_SCALE], dim=-1)
         batch, time = strokes.shape[:2]
         packing = Packing.of(lengths, batch, time, strokes.device)
         out, state = self.run(strokes, z, self.initial_state(z) if state is None else state, packing)
@@ -122,6 +133,7 @@ class HyperLSTMDecoder(StrokeDecoder):
         embedding: size of the hyper-network's embeddings; the paper's 64.
         mixtures: M; the paper's 30.
         variant: of the cell.
+        position: see :class:`StrokeDecoder`.
     """
 
     def __init__(
@@ -132,10 +144,11 @@ class HyperLSTMDecoder(StrokeDecoder):
         embedding: int,
         mixtures: int,
         variant: Variant = "released",
+        position: bool = False,
     ) -> None:
         """Build and initialise the layers."""
-        super().__init__(latent, hidden, 2 * (hidden + hyper), mixtures)
-        self.cell = HyperLSTMCell(STROKE + latent, hidden, hyper, embedding, variant)
+        super().__init__(latent, hidden, 2 * (hidden + hyper), mixtures, position)
+        self.cell = HyperLSTMCell(self.inputs + latent, hidden, hyper, embedding, variant)
 
     def initial_state(self, z: Tensor) -> HyperState:
         """Return tanh(W z + b), split into h, g, c and d."""
@@ -149,9 +162,9 @@ class HyperLSTMDecoder(StrokeDecoder):
         packed = packing.pack(strokes)
         hyper_x, main_x = (
             at_least_float32(
-                functional.linear(packed, layer.weight[:, :STROKE])
+                functional.linear(packed, layer.weight[:, : self.inputs])
                 # z is the same at every step, so its share is computed once a drawing.
-                + functional.linear(z, layer.weight[:, STROKE:])[packing.sequence]
+                + functional.linear(z, layer.weight[:, self.inputs :])[packing.sequence]
             )
             for layer in (self.cell.hyper_input, self.cell.main_input)
         )
@@ -171,12 +184,13 @@ class LSTMDecoder(StrokeDecoder):
         latent: size of z.
         hidden: size of the LSTM.
         mixtures: M.
+        position: see :class:`StrokeDecoder`.
     """
 
-    def __init__(self, latent: int, hidden: int, mixtures: int) -> None:
+    def __init__(self, latent: int, hidden: int, mixtures: int, position: bool = False) -> None:
         """Build the layers; the LSTM starts as the library has it."""
-        super().__init__(latent, hidden, 2 * hidden, mixtures)
-        self.lstm = nn.LSTM(STROKE + latent, hidden, batch_first=True)
+        super().__init__(latent, hidden, 2 * hidden, mixtures, position)
+        self.lstm = nn.LSTM(self.inputs + latent, hidden, batch_first=True)
 
     def initial_state(self, z: Tensor) -> tuple[Tensor, Tensor]:
         """Return tanh(W z + b), split into h and c, each ``[1, batch, hidden]``."""

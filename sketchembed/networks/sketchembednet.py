@@ -53,6 +53,7 @@ class ModelConfig:
     mixtures: int = 30
     max_length: int = 64
     initial_logvar: float = 0.0
+    position: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values, for checkpoints."""
@@ -104,10 +105,16 @@ class SketchEmbedNet(nn.Module):
         self.decoder: StrokeDecoder
         if config.decoder == "hyperlstm":
             self.decoder = HyperLSTMDecoder(
-                config.latent, config.hidden, config.hyper, config.embedding, config.mixtures, config.variant
+                config.latent,
+                config.hidden,
+                config.hyper,
+                config.embedding,
+                config.mixtures,
+                config.variant,
+                config.position,
             )
         else:
-            self.decoder = LSTMDecoder(config.latent, config.hidden, config.mixtures)
+            self.decoder = LSTMDecoder(config.latent, config.hidden, config.mixtures, config.position)
 
     def encode(self, image: Float[Tensor, "batch channels height width"]) -> Latent:
         """Return the Gaussian over z.
@@ -135,7 +142,8 @@ class SketchEmbedNet(nn.Module):
         """
         latent = self.encode(image)
         steps = (stroke5[..., 4] < 0.5).sum(1).clamp(max=stroke5.shape[1] - 1) if skip_padding else None
-        distribution, _ = self.decoder(stroke5[:, :-1], latent.sample(noise), lengths=steps)
+        points = stroke5[:, :-1, :2].cumsum(dim=1)
+        distribution, _ = self.decoder(stroke5[:, :-1], latent.sample(noise), lengths=steps, position=points)
         return distribution, latent
 
     @torch.no_grad()
@@ -167,9 +175,10 @@ class SketchEmbedNet(nn.Module):
         row = z.new_tensor(START).expand(z.shape[0], 1, 5)
         end = z.new_tensor([0.0, 0.0, 0.0, 0.0, 1.0])
         rows, state = [row], None
+        point = row[..., :2]
         ended = torch.zeros(z.shape[0], dtype=torch.bool, device=z.device)
         for _ in range(length):
-            (logits, mixture), state = self.decoder(row, z, state)
+            (logits, mixture), state = self.decoder(row, z, state, position=point)
             offset = mixture.sample(temperature, component, generator=generator)[:, 0]
             if temperature == 0.0 or component == "argmax":
                 pen = logits[:, 0].argmax(-1)
@@ -179,6 +188,7 @@ class SketchEmbedNet(nn.Module):
             ended |= pen == 2
             row = torch.cat([offset.to(z.dtype), nn.functional.one_hot(pen, 3).to(z.dtype)], dim=-1)
             row = torch.where(ended[:, None], end, row).unsqueeze(1)
+            point = point + row[..., :2]
             rows.append(row)
             if bool(ended.all()):
                 break

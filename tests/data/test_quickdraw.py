@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from rdp import rdp
 
 from sketchembed.data import quickdraw
 from sketchembed.data.quickdraw_formats import (
@@ -395,10 +396,25 @@ def test_prepare_is_done_once(
     assert again(max_length=32, per_class=3)
     assert len(DrawingStore(place)) == 6
     assert not again(max_length=32, per_class=3)
+    assert again(max_length=32, per_class=3, epsilon=5)
+    assert again(max_length=32, per_class=3)
     os.utime(sources["cat"], (1, 1))
     assert again(max_length=32, per_class=3, progress=False)
     (place / "labels.npy").unlink()
     assert again(max_length=32, per_class=3, progress=False)
+
+
+def test_further_simplification_is_that_of_the_rdp_package_and_comes_before_the_length(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    points = np.cumsum(random.integers(-9, 10, (70, 2)), axis=0)
+    offsets = np.diff(points, axis=0, prepend=points[:1])
+    write_npz(tmp_path / "cat.npz", [np.column_stack([offsets, np.arange(70) == 69]).astype(np.int16)])
+    found = {"cat": tmp_path / "cat.npz"}
+    with pytest.raises(DataError, match="no drawing was left"):
+        quickdraw.prepare(found, tmp_path / "store", max_length=64, progress=False)
+    store = quickdraw.prepare(found, tmp_path / "store", max_length=64, epsilon=8, progress=False)
+    kept = np.cumsum(store[0][:, :2].astype(int), axis=0) + points[0]
+    assert kept.tolist() == rdp(points.astype(float), epsilon=8.0).astype(int).tolist()
 
 
 def test_a_damaged_source_leaves_the_old_store(sources: dict[str, Path], tmp_path: Path) -> None:
