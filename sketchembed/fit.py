@@ -32,7 +32,7 @@ from sketchembed.runs import Run, RunLogger, RunOptions
 
 PRESETS = {
     "paper": ["quickdraw.yaml"],
-    "cpu": ["quickdraw.yaml", "cpu.yaml"],
+    "cpu": ["quickdraw.yaml", "simple.yaml", "cpu.yaml"],
     "resnet12": ["quickdraw.yaml", "resnet12.yaml"],
     "omniglot": ["quickdraw.yaml", "omniglot.yaml"],
     "omniglot-cpu": ["quickdraw.yaml", "omniglot.yaml", "cpu.yaml"],
@@ -267,7 +267,7 @@ class FitCLI(LightningCLI):
 def has_fast_bfloat16(accelerator: str) -> bool:
     """Return whether products of bfloat16 are done in hardware where the training will run."""
     if accelerator in ("auto", "cuda", "gpu") and torch.cuda.is_available():
-        return torch.cuda.is_bf16_supported(including_emulation=False)
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
 
 

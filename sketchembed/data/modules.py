@@ -77,7 +77,9 @@ class QuickdrawDataModule(DrawingDataModule):
             DataError: if a file is damaged, or a class is missing.
         """
         name = f"quickdraw-t{self.max_length}"
-        name += (f"-n{self.per_class}" if self.per_class else "") + (f"-e{self.epsilon:g}" if self.epsilon else "")
+        name += (f"-n{self.per_class}" if self.per_class else "") + (
+            f"-e{self.epsilon:g}" if self.epsilon else ""
+        )
         destination = prepared_folder(self.folder) / name
         sources = quickdraw.find_sources(self.folder)
         if not sources:

@@ -16,6 +16,9 @@ from sketchembed.networks.hyperlstm import at_least_float32
 from sketchembed.networks.resnet12 import ResNet12
 from sketchembed.sketch import START, Sketch
 
+LIFTED_START = (0.0, 0.0, 0.0, 1.0, 0.0)
+"""The pen over the centre of the canvas, before the first point."""
+
 
 @dataclass(frozen=True)
 class ModelConfig:
@@ -35,6 +38,10 @@ class ModelConfig:
         embedding: size of the hyper-network's embeddings.
         mixtures: M, the Gaussians of the offset distribution.
         max_length: T, the longest drawing in strokes: 64 for Quick, Draw!, 100 for Sketchy.
+        start: where drawing starts: at the ``"first point"``, as in the released code, or over the
+            ``"centre"`` of the drawing's box, from which the first point is a move.
+        position: whether the decoder also sees where the pen is, the sum of the offsets; the paper's does
+            not.
         initial_logvar: bias of the log-variance head before training: the paper's 0 begins with noise of
             unit variance on z, a negative value with less.
     """
@@ -53,6 +60,7 @@ class ModelConfig:
     mixtures: int = 30
     max_length: int = 64
     initial_logvar: float = 0.0
+    start: Literal["first point", "centre"] = "first point"
     position: bool = False
 
     def to_dict(self) -> dict[str, Any]:
@@ -125,6 +133,27 @@ class SketchEmbedNet(nn.Module):
         features = self.encoder(image)
         return Latent(at_least_float32(self.mean(features)), at_least_float32(self.logvar(features)))
 
+    def framed(self, stroke5: Float[Tensor, "batch rows 5"]) -> Float[Tensor, "batch more_rows 5"]:
+        """Return the rows that the decoder is trained on, by where the model starts to draw.
+
+        Starting at the first point these are the rows as they are. Starting at the centre there is one
+        more: the lifted pen at the centre of the drawing's box, from which the first point is a move like
+        any other, as the paper's text has it (section 3: y_0 is put before the drawing). The sum of the
+        offsets is then the pen's place on the canvas.
+
+        Args:
+            stroke5: rows with the start token in the first point's place.
+        """
+        if self.config.start == "first point":
+            return stroke5
+        points = stroke5[..., :2].cumsum(dim=1)
+        real = stroke5[..., 4:] < 0.5
+        low = points.masked_fill(~real, torch.inf).amin(dim=1)
+        high = points.masked_fill(~real, -torch.inf).amax(dim=1)
+        start = stroke5.new_tensor(LIFTED_START).expand(len(stroke5), 1, 5)
+        first = torch.cat([-(low + high).unsqueeze(1) / 2, stroke5[:, :1, 2:]], dim=-1)
+        return torch.cat([start, first, stroke5[:, 1:]], dim=1)
+
     def forward(
         self,
         image: Float[Tensor, "batch channels height width"],
@@ -136,7 +165,8 @@ class SketchEmbedNet(nn.Module):
 
         Args:
             image: the model's input.
-            stroke5: the target with its start token, ``[batch, T + 1, 5]``, in normalised units.
+            stroke5: the target with its start token, ``[batch, T + 1, 5]``, in normalised units, as
+                :meth:`framed` gives it.
             noise: ε of z; drawn if not given.
             skip_padding: leave out the steps after the first end token, see :meth:`StrokeDecoder.forward`.
         """
@@ -171,8 +201,9 @@ class SketchEmbedNet(nn.Module):
             stroke-5 rows with the start token, ``[batch, at most T + 1, 5]``, in normalised units; rows
             from the end token on are (0, 0, 0, 0, 1).
         """
-        length = max_length or self.config.max_length
-        row = z.new_tensor(START).expand(z.shape[0], 1, 5)
+        centred = self.config.start == "centre"
+        length = (max_length or self.config.max_length) + centred
+        row = z.new_tensor(LIFTED_START if centred else START).expand(z.shape[0], 1, 5)
         end = z.new_tensor([0.0, 0.0, 0.0, 0.0, 1.0])
         rows, state = [row], None
         point = row[..., :2]
@@ -192,7 +223,10 @@ class SketchEmbedNet(nn.Module):
             rows.append(row)
             if bool(ended.all()):
                 break
-        return torch.cat(rows, dim=1)
+        if centred:
+            # The first point becomes the start token, which is where every drawing begins for others.
+            rows[1] = z.new_tensor(START).expand_as(rows[1])
+        return torch.cat(rows[1:] if centred else rows, dim=1)
 
     @torch.no_grad()
     def embed(self, images: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch latent"]:

@@ -75,7 +75,9 @@ def _drawing(x: float, y: float, strokes: Sequence[Sequence[float]]) -> str:
     scale = CELL / BOX
     paths = []
     for stroke in strokes:
-        points = [f"{x + a * scale:.1f},{y + b * scale:.1f}" for a, b in zip(stroke[::2], stroke[1::2], strict=True)]
+        points = [
+            f"{x + a * scale:.1f},{y + b * scale:.1f}" for a, b in zip(stroke[::2], stroke[1::2], strict=True)
+        ]
         # A stroke of one point is a dot: a line of no length with round ends.
         paths.append("M" + " L".join(points if len(points) > 1 else points * 2))
     return (

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+import math
+from typing import Any, Literal, cast
 
 import numpy as np
 import pytorch_lightning as pl
@@ -30,8 +31,10 @@ class DrawingTask(pl.LightningModule):
     Args:
         network: sizes of the model.
         lr: initial learning rate of Adam.
-        lr_decay: factor of the learning rate, reached after `lr_decay_steps`, continuously.
+        lr_decay: factor of the learning rate, reached after `lr_decay_steps`.
         lr_decay_steps: see there.
+        lr_shape: ``exponential`` goes on decaying by the factor in each further `lr_decay_steps`; ``cosine``
+            falls along half a wave and stays.
         lr_warmup: steps over which the learning rate grows from 0; the paper has none.
         pixel_loss: settings of the pixel loss.
         skip_padding: leave out the steps after the end of a drawing, which the paper's pen loss counts.
@@ -50,6 +53,7 @@ class DrawingTask(pl.LightningModule):
         lr: float = 1e-3,
         lr_decay: float = 0.85,
         lr_decay_steps: int = 15_000,
+        lr_shape: Literal["exponential", "cosine"] = "exponential",
         lr_warmup: int = 0,
         skip_padding: bool = False,
         pixel_loss: PixelLoss | None = None,
@@ -61,7 +65,8 @@ class DrawingTask(pl.LightningModule):
     ) -> None:
         super().__init__()
         self.net = SketchEmbedNet(network or ModelConfig())
-        self.lr, self.lr_decay, self.lr_decay_steps, self.lr_warmup = lr, lr_decay, lr_decay_steps, lr_warmup
+        self.lr, self.lr_decay, self.lr_decay_steps = lr, lr_decay, lr_decay_steps
+        self.lr_shape, self.lr_warmup = lr_shape, lr_warmup
         self.skip_padding = skip_padding
         self.pixel_loss = pixel_loss or PixelLoss()
         self.pixel_gate, self.kl_weight, self.kl_tolerance = pixel_gate, kl_weight, kl_tolerance
@@ -91,9 +96,10 @@ class DrawingTask(pl.LightningModule):
         def normal(*shape: int) -> Tensor:
             return torch.randn(shape, generator=generator, device=stroke5.device)
 
-        batch, rows = stroke5.shape[:2]
+        batch = len(stroke5)
         noise = normal(batch, self.net.config.latent)
-        distribution, latent = self.net(self.image(stroke5), stroke5, noise, self.skip_padding)
+        image, stroke5 = self.image(stroke5), self.net.framed(stroke5)
+        distribution, latent = self.net(image, stroke5, noise, self.skip_padding)
         target = stroke5[:, 1:]
         pen = pen_loss(distribution.pen_logits, target[..., 2:])
         stroke = stroke_loss(distribution.mixture, target[..., :2], target[..., 4])
@@ -101,7 +107,7 @@ class DrawingTask(pl.LightningModule):
         # Where the pixel loss weighs nothing it is only looked at, and so needs no gradient.
         with torch.set_grad_enabled(torch.is_grad_enabled() and self.alpha > self.pixel_gate):
             if with_pixels or self.alpha > self.pixel_gate:
-                drawn = normal(self.pixel_loss.samples, batch, rows - 1, 2)
+                drawn = normal(self.pixel_loss.samples, batch, target.shape[1], 2)
                 pixel = self.pixel_loss(distribution.mixture, distribution.pen_logits, stroke5, size, drawn)
         return drawing_loss(pen, stroke, pixel, self.alpha, self.pixel_gate), kl_loss(
             latent, self.kl_tolerance
@@ -155,7 +161,11 @@ class DrawingTask(pl.LightningModule):
         *Source*: paper appendix B, 0.85 every 15,000 steps; continuous, as in the released code.
         """
         warm = min(1.0, (step + 1) / self.lr_warmup) if self.lr_warmup else 1.0
-        return float(self.lr * warm * self.lr_decay ** (step / self.lr_decay_steps))
+        along = step / self.lr_decay_steps
+        if self.lr_shape == "cosine":
+            wave = (1 + math.cos(math.pi * min(along, 1.0))) / 2
+            return self.lr * warm * (self.lr_decay + (1 - self.lr_decay) * wave)
+        return float(self.lr * warm * self.lr_decay**along)
 
     def configure_optimizers(self) -> Any:
         """Return Adam, with Keras' ε as in the released code."""

@@ -98,7 +98,9 @@ def shape(stroke5):
 @pytest.mark.parametrize("change", [{"rotation": 40.0}, {"scale": 0.3}, {"shear": 0.3}, {"flip": 1.0}])
 def test_larger_side_stays(change):
     before = drawings()
-    torch.testing.assert_close(side(Augmentation(**change)(before, seeded())), side(before), rtol=1e-4, atol=1e-3)
+    torch.testing.assert_close(
+        side(Augmentation(**change)(before, seeded())), side(before), rtol=1e-4, atol=1e-3
+    )
 
 
 def test_rotation_keeps_ratios_of_distances():

@@ -404,7 +404,9 @@ def test_prepare_is_done_once(
     assert again(max_length=32, per_class=3, progress=False)
 
 
-def test_further_simplification_is_that_of_the_rdp_package_and_comes_before_the_length(tmp_path: Path) -> None:
+def test_further_simplification_is_that_of_the_rdp_package_and_comes_before_the_length(
+    tmp_path: Path,
+) -> None:
     random = np.random.default_rng(0)
     points = np.cumsum(random.integers(-9, 10, (70, 2)), axis=0)
     offsets = np.diff(points, axis=0, prepend=points[:1])

@@ -18,16 +18,35 @@ def strokes(shift):
 
 def fill(folder, steps=3, name=NAME):
     (folder / "samples").mkdir()
-    facts = {"name": name, "preset": "cpu", "finished": True, "max_steps": 10 * steps, "parameters": 2_074_555}
-    facts["data"] = {"source": "doodles", "announcement": "NOT QUICK, DRAW!", "drawings": 1234, "classes_seen": 3}
+    facts = {
+        "name": name,
+        "preset": "cpu",
+        "finished": True,
+        "max_steps": 10 * steps,
+        "parameters": 2_074_555,
+    }
+    facts["data"] = {
+        "source": "doodles",
+        "announcement": "NOT QUICK, DRAW!",
+        "drawings": 1234,
+        "classes_seen": 3,
+    }
     (folder / "run.json").write_text(json.dumps(facts))
     (folder / "config.yaml").write_text("model: {a: <b>&}\n")
     lines = []
     for step in range(1, 10 * steps + 1):
-        row = {"step": step, "time": step / 2, "train/loss": 3.0 / step, "train/stroke": 2.0 / step, "train/lr": 1e-3}
+        row = {
+            "step": step,
+            "time": step / 2,
+            "train/loss": 3.0 / step,
+            "train/stroke": 2.0 / step,
+            "train/lr": 1e-3,
+        }
         lines.append(json.dumps(row))
         if step % 10 == 0:
-            lines.append(json.dumps({"step": step, "time": step / 2, "val/loss": 3.1 / step, "unseen/loss": None}))
+            lines.append(
+                json.dumps({"step": step, "time": step / 2, "val/loss": 3.1 / step, "unseen/loss": None})
+            )
     (folder / "metrics.jsonl").write_text("\n".join(lines) + '\n{"step": 31, "train/lo')
     for step in range(10, 10 * steps + 1, 10):
         items = [

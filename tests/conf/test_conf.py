@@ -1,0 +1,85 @@
+"""Every configuration file trains: a few steps with tiny sizes, on small data of the kind that it names."""
+
+import json
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from sketchembed import fit
+from sketchembed.data import omniglot, quickdraw
+
+CONF = Path(__file__).parents[2] / "conf"
+STACKS = {
+    "quickdraw.yaml": ["quickdraw.yaml", "debug.yaml"],
+    "cpu.yaml": ["quickdraw.yaml", "simple.yaml", "cpu.yaml", "debug.yaml"],
+    "simple.yaml": ["quickdraw.yaml", "simple.yaml", "debug.yaml"],
+    "resnet12.yaml": ["quickdraw.yaml", "resnet12.yaml", "debug.yaml"],
+    "omniglot.yaml": ["quickdraw.yaml", "omniglot.yaml", "debug.yaml"],
+    "debug.yaml": ["quickdraw.yaml", "omniglot.yaml", "cpu.yaml", "debug.yaml"],
+}
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    """A data folder in the published layouts: four classes, and six characters of each part."""
+    folder = tmp_path_factory.mktemp("data")
+    random = np.random.default_rng(0)
+    (folder / "quickdraw").mkdir()
+    for name in ("cat", "bee", *quickdraw.class_names("unseen")[:2]):
+        lines = []
+        for key in range(120):
+            strokes = [random.integers(0, 256, (2, random.integers(2, 9))).tolist() for _ in range(3)]
+            lines.append(
+                json.dumps({"word": name, "key_id": str(key), "recognized": True, "drawing": strokes})
+            )
+        (folder / "quickdraw" / f"{name}.ndjson").write_text("\n".join(lines))
+    (folder / "omniglot").mkdir()
+    characters = [name for part in omniglot.SPLIT for name in omniglot.vinyals_split()[part][:6]]
+    for part in ("strokes_background", "strokes_evaluation"):
+        with zipfile.ZipFile(folder / "omniglot" / f"{part}.zip", "w") as archive:
+            for character in characters if part == "strokes_background" else []:
+                points = random.integers(0, 105, (9, 2))
+                text = "START\n" + "".join(f"{x},-{y},0\n" for x, y in points) + "BREAK\n"
+                archive.writestr(f"{part}/{character}/0001_01.txt", text)
+    return folder
+
+
+def test_every_file_is_run_by_this_test():
+    assert {path.name for path in CONF.iterdir()} == set(STACKS)
+
+
+@pytest.mark.parametrize("name", STACKS)
+def test_file_trains(name, data, tmp_path, monkeypatch):
+    monkeypatch.delenv(fit.FOLDER_VARIABLE, raising=False)
+    monkeypatch.setenv("SKETCHEMBED_DATA", str(data))
+    configs = [part for file in STACKS[name] for part in ("--config", str(CONF / file))]
+    fit.fit([*configs, "--trainer.accelerator", "cpu", "--run.root", str(tmp_path)])
+    monkeypatch.delenv(fit.FOLDER_VARIABLE, raising=False)
+    (run,) = tmp_path.iterdir()
+    facts = json.loads((run / "run.json").read_text())
+    assert facts["finished"] is True
+    assert facts["steps"] == 6
+    wanted = "omniglot" if any("omniglot" in file for file in STACKS[name]) else "quickdraw"
+    assert facts["data"]["source"] == wanted
+    assert facts["model"]["encoder"] == ("resnet12" if name == "resnet12.yaml" else "conv4")
+
+
+def test_paper_configuration_has_the_paper_s_numbers():
+    # Appendix B and section 4, written down once more.
+    import yaml
+
+    conf = yaml.safe_load((CONF / "quickdraw.yaml").read_text())
+    model, network = conf["model"]["init_args"], conf["model"]["init_args"]["network"]
+    assert (network["latent"], network["hidden"], network["embedding"], network["mixtures"]) == (
+        256,
+        1024,
+        64,
+        30,
+    )
+    assert (model["lr"], model["lr_decay"], model["lr_decay_steps"]) == (1e-3, 0.85, 15_000)
+    assert model["pixel_loss"]["sigma"] == 2.0
+    assert conf["curriculum"] == {"alpha_max": 0.5, "interval": 0.05, "every": 10_000}
+    assert (conf["data"]["init_args"]["batch_size"], conf["data"]["init_args"]["max_length"]) == (256, 64)
+    assert (conf["trainer"]["max_steps"], conf["trainer"]["gradient_clip_val"]) == (300_000, 1.0)
