@@ -198,6 +198,9 @@ class FitCLI(LightningCLI):
             from pytorch_lightning.loggers import WandbLogger
 
             facts = self.run_folder.facts
+            if mode == "offline":
+                os.environ.setdefault("WANDB_SILENT", "true")  # the lines here say what there is to say
+                say(f"wandb   offline in {self.run_folder.path / 'wandb'}; `wandb sync` sends it")
             loggers.append(
                 WandbLogger(
                     name=self.run_folder.path.name,

@@ -166,7 +166,7 @@ def test_auto_preset_says_why(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "option", ["--model.init_args.learning_rate=1", "--curriculum.alpha=1", "--colour=red"]
+    "option", ["--model.init_args.learning_rate=1", "--curriculum.gamma=1", "--colour=red"]
 )
 def test_unknown_option_is_one_clear_line(option, data, tmp_path, capsys):
     with pytest.raises(SystemExit) as caught:

@@ -23,6 +23,7 @@ class Packing:
         counts: sequences that take part in each step, not increasing; at least one step has one.
         sequence: ``[rows]``, the sequence of each row.
         step: ``[rows]``, the step of each row.
+        real: the rows that are within their sequences, not there for the rounding alone; None for all.
     """
 
     batch: int
@@ -31,6 +32,7 @@ class Packing:
     counts: list[int]
     sequence: Int[Tensor, " rows"]
     step: Int[Tensor, " rows"]
+    real: Int[Tensor, " real_rows"] | None
 
     @classmethod
     def of(
@@ -53,7 +55,9 @@ class Packing:
             counts = [min(batch, -(-count // ROUNDING) * ROUNDING) for count in going if count]
         place = torch.cat([torch.arange(count) for count in counts]).to(device)
         step = torch.repeat_interleave(torch.arange(len(counts)), torch.tensor(counts)).to(device)
-        return cls(batch, time, order, counts, order[place], step)
+        sequence = order[place]
+        real = None if lengths is None else (step < lengths[sequence]).nonzero().squeeze(1)
+        return cls(batch, time, order, counts, sequence, step, real)
 
     def pack(self, padded: Float[Tensor, "batch time size"]) -> Float[Tensor, "rows size"]:
         """Return the rows that take part."""
@@ -65,4 +69,6 @@ class Packing:
         """Return the padded batch, with `fill` where nothing took part."""
         padded = rows.new_empty(self.batch, self.time, rows.shape[-1])
         padded[:] = fill
-        return padded.index_put((self.sequence, self.step), rows)
+        if self.real is None:
+            return padded.index_put((self.sequence, self.step), rows)
+        return padded.index_put((self.sequence[self.real], self.step[self.real]), rows[self.real])

@@ -1,8 +1,10 @@
-"""A run's page: one file without network, with the curves and the sampled drawings to replay."""
+"""A run's page: one file that needs no network, with the curves, and the sampled drawings to replay."""
 
 from __future__ import annotations
 
+import contextlib
 import json
+import math
 import os
 from importlib import resources
 from pathlib import Path
@@ -14,7 +16,11 @@ MAX_POINTS = 600
 """Points of a curve; longer ones are thinned."""
 MAX_SAMPLES = 40
 """Steps whose drawings are on the page; more are thinned, the first and last always there."""
-DATA_MARK = "__RUN__"
+SCRIPTS = ("run_page.js", "run_page_drawings.js", "run_page_curves.js")
+"""The page's scripts, in the order in which they run."""
+
+Curve = dict[str, list[float | None]]
+"""``step``, ``time`` (s since the run's start) and ``value``; once thinned also ``low`` and ``high``."""
 
 
 def write_run_page(folder: str | Path) -> Path:
@@ -27,83 +33,150 @@ def write_run_page(folder: str | Path) -> Path:
 
     Returns:
         the page's path.
+
+    Raises:
+        OSError: if the folder cannot be written to.
     """
     folder = Path(folder)
-    data = json.dumps(page_data(folder), separators=(",", ":"), allow_nan=False)
-    # Within a script element only "</" can end it; escaped, any name of a class or run is harmless.
-    data = data.replace("<", "\\u003c")
-    template = resources.files("sketchembed.reporting").joinpath("run_page.html").read_text("utf-8")
-    path, work = folder / "index.html", folder / ".index.html"
-    work.write_text(template.replace(DATA_MARK, data), encoding="utf-8")
-    os.replace(work, path)
+    package = resources.files("sketchembed.reporting")
+    page = package.joinpath("run_page.html").read_text("utf-8")
+    script = "\n".join(package.joinpath(name).read_text("utf-8") for name in SCRIPTS)
+    page = page.replace("__STYLE__", package.joinpath("run_page.css").read_text("utf-8"))
+    page = page.replace("__SCRIPT__", script)
+    # The run's own texts come last, so that nothing in them is taken for a mark; and in a script element
+    # only "<" can start what ends it, so that no name of a class or run does harm.
+    page = page.replace("__RUN__", page_json(folder).replace("<", "\\u003c"))
+    # Two processes may write at once: a run, and somebody who asks for its page.
+    path, work = folder / "index.html", folder / f".index.{os.getpid()}.html"
+    try:
+        work.write_text(page, encoding="utf-8")
+        os.replace(work, path)
+    finally:
+        work.unlink(missing_ok=True)
     return path
 
 
-def page_data(folder: Path) -> dict[str, Any]:
-    """Return what the page shows: ``facts``, ``config``, ``curves`` by name, and ``samples`` by step.
+def page_json(folder: Path) -> str:
+    """Return what the page shows, as JSON: ``facts``, ``config``, ``curves`` by name, ``samples`` by step.
 
-    What is missing, or being written, is left out.
+    What is missing, broken, or being written is left out.
+
+    Args:
+        folder: the run's.
     """
-    return {
-        "facts": _read_json(folder / "run.json") or {"name": folder.name},
-        "config": _read_text(folder / "config.yaml"),
-        "curves": read_curves(folder / "metrics.jsonl"),
-        "samples": _read_samples(folder / "samples"),
-    }
+    head = json.dumps(
+        {
+            "facts": _read_facts(folder / "run.json") or {"name": folder.name},
+            "config": _read_text(folder / "config.yaml"),
+            "curves": read_curves(folder / "metrics.jsonl"),
+        },
+        separators=(",", ":"),
+        allow_nan=False,
+    )
+    return f'{head[:-1]},"samples":[{",".join(_read_samples(folder / "samples"))}]}}'
 
 
-def read_curves(path: Path) -> dict[str, dict[str, list[float | None]]]:
-    """Return the curves of a metrics file: for each name its ``step`` and ``value`` lists, and ``time`` in s.
+# ---- curves --------------------------------------------------------------------------------------
 
-    Values that are not finite are None.
+
+def read_curves(path: Path) -> dict[str, Curve]:
+    """Return the curves of a metrics file by name, each thinned to at most `MAX_POINTS` points.
+
+    Values that are not finite are None. Lines that are no metrics (the last one may be half written)
+    are skipped.
+
+    Args:
+        path: a file of one JSON object a line; missing is as good as empty.
     """
-    curves: dict[str, dict[str, list[float | None]]] = {}
+    curves: dict[str, Curve] = {}
     for line in _read_text(path).splitlines():
         try:
             row = json.loads(line)
-            step, time = row.pop("step"), row.pop("time", None)
+            step, time = _finite(row.pop("step")), _finite(row.pop("time", None))
         except (ValueError, KeyError, AttributeError):
-            continue  # the last line may be half written
+            continue
+        if step is None:
+            continue
         for name, value in row.items():
-            curve = curves.setdefault(name, {"step": [], "value": [], "time": []})
+            curve = curves.setdefault(name, {"step": [], "time": [], "value": []})
             curve["step"].append(step)
             curve["time"].append(time)
-            curve["value"].append(value if isinstance(value, int | float) and np.isfinite(value) else None)
+            curve["value"].append(_finite(value))
     return {name: _thin(curve) for name, curve in curves.items()}
 
 
-def _thin(curve: dict[str, list[float | None]]) -> dict[str, list[float | None]]:
-    """Average neighbouring points so that at most `MAX_POINTS` remain, and keep the first and the last."""
+def _finite(value: Any) -> float | None:
+    """Return a finite number as it is, and None for anything else."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    with contextlib.suppress(OverflowError):
+        return value if math.isfinite(value) else None
+    return None
+
+
+def _thin(curve: Curve) -> Curve:
+    """Put the mean, smallest and largest value in place of neighbouring points, but for the two ends.
+
+    A mean alone would hide the spikes that one looks for in a loss or a gradient.
+    """
     count = len(curve["step"])
     if count <= MAX_POINTS:
         return curve
-    values = np.array([np.nan if value is None else value for value in curve["value"]])
-    kept: dict[str, list[float | None]] = {"step": [], "value": [], "time": []}
-    edges = np.linspace(0, count, MAX_POINTS + 1).round().astype(int)
-    for first, last in zip(edges[:-1], edges[1:], strict=True):
-        part = values[first:last]
-        mean = float(np.nanmean(part)) if np.isfinite(part).any() else None
-        kept["value"].append(None if mean is None else float(f"{mean:.5g}"))
-        for key in ("step", "time"):
-            kept[key].append(curve[key][first])
-    for key in kept:
-        kept[key][0], kept[key][-1] = curve[key][0], curve[key][-1]
-    return kept
+    inner = np.linspace(1, count - 1, MAX_POINTS - 1).round().astype(int)
+    starts = np.concatenate([[0], inner])
+    values = np.array([np.nan if value is None else value for value in curve["value"]], dtype=np.float64)
+    there = np.isfinite(values)
+    with np.errstate(invalid="ignore"):  # a group without any finite value has none of the three
+        sums = np.add.reduceat(np.where(there, values, 0.0), starts)
+        means = sums / np.add.reduceat(there.astype(np.float64), starts)
+    low, high = np.fmin.reduceat(values, starts), np.fmax.reduceat(values, starts)
+    # A group stands at its middle.
+    middles = (starts + np.append(starts[1:], count) - 1) // 2
+    return {
+        "step": [curve["step"][at] for at in middles],
+        "time": [curve["time"][at] for at in middles],
+        "value": _rounded(means),
+        "low": _rounded(low),
+        "high": _rounded(high),
+    }
 
 
-def _read_samples(folder: Path) -> list[dict[str, Any]]:
+def _rounded(values: np.ndarray) -> list[float | None]:
+    return [float(f"{value:.5g}") if math.isfinite(value) else None for value in values]
+
+
+# ---- files ---------------------------------------------------------------------------------------
+
+
+def _read_samples(folder: Path) -> list[str]:
+    """Return each step's samples as the JSON text that its file holds, evenly thinned."""
     files = sorted(folder.glob("step-*.json"))
     if len(files) > MAX_SAMPLES:
-        chosen = np.linspace(0, len(files) - 1, MAX_SAMPLES).round().astype(int)
-        files = [files[index] for index in np.unique(chosen)]
-    found = (_read_json(file) for file in files)
-    return [sample for sample in found if sample and "items" in sample]
+        files = [files[at] for at in np.linspace(0, len(files) - 1, MAX_SAMPLES).round().astype(int)]
+    found = (_checked(_read_text(file)) for file in files)
+    return [text for text in found if text is not None]
 
 
-def _read_json(path: Path) -> dict[str, Any] | None:
+def _checked(text: str) -> str | None:
+    """Return JSON that a browser can read, or None if these are no samples."""
+    constants: list[str] = []
     try:
-        found = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError):
+        found = json.loads(text, parse_constant=constants.append)
+    except ValueError:
+        return None
+    if not isinstance(found, dict) or not isinstance(found.get("items"), list):
+        return None
+    # To write it anew takes four times as long as to read it; only NaN and Infinity, which are no JSON
+    # and are None by now, make it necessary.
+    return json.dumps(found, separators=(",", ":")) if constants else text
+
+
+def _read_facts(path: Path) -> dict[str, Any] | None:
+    try:
+        found = json.loads(
+            _read_text(path), parse_constant=lambda _: None, parse_float=lambda text: _finite(float(text))
+        )
+    except ValueError:
         return None
     return found if isinstance(found, dict) else None
 
