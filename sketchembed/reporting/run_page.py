@@ -19,7 +19,7 @@ MAX_SAMPLES = 40
 SCRIPTS = ("run_page.js", "run_page_drawings.js", "run_page_curves.js")
 """The page's scripts, in the order in which they run."""
 
-Curve = dict[str, list[float | None]]
+Curve = dict[str, list[float | int | None]]
 """``step``, ``time`` (s since the run's start) and ``value``; once thinned also ``low`` and ``high``."""
 
 
@@ -93,7 +93,7 @@ def read_curves(path: Path) -> dict[str, Curve]:
         try:
             row = json.loads(line)
             step, time = _finite(row.pop("step")), _finite(row.pop("time", None))
-        except (ValueError, KeyError, AttributeError):
+        except (ValueError, KeyError, TypeError, AttributeError):
             continue
         if step is None:
             continue
@@ -105,7 +105,7 @@ def read_curves(path: Path) -> dict[str, Curve]:
     return {name: _thin(curve) for name, curve in curves.items()}
 
 
-def _finite(value: Any) -> float | None:
+def _finite(value: Any) -> float | int | None:
     """Return a finite number as it is, and None for anything else."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
@@ -141,7 +141,7 @@ def _thin(curve: Curve) -> Curve:
     }
 
 
-def _rounded(values: np.ndarray) -> list[float | None]:
+def _rounded(values: np.ndarray) -> list[float | int | None]:
     return [float(f"{value:.5g}") if math.isfinite(value) else None for value in values]
 
 

@@ -2,7 +2,8 @@
 const PARTS = [["train", "training"], ["val", "held-out drawings"], ["unseen", "held-out drawings of unseen classes"]];
 const LOSSES = ["loss", "stroke", "pen", "pixel"];
 const PANELS = [["loss", "total loss"], ["stroke", "stroke loss"], ["pen", "pen loss"], ["pixel", "pixel loss"],
-  ["alpha", "α"], ["lr", "learning rate"], ["grad_norm", "gradient norm"], ["drawings_per_second", "drawings/second"]];
+  ["alpha", "α"], ["lr", "learning rate"], ["grad_norm", "gradient norm"], ["drawings_per_second", "drawings/second"],
+  ["kl", "KL divergence of z"]];
 const W = 320, H = 186, LEFT = 46, RIGHT = 10, TOP = 10, BOTTOM = 24;
 
 const charts = {logarithmic: false, drawn: [], grid: make("div", {class: "charts"})};
@@ -40,6 +41,13 @@ function logScale(low, high) {
   return {f, low, high, marks: shown, note: both ? "log, both signs" : "log"};
 }
 
+function tickText(value) {
+  const size = Math.abs(value);
+  if (size >= 1e6) return `${value / 1e6}M`;
+  if (size >= 1e4) return `${value / 1000}k`;
+  return size > 0 && size < 0.001 ? value.toExponential() : short(value);
+}
+
 function nearest(steps, wanted) {
   let low = 0, high = steps.length - 1;
   while (low < high) {
@@ -63,11 +71,11 @@ function chart([term, title]) {
 
   for (const value of scale.marks)
     svg.append(shape("line", {class: "rule", x1: LEFT, x2: W - RIGHT, y1: y(value), y2: y(value)}),
-      shape("text", {x: LEFT - 6, y: y(value) + 4, "text-anchor": "end"}, value >= 10000 ? `${value / 1000}k` : short(value)));
+      shape("text", {x: LEFT - 6, y: y(value) + 4, "text-anchor": "end"}, tickText(value)));
   for (const step of linearTicks(0, end, 4).filter(Number.isInteger)) {
     const anchor = x(step) > W - RIGHT - 16 ? "end" : "middle";
     svg.append(shape("line", {class: "rule", x1: x(step), x2: x(step), y1: H - BOTTOM, y2: H - BOTTOM + 4}),
-      shape("text", {x: anchor === "end" ? W - 1 : x(step), y: H - 7, "text-anchor": anchor}, step >= 10000 ? `${step / 1000}k` : String(step)));
+      shape("text", {x: anchor === "end" ? W - 1 : x(step), y: H - 7, "text-anchor": anchor}, tickText(step)));
   }
   for (const {part, curve} of lines) {
     if (curve.low) svg.append(shape("path", {class: `range ${part}`, d: band(curve, x, y)}));
@@ -78,12 +86,13 @@ function chart([term, title]) {
   const cursor = shape("line", {class: "cursor", y1: TOP, y2: H - BOTTOM, visibility: "hidden"});
   const dots = lines.map(({part}) => shape("circle", {class: `dot ${part}`, r: 3, visibility: "hidden"}));
   svg.append(cursor, ...dots);
-  const values = make("span", {class: "values"});
+  const values = make("span", {class: "values"}), place = make("span", {class: "soft"});
   const read = (step) => {
     const at = lines.map(({curve}) => step === null ? curve.step.length - 1 : nearest(curve.step, step));
     const spans = lines.map(({part, curve}, number) => make("span", {class: `of ${part}`}, short(curve.value[at[number]])));
     const shown = lines[0].curve.step[at[0]];
-    values.replaceChildren(...(step === null ? [] : [make("span", {class: "soft"}, `step ${whole(shown)}`)]), ...spans);
+    values.replaceChildren(...spans);
+    place.textContent = step === null ? "" : `step ${whole(shown)}`;
     cursor.setAttribute("x1", x(shown));
     cursor.setAttribute("x2", x(shown));
     cursor.setAttribute("visibility", step === null ? "hidden" : "visible");
@@ -116,7 +125,7 @@ function chart([term, title]) {
   });
   svg.addEventListener("blur", () => readAll(null));
   const name = make("b", {}, title, ...(scale.note ? [make("small", {}, ` (${scale.note})`)] : []));
-  return make("figure", {}, make("figcaption", {}, name, values), svg);
+  return make("figure", {}, make("figcaption", {}, name, place, values), svg);
 }
 
 function trace(curve, x, y) {

@@ -19,7 +19,8 @@ function drawing(strokes, label, caption, given) {
   const cell = (content) => make("div", {class: "cell"}, content, make("small", {"aria-hidden": "true"}, caption));
   if (!paths.length)
     return cell(make("div", {class: kind, role: "img", "aria-label": `${label}: nothing drawn`}, make("em", {}, "nothing drawn")));
-  const svg = shape("svg", {viewBox: "0 0 255 255", "aria-hidden": "true"});
+  // A little room around the box of 0 to 255, so that lines along its edge are seen whole.
+  const svg = shape("svg", {viewBox: "-5 -5 265 265", "aria-hidden": "true"});
   paths.forEach((d, number) => {
     const path = shape("path", {d});
     if (drawings.coloured) path.style.stroke = `hsl(${Math.round(300 * number / Math.max(paths.length - 1, 1))} 78% var(--light))`;

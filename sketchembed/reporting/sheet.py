@@ -2,92 +2,157 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from html import escape
 from pathlib import Path
 from typing import Any
+from xml.sax.saxutils import escape
+
+from sketchembed.sketch import cairosvg, rainbow
 
 CELL = 84
-GAP = 10
-LABEL = 15
-HEAD = 26
+"""Side of a drawing, in pixels."""
+GAP = 20
+"""Between blocks, and around the sheet."""
+HEADING, COLUMN_HEADS, NAME = 26, 16, 20
+"""Heights of a group's heading, of the line with the temperatures, and of a class's name."""
 BOX = 255.0
+"""Side of the box that the strokes of a run's samples are in."""
+MARGIN = 5
+"""Room around that box, in its own unit, so that lines along its edge are seen whole."""
 
 Item = dict[str, Any]
 """A drawing as a run's samples hold it: ``class``, ``seen``, ``input``, and ``samples`` by temperature."""
 
 
-def contact_sheet_svg(items: Sequence[Item], columns: int = 4) -> str:
-    """Return a sheet with one block an item: the input (boxed), then a sample at each temperature.
+def contact_sheet_svg(items: Sequence[Item], columns: int | None = None, coloured: bool = False) -> str:
+    """Return a sheet with one block an item: the input (shaded), then a sample at each temperature.
+
+    Items of seen and of unseen classes are grouped under a heading each.
 
     Args:
-        items: what a run's samples file lists. Strokes are flat lists in a 0..255 box.
-        columns: blocks side by side.
+        items: what a run's samples file lists. Strokes are flat lists ``[x0, y0, x1, y1, ...]`` in a
+            0..255 box, y down.
+        columns: blocks side by side; as many as make the sheet nearly square if not given.
+        coloured: whether each stroke has a colour of its own, in the order of the spectrum.
     """
-    samples = max((len(item["samples"]) for item in items), default=0)
-    block = (1 + samples) * CELL + 2 * GAP
-    width, y = columns * block + GAP, GAP
+    groups = [
+        ("Seen classes", [item for item in items if item.get("seen")]),
+        ("Unseen classes (never trained on)", [item for item in items if not item.get("seen")]),
+    ]
+    groups = [(title, group) for title, group in groups if group]
+    most = max((len(item["samples"]) for item in items), default=0)
+    block = (1 + most) * CELL
+    if columns is None:
+        columns = _square(block + GAP, CELL + NAME, [len(group) for _, group in groups])
+    width, y = columns * (block + GAP) + GAP, GAP
     parts: list[str] = []
-    for seen, title in ((True, "Seen classes, held-out drawings"), (False, "Unseen classes")):
-        group = [item for item in items if bool(item["seen"]) is seen]
-        if not group:
-            continue
-        heads = ", ".join(f"τ = {sample['temperature']:g}" for sample in group[0]["samples"])
-        parts.append(_text(GAP, y + 14, f"{title}: input, then {heads}", 13, "#222"))
-        y += HEAD
+    for title, group in groups:
+        parts.append(_text(GAP, y + 13, title, 15, "#1c1f23", weight="bold"))
+        y += HEADING
+        for column in range(min(columns, len(group))):
+            for place, head in enumerate(["input", *(_temperature(one) for one in group[0]["samples"])]):
+                x = GAP + column * (block + GAP) + (place + 0.5) * CELL
+                parts.append(_text(x, y + 10, head, 11, "#5f6771", anchor="middle"))
+        y += COLUMN_HEADS
         for number, item in enumerate(group):
-            x = GAP + number % columns * block
-            top = y + number // columns * (CELL + LABEL + GAP)
-            parts.append(f'<rect x="{x}" y="{top}" width="{CELL}" height="{CELL}" fill="#f1f3f5"/>')
+            x = GAP + number % columns * (block + GAP)
+            top = y + number // columns * (CELL + NAME)
             drawings = [item["input"], *(sample["strokes"] for sample in item["samples"])]
             for place, strokes in enumerate(drawings):
-                parts.append(_drawing(x + place * CELL, top, strokes))
-            parts.append(_text(x, top + CELL + 11, str(item["class"]), 11, "#555"))
-        y += -(-len(group) // columns) * (CELL + LABEL + GAP) + GAP
+                parts.append(_drawing(x + place * CELL, top, strokes, place == 0, coloured))
+            parts.append(_text(x, top + CELL + 13, str(item["class"]), 12, "#1c1f23"))
+        y += math.ceil(len(group) / columns) * (CELL + NAME) + GAP
     return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{y}" viewBox="0 0 {width} {y}">'
-        f'<rect width="100%" height="100%" fill="white"/>{"".join(parts)}</svg>'
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{y}" viewBox="0 0 {width} {y}">\n'
+        f'<rect width="{width}" height="{y}" fill="white"/>\n' + "\n".join(parts) + "\n</svg>\n"
     )
 
 
-def contact_sheet_png(items: Sequence[Item], path: str | Path | None = None, columns: int = 4) -> bytes:
-    """Return the sheet as a PNG, at twice its size, and write it where a path is given.
+def contact_sheet_png(
+    items: Sequence[Item],
+    path: str | Path | None = None,
+    columns: int | None = None,
+    coloured: bool = False,
+    scale: float | int = 2,
+) -> bytes:
+    """Return the sheet as a PNG, and write it where a path is given.
 
     Args:
         items: see :func:`contact_sheet_svg`.
         path: where to write it.
-        columns: blocks side by side.
+        columns: see :func:`contact_sheet_svg`.
+        coloured: see :func:`contact_sheet_svg`.
+        scale: pixels of the picture for each pixel of the SVG.
 
     Raises:
         ImportError: if CairoSVG or the system library libcairo2 is missing.
     """
-    from sketchembed.sketch import cairosvg
-
-    png: bytes = cairosvg().svg2png(bytestring=contact_sheet_svg(items, columns).encode(), scale=2)
+    svg = contact_sheet_svg(items, columns, coloured)
+    png: bytes = cairosvg().svg2png(bytestring=svg.encode(), scale=scale)
     if path is not None:
         Path(path).write_bytes(png)
     return png
 
 
-def _drawing(x: float, y: float, strokes: Sequence[Sequence[float]]) -> str:
-    if not strokes:
-        return _text(x + 14, y + CELL / 2, "nothing drawn", 9, "#999")
-    scale = CELL / BOX
-    paths = []
-    for stroke in strokes:
-        points = [
-            f"{x + a * scale:.1f},{y + b * scale:.1f}" for a, b in zip(stroke[::2], stroke[1::2], strict=True)
-        ]
-        # A stroke of one point is a dot: a line of no length with round ends.
-        paths.append("M" + " L".join(points if len(points) > 1 else points * 2))
+def _square(width: int, height: int, counts: Sequence[int]) -> int:
+    """Return how many blocks side by side make groups of `counts` blocks nearest to a square."""
+
+    def elongation(columns: int) -> float:
+        rows = sum(math.ceil(count / columns) for count in counts)
+        heads = len(counts) * (HEADING + COLUMN_HEADS + GAP) + GAP
+        return abs(math.log((columns * width + GAP) / (rows * height + heads)))
+
+    return min(range(1, max(counts, default=1) + 1), key=elongation)
+
+
+def _temperature(sample: dict[str, Any]) -> str:
+    return f"τ = {sample['temperature']:g}"
+
+
+def _drawing(
+    x: float | int, y: float | int, strokes: Sequence[Sequence[float | int]], given: bool, coloured: bool
+) -> str:
+    """Return a drawing in its frame, one path a stroke."""
+    frame = (
+        f'<rect x="{x + 1.5:g}" y="{y + 0.5:g}" width="{CELL - 3}" height="{CELL - 3}" rx="3" '
+        f'fill="{"#eef1f4" if given else "white"}" stroke="#dfe3e8"/>'
+    )
+    paths = [path for path in (_path(stroke) for stroke in strokes) if path]
+    if not paths:
+        middle = (x + CELL / 2, y + CELL / 2 + 2)
+        return frame + _text(*middle, "nothing drawn", 10, "#5f6771", anchor="middle")
+    colours = rainbow(len(paths)) if coloured else ["#15171a"] * len(paths)
+    scale = (CELL - 3) / (BOX + 2 * MARGIN)
+    drawn = "".join(f'<path d="{d}" stroke="{colour}"/>' for d, colour in zip(paths, colours, strict=True))
     return (
-        f'<path d="{" ".join(paths)}" fill="none" stroke="#111" stroke-width="1.6" '
-        'stroke-linecap="round" stroke-linejoin="round"/>'
+        f'{frame}<g transform="translate({x + 1.5 + MARGIN * scale:g} {y + 0.5 + MARGIN * scale:g}) '
+        f'scale({scale:.5g})" fill="none" stroke-width="4.8" stroke-linecap="round" '
+        f'stroke-linejoin="round">{drawn}</g>'
     )
 
 
-def _text(x: float, y: float, text: str, size: int, colour: str) -> str:
+def _path(stroke: Sequence[float | int]) -> str:
+    """Return a stroke as SVG path data; points that are not finite are left out."""
+    pairs = zip(stroke[::2], stroke[1::2], strict=False)
+    points = [f"{x:g},{y:g}" for x, y in pairs if math.isfinite(x) and math.isfinite(y)]
+    # A dot is a line from its point to itself, which the round cap makes visible.
+    points = points * 2 if len(points) == 1 else points
+    return "M" + "L".join(points) if points else ""
+
+
+def _text(
+    x: float | int,
+    y: float | int,
+    text: str,
+    size: int,
+    colour: str,
+    anchor: str = "start",
+    weight: str = "normal",
+) -> str:
+    # XML has no way to write control characters, not even escaped.
+    shown = escape("".join(letter if letter.isprintable() else " " for letter in text))
     return (
         f'<text x="{x:g}" y="{y:g}" font-family="Helvetica, Arial, sans-serif" font-size="{size}" '
-        f'fill="{colour}">{escape(text)}</text>'
+        f'font-weight="{weight}" text-anchor="{anchor}" fill="{colour}">{shown}</text>'
     )

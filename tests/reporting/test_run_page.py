@@ -1,5 +1,8 @@
+import html
 import html.parser
+import itertools
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -7,161 +10,309 @@ import subprocess
 import pytest
 
 from sketchembed.reporting import run_page
-from sketchembed.reporting.run_page import write_run_page
+from sketchembed.reporting.run_page import read_curves, write_run_page
 
 NAME = "run</script><img src=x onerror=alert(1)>"
+TEMPERATURES = (0.0, 0.5)
 
 
 def strokes(shift):
-    return [[10 + shift, 10, 200, 20, 120, 220], [50, 50, 60 + shift, 90], [128, 128]]
+    return [[10 + shift, 10, 200, 20.5, 120, 220], [50, 50, 60 + shift, 90], [128, 128]]
 
 
-def fill(folder, steps=3, name=NAME):
+def item(name, seen, step):
+    drawn = [strokes(step), [] if step == 10 else strokes(9)]
+    samples = [
+        {"temperature": temperature, "strokes": rows}
+        for temperature, rows in zip(TEMPERATURES, drawn, strict=True)
+    ]
+    return {"class": name, "seen": seen, "input": strokes(0), "samples": samples}
+
+
+def fill(folder, name=NAME, source="doodles", announcement="NOT QUICK, DRAW! <b>"):
+    """Lay out a run of 30 steps, sampled at 10, 20 and 30, whose metrics are being written."""
     (folder / "samples").mkdir()
-    facts = {
-        "name": name,
-        "preset": "cpu",
-        "finished": True,
-        "max_steps": 10 * steps,
-        "parameters": 2_074_555,
-    }
-    facts["data"] = {
-        "source": "doodles",
-        "announcement": "NOT QUICK, DRAW!",
-        "drawings": 1234,
-        "classes_seen": 3,
-    }
+    data = {"source": source, "announcement": announcement, "drawings": 1234, "classes_seen": 3}
+    facts = {"name": name, "preset": "cpu", "max_steps": 40, "parameters": 2_074_555, "data": data}
     (folder / "run.json").write_text(json.dumps(facts))
-    (folder / "config.yaml").write_text("model: {a: <b>&}\n")
-    lines = []
-    for step in range(1, 10 * steps + 1):
-        row = {
-            "step": step,
-            "time": step / 2,
-            "train/loss": 3.0 / step,
-            "train/stroke": 2.0 / step,
-            "train/lr": 1e-3,
+    (folder / "config.yaml").write_text("model: {a: <b>&__RUN__}\n")
+    rows = []
+    for step in range(1, 31):
+        train = {
+            "loss": 3.0 / step,
+            "stroke": 1 - step / 5,
+            "pen": float("nan") if step == 5 else 1.0,
+            "lr": 1e-3,
         }
-        lines.append(json.dumps(row))
+        rows.append(
+            {"step": step, "time": step / 2} | {f"train/{key}": value for key, value in train.items()}
+        )
         if step % 10 == 0:
-            lines.append(
-                json.dumps({"step": step, "time": step / 2, "val/loss": 3.1 / step, "unseen/loss": None})
-            )
-    (folder / "metrics.jsonl").write_text("\n".join(lines) + '\n{"step": 31, "train/lo')
-    for step in range(10, 10 * steps + 1, 10):
-        items = [
-            {
-                "class": "cat & <b>" if seen else "moon",
-                "seen": seen,
-                "input": strokes(0),
-                "samples": [
-                    {"temperature": 0.0, "strokes": strokes(step)},
-                    {"temperature": 0.5, "strokes": [] if step == 10 else strokes(9)},
-                ],
-            }
-            for seen in (True, False)
-        ]
+            rows.append({"step": step, "time": step / 2, "val/loss": 3.1 / step, "unseen/loss": None})
+    (folder / "metrics.jsonl").write_text("\n".join(map(json.dumps, rows)) + '\n{"step": 31, "train/lo')
+    for step in (10, 20, 30):
+        items = [item("cat & <b>", True, step), item("moon</script>", False, step)]
         (folder / "samples" / f"step-{step:08d}.json").write_text(json.dumps({"step": step, "items": items}))
+    return folder
 
 
 def embedded(page):
-    text = page.read_text()
-    found = re.search(r'<script type="application/json" id="run">(.*?)</script>', text, re.DOTALL)
-    return json.loads(found[1])
+    """What the page holds, read as strictly as a browser does."""
+
+    def refuse(constant):
+        raise AssertionError(f"{constant} is no JSON")
+
+    found = re.search(r'<script type="application/json" id="run">(.*?)</script>', page.read_text(), re.DOTALL)
+    return json.loads(found[1], parse_constant=refuse)
 
 
 def test_page_holds_everything_and_is_well_formed(tmp_path):
-    fill(tmp_path)
-    page = write_run_page(tmp_path)
+    page = write_run_page(fill(tmp_path))
     data = embedded(page)
     assert data["facts"]["name"] == NAME
+    assert data["config"] == "model: {a: <b>&__RUN__}\n"
     assert data["curves"]["train/loss"]["step"] == list(range(1, 31))
+    assert data["curves"]["train/pen"]["value"][3:6] == [1.0, None, 1.0]
     assert data["curves"]["unseen/loss"]["value"] == [None, None, None]
     assert [sample["step"] for sample in data["samples"]] == [10, 20, 30]
-    # What a browser takes for elements: nothing of the run's own texts.
-    tags = []
-    parser = html.parser.HTMLParser()
-    parser.handle_starttag = lambda tag, attributes: tags.append((tag, dict(attributes)))
+    assert data["samples"][1]["items"][1] == item("moon</script>", False, 20)
+
+
+def test_texts_of_a_run_are_no_elements_and_nothing_is_fetched(tmp_path):
+    page = write_run_page(fill(tmp_path))
+    tags, open_tags = [], []
+
+    class Parser(html.parser.HTMLParser):
+        def handle_starttag(self, tag, attributes):
+            tags.append((tag, dict(attributes)))
+            if tag != "meta":
+                open_tags.append(tag)
+
+        def handle_endtag(self, tag):
+            assert open_tags.pop() == tag
+
+    parser = Parser()
     parser.feed(page.read_text())
-    assert not any(tag == "img" or "onerror" in attributes for tag, attributes in tags)
-    assert not any(attributes.get("src") or attributes.get("href") for _, attributes in tags)
+    parser.close()
+    assert open_tags == []
+    assert sorted({tag for tag, _ in tags}) == sorted(
+        {"html", "head", "meta", "title", "style", "body", "main", "noscript", "script"}
+    )
+    assert sum(tag == "script" for tag, _ in tags) == 2
+    assert not any({"src", "href", "onerror"} & set(attributes) for _, attributes in tags)
+    assert not re.search(r"@import|url\(|fetch\(|__STYLE__|__SCRIPT__", page.read_text())
+    addresses = re.findall(r"https?://[^\"'\s]+", page.read_text())
+    assert set(addresses) == {"http://www.w3.org/2000/svg"}  # the name of a language, never visited
 
 
 def test_writing_again_changes_nothing_and_leaves_nothing_behind(tmp_path):
-    fill(tmp_path)
+    before = {path.name for path in fill(tmp_path).iterdir()}
     first = write_run_page(tmp_path).read_bytes()
-    assert write_run_page(tmp_path).read_bytes() == first
+    assert write_run_page(str(tmp_path)).read_bytes() == first
+    assert {path.name for path in tmp_path.iterdir()} == before | {"index.html"}
+
+
+def test_page_is_replaced_whole_or_not_at_all(tmp_path, monkeypatch):
+    page = write_run_page(fill(tmp_path))
+    old = page.read_bytes()
+    (tmp_path / "metrics.jsonl").unlink()
+    seen = []
+
+    def fail(source, destination):
+        seen.append((page.read_bytes() == old, "</html>" in source.read_text(), destination))
+        raise OSError("disk full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", fail)
+        with pytest.raises(OSError, match="disk full"):
+            write_run_page(tmp_path)
+    assert seen == [(True, True, page)]
+    assert page.read_bytes() == old
     assert not list(tmp_path.glob(".index*"))
 
 
-def test_empty_folder_and_half_written_files_still_give_a_page(tmp_path):
-    assert embedded(write_run_page(tmp_path)) == {
-        "facts": {"name": tmp_path.name},
-        "config": "",
-        "curves": {},
-        "samples": [],
-    }
+def test_empty_folder_and_broken_files_still_give_a_page(tmp_path):
+    empty = {"facts": {"name": tmp_path.name}, "config": "", "curves": {}, "samples": []}
+    assert embedded(write_run_page(tmp_path)) == empty
     (tmp_path / "run.json").write_text('{"name": ')
-    (tmp_path / "metrics.jsonl").write_text("[1]\nnot json\n{}\n")
-    assert embedded(write_run_page(tmp_path))["curves"] == {}
+    (tmp_path / "metrics.jsonl").write_text('[1]\nnot json\n{}\n{"step": null, "a": 1}\n{"step": "x"}\n7\n')
+    (tmp_path / "samples").mkdir()
+    for number, text in enumerate(('{"step": 1, "it', "[]", '{"step": 3}', "")):
+        (tmp_path / "samples" / f"step-{number:08d}.json").write_text(text)
+    assert embedded(write_run_page(tmp_path)) == empty
 
 
-def test_long_runs_are_thinned_and_keep_both_ends(tmp_path):
-    lines = (json.dumps({"step": step, "time": step, "train/loss": float(step)}) for step in range(5000))
+def test_values_that_no_browser_reads_become_null(tmp_path):
+    (tmp_path / "run.json").write_text(
+        '{"name": "x", "a": NaN, "b": 1e999, "data": {"c": -Infinity, "d": 0.5}}'
+    )
+    (tmp_path / "samples").mkdir()
+    (tmp_path / "samples" / "step-00000001.json").write_text(
+        '{"step": 1, "items": [{"input": [[NaN, 1, 2, 3]]}]}'
+    )
+    huge = "1" + 400 * "0"
+    (tmp_path / "metrics.jsonl").write_text(
+        f'{{"step": 1, "a": {huge}, "b": "text", "c": true, "d": 1e999, "e": -Infinity}}'
+    )
+    data = embedded(write_run_page(tmp_path))
+    assert data["facts"] == {"name": "x", "a": None, "b": None, "data": {"c": None, "d": 0.5}}
+    assert data["samples"] == [{"step": 1, "items": [{"input": [[None, 1, 2, 3]]}]}]
+    assert [curve["value"] for curve in data["curves"].values()] == [[None]] * 5
+
+
+@pytest.mark.parametrize("count", [600, 601, 1199, 5000])
+def test_long_curves_are_thinned_keep_both_ends_and_show_spikes(tmp_path, count):
+    values = [float(step) for step in range(count)]
+    values[count // 2] = 1e6
+    lines = (json.dumps({"step": step, "time": step, "a": value}) for step, value in enumerate(values))
     (tmp_path / "metrics.jsonl").write_text("\n".join(lines))
+    curve = read_curves(tmp_path / "metrics.jsonl")["a"]
+    assert len(curve["step"]) == len(curve["value"]) == len(curve["time"]) == run_page.MAX_POINTS
+    assert (curve["step"][0], curve["step"][-1]) == (0, count - 1)
+    assert (curve["value"][0], curve["value"][-1]) == (0, count - 1)
+    assert curve["step"] == sorted(set(curve["step"]))
+    assert max(curve.get("high", curve["value"])) == 1e6
+    if count > 600:
+        assert min(curve["low"]) == 0
+        assert all(
+            low <= mean <= high
+            for low, mean, high in zip(*(curve[k] for k in ("low", "value", "high")), strict=True)
+        )
+
+
+def test_gaps_of_a_long_curve_stay_gaps(tmp_path):
+    rows = ({"step": step, "a": None if 1000 <= step < 1500 else 2.0} for step in range(3000))
+    (tmp_path / "metrics.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    curve = read_curves(tmp_path / "metrics.jsonl")["a"]
+    missing = [step for step, value in zip(curve["step"], curve["value"], strict=True) if value is None]
+    assert 1000 <= missing[0] < 1010
+    assert 1490 <= missing[-1] < 1500
+    assert {value for value in curve["value"] if value is not None} == {2.0}
+
+
+def test_many_samples_are_thinned_evenly_and_keep_both_ends(tmp_path):
     (tmp_path / "samples").mkdir()
     for step in range(100):
         (tmp_path / "samples" / f"step-{step:08d}.json").write_text(json.dumps({"step": step, "items": []}))
-    data = embedded(write_run_page(tmp_path))
-    curve = data["curves"]["train/loss"]
-    assert len(curve["step"]) == run_page.MAX_POINTS
-    assert (curve["step"][0], curve["step"][-1]) == (0, 4999)
-    assert curve["value"] == sorted(curve["value"])
-    steps = [sample["step"] for sample in data["samples"]]
-    assert len(steps) == run_page.MAX_SAMPLES
+    steps = [sample["step"] for sample in embedded(write_run_page(tmp_path))["samples"]]
+    assert len(set(steps)) == len(steps) == run_page.MAX_SAMPLES
     assert (steps[0], steps[-1]) == (0, 99)
+    assert {after - before for before, after in itertools.pairwise(steps)} == {2, 3}
+
+
+# ---- in a browser --------------------------------------------------------------------------------
+
+# Chromium draws hardly any frame while its clock is virtual, so frames are given by the clock.
+ACT = """<script>{
+window.requestAnimationFrame = (frame) => setTimeout(() => frame(performance.now()), 16);
+const all = (text) => [...document.querySelectorAll(text)], count = (text) => all(text).length;
+const press = (text) => all("button").find((one) => one.textContent === text).click();
+const key = (name, target = document.body) =>
+  target.dispatchEvent(new KeyboardEvent("keydown", {key: name, bubbles: true}));
+const seen = [];
+const chart = document.querySelector(".chart"), box = chart.getBoundingClientRect();
+chart.dispatchEvent(new PointerEvent("pointermove", {clientX: box.left, clientY: box.top + 9}));
+seen.push(document.querySelector("figcaption").innerText.replace(/\\s+/g, " "));
+key("End", chart);
+seen.push(document.querySelector("figcaption").innerText.replace(/\\s+/g, " "));
+press("Log scale");
+seen.push(all("figcaption b").map((one) => one.textContent).join("|"));
+key("ArrowLeft"); key("ArrowLeft"); key("ArrowLeft");
+seen.push(document.querySelector("output").textContent, count(".drawing path"), count(".drawing em"));
+key("ArrowRight");
+press("Colour strokes");
+seen.push(document.querySelector("output").textContent);
+seen.push(count(".drawing path"), count(".drawing path[style*=hsl]"));
+press("Replay all");
+setTimeout(() => {
+  const [first, , last] = document.querySelector(".drawing").querySelectorAll("path");
+  seen.push(first.style.strokeDasharray !== "", last.style.visibility);
+}, 300);
+setTimeout(() => {
+  seen.push(count(".drawing path[style*=dash]"), count(".drawing circle"));
+  document.documentElement.dataset.seen = JSON.stringify(seen);
+}, 3500);
+}</script></body>"""
 
 
 @pytest.fixture(scope="module")
-def browser():
-    for name in ("chromium", "chromium-browser", "google-chrome"):
-        if shutil.which(name):
-            return name
-    pytest.skip("no Chromium on this machine")
+def look(tmp_path_factory):
+    """Opens a page in Chromium without network; returns the document after 5 s of the page's own time."""
+    found = [name for name in ("chromium", "chromium-browser", "google-chrome") if shutil.which(name)]
+    if not found:
+        pytest.skip("no Chromium on this machine")
+    profile = tmp_path_factory.mktemp("profile")
+
+    def dump(page, *options):
+        command = [
+            *(found[0], "--headless=new", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=5000"),
+            *(
+                "--host-resolver-rules=MAP * ~NOTFOUND",
+                f"--user-data-dir={profile}",
+                "--window-size=1280,1600",
+            ),
+            *options,
+        ]
+        ran = subprocess.run(
+            [*command, "--dump-dom", page.as_uri()], capture_output=True, text=True, timeout=120, check=True
+        )
+        root = re.search(r"<html[^>]*>", ran.stdout)[0]
+        assert 'data-ready="yes"' in root
+        assert 'data-errors=""' in root
+        return ran.stdout
+
+    return dump
 
 
 @pytest.mark.browser
-def test_a_browser_draws_all_of_it_without_network_or_errors(tmp_path, browser):
-    fill(tmp_path)
-    page = write_run_page(tmp_path)
-    command = [
-        *(browser, "--headless=new", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=2000"),
-        *("--host-resolver-rules=MAP * ~NOTFOUND", f"--user-data-dir={tmp_path / 'profile'}", "--dump-dom"),
-        page.as_uri(),
-    ]
-    dom = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
-    root = re.search(r"<html[^>]*>", dom)[0]
-    assert 'data-ready="yes"' in root
-    assert 'data-errors=""' in root
+def test_a_browser_draws_all_of_it_without_network_or_errors(tmp_path, look):
+    dom = look(write_run_page(fill(tmp_path)))
     # Two items of an input and two samples with three strokes each.
-    drawn = re.findall(r'<path d="M[^"]*" style="stroke:', dom)
-    assert len(drawn) == 2 * 3 * 3
-    assert "M10,10L200,20L120,220" in dom
-    assert dom.count('class="curve train"') == 3
+    assert len(re.findall(r'<path d="M[^"]*"></path>', dom)) == 2 * 3 * 3
+    assert "M10,10L200,20.5L120,220" in dom
+    assert "M40,10L200,20.5L120,220" in dom  # the last step's samples are shown first
+    assert "M128,128L128,128" in dom
+    assert dom.count('class="curve train"') == 4
     assert dom.count('class="curve val"') == 1
-    assert dom.count('class="curve unseen"') == 0  # it has no finite value
-    assert 'max="2"' in re.search(r'<input type="range"[^>]*>', dom)[0]
-    assert "NOT QUICK, DRAW!" in dom
+    assert 'class="curve unseen"' not in dom  # it has no finite value
+    pen = re.search(r'pen loss over steps.*?class="curve train" d="([^"]*)"', dom, re.DOTALL)[1]
+    assert (pen.count("M"), pen.count("L")) == (2, 27)  # 29 finite values, in two pieces
+    slider = re.search(r'<input type="range"[^>]*>', dom)[0]
+    assert 'max="2"' in slider
+    assert 'aria-valuetext="step 30"' in slider
+    assert "NOT QUICK, DRAW! &lt;b&gt;" in dom
     assert "cat &amp; &lt;b&gt;" in dom
+    assert "Unseen classes (never trained on)" in dom
     assert "<img" not in dom
+    assert "30 of 40 (75%)" in dom
 
 
 @pytest.mark.browser
-def test_a_model_that_drew_nothing_is_shown_as_such(tmp_path, browser):
-    fill(tmp_path, steps=1, name="empty")
-    command = [
-        *(browser, "--headless=new", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=2000"),
-        *(f"--user-data-dir={tmp_path / 'profile'}", "--dump-dom", write_run_page(tmp_path).as_uri()),
-    ]
-    dom = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
-    assert dom.count("nothing drawn</em>") == 2
+def test_what_one_can_do_on_the_page(tmp_path, look):
+    page = write_run_page(fill(tmp_path))
+    page.write_text(page.read_text().replace("</body>", ACT))
+    dom = look(page)
+    seen = json.loads(html.unescape(re.search(r'data-seen="([^"]*)"', dom)[1]))
+    pointed, at_end, titles, first, drawn, empty, second, again, coloured, *replay = seen
+    assert pointed == "total loss step 1 3 0.31 not finite"
+    assert at_end == "total loss step 30 0.1 0.1033 not finite"
+    assert titles.split("|")[:3] == ["total loss (log)", "stroke loss (log, both signs)", "pen loss"]
+    # At the first step one sample of each item is empty.
+    assert (first, drawn, empty) == ("step 10", 2 * 2 * 3, 2)
+    assert (second, again, coloured) == ("step 20", 2 * 3 * 3, 2 * 3 * 3)
+    # Soon after the start the first stroke is partly there and the last one is not; in the end all is.
+    assert replay == [True, "hidden", 0, 0]
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize(("source", "warned"), [("quickdraw", False), ("omniglot", True)])
+def test_other_data_than_quick_draw_is_announced(tmp_path, look, source, warned):
+    dom = look(write_run_page(fill(tmp_path, source=source, announcement=None)))
+    assert ('class="banner"' in dom) is warned
+
+
+@pytest.mark.browser
+def test_a_run_that_has_only_begun_has_a_page(tmp_path, look):
+    dom = look(write_run_page(tmp_path))
+    assert "Nothing has been sampled yet." in dom
+    assert "Nothing has been logged yet." in dom

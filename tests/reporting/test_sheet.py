@@ -2,41 +2,101 @@ import io
 import xml.etree.ElementTree as ElementTree
 
 import numpy as np
+import pytest
 from PIL import Image
 
 from sketchembed.reporting.sheet import contact_sheet_png, contact_sheet_svg
 
 SVG = "{http://www.w3.org/2000/svg}"
+DIAGONAL = [[0, 0, 255, 255]]
 
 
-def items(count, strokes):
+def items(count, strokes, seen=lambda number: number % 2 == 0):
     return [
         {
             "class": f"<{number}>",
-            "seen": number % 2 == 0,
-            "input": [[0, 0, 255, 255]],
+            "seen": seen(number),
+            "input": DIAGONAL,
             "samples": [{"temperature": 0.0, "strokes": strokes}, {"temperature": 0.5, "strokes": []}],
         }
         for number in range(count)
     ]
 
 
-def test_every_drawing_and_name_is_on_the_sheet():
-    root = ElementTree.fromstring(contact_sheet_svg(items(5, [[10, 10, 50, 60], [9, 9]])))
-    assert len(root.findall(f"{SVG}path")) == 2 * 5
-    texts = [element.text for element in root.findall(f"{SVG}text")]
-    assert {f"<{number}>" for number in range(5)} <= set(texts)
-    assert texts.count("nothing drawn") == 5
+def texts(root):
+    return [element.text for element in root.iter(f"{SVG}text")]
+
+
+def test_every_stroke_and_name_is_on_the_sheet():
+    root = ElementTree.fromstring(contact_sheet_svg(items(5, [[10, 10, 50, 60.5], [9, 9]])))
+    paths = [path.get("d") for path in root.iter(f"{SVG}path")]
+    assert sorted(paths) == sorted(5 * ["M0,0L255,255", "M10,10L50,60.5", "M9,9L9,9"])
+    assert {f"<{number}>" for number in range(5)} <= set(texts(root))
+    assert texts(root).count("nothing drawn") == 5
+    # Every column of blocks of both groups says what its columns are.
+    heads = [text for text in texts(root) if text in ("input", "τ = 0", "τ = 0.5")]
+    assert heads[:3] == ["input", "τ = 0", "τ = 0.5"]
+    assert len(heads) % 6 == 0
+
+
+def test_groups_stand_under_their_headings():
+    shown = texts(ElementTree.fromstring(contact_sheet_svg(items(4, DIAGONAL))))
+    order = [text for text in shown if text.startswith("<") or "lasses" in text]
+    assert order == ["Seen classes", "<0>", "<2>", "Unseen classes (never trained on)", "<1>", "<3>"]
+    only = texts(ElementTree.fromstring(contact_sheet_svg(items(2, DIAGONAL, lambda number: True))))
+    assert not any("Unseen" in text for text in only)
+
+
+@pytest.mark.parametrize("count", [2, 9, 24, 60])
+def test_sheet_is_nearly_square_and_holds_all_its_drawings(count):
+    root = ElementTree.fromstring(contact_sheet_svg(items(count, DIAGONAL)))
+    width, height = int(root.get("width")), int(root.get("height"))
+    assert 1 / 2 < width / height < 2
+    for frame in root.iter(f"{SVG}rect"):
+        x, y = float(frame.get("x", 0)), float(frame.get("y", 0))
+        assert x + float(frame.get("width")) <= width
+        assert y + float(frame.get("height")) <= height
+    frames = [(frame.get("x"), frame.get("y")) for frame in root.iter(f"{SVG}rect")]
+    assert len(set(frames)) == len(frames) == 3 * count + 1
+
+
+def test_columns_can_be_asked_for():
+    narrow, wide = (
+        ElementTree.fromstring(contact_sheet_svg(items(8, DIAGONAL), columns=columns)) for columns in (1, 4)
+    )
+    assert int(narrow.get("width")) < int(wide.get("width"))
+    assert int(narrow.get("height")) > int(wide.get("height"))
+
+
+def test_colours_follow_the_order_of_the_strokes():
+    root = ElementTree.fromstring(contact_sheet_svg(items(1, [[0, 0, 9, 9], [3, 3, 4, 4]]), coloured=True))
+    colours = [path.get("stroke") for path in root.iter(f"{SVG}path")]
+    assert len(colours) == 3
+    assert colours[0] == colours[1] != colours[2]  # the first stroke of each drawing is red
+
+
+def test_broken_drawings_and_names_do_no_harm():
+    sample = items(1, [[float("nan"), 1, 2, 3], [5], []])
+    sample[0]["class"] = "a\x00b\n</svg>"
+    root = ElementTree.fromstring(contact_sheet_svg(sample))
+    assert "a b </svg>" in texts(root)
+    assert [path.get("d") for path in root.iter(f"{SVG}path")] == ["M0,0L255,255", "M2,3L2,3"]
 
 
 def test_png_shows_ink_where_the_drawing_is(tmp_path):
-    png = contact_sheet_png(items(1, [[0, 0, 255, 255]]), tmp_path / "sheet.png")
+    sample = items(1, DIAGONAL)
+    png = contact_sheet_png(sample, tmp_path / "sheet.png")
     assert (tmp_path / "sheet.png").read_bytes() == png
     picture = np.asarray(Image.open(io.BytesIO(png)).convert("L"))
-    svg = ElementTree.fromstring(contact_sheet_svg(items(1, [[0, 0, 255, 255]])))
-    assert picture.shape == (2 * int(svg.get("height")), 2 * int(svg.get("width")))
-    assert (picture < 60).sum() > 400
+    root = ElementTree.fromstring(contact_sheet_svg(sample))
+    assert picture.shape == (2 * int(root.get("height")), 2 * int(root.get("width")))
+    for number, frame in enumerate(list(root.iter(f"{SVG}rect"))[1:]):
+        x, y, side = (round(2 * float(frame.get(key))) for key in ("x", "y", "width"))
+        inside = picture[y + 4 : y + side - 4, x + 4 : x + side - 4]
+        diagonal = np.diagonal(inside) < 60
+        assert diagonal.all() if number < 2 else not diagonal.any()
+        assert not (inside[: side // 3, -side // 3 :] < 60).any()
 
 
 def test_no_items_give_an_empty_sheet():
-    assert ElementTree.fromstring(contact_sheet_svg([])).get("width")
+    assert contact_sheet_png([]).startswith(b"\x89PNG")
