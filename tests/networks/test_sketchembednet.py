@@ -16,7 +16,9 @@ KINDS = [
     ModelConfig(**SMALL),
     ModelConfig(**SMALL, variant="ha2017", pool="flatten"),
     ModelConfig(**SMALL, decoder="lstm", encoder="resnet12", channels=3, image_size=32),
+    ModelConfig(**SMALL, position=True),
 ]
+CENTRED = ModelConfig(**SMALL, position=True, start="centre")
 
 
 def make(config: ModelConfig) -> SketchEmbedNet:
@@ -53,7 +55,7 @@ def test_greedy_drawing_is_what_teacher_forcing_would_say(config):
     assert torch.equal(rows[:, 1:, 2:].argmax(-1)[going_on], logits.argmax(-1)[going_on])
 
 
-@pytest.mark.parametrize("config", KINDS)
+@pytest.mark.parametrize("config", [*KINDS, CENTRED])
 @pytest.mark.parametrize("component", ["sample", "argmax"])
 def test_generated_rows_are_whole_drawings(config, component):
     net = make(config).eval()
