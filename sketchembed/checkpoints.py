@@ -64,6 +64,21 @@ def load_weights(net: torch.nn.Module, weights: Mapping[str, Tensor], path: Path
     """Load weights into a network, and say what differs where they don't fit.
 
     Raises:
+        CheckpointError: see :func:`check_weights`.
+    """
+    check_weights(net, weights, path)
+    net.load_state_dict(dict(weights))
+
+
+def check_weights(net: torch.nn.Module, weights: Mapping[str, Tensor], path: Path | str) -> None:
+    """Check that weights fit a network.
+
+    Args:
+        net: the network.
+        weights: by the network's names.
+        path: where they come from, for the message.
+
+    Raises:
         CheckpointError: naming the first tensor that is missing, unknown or of another shape.
     """
     wanted = net.state_dict()
@@ -77,7 +92,6 @@ def load_weights(net: torch.nn.Module, weights: Mapping[str, Tensor], path: Path
     unknown = sorted(set(weights) - set(wanted))
     if unknown:
         raise _misfit(path, f"has '{unknown[0]}', which the model lacks")
-    net.load_state_dict(dict(weights))
 
 
 def save(net: SketchEmbedNet, path: str | Path, dtype: torch.dtype | None = None) -> Path:
@@ -159,9 +173,13 @@ def _read_checkpoint(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     checkpoint = read_raw(path)
     if not isinstance(checkpoint.get(MODEL_KEY), dict) or not isinstance(checkpoint.get("state_dict"), dict):
         raise _foreign(path)
+    return checkpoint[MODEL_KEY], network_weights(checkpoint)
+
+
+def network_weights(checkpoint: Mapping[str, Any]) -> dict[str, Tensor]:
+    """Return a checkpoint's weights by the network's own names."""
     state = checkpoint["state_dict"]
-    weights = {name.removeprefix(PREFIX): value for name, value in state.items() if name.startswith(PREFIX)}
-    return checkpoint[MODEL_KEY], weights
+    return {name.removeprefix(PREFIX): value for name, value in state.items() if name.startswith(PREFIX)}
 
 
 def _unreadable(path: Path, error: Exception) -> CheckpointError:
@@ -181,7 +199,7 @@ def _foreign(path: Path) -> CheckpointError:
     )
 
 
-def _misfit(path: Path, what: str) -> CheckpointError:
+def _misfit(path: Path | str, what: str) -> CheckpointError:
     return CheckpointError(
         f"{path} {what}",
         expected="weights of the same model",

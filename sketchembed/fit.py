@@ -22,7 +22,7 @@ from sketchembed._version import __version__
 from sketchembed.callbacks.curriculum import Curriculum
 from sketchembed.callbacks.gallery import Gallery
 from sketchembed.callbacks.monitor import Monitor
-from sketchembed.checkpoints import WholeCheckpointIO, read_raw
+from sketchembed.checkpoints import WholeCheckpointIO, find, read_raw
 from sketchembed.data.connection import NetworkError
 from sketchembed.data.drawings import DrawingDataModule
 from sketchembed.data.modules import DoodlesDataModule
@@ -111,6 +111,15 @@ class FitCLI(LightningCLI):
         parser.link_arguments("seed_everything", "model.init_args.seed")
         parser.link_arguments("seed_everything", "data.init_args.seed")
         parser.link_arguments("data.init_args.max_length", "model.init_args.network.max_length")
+
+    def _parse_ckpt_path(self) -> None:
+        """Check the checkpoint that a user names, before minutes are spent.
+
+        Lightning's own would take hyperparameters from it, over those of the command line.
+        """
+        path = self.config[self.config.subcommand].get("ckpt_path")
+        if path is not None:
+            read_raw(find(path))
 
     # ---- before anything is built ----------------------------------------------------------------
 
@@ -251,6 +260,8 @@ class FitCLI(LightningCLI):
             goes_on = f"goes on from {last.name}" if last else "starts again: there was no checkpoint yet"
             say(f"stopped at step {self.trainer.global_step}; the same command {goes_on}")
             raise SystemExit(130) from None
+        finally:
+            self.run_folder.release()
 
     def after_fit(self) -> None:
         """Keep the last step, and mark the run as finished."""
@@ -263,7 +274,6 @@ class FitCLI(LightningCLI):
         path = self.run_folder.path
         self.run_folder.note(finished=True, steps=step)
         write_run_page(path)
-        self.run_folder.release()
         say(f"done    {path / 'index.html'} shows what it draws; `sketchembed draw IMAGE {path}` draws more")
 
 

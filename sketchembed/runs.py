@@ -158,13 +158,16 @@ class Run:
         return found[-1] if found else None
 
     def rewind(self, step: int) -> None:
-        """Drop the metrics and samples of steps after `step`, from which the run goes on."""
+        """Drop the metrics and samples that came after the first `step` steps, where the run goes on."""
         file = self.path / "metrics.jsonl"
         kept = []
         with contextlib.suppress(OSError):
             for line in file.read_text().splitlines():
                 with contextlib.suppress(ValueError, KeyError, TypeError):
-                    if json.loads(line)["step"] <= step:
+                    row = json.loads(line)
+                    # A training step is logged by the number of steps before it, a validation by those
+                    # it follows.
+                    if row["step"] < step + (not any(name.startswith("train/") for name in row)):
                         kept.append(line)
             file.write_text("".join(line + "\n" for line in kept))
         for sample in (self.path / "samples").glob("step-*.json"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -22,3 +23,10 @@ def real_data() -> Path:
 def one_thread() -> None:
     """Small products on busy cores wait for each other's threads longer than they compute."""
     torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def denormal_numbers_as_they_were() -> Iterator[None]:
+    """Training flushes denormal numbers to zero in the whole process, which Hypothesis refuses to bear."""
+    yield
+    torch.set_flush_denormal(False)

@@ -92,7 +92,7 @@ def test_alpha_moves_with_the_step_and_is_logged(train):
     assert alphas == pytest.approx([0, 0.25, 0.25, 0.4, 0.4, 0.4])
 
 
-def test_stopped_and_started_again_ends_where_the_uninterrupted_run_ends(train, monkeypatch):
+def test_stopped_and_started_again_ends_where_the_whole_run_ends(train, monkeypatch, capsys):
     whole = train("--run.name", "whole")
 
     class Stop(Exception):
@@ -112,7 +112,8 @@ def test_stopped_and_started_again_ends_where_the_uninterrupted_run_ends(train, 
         train("--run.name", "cut")
     monkeypatch.setattr(Monitor, "on_train_batch_end", original)
     cut = train("--run.name", "cut")
-    assert cut.name in ("cut", "cut-2")
+    assert cut.name == "cut"
+    assert "going on from step-3.ckpt" in capsys.readouterr().out
     assert [line["step"] for line in metrics(cut) if "train/loss" in line] == [0, 1, 2, 3, 4, 5]
     for name, value in weights(whole).items():
         assert torch.equal(value, weights(cut)[name]), name
@@ -186,14 +187,40 @@ def test_misuse_of_the_command_line_is_one_line(capsys):
     assert "usage: sketchembed COMMAND" in capsys.readouterr().out
 
 
+def test_checkpoint_of_another_shape_or_none_is_one_clear_line(train, data, tmp_path, monkeypatch, capsys):
+    run = train()
+    monkeypatch.delenv(fit.FOLDER_VARIABLE, raising=False)
+    last = run / "checkpoints" / "step-6.ckpt"
+    (tmp_path / "cut.ckpt").write_bytes(last.read_bytes()[:-900])
+    for path, options, says in (
+        (last, ["--model.init_args.network.hidden", "24"], "of shape [96, 16], not [80, 16]"),
+        (tmp_path / "cut.ckpt", [], "cannot be read"),
+        (tmp_path / "none.ckpt", [], "there is no checkpoint"),
+    ):
+        monkeypatch.delenv(fit.FOLDER_VARIABLE, raising=False)
+        with pytest.raises(SystemExit) as caught:
+            main(["fit", *arguments(data, tmp_path, "--ckpt_path", str(path), *options)])
+        assert caught.value.code == 2
+        said = capsys.readouterr().err
+        assert says in said, said
+        assert "Traceback" not in said
+
+
 @pytest.mark.slow
 def test_interrupt_leaves_a_whole_checkpoint_and_the_same_command_finishes(data, tmp_path):
     command = [
         *(sys.executable, "-m", "sketchembed.cli", "fit"),
-        *arguments(data, tmp_path, "--trainer.max_steps", "400", "--checkpoint.every_n_train_steps", "10"),
+        *arguments(data, tmp_path, "--trainer.max_steps", "150", "--checkpoint.every_n_train_steps", "10"),
+        *("--gallery.every", "1000", "--trainer.val_check_interval", "1000"),
     ]
     log = (tmp_path / "log").open("w")
-    process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
+    process = subprocess.Popen(
+        command,
+        stdout=log,
+        stderr=subprocess.STDOUT,
+        # A shell that runs the tests in its background has told them to ignore Ctrl-C.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
     run = tmp_path / "runs" / "doodles-custom-seed0"
     for _ in range(600):
         if list(run.glob("checkpoints/*.ckpt")) or process.poll() is not None:

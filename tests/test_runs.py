@@ -53,14 +53,15 @@ def test_attempt_without_a_checkpoint_starts_again_in_its_place(tmp_path):
 
 def test_rewind_drops_what_came_after_the_checkpoint(tmp_path):
     run = opened(tmp_path)
-    lines = [json.dumps({"step": step, "time": step / 2.0}) for step in (1, 2, 3, 4)]
+    lines = [json.dumps({"step": step, "train/loss": 1.0}) for step in (0, 1, 2, 3)]
+    lines += [json.dumps({"step": step, "val/loss": 1.0}) for step in (2, 4)]
     (run.path / "metrics.jsonl").write_text("\n".join(lines) + '\n{"step": 5, "ti')
     (run.path / "samples").mkdir()
     for step in (2, 4):
         (run.path / "samples" / f"step-{step:08d}.json").write_text("{}")
     run.rewind(2)
     kept = [json.loads(line)["step"] for line in (run.path / "metrics.jsonl").read_text().splitlines()]
-    assert kept == [1, 2]
+    assert kept == [0, 1, 2]
     assert [path.name for path in (run.path / "samples").iterdir()] == ["step-00000002.json"]
 
 

@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from sketchembed import raster
-from sketchembed.checkpoints import MODEL_KEY, describe
+from sketchembed.checkpoints import MODEL_KEY, check_weights, describe, network_weights
 from sketchembed.data.augment import Augmentation
 from sketchembed.losses import DrawingLoss, PixelLoss, drawing_loss, kl_loss, pen_loss, stroke_loss
 from sketchembed.networks.sketchembednet import ModelConfig, SketchEmbedNet
@@ -181,7 +181,12 @@ class DrawingTask(pl.LightningModule):
         checkpoint[MODEL_KEY] = describe(self.net)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Take the unit of the offsets from the checkpoint, unless the data have given one."""
+        """Take the unit of the offsets from the checkpoint, unless the data have given one.
+
+        Raises:
+            CheckpointError: if the checkpoint is of a model of another shape.
+        """
+        check_weights(self.net, network_weights(checkpoint), "the checkpoint")
         described = cast(dict[str, Any], checkpoint.get(MODEL_KEY, {}))
         if self.net.offset_scale == 1.0:
             self.net.offset_scale = float(described.get("offset_scale", 1.0))
