@@ -1,0 +1,157 @@
+import io
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image, ImageDraw
+from scipy import ndimage
+
+import sketchembed
+from sketchembed import raster
+from sketchembed.cli import main
+from sketchembed.drawing_files import read_drawing, thinned
+from sketchembed.errors import DataError
+from sketchembed.networks import ModelConfig, SketchEmbedNet
+from sketchembed.sketch import Sketch
+
+HOUSE = [(0, 60), (0, 100), (80, 100), (80, 60), (40, 20), (0, 60), (80, 60)]
+
+
+def picture(mode="RGB", size=(300, 200), shift=(60, 40), ink="black", paper="white", width=5):
+    image = Image.new(mode, size, paper)
+    points = [(x + shift[0], y + shift[1]) for x, y in HOUSE]
+    ImageDraw.Draw(image).line(points, fill=ink, width=width)
+    return image
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory):
+    torch.manual_seed(0)
+    net = SketchEmbedNet(
+        ModelConfig(width=4, latent=6, hidden=10, hyper=6, embedding=2, mixtures=3, max_length=12)
+    )
+    return sketchembed.save(net, tmp_path_factory.mktemp("weights") / "net.safetensors")
+
+
+def test_picture_of_a_drawing_looks_like_the_raster_of_its_strokes(tmp_path):
+    picture().save(tmp_path / "house.png")
+    read = read_drawing(tmp_path / "house.png", 28)
+    stroke5 = torch.from_numpy(Sketch.from_strokes([np.array(HOUSE)]).to_stroke5(12))
+    drawn = 1 - raster.draw_pen(stroke5[None])
+    assert read.shape == (1, 28, 28)
+    assert (read - drawn).abs().mean() < 0.06
+    assert np.corrcoef(read.flatten(), drawn.flatten())[0, 1] > 0.8
+
+
+@pytest.mark.parametrize("width", [1, 2, 5, 8])
+def test_thickness_of_the_lines_does_not_matter(width, tmp_path):
+    picture(width=width).save(tmp_path / "house.png")
+    stroke5 = torch.from_numpy(Sketch.from_strokes([np.array(HOUSE)]).to_stroke5(12))
+    drawn = 1 - raster.draw_pen(stroke5[None])
+    read = read_drawing(tmp_path / "house.png", 28)
+    assert (1 - read).sum() == pytest.approx((1 - drawn).sum().item(), rel=0.3)
+    assert (read - drawn).abs().mean() < 0.09
+
+
+def test_thinning_leaves_lines_of_one_pixel_and_keeps_them_together():
+    image = Image.new("L", (90, 90), 0)
+    pen = ImageDraw.Draw(image)
+    pen.ellipse((10, 10, 60, 50), outline=255, width=7)
+    pen.line((20, 80, 80, 60), fill=255, width=6)
+    ink = np.asarray(image) > 0
+    thin = thinned(ink)
+    assert not (thin & ~ink).any()
+    everywhere = np.ones((3, 3))
+    assert ndimage.label(thin, everywhere)[1] == ndimage.label(ink, everywhere)[1] == 2
+    assert ndimage.label(~thin)[1] == ndimage.label(~ink)[1] == 2  # the ring is closed still
+    block = thin[:-1, :-1] & thin[1:, :-1] & thin[:-1, 1:] & thin[1:, 1:]
+    assert block.sum() <= 1
+    assert 1.5 < ndimage.distance_transform_edt(~thin)[ink].max() < 5
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        picture(size=(900, 900), shift=(700, 700)),
+        picture(ink="white", paper="black"),
+        picture("L", ink=0, paper=255),
+        picture("RGBA", ink=(0, 0, 0, 255), paper=(0, 0, 0, 0)),
+        picture().convert("P"),
+        picture().convert("CMYK"),
+        picture().convert("1"),
+    ],
+    ids=["elsewhere", "inverted", "grey", "transparent", "palette", "cmyk", "bilevel"],
+)
+def test_place_mode_and_colours_do_not_matter(other, tmp_path):
+    picture().save(tmp_path / "one.png")
+    other.save(tmp_path / "other.tif")
+    one, two = read_drawing(tmp_path / "one.png", 28), read_drawing(tmp_path / "other.tif", 28)
+    assert (one - two).abs().max() < 0.05
+
+
+def test_orientation_of_a_camera_is_followed(tmp_path):
+    turned = picture().rotate(90, expand=True)
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be shown turned by 270 degrees
+    turned.save(tmp_path / "turned.png", exif=exif)
+    picture().save(tmp_path / "one.png")
+    one, two = read_drawing(tmp_path / "one.png", 28), read_drawing(tmp_path / "turned.png", 28)
+    assert (one - two).abs().mean() < 0.02
+
+
+@pytest.mark.parametrize("content", [b"", b"<html></html>", b"\x89PNG\r\n\x1a\n1234"])
+def test_what_is_no_image_is_one_clear_line(content, tmp_path):
+    (tmp_path / "x.png").write_bytes(content)
+    with pytest.raises(DataError, match=r"x\.png cannot be read as an image"):
+        read_drawing(tmp_path / "x.png", 28)
+
+
+def test_blank_image_is_refused(tmp_path):
+    Image.new("L", (40, 40), 255).save(tmp_path / "blank.png")
+    with pytest.raises(DataError, match="is blank"):
+        read_drawing(tmp_path / "blank.png", 28)
+
+
+def test_a_folder_is_drawn_as_svg_and_png(tmp_path, weights, capsys):
+    (tmp_path / "in").mkdir()
+    picture().save(tmp_path / "in" / "a.png")
+    picture().save(tmp_path / "in" / "b.jpg")
+    out = tmp_path / "out"
+    main(
+        [
+            "draw",
+            str(tmp_path / "in"),
+            str(weights),
+            "--out",
+            str(out),
+            "--samples",
+            "2",
+            "--temperature",
+            "0.5",
+        ]
+    )
+    names = sorted(path.name for path in out.iterdir())
+    assert names == sorted(f"{stem}-{n}.{kind}" for stem in "ab" for n in (1, 2) for kind in ("png", "svg"))
+    assert len(capsys.readouterr().out.splitlines()) == 8
+    assert Image.open(io.BytesIO((out / "a-1.png").read_bytes())).size == (256, 256)
+    assert (out / "a-1.svg").read_text().startswith("<svg")
+
+
+def test_nothing_to_draw_and_no_checkpoint_are_one_line(tmp_path, weights, capsys):
+    for arguments, says in (
+        ([str(tmp_path / "none"), str(weights)], "there is no image at"),
+        ([str(tmp_path), str(weights)], "there is no image at"),
+    ):
+        with pytest.raises(SystemExit) as caught:
+            main(["draw", *arguments])
+        assert caught.value.code == 2
+        assert says in capsys.readouterr().err
+    picture().save(tmp_path / "a.png")
+    with pytest.raises(SystemExit):
+        main(["draw", str(tmp_path / "a.png"), str(tmp_path / "none.ckpt")])
+    assert "there is no checkpoint" in capsys.readouterr().err
+
+
+def test_export_writes_weights_that_load(tmp_path, weights, capsys):
+    main(["export", str(weights), str(tmp_path / "half.safetensors"), "--dtype", "float16"])
+    assert sketchembed.load(tmp_path / "half.safetensors").config == sketchembed.load(weights).config
