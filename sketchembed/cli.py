@@ -16,6 +16,14 @@ def _jsonargparse(function: Any) -> Callable[[list[str]], None]:
     def run(args: list[str]) -> None:
         from jsonargparse import auto_cli
 
+        # --per-class is as good as --per_class.
+        args = [
+            "=".join([part.replace("-", "_").replace("__", "--", 1), *rest])
+            if part.startswith("--")
+            else argument
+            for argument in args
+            for part, *rest in [argument.split("=", 1)]
+        ]
         auto_cli(function, args=args, as_positional=True)
 
     return run

@@ -206,6 +206,21 @@ def test_checkpoint_of_another_shape_or_none_is_one_clear_line(train, data, tmp_
         assert "Traceback" not in said
 
 
+def test_data_command_takes_names_with_commas_and_hyphens(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    for arguments in (
+        ["--classes", "cat,snoman", "--per-class", "3"],
+        ["--classes=[snoman]", "--per_class=3"],
+    ):
+        with pytest.raises(SystemExit) as caught:
+            main(["data", "quickdraw", *arguments])
+        assert caught.value.code == 2
+        assert "Did you mean 'snowman'" in capsys.readouterr().err
+    main(["data", "doodles", "--per-class", "28"])
+    assert "classes" in capsys.readouterr().out
+    assert (tmp_path / "data" / "prepared" / "doodles" / "manifest.json").exists()
+
+
 @pytest.mark.slow
 def test_interrupt_leaves_a_whole_checkpoint_and_the_same_command_finishes(data, tmp_path):
     command = [

@@ -12,7 +12,7 @@ from sketchembed.data.modules import DoodlesDataModule, OmniglotDataModule, prep
 
 
 def quickdraw_command(
-    classes: list[str] | None = None,
+    classes: list[str] | str | None = None,
     per_class: int | None = None,
     form: Literal["npz", "ndjson", "bin"] | None = None,
     folder: str | None = None,
@@ -21,12 +21,14 @@ def quickdraw_command(
     """Fetch Quick, Draw! classes that are not there yet, and prepare them.
 
     Args:
-        classes: names; all 345 if not given.
+        classes: names, as ``cat,snowman`` or ``[cat, snowman]``; all 345 if not given.
         per_class: at most so many drawings a class; of the stream formats only that part is fetched.
         form: of the files; ``ndjson`` where `per_class` is given, else ``npz``.
         folder: of the data sets; SKETCHEMBED_DATA, else data, if not given.
         max_length: the longest drawing in points.
     """
+    if isinstance(classes, str):
+        classes = [name.strip() for name in classes.split(",")]
     wanted = classes or quickdraw.class_names()
     quickdraw.check_classes(wanted)
     root = data_folder(folder)

@@ -190,8 +190,8 @@ class DrawingDataModule(pl.LightningDataModule, ABC):
             "source": self.store.source,
             "folder": str(self.store.path),
             "drawings": len(self.train_indices),
-            "classes_seen": len(self.seen),
-            "classes_unseen": len(self.unseen),
+            "classes_seen": len(np.unique(self.store.labels[self.train_indices])),
+            "classes_unseen": len(np.unique(self.store.labels[self._select(self.unseen)])),
             "offset_scale": self.offset_scale,
             "digest": self.store.manifest["digests"]["points.bin"],
         }
