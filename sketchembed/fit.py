@@ -126,7 +126,7 @@ class FitCLI(LightningCLI):
     def before_instantiate_classes(self) -> None:
         """Find the data and open the run's folder."""
         # Squares of far-away distances and tiny moments of Adam end as denormal numbers, on which a CPU
-        # is a hundred times slower.
+        # can be many times slower.
         torch.set_flush_denormal(True)
         config = self.config[str(self.subcommand)]
         if config.trainer.precision == "bf16-mixed" and not has_fast_bfloat16(config.trainer.accelerator):
