@@ -8,16 +8,14 @@ from pathlib import Path
 import numpy as np
 import torch
 from jaxtyping import Float
-from PIL import Image, ImageFilter, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from sketchembed.checkpoints import load
 from sketchembed.errors import DataError
-from sketchembed.raster import margin
+from sketchembed.thinning import one_pixel_lines
 
 SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff"}
-FINE = 4
-"""Lines are thinned at this many times the size of the input."""
 INK_SPREAD = 0.15
 """Darkness, as a part of the range, from which a pixel counts as ink when the drawing is cropped."""
 
@@ -61,59 +59,7 @@ def read_drawing(path: Path, size: int) -> Float[Tensor, "1 size size"]:
             f"{path} is blank", expected="lines that differ from their background", fix="Choose another image"
         )
     ink = ((ink - ink.min()) / spread)[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1]
-    return torch.from_numpy(1 - _one_pixel_lines(ink, size)).unsqueeze(0)
-
-
-def _one_pixel_lines(ink: np.ndarray, size: int) -> np.ndarray:
-    """Redraw a drawing's lines one pixel wide on a canvas of `size`, however thick they were.
-
-    The lines are thinned at four times the size; the box around their middles is fitted to the canvas, as
-    the raster does it with strokes; and they are drawn three fine pixels wide and averaged.
-    """
-    reach = FINE * (size - 2 * margin(size))
-    shape = tuple(max(1, round(side * reach / max(ink.shape))) for side in reversed(ink.shape))
-    large = Image.fromarray((ink * 255).astype(np.uint8)).resize(shape, Image.Resampling.BOX)
-    spread = np.asarray(large.filter(ImageFilter.MaxFilter(3)), dtype=np.float32) / 255
-    # A thin line fades where a picture is shrunk much; half of the darkest is then still the line.
-    points = np.argwhere(thinned(spread > 0.5 * float(spread.max()))) + 0.5
-    low, high = points.min(axis=0), points.max(axis=0)
-    points = (points - (low + high) / 2) * reach / max(float((high - low).max()), 1.0) + FINE * size / 2
-    rows, columns = np.clip(points.astype(int), 0, FINE * size - 1).T
-    canvas = np.zeros((FINE * size, FINE * size), dtype=np.uint8)
-    canvas[rows, columns] = 255
-    drawn = Image.fromarray(canvas).filter(ImageFilter.MaxFilter(3))
-    small = np.asarray(drawn.resize((size, size), Image.Resampling.BOX), dtype=np.float32) / 255
-    return np.clip(small * FINE / 3, 0, 1)
-
-
-def thinned(ink: np.ndarray) -> np.ndarray:
-    """Thin lines to a width of one pixel.
-
-    *Source*: Zhang and Suen 1984. A pixel goes if it is on the edge, is no end of a line, and holds nothing
-    together; pixels of the south-east and the north-west go in turns.
-
-    Args:
-        ink: bool ``[height, width]``.
-    """
-    ink = ink.copy()
-    while True:
-        before = ink.sum()
-        for turn in (0, 1):
-            padded = np.pad(ink, 1)
-            height, width = ink.shape
-            # The eight neighbours, clockwise from the north.
-            ring = [(0, 1), (0, 2), (1, 2), (2, 2), (2, 1), (2, 0), (1, 0), (0, 0)]
-            around = np.stack([padded[y : y + height, x : x + width] for y, x in ring])
-            count = around.sum(0)
-            crossings = (~around & np.roll(around, -1, axis=0)).sum(0)
-            north, east, south, west = around[0], around[2], around[4], around[6]
-            if turn == 0:
-                edge = ~(north & east & south) & ~(east & south & west)
-            else:
-                edge = ~(north & east & west) & ~(north & south & west)
-            ink &= ~((count >= 2) & (count <= 6) & (crossings == 1) & edge)
-        if ink.sum() == before:
-            return ink
+    return torch.from_numpy(1 - one_pixel_lines(ink, size)).unsqueeze(0)
 
 
 def image_files(source: Path) -> list[Path]:

@@ -9,10 +9,11 @@ from scipy import ndimage
 import sketchembed
 from sketchembed import raster
 from sketchembed.cli import main
-from sketchembed.drawing_files import read_drawing, thinned
+from sketchembed.drawing_files import read_drawing
 from sketchembed.errors import DataError
 from sketchembed.networks import ModelConfig, SketchEmbedNet
 from sketchembed.sketch import Sketch
+from sketchembed.thinning import thinned
 
 HOUSE = [(0, 60), (0, 100), (80, 100), (80, 60), (40, 20), (0, 60), (80, 60)]
 
