@@ -1,0 +1,106 @@
+"""Images of classes, held in memory: what episodes are drawn from."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from sketchembed.errors import DataError
+
+
+@dataclass(frozen=True, eq=False)
+class ImageSet:
+    """Images with their classes.
+
+    Attributes:
+        images: uint8 ``[n, channels, size, size]``; 255 is white, drawings are dark on white.
+        labels: int64 ``[n]``, index into `class_names`.
+        class_names: of the classes.
+        names: of each image, unique within its class; with the class's it identifies the image.
+        groups: of each class the group that an episode may have to stay in (an alphabet), or None.
+        about: facts for a report: source, split, counts.
+    """
+
+    images: np.ndarray
+    labels: np.ndarray
+    class_names: list[str]
+    names: list[str]
+    groups: list[str] | None = None
+    about: dict[str, Any] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        """Return the number of images."""
+        return len(self.images)
+
+    @property
+    def channels(self) -> int:
+        """Channels of the images."""
+        return int(self.images.shape[1])
+
+    @property
+    def size(self) -> int:
+        """Side of the images in pixels."""
+        return int(self.images.shape[-1])
+
+    def batch(self, rows: slice | np.ndarray) -> Float[Tensor, "batch channels size size"]:
+        """Return images as the model takes them, in [0, 1]."""
+        return torch.from_numpy(np.ascontiguousarray(self.images[rows])).float().div_(255)
+
+    def digest(self) -> str:
+        """Return a short digest of which images there are, in order; not of their pixels."""
+        text = "\n".join(
+            f"{self.class_names[label]}/{name}" for label, name in zip(self.labels, self.names, strict=True)
+        )
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    def select(self, classes: list[str]) -> ImageSet:
+        """Return the images of some classes, in the order of `classes`.
+
+        Raises:
+            DataError: if a class is missing.
+        """
+        number = {name: index for index, name in enumerate(self.class_names)}
+        missing = [name for name in classes if name not in number]
+        if missing:
+            raise DataError(
+                f"the split's list names '{missing[0]}', of which there is no image "
+                f"({len(missing)} of {len(classes)} classes are missing)",
+                expected="images of every class of the list",
+                fix="Fetch the image files again, or correct the list",
+            )
+        order = np.argsort(self.labels, kind="stable")
+        ends = np.searchsorted(self.labels[order], np.arange(len(self.class_names) + 1))
+        rows = [order[ends[number[name]] : ends[number[name] + 1]] for name in classes]
+        kept = np.concatenate(rows) if rows else np.zeros(0, dtype=np.int64)
+        return ImageSet(
+            self.images[kept],
+            np.repeat(np.arange(len(classes)), [len(part) for part in rows]),
+            list(classes),
+            [self.names[row] for row in kept],
+            None if self.groups is None else [self.groups[number[name]] for name in classes],
+            dict(self.about),
+        )
+
+    def turned(self) -> ImageSet:
+        """Return four classes of each: turned by 0, 90, 180 and 270 degrees, counter-clockwise.
+
+        *Source*: Vinyals et al. 2016; named ``CLASS/rot090`` as in the published lists of the split.
+        """
+        count, classes = len(self), len(self.class_names)
+        images = np.empty((count, 4, *self.images.shape[1:]), dtype=np.uint8)
+        for turn in range(4):
+            images[:, turn] = np.rot90(self.images, turn, axes=(-2, -1))
+        return ImageSet(
+            images.reshape(count * 4, *self.images.shape[1:]),
+            (self.labels[:, None] * 4 + np.arange(4)).reshape(-1),
+            [f"{self.class_names[at // 4]}/rot{at % 4 * 90:03d}" for at in range(classes * 4)],
+            [name for name in self.names for _ in range(4)],
+            None if self.groups is None else [group for group in self.groups for _ in range(4)],
+            self.about | {"rotations": 4},
+        )

@@ -1,0 +1,209 @@
+"""mini-ImageNet, from the layouts in which it goes around: tar, folder, and folder with csv lists.
+
+*Source*: Vinyals et al. 2016; the split of Ravi and Larochelle 2017 (64, 16 and 20 classes of 600 photos);
+paper section 5.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+from rich.progress import track
+
+from sketchembed.data.array_cache import cached, fingerprint
+from sketchembed.data.image_set import ImageSet
+from sketchembed.data.omniglot_images import check_disjoint
+from sketchembed.errors import ConfigError, DataError
+
+PARTS = ("train", "val", "test")
+SIZE = 84
+"""Side of the images in pixels (paper section 4)."""
+SUFFIXES = {".jpg", ".jpeg", ".png"}
+FORMAT = 1
+"""Of the prepared file; one of another format is made anew."""
+
+
+def load(folder: Path, prepared: Path, part: str = "test", size: int = SIZE) -> ImageSet:
+    """Return the photos of one part.
+
+    The first call reads the published files and leaves one file in `prepared`; the next ones read that.
+
+    Args:
+        folder: with ``PART.tar``, a folder ``PART`` of class folders, or ``PART.csv`` (columns
+            ``filename,label``) beside a folder ``images``. Where there is a csv beside the first two, they
+            must agree with it.
+        prepared: folder for the prepared file.
+        part: ``train``, ``val`` or ``test``.
+        size: side in pixels; others are scaled and cropped to it.
+
+    Raises:
+        ConfigError: if there is no such part.
+        DataError: if files are missing or damaged, or a class is in two parts.
+    """
+    if part not in PARTS:
+        raise ConfigError(
+            f"mini-ImageNet has no part '{part}'", expected=f"one of {', '.join(PARTS)}", fix="Choose another"
+        )
+    lists = {name: read_list(folder / f"{name}.csv") for name in PARTS if (folder / f"{name}.csv").is_file()}
+    check_disjoint({name: sorted(set(found.values())) for name, found in lists.items()})
+    path = prepared / f"mini-imagenet-{part}-{size}px.npz"
+    sources = [folder / name for name in (f"{part}.tar", part, f"{part}.csv", "images")]
+    found = cached(
+        path, f"{FORMAT} {fingerprint(sources)}", lambda: _prepare(folder, part, size, lists.get(part))
+    )
+    return ImageSet(
+        found["images"],
+        found["labels"].astype(np.int64),
+        [str(name) for name in found["class_names"]],
+        [str(name) for name in found["names"]],
+        None,
+        {
+            "data": "mini-ImageNet",
+            "split": "ravi",
+            "part": part,
+            "classes": len(found["class_names"]),
+            "images": len(found["labels"]),
+        },
+    )
+
+
+def read_list(path: Path) -> dict[str, str]:
+    """Read a csv of ``filename,label``.
+
+    Raises:
+        DataError: if it has other columns or an empty field.
+    """
+    out: dict[str, str] = {}
+    with path.open(newline="", errors="replace") as file:
+        rows = csv.reader(file)
+        header = next(rows, [])
+        if [column.strip() for column in header] != ["filename", "label"]:
+            raise DataError(
+                f"{path} begins with '{','.join(header)[:60]}'",
+                expected="the columns filename,label",
+                fix="Fetch the list again",
+            )
+        for number, row in enumerate(rows, 2):
+            if len(row) != 2 or not all(row):
+                raise DataError(
+                    f"{path} has '{','.join(row)[:60]}' in line {number}",
+                    expected="a file's name and its class",
+                    fix="Fetch the list again",
+                )
+            out[row[0]] = row[1]
+    return out
+
+
+# ---- preparing -----------------------------------------------------------------------------------------
+
+
+def _files(folder: Path, part: str, listed: dict[str, str] | None) -> Iterator[tuple[str, str, bytes]]:
+    """Yield class, file name and content of every photo of a part, in the order of the names."""
+    archive = folder / f"{part}.tar"
+    if archive.is_file():
+        yield from _from_tar(archive)
+    elif (folder / part).is_dir():
+        for path in sorted((folder / part).glob("*/*")):
+            if path.suffix.lower() in SUFFIXES:
+                yield path.parent.name, path.name, path.read_bytes()
+    elif listed is not None and (folder / "images").is_dir():
+        for name, label in sorted(listed.items(), key=lambda item: (item[1], item[0])):
+            path = folder / "images" / name
+            if not path.is_file():
+                raise DataError(
+                    f"{folder / part}.csv names '{name}', which is not in {folder / 'images'}",
+                    expected="an image for every line",
+                    fix="Fetch the images again",
+                )
+            yield label, name, path.read_bytes()
+    else:
+        raise DataError(
+            f"there is no {part}.tar, no folder {part} and no {part}.csv with a folder images in {folder}",
+            expected="mini-ImageNet in one of these layouts",
+            fix="Put it there, or set SKETCHEMBED_DATA",
+        )
+
+
+def _from_tar(archive: Path) -> Iterator[tuple[str, str, bytes]]:
+    try:
+        with tarfile.open(archive) as file:
+            members = [entry for entry in file.getmembers() if entry.isfile()]
+            kept = [entry for entry in members if Path(entry.name).suffix.lower() in SUFFIXES]
+            for entry in sorted(kept, key=lambda entry: entry.name):
+                opened = file.extractfile(entry)
+                assert opened is not None
+                content = opened.read()
+                if len(content) != entry.size:
+                    raise EOFError(f"{entry.name} is cut off")
+                yield Path(entry.name).parent.name, Path(entry.name).name, content
+    except (tarfile.TarError, EOFError, OSError) as error:
+        raise DataError(
+            f"{archive} cannot be read ({error})",
+            expected="a whole tar of class folders",
+            fix="Fetch it again",
+        ) from error
+
+
+def _prepare(folder: Path, part: str, size: int, listed: dict[str, str] | None) -> dict[str, np.ndarray]:
+    classes: dict[str, int] = {}
+    images, labels, names = [], [], []
+    total = len(listed) if listed else None
+    for label, name, content in track(
+        _files(folder, part, listed), description=f"mini-ImageNet {part}", total=total, transient=True
+    ):
+        if listed is not None and listed.get(name, label) != label:
+            raise DataError(
+                f"'{name}' lies in class '{label}', and {part}.csv has it in '{listed[name]}'",
+                expected="the same class",
+                fix="Fetch the archive and the list from one place",
+            )
+        images.append(photo(content, f"{label}/{name}", size))
+        labels.append(classes.setdefault(label, len(classes)))
+        names.append(name)
+    if not images:
+        raise DataError(
+            f"the part '{part}' in {folder} holds no image", expected="class folders", fix="Fetch it again"
+        )
+    missing = sorted(set(listed) - set(names)) if listed else []
+    if missing:
+        raise DataError(
+            f"the part '{part}' in {folder} lacks '{missing[0]}' ({len(missing)} of {len(listed or ())} are "
+            "missing)",
+            expected=f"every image that {part}.csv names",
+            fix="Fetch the archive again",
+        )
+    return {
+        "images": np.stack(images),
+        "labels": np.array(labels, dtype=np.int32),
+        "names": np.array(names),
+        "class_names": np.array(list(classes)),
+    }
+
+
+def photo(content: bytes, name: str, size: int) -> np.ndarray:
+    """Read a photo, uint8 ``[3, size, size]``: its short side scaled to `size`, the middle cropped.
+
+    Raises:
+        DataError: if it is no image.
+    """
+    try:
+        with Image.open(io.BytesIO(content)) as opened:
+            picture = opened.convert("RGB")
+    except (UnidentifiedImageError, OSError, ValueError, SyntaxError) as error:
+        raise DataError(
+            f"'{name}' cannot be read as an image ({type(error).__name__})",
+            expected="a whole JPEG or PNG",
+            fix="Fetch the archive again",
+        ) from error
+    if picture.size != (size, size):
+        short = min(picture.size)
+        left, top = (picture.width - short) // 2, (picture.height - short) // 2
+        box = (left, top, left + short, top + short)
+        picture = picture.resize((size, size), Image.Resampling.BILINEAR, box=box)
+    return np.asarray(picture).transpose(2, 0, 1)

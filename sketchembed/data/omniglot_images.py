@@ -1,0 +1,275 @@
+"""Omniglot as images, for episodes: rasters of the strokes, or the published pictures.
+
+*Source*: paper section 5 and appendix H. Both kinds look like the training inputs: lines of one pixel,
+fitted to the canvas less its margin.
+"""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from collections.abc import Iterator
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from PIL import Image, UnidentifiedImageError
+from rich.progress import track
+
+from sketchembed import raster
+from sketchembed.data.array_cache import cached, fingerprint
+from sketchembed.data.image_set import ImageSet
+from sketchembed.data.omniglot import CHARACTERS, parse_strokes, simplify, stroke_files, vinyals_split
+from sketchembed.errors import ConfigError, DataError, nearest
+from sketchembed.sketch import Sketch
+from sketchembed.thinning import one_pixel_lines
+
+Kind = Literal["strokes", "images"]
+SPLITS = ("vinyals", "lake", "lake-pooled")
+PARTS = {"vinyals": ("train", "val", "test"), "lake": ("background", "evaluation")}
+SIZE = 105
+"""Side of a published image."""
+FORMAT = 1
+"""Of the prepared file; one of another format is made anew."""
+DRAWN_AT_ONCE = 1024
+
+
+def load(folder: Path, prepared: Path, kind: Kind = "strokes", size: int = 28) -> ImageSet:
+    """Return all characters upright, with their alphabets as groups.
+
+    The first call reads the published files and leaves one file in `prepared`; the next ones read that.
+
+    Args:
+        folder: with ``images_background``, ``images_evaluation`` and, for strokes, their sisters; as zip
+            files or folders.
+        prepared: folder for the prepared file.
+        kind: ``strokes`` draws the pen's strokes (simplified with ε = 2) as the training inputs are drawn,
+            and takes the picture of a drawing that has none; ``images`` takes the pictures.
+        size: side of the images in pixels.
+
+    Raises:
+        DataError: if files are missing or damaged.
+    """
+    if kind not in ("strokes", "images"):
+        raise ConfigError(
+            f"there is no Omniglot source '{kind}'", expected="strokes or images", fix="Choose one of them"
+        )
+    path = prepared / f"omniglot-{kind}-{size}px.npz"
+    sources = [f"{what}_{part}" for what in ("images", "strokes") for part in PARTS["lake"]]
+    used = sources if kind == "strokes" else sources[:2]
+    key = f"{FORMAT} {fingerprint([folder / name for part in used for name in (part, f'{part}.zip')])}"
+    found = cached(path, key, lambda: _prepare(folder, kind, size))
+    stand_ins = int(found["stand_in"].sum())
+    class_names = [str(name) for name in found["class_names"]]
+    return ImageSet(
+        found["images"],
+        found["labels"].astype(np.int64),
+        class_names,
+        [str(name) for name in found["names"]],
+        [name.split("/")[0] for name in class_names],
+        {"data": "Omniglot", "source": kind, "drawings": len(found["labels"]), "image_stands_in": stand_ins},
+    )
+
+
+def split(images: ImageSet, name: str, part: str) -> ImageSet:
+    """Return the classes of one part of a split.
+
+    Args:
+        images: of :func:`load`.
+        name: ``vinyals``, with four rotations of each character as classes of their own; ``lake``, upright,
+            for episodes within an alphabet; ``lake-pooled``, the same classes, pooled.
+        part: ``train``, ``val`` or ``test``; of Lake's split, ``test`` is the evaluation set and ``train``
+            the background set.
+
+    Raises:
+        ConfigError: if there is no such split or part.
+        DataError: if a class of the list has no image.
+    """
+    if name not in SPLITS:
+        raise ConfigError(
+            f"there is no split '{name}' of Omniglot",
+            expected=f"one of {', '.join(SPLITS)}",
+            fix=f"The nearest: {nearest(name, SPLITS)}",
+        )
+    if name == "vinyals":
+        lists = vinyals_split()
+        check_disjoint(lists)
+        if part not in lists:
+            raise _no_part(name, part, lists)
+        chosen = images.select(lists[part]).turned()
+    else:
+        parts = {"train": "background", "test": "evaluation"}
+        if part not in parts:
+            raise _no_part(name, part, parts)
+        alphabets = lake_alphabets(parts[part])
+        missing = [alphabet for alphabet in alphabets if alphabet not in set(images.groups or ())]
+        if missing:
+            raise DataError(
+                f"there are no images of the alphabet '{missing[0]}' ({len(missing)} of {len(alphabets)} "
+                "alphabets are missing)",
+                expected="every alphabet of the list",
+                fix="Fetch the image files again",
+            )
+        chosen = images.select(
+            [character for character in images.class_names if character.split("/")[0] in set(alphabets)]
+        )
+    chosen.about.update(split=name, part=part, classes=len(chosen.class_names), images=len(chosen))
+    return chosen
+
+
+def lake_alphabets(part: str) -> list[str]:
+    """Return the alphabets of Lake's ``background`` or ``evaluation`` set."""
+    text = (resources.files("sketchembed.data") / "lists" / f"omniglot_lake_{part}.txt").read_text()
+    return [line.strip() for line in text.splitlines() if line.strip() and not line.startswith("#")]
+
+
+def check_disjoint(lists: dict[str, list[str]]) -> None:
+    """Check that no class is in two parts of a split, nor twice in one.
+
+    Raises:
+        DataError: naming one that is.
+    """
+    owner: dict[str, str] = {}
+    for part, names in lists.items():
+        for name in names:
+            if name in owner:
+                where = f"in both {owner[name]} and {part}" if owner[name] != part else f"twice in {part}"
+                raise DataError(
+                    f"the split's lists have '{name}' {where}",
+                    expected="parts that share no class",
+                    fix="Correct the lists",
+                )
+            owner[name] = part
+
+
+def character_image(content: bytes, name: str, size: int) -> np.ndarray:
+    """Read a published picture of a character as the model's input.
+
+    Args:
+        content: of the image file.
+        name: of the file, for messages.
+        size: side of the result in pixels.
+
+    Returns:
+        uint8 ``[size, size]``, dark on white.
+
+    Raises:
+        DataError: if it is no image, or blank.
+    """
+    try:
+        with Image.open(io.BytesIO(content)) as opened:
+            ink = 1 - np.asarray(opened.convert("L"), dtype=np.float32) / 255
+    except (UnidentifiedImageError, OSError, ValueError, SyntaxError) as error:
+        raise DataError(
+            f"{name} cannot be read as an image ({type(error).__name__})",
+            expected=f"a whole PNG of {SIZE} x {SIZE} pixels",
+            fix="Fetch the archive again",
+        ) from error
+    rows, columns = np.nonzero(ink > 0.5)
+    if not len(rows):
+        raise DataError(f"{name} is blank", expected="a character", fix="Fetch the archive again")
+    cropped = ink[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1]
+    return _as_bytes(one_pixel_lines(cropped, size))
+
+
+def image_files(folder: Path) -> Iterator[tuple[str, str, bytes]]:
+    """Yield ``(Alphabet/character01, 0001_01, content)`` of every published image.
+
+    Args:
+        folder: with ``images_background`` and ``images_evaluation``, as zip files or folders.
+
+    Raises:
+        DataError: if they are not there, or a zip is damaged.
+    """
+    for part in ("images_background", "images_evaluation"):
+        archive = folder / f"{part}.zip"
+        if archive.is_file():
+            try:
+                with zipfile.ZipFile(archive) as file:
+                    for entry in sorted(name for name in file.namelist() if name.endswith(".png")):
+                        alphabet, character, name = entry.split("/")[-3:]
+                        yield f"{alphabet}/{character}", Path(name).stem, file.read(entry)
+            except (zipfile.BadZipFile, ValueError, OSError, EOFError) as error:
+                raise DataError(
+                    f"{archive} cannot be read ({error})",
+                    expected="the published zip of images",
+                    fix="Delete it and fetch it again",
+                ) from error
+        elif (folder / part).is_dir():
+            for path in sorted((folder / part).glob("*/*/*.png")):
+                yield f"{path.parts[-3]}/{path.parts[-2]}", path.stem, path.read_bytes()
+        else:
+            raise DataError(
+                f"there is no {part}.zip and no folder {part} in {folder}",
+                expected="the image files of Omniglot (github.com/brendenlake/omniglot, python/)",
+                fix=f"Put both {part}.zip and its sister there, or set SKETCHEMBED_DATA",
+            )
+
+
+# ---- preparing -----------------------------------------------------------------------------------------
+
+
+def _prepare(folder: Path, kind: Kind, size: int) -> dict[str, np.ndarray]:
+    strokes: dict[tuple[str, str], Sketch] = {}
+    if kind == "strokes":
+        strokes = {
+            (character, Path(name).stem): simplify(parse_strokes(text, name))
+            for character, name, text in track(
+                stroke_files(folder), description="Omniglot strokes", total=20 * CHARACTERS, transient=True
+            )
+        }
+    characters: dict[str, int] = {}
+    labels, names, images, drawn = [], [], [], []
+    for character, name, content in track(
+        image_files(folder), description="Omniglot images", total=20 * CHARACTERS, transient=True
+    ):
+        labels.append(characters.setdefault(character, len(characters)))
+        names.append(name)
+        sketch = strokes.get((character, name))
+        drawn.append(sketch)
+        images.append(
+            np.zeros((size, size), dtype=np.uint8)
+            if sketch
+            else character_image(content, f"{character}/{name}.png", size)
+        )
+    if not images:
+        raise DataError(
+            f"the image archives in {folder} hold no .png",
+            expected="Omniglot's images",
+            fix="Fetch them again",
+        )
+    out = np.stack(images)[:, None]
+    _draw(drawn, out, size)
+    return {
+        "images": out,
+        "labels": np.array(labels, dtype=np.int32),
+        "names": np.array(names),
+        "class_names": np.array(list(characters)),
+        "stand_in": np.array([kind == "strokes" and sketch is None for sketch in drawn]),
+    }
+
+
+def _draw(sketches: list[Sketch | None], out: np.ndarray, size: int) -> None:
+    """Draw the sketches into their places, the short ones first so that little is padded."""
+    order = sorted(
+        (at for at, sketch in enumerate(sketches) if sketch is not None),
+        key=lambda at: len(sketches[at] or ()),
+    )
+    for first in range(0, len(order), DRAWN_AT_ONCE):
+        places = order[first : first + DRAWN_AT_ONCE]
+        batch = [sketch for at in places if (sketch := sketches[at]) is not None]
+        length = max(len(sketch) for sketch in batch)
+        rows = torch.from_numpy(np.stack([sketch.to_stroke5(length) for sketch in batch]))
+        out[places, 0] = _as_bytes(raster.draw_pen(rows, size).numpy())
+
+
+def _as_bytes(ink: np.ndarray) -> np.ndarray:
+    return np.round((1 - ink) * 255).clip(0, 255).astype(np.uint8)
+
+
+def _no_part(name: str, part: str, parts: dict[str, Any]) -> ConfigError:
+    return ConfigError(
+        f"the {name} split has no part '{part}'", expected=f"one of {', '.join(parts)}", fix="Choose another"
+    )
