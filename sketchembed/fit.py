@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
 import logging
 import os
 import warnings
@@ -27,6 +25,7 @@ from sketchembed.data.connection import NetworkError
 from sketchembed.data.drawings import DrawingDataModule
 from sketchembed.data.modules import DoodlesDataModule
 from sketchembed.errors import SketchEmbedError, nearest
+from sketchembed.process import tune_process
 from sketchembed.reporting.run_page import write_run_page
 from sketchembed.runs import Run, RunLogger, RunOptions
 
@@ -125,14 +124,11 @@ class FitCLI(LightningCLI):
 
     def before_instantiate_classes(self) -> None:
         """Find the data and open the run's folder."""
-        # Squares of far-away distances and tiny moments of Adam end as denormal numbers, on which a CPU
-        # can be many times slower.
-        torch.set_flush_denormal(True)
         config = self.config[str(self.subcommand)]
         if config.trainer.precision == "bf16-mixed" and not has_fast_bfloat16(config.trainer.accelerator):
             say("note    this processor has no 16-bit products; training in 32-true instead of bf16-mixed")
             config.trainer.precision = "32-true"
-        keep_freed_memory()
+        tune_process()
         first = int(os.environ.get("LOCAL_RANK", "0")) == 0
         if first:
             self._find_data(config)
@@ -282,19 +278,6 @@ def has_fast_bfloat16(accelerator: str) -> bool:
     if accelerator in ("auto", "cuda", "gpu") and torch.cuda.is_available():
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
-
-
-def keep_freed_memory() -> None:
-    """Ask the C library to keep large freed blocks for the next step, which is a third faster on a CPU.
-
-    By default each step's tensors are handed back to the system, and every page is cleared and mapped
-    again in the next one. Libraries other than glibc are left alone.
-    """
-    trim_threshold, mmap_threshold = -1, -3  # malloc.h
-    with contextlib.suppress(OSError, AttributeError):
-        libc = ctypes.CDLL("libc.so.6")
-        libc.mallopt(mmap_threshold, 1 << 30)
-        libc.mallopt(trim_threshold, (1 << 31) - 1)
 
 
 def say(line: str) -> None:

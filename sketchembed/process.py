@@ -1,0 +1,24 @@
+"""What a process that computes for long asks of its machine."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+
+import torch
+
+
+def tune_process() -> None:
+    """Flush denormal numbers to zero, and keep freed memory for the next use.
+
+    Squares of far-away distances and tiny moments of Adam end as denormal numbers, on which a CPU can be
+    many times slower. And by default the C library hands each step's large blocks back to the system,
+    which clears and maps every page again in the next one: keeping them made a training step a third
+    faster. Libraries other than glibc are left alone.
+    """
+    torch.set_flush_denormal(True)
+    trim_threshold, mmap_threshold = -1, -3  # malloc.h
+    with contextlib.suppress(OSError, AttributeError):
+        libc = ctypes.CDLL("libc.so.6")
+        libc.mallopt(mmap_threshold, 1 << 30)
+        libc.mallopt(trim_threshold, (1 << 31) - 1)
