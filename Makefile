@@ -9,7 +9,7 @@ TORCH ?= torch==2.13.0
 
 .DEFAULT_GOAL := help
 
-.PHONY: help setup train-quickdraw train-omniglot draw test test-fast lint typecheck format check clean
+.PHONY: help setup train-quickdraw train-omniglot eval-fewshot draw test test-fast lint typecheck format check clean
 
 help: ## list the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -23,11 +23,17 @@ $(VENV)/.ready: pyproject.toml
 	$(BIN)/python -m pip install --quiet --editable '.[dev]'
 	@touch $@
 
-train-quickdraw: setup ## train on Quick, Draw! (PRESET=auto|paper|cpu|resnet12, ARGS="--trainer.max_steps 1000")
+train-quickeval-fewshot: setup ## few-shot classification on Omniglot (CHECKPOINT=run or file; the newest run if not given)
+	@$(BIN)/sketchembed evaluate fewshot $(if $(CHECKPOINT),--checkpoint $(CHECKPOINT)) $(ARGS)
+
+draw: setup ## train on Quick, Draw! (PRESET=auto|paper|cpu|resnet12, ARGS="--trainer.max_steps 1000")
 	@$(BIN)/sketchembed fit --preset $(PRESET) $(ARGS)
 
 train-omniglot: setup ## train on Omniglot's strokes (PRESET=omniglot|omniglot-cpu)
 	@$(BIN)/sketchembed fit --preset $(if $(filter auto,$(PRESET)),omniglot-cpu,$(PRESET)) $(ARGS)
+
+eval-fewshot: setup ## few-shot classification on Omniglot (CHECKPOINT=run or file; the newest run if not given)
+	@$(BIN)/sketchembed evaluate fewshot $(if $(CHECKPOINT),--checkpoint $(CHECKPOINT)) $(ARGS)
 
 draw: setup ## draw images (IMAGES=file or folder, CHECKPOINT=run or file, OUT=folder)
 	@$(BIN)/sketchembed draw $(IMAGES) $(CHECKPOINT) --out $(or $(OUT),drawings) $(ARGS)

@@ -1,4 +1,4 @@
-"""The one command: ``sketchembed fit | data | draw | export | report``."""
+"""The one command: ``sketchembed fit | data | evaluate | draw | export | report``."""
 
 from __future__ import annotations
 
@@ -88,6 +88,12 @@ def _data(args: list[str]) -> None:
     _jsonargparse(COMMANDS)(args)
 
 
+def _evaluate(args: list[str]) -> None:
+    from sketchembed.evaluation.commands import COMMANDS
+
+    _jsonargparse(COMMANDS)(args)
+
+
 def _fit(args: list[str]) -> None:
     from sketchembed.fit import fit
 
@@ -97,6 +103,7 @@ def _fit(args: list[str]) -> None:
 COMMANDS: dict[str, tuple[str, Callable[[list[str]], None]]] = {
     "fit": ("train a model", _fit),
     "data": ("fetch and prepare data sets", _data),
+    "evaluate": ("measure what an embedding is worth", _evaluate),
     "draw": ("draw images with a trained model", _jsonargparse(draw)),
     "export": ("write a checkpoint's model as safetensors", _jsonargparse(export)),
     "report": ("write a run's page anew", _jsonargparse(report)),

@@ -1,0 +1,77 @@
+"""Work divided among processes, and put together again so that their number does not show."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Sharing:
+    """A process among others.
+
+    Blocks of work are dealt out in turn. A block is the same whatever the number of processes, so its
+    result is too, to the last bit; a process without a block waits for the others' sums.
+
+    Attributes:
+        fabric: Lightning's launcher of processes; None for one process on the CPU.
+    """
+
+    fabric: Fabric | None = None
+
+    @classmethod
+    def launch(cls, devices: int | str = 1, accelerator: str = "auto") -> Sharing:
+        """Start the other processes, which run the same command.
+
+        Args:
+            devices: how many processes, each with a device of its own; ``auto`` for every GPU.
+            accelerator: Lightning's ``auto``, ``cpu`` or ``cuda``.
+        """
+        if devices == "auto" and not torch.cuda.is_available():
+            devices = 1
+        fabric = Fabric(
+            accelerator=accelerator, devices=devices, strategy="ddp" if devices not in (1, "1") else "auto"
+        )
+        fabric.launch()
+        return cls(fabric)
+
+    @property
+    def device(self) -> torch.device:
+        """Where this process computes."""
+        return self.fabric.device if self.fabric else torch.device("cpu")
+
+    @property
+    def first(self) -> bool:
+        """Whether this process writes and prints."""
+        return self.fabric is None or self.fabric.global_rank == 0
+
+    @property
+    def processes(self) -> int:
+        """How many there are."""
+        return self.fabric.world_size if self.fabric else 1
+
+    def blocks(self, count: int, size: int) -> Sequence[range]:
+        """Return this process's blocks of ``range(count)``."""
+        every = [range(first, min(first + size, count)) for first in range(0, count, size)]
+        return every if self.fabric is None else every[self.fabric.global_rank :: self.fabric.world_size]
+
+    def gather(self, out: Tensor, size: int, function: Callable[[range], Tensor]) -> Tensor:
+        """Fill the rows of `out` block by block, on all processes together.
+
+        Args:
+            out: zeros, on the CPU; filled in place and returned.
+            size: rows in a block.
+            function: from a block's rows to their values.
+        """
+        for block in self.blocks(len(out), size):
+            out[block.start : block.stop] = function(block).to(out.device, out.dtype)
+        if self.fabric is not None and self.fabric.world_size > 1:
+            # Each row is zero on all processes but one.
+            moved = out.to(self.device)
+            torch.distributed.all_reduce(moved)
+            out.copy_(moved)
+        return out

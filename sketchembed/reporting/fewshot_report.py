@@ -1,0 +1,147 @@
+"""The few-shot report: a table beside the paper's, for people and for programs."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from sketchembed._version import __version__
+from sketchembed.evaluation.fewshot import Score
+
+PAPER: dict[tuple[str, str], dict[str, dict[str, float]]] = {
+    # Tables 1 and 8.
+    ("Omniglot", "vinyals"): {
+        "SketchEmbedding (Conv4, Quick, Draw!, mean of 15 seeds)": {
+            "5w1s": 96.37,
+            "5w5s": 99.43,
+            "20w1s": 90.69,
+            "20w5s": 98.07,
+        },
+        "SketchEmbedding (Conv4, Omniglot)": {"5w1s": 94.88, "5w5s": 99.01, "20w1s": 86.18, "20w5s": 96.69},
+        "Random CNN (Conv4)": {"5w1s": 67.96, "5w5s": 83.85, "20w1s": 44.39, "20w5s": 60.87},
+        "Training from scratch (Hsu et al. 2019)": {
+            "5w1s": 52.50,
+            "5w5s": 74.78,
+            "20w1s": 24.91,
+            "20w5s": 47.62,
+        },
+        "ProtoNet, supervised": {"5w1s": 98.35, "5w5s": 99.58, "20w1s": 95.31, "20w5s": 98.81},
+        "MAML, supervised": {"5w1s": 94.46, "5w5s": 98.83, "20w1s": 84.60, "20w5s": 96.29},
+    },
+    # Table 6.
+    ("Omniglot", "lake"): {
+        "SketchEmbedding (Conv4, Quick, Draw!)": {
+            "5w1s": 89.16,
+            "5w5s": 97.12,
+            "20w1s": 74.24,
+            "20w5s": 89.87,
+        }
+    },
+    # Table 2.
+    ("mini-ImageNet", "ravi"): {
+        "SketchEmbedding (ResNet12, Sketchy, mean of 15 seeds)": {
+            "5w1s": 38.55,
+            "5w5s": 54.39,
+            "5w20s": 65.14,
+            "5w50s": 69.70,
+        },
+        "Random CNN (Conv4)": {"5w1s": 26.85, "5w5s": 33.37, "5w20s": 38.51, "5w50s": 41.41},
+    },
+}
+"""Accuracies in per cent as the paper prints them."""
+
+
+@dataclass
+class FewShotReport:
+    """Scores of several methods on the same episodes.
+
+    Attributes:
+        data: facts about the images.
+        methods: names, in the order of the rows.
+        about: facts about each method.
+        scores: of each method, by setting.
+        seconds: that everything took.
+    """
+
+    data: dict[str, Any]
+    methods: list[str]
+    about: dict[str, dict[str, Any]] = field(default_factory=dict)
+    scores: dict[str, dict[str, Score]] = field(default_factory=dict)
+    seconds: float = 0.0
+
+    def add(self, method: str, score: Score) -> None:
+        """Enter a score."""
+        self.scores.setdefault(method, {})[str(score.setting)] = score
+
+    @property
+    def paper(self) -> dict[str, dict[str, float]]:
+        """The paper's rows for these data."""
+        return PAPER.get((self.data.get("data", ""), self.data.get("split", "")), {})
+
+    def markdown(self) -> str:
+        """Return a table of mean ± half of the 95 % interval in per cent, and what was asked."""
+        settings = list(dict.fromkeys(key for row in self.scores.values() for key in row))
+        lines = [
+            f"### Few-shot classification on {self.data.get('data')}, {self.data.get('split')} split, "
+            f"{self.data.get('part')}",
+            "",
+            "| method | " + " | ".join(settings) + " |",
+            "|---|" + "---|" * len(settings),
+        ]
+        for name in self.methods:
+            row = self.scores.get(name, {})
+            cells = [
+                f"{row[key].mean:.2f} ± {row[key].interval:.2f}" if key in row else "" for key in settings
+            ]
+            lines.append(f"| {name} | " + " | ".join(cells) + " |")
+        for name, numbers in self.paper.items():
+            cells = [f"{numbers[key]:.2f}" if key in numbers else "" for key in settings]
+            lines.append(f"| *the paper's:* {name} | " + " | ".join(cells) + " |")
+        lines += ["", "| setting | episodes | queries a class | seed | digest |", "|---|---|---|---|---|"]
+        first = next(iter(self.scores.values()), {})
+        for key, score in first.items():
+            facts = score.to_dict()
+            lines.append(
+                f"| {key} | {facts['episodes']} | {facts['query']} | {facts['seed']} | {facts['digest']} |"
+            )
+        lines += ["", "; ".join(f"{key} {value}" for key, value in self.data.items()) + "."]
+        for name in self.methods:
+            facts = self.about.get(name, {})
+            lines.append(f"{name}: " + ", ".join(f"{key} {value}" for key, value in facts.items()) + ".")
+        return "\n".join([*lines, "", f"{self.seconds:.1f} s with sketchembed {__version__}.", ""])
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values."""
+        return {
+            "version": __version__,
+            "data": self.data,
+            "seconds": round(self.seconds, 2),
+            "rows": [
+                {
+                    "method": name,
+                    "about": self.about.get(name, {}),
+                    "scores": [score.to_dict() for score in self.scores.get(name, {}).values()],
+                }
+                for name in self.methods
+            ],
+            "paper": self.paper,
+        }
+
+    def write(self, out: Path) -> list[Path]:
+        """Write ``OUT.md`` and ``OUT.json``, each whole or absent.
+
+        Args:
+            out: the path without a suffix.
+        """
+        out.parent.mkdir(parents=True, exist_ok=True)
+        written = []
+        for suffix, text in ((".md", self.markdown()), (".json", json.dumps(self.to_dict(), indent=1))):
+            path = out.with_name(out.name + suffix)
+            work = path.with_name(f".{path.name}.part")
+            work.write_text(text)
+            os.replace(work, path)
+            written.append(path)
+        return written
