@@ -21,6 +21,7 @@ from torch import Tensor
 
 from sketchembed._version import __version__
 from sketchembed.errors import CheckpointError
+from sketchembed.networks.protonet import ProtoNet, ProtoNetConfig
 from sketchembed.networks.sketchembednet import ModelConfig, SketchEmbedNet
 
 MODEL_KEY = "sketchembed"
@@ -28,9 +29,19 @@ MODEL_KEY = "sketchembed"
 PREFIX = "net."
 
 
-def describe(net: SketchEmbedNet) -> dict[str, Any]:
-    """Return plain values from which :func:`load` rebuilds the model."""
-    return {"config": net.config.to_dict(), "offset_scale": net.offset_scale, "version": __version__}
+Network = SketchEmbedNet | ProtoNet
+KINDS: dict[str, tuple[type[Network], type]] = {
+    SketchEmbedNet.kind: (SketchEmbedNet, ModelConfig),
+    ProtoNet.kind: (ProtoNet, ProtoNetConfig),
+}
+"""The networks that a checkpoint may hold, with the classes of their sizes."""
+
+
+def describe(net: torch.nn.Module) -> dict[str, Any]:
+    """Return plain values from which :func:`load_network` rebuilds the model."""
+    assert isinstance(net, SketchEmbedNet | ProtoNet)
+    unit = {"offset_scale": net.offset_scale} if isinstance(net, SketchEmbedNet) else {}
+    return {"kind": net.kind, "config": net.config.to_dict(), **unit, "version": __version__}
 
 
 def load(path: str | Path, device: str | torch.device = "cpu") -> SketchEmbedNet:
@@ -44,18 +55,39 @@ def load(path: str | Path, device: str | torch.device = "cpu") -> SketchEmbedNet
     Raises:
         CheckpointError: if there is no such file, or it is not a SketchEmbedNet's.
     """
+    net = load_network(path, device)
+    if not isinstance(net, SketchEmbedNet):
+        raise CheckpointError(
+            f"{path} is a {net.kind}, which cannot draw", expected="a SketchEmbedNet", fix="Choose another"
+        )
+    return net
+
+
+def load_network(path: str | Path, device: str | torch.device = "cpu") -> Network:
+    """Load a network of any kind, in evaluation mode; all of them can embed.
+
+    Args:
+        path: as for :func:`load`.
+        device: where to.
+
+    Raises:
+        CheckpointError: if there is no such file, or this package did not write it.
+    """
     path = find(path)
     described, weights = _read_safetensors(path) if path.suffix == ".safetensors" else _read_checkpoint(path)
-    config = described.get("config", {})
-    known = {field.name for field in fields(ModelConfig)}
+    kind, config = described.get("kind", SketchEmbedNet.kind), described.get("config", {})
+    known = {field.name for field in fields(KINDS[kind][1])} if kind in KINDS else set()
     if not isinstance(config, dict) or set(config) - known:
-        extra = sorted(set(config) - known) if isinstance(config, dict) else config
+        extra = sorted(set(config) - known) if isinstance(config, dict) and kind in KINDS else kind
         raise CheckpointError(
             f"{path} describes a model with unknown settings: {extra}",
             expected=f"settings that version {__version__} knows",
             fix=f"Use version {described.get('version', 'that wrote it')} or a newer one",
         )
-    net = SketchEmbedNet(ModelConfig(**config), float(described.get("offset_scale", 1.0)))
+    network, sizes = KINDS[kind]
+    net = network(sizes(**config))
+    if isinstance(net, SketchEmbedNet):
+        net.offset_scale = float(described.get("offset_scale", 1.0))
     load_weights(net, weights, path)
     return net.to(device).eval()
 

@@ -35,6 +35,7 @@ PRESETS = {
     "resnet12": ["quickdraw.yaml", "resnet12.yaml"],
     "omniglot": ["quickdraw.yaml", "omniglot.yaml"],
     "omniglot-cpu": ["quickdraw.yaml", "omniglot.yaml", "cpu.yaml"],
+    "protonet": ["protonet.yaml"],
 }
 FOLDER_VARIABLE = "SKETCHEMBED_RUN"
 """Tells the other processes of a run which folder the first one has opened."""

@@ -7,6 +7,7 @@ import sketchembed
 from sketchembed import checkpoints
 from sketchembed.errors import CheckpointError
 from sketchembed.networks import ModelConfig, SketchEmbedNet
+from sketchembed.networks.protonet import ProtoNet, ProtoNetConfig
 
 SMALL = ModelConfig(width=4, latent=6, hidden=10, hyper=6, embedding=2, mixtures=3, max_length=12)
 
@@ -33,6 +34,17 @@ def test_weights_file_rebuilds_the_model_alone(net, tmp_path):
     assert again.offset_scale == 31.5
     torch.testing.assert_close(again.embed(images), net.embed(images), rtol=0, atol=0)
     assert again.draw(images, seed=1) == net.draw(images, seed=1)
+
+
+def test_networks_of_another_kind_embed_but_cannot_draw(tmp_path):
+    proto = ProtoNet(ProtoNetConfig(width=4)).eval()
+    path = tmp_path / "proto.ckpt"
+    as_checkpoint(proto, path)
+    images = torch.rand(3, 1, 28, 28)
+    again = checkpoints.load_network(path)
+    torch.testing.assert_close(again.embed(images), proto.embed(images), rtol=0, atol=0)
+    with pytest.raises(CheckpointError, match="is a protonet, which cannot draw"):
+        sketchembed.load(path)
 
 
 def test_half_precision_halves_the_file(net, tmp_path):

@@ -61,7 +61,8 @@ class Gallery(pl.Callback):
 
     def _sample(self, trainer: pl.Trainer, task: DrawingTask) -> None:
         run = next((logger.run for logger in trainer.loggers if isinstance(logger, RunLogger)), None)
-        if run is None or not trainer.is_global_zero or trainer.global_step == self._last:
+        draws = hasattr(task, "image")
+        if run is None or not draws or not trainer.is_global_zero or trainer.global_step == self._last:
             return
         self._last = trainer.global_step
         items = self.draw(task, trainer.datamodule)  # type: ignore[attr-defined]

@@ -9,6 +9,18 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 
+PRINTED = (
+    ("train/loss", "loss", 3),
+    ("train/pen", "pen", 3),
+    ("train/stroke", "stroke", 3),
+    ("train/accuracy", "accuracy", 3),
+    ("train/alpha", "α", 2),
+    ("val/stroke", "val stroke", 3),
+    ("unseen/stroke", "unseen stroke", 3),
+    ("val/accuracy", "val accuracy", 3),
+)
+"""Metrics of a line of progress: name, what is printed for it, and decimals."""
+
 
 class Monitor(pl.Callback):
     """Logs drawings a second and the gradient norm, and prints a line of progress.
@@ -63,11 +75,10 @@ class Monitor(pl.Callback):
     def _print(self, trainer: pl.Trainer, step: int) -> None:
         seen = trainer.callback_metrics
         total = f"/{trainer.max_steps}" if trainer.max_steps > 0 else ""
-        terms = "  ".join(f"{name} {float(seen[f'train/{name}']):.3f}" for name in ("loss", "pen", "stroke"))
-        parts = [f"step {step:>6}{total}", terms, f"α {float(seen['train/alpha']):.2f}"]
-        for name in ("val", "unseen"):
-            if f"{name}/stroke" in seen:
-                parts.append(f"{name} stroke {float(seen[f'{name}/stroke']):.3f}")
+        parts = [f"step {step:>6}{total}"]
+        for key, shown, digits in PRINTED:
+            if key in seen:
+                parts.append(f"{shown} {float(seen[key]):.{digits}f}")
         each = (time.perf_counter() - self._begun) / max(step - self._first, 1)
         parts.append(f"{each * 1000:.0f} ms/step")
         if trainer.max_steps > 0:

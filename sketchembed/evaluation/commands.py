@@ -10,7 +10,7 @@ from typing import Literal
 
 import torch
 
-from sketchembed.checkpoints import load
+from sketchembed.checkpoints import Network, load_network
 from sketchembed.data import mini_imagenet, omniglot_images
 from sketchembed.data.drawings import data_folder
 from sketchembed.data.episodes import Episodes
@@ -21,6 +21,7 @@ from sketchembed.evaluation import heads
 from sketchembed.evaluation.fewshot import Setting, measure
 from sketchembed.evaluation.methods import Embedding, Method, pixels
 from sketchembed.evaluation.sharing import Sharing
+from sketchembed.networks.protonet import ProtoNet
 from sketchembed.networks.sketchembednet import ModelConfig, SketchEmbedNet
 from sketchembed.process import tune_process
 from sketchembed.reporting.fewshot_report import FewShotReport
@@ -91,7 +92,12 @@ def fewshot(
     if net is not None:
         network = net[1].to(sharing.device).eval()
         about = {"checkpoint": str(net[0]), "parameters": sum(p.numel() for p in network.parameters())}
-        methods.append(Embedding("SketchEmbedding", network.embed, head, about=about))
+        # A prototypical network brings its own head: class means of embeddings as they are.
+        proto = isinstance(network, ProtoNet)
+        name = "ProtoNet, supervised" if proto else "SketchEmbedding"
+        methods.append(
+            Embedding(name, network.embed, "centroid" if proto else head, normalise=not proto, about=about)
+        )
     if baselines:
         methods += untrained(images, head, sharing.device)
     for method in methods:
@@ -131,7 +137,7 @@ def untrained(images: ImageSet, head: str, device: torch.device) -> list[Method]
     ]
 
 
-def check_fit(net: SketchEmbedNet, images: ImageSet) -> None:
+def check_fit(net: Network, images: ImageSet) -> None:
     """Check that a model takes these images.
 
     Raises:
@@ -146,7 +152,7 @@ def check_fit(net: SketchEmbedNet, images: ImageSet) -> None:
         )
 
 
-def _network(checkpoint: Path | None, runs: Path) -> tuple[Path, SketchEmbedNet] | None:
+def _network(checkpoint: Path | None, runs: Path) -> tuple[Path, Network] | None:
     """Load the model that is asked for, or the newest run's; None where there is no run."""
     if checkpoint is None:
         found = sorted(runs.glob("*/checkpoints/*.ckpt"), key=lambda file: file.stat().st_mtime)
@@ -155,10 +161,10 @@ def _network(checkpoint: Path | None, runs: Path) -> tuple[Path, SketchEmbedNet]
         checkpoint = found[-1].parents[1]
         if os.environ.get("LOCAL_RANK", "0") == "0":
             print(f"model   {checkpoint}, the newest run")
-    return checkpoint, load(checkpoint)
+    return checkpoint, load_network(checkpoint)
 
 
-def _image_size(net: tuple[Path, SketchEmbedNet] | None, data: str) -> int:
+def _image_size(net: tuple[Path, Network] | None, data: str) -> int:
     if data == "omniglot" and net is not None and net[1].config.channels == 1:
         return net[1].config.image_size
     return 28 if data == "omniglot" else mini_imagenet.SIZE

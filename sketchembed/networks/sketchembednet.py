@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -92,6 +92,8 @@ class SketchEmbedNet(nn.Module):
         config: sizes.
         offset_scale: what one unit of the decoder's offsets is in the drawings' own units.
     """
+
+    kind: ClassVar[str] = "sketchembednet"
 
     def __init__(self, config: ModelConfig | None = None, offset_scale: float | int = 1.0) -> None:
         """Build and initialise the networks."""

@@ -1,5 +1,6 @@
 """LightningModules: what is trained, and how."""
 
 from sketchembed.tasks.drawing import DrawingTask
+from sketchembed.tasks.prototypical import PrototypicalTask
 
-__all__ = ["DrawingTask"]
+__all__ = ["DrawingTask", "PrototypicalTask"]

@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any, Literal, cast
 
-import numpy as np
-import pytorch_lightning as pl
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from sketchembed import raster
-from sketchembed.checkpoints import MODEL_KEY, check_weights, describe, network_weights
+from sketchembed.checkpoints import MODEL_KEY
 from sketchembed.data.augment import Augmentation
 from sketchembed.losses import DrawingLoss, PixelLoss, drawing_loss, kl_loss, pen_loss, stroke_loss
 from sketchembed.networks.sketchembednet import ModelConfig, SketchEmbedNet
+from sketchembed.tasks.task import Task
 
 VALIDATION_SETS = ("val", "unseen")
 
 
-class DrawingTask(pl.LightningModule):
+class DrawingTask(Task):
     """Imitates drawings: image to z to strokes, judged by pen, stroke and pixel losses.
 
     *Source*: paper section 3.1 and appendix B; the defaults are the paper's.
@@ -45,6 +43,7 @@ class DrawingTask(pl.LightningModule):
         seed: of the random numbers of the steps.
     """
 
+    net: SketchEmbedNet
     alpha: float = 0.0
 
     def __init__(
@@ -63,15 +62,12 @@ class DrawingTask(pl.LightningModule):
         augmentation: Augmentation | None = None,
         seed: int = 0,
     ) -> None:
-        super().__init__()
-        self.net = SketchEmbedNet(network or ModelConfig())
-        self.lr, self.lr_decay, self.lr_decay_steps = lr, lr_decay, lr_decay_steps
-        self.lr_shape, self.lr_warmup = lr_shape, lr_warmup
+        net = SketchEmbedNet(network or ModelConfig())
+        super().__init__(net, lr, lr_decay, lr_decay_steps, lr_shape, lr_warmup, seed)
         self.skip_padding = skip_padding
         self.pixel_loss = pixel_loss or PixelLoss()
         self.pixel_gate, self.kl_weight, self.kl_tolerance = pixel_gate, kl_weight, kl_tolerance
         self.augmentation = augmentation or Augmentation()
-        self.seed = seed
 
     # ---- one step --------------------------------------------------------------------------------
 
@@ -149,36 +145,7 @@ class DrawingTask(pl.LightningModule):
             sync_dist=True,
         )
 
-    def _generator(self, step: int, stream: int) -> torch.Generator:
-        state = np.random.SeedSequence([self.seed, step, stream]).generate_state(1, np.uint64)
-        return torch.Generator(self.device).manual_seed(int(state[0] >> np.uint64(1)))
-
-    # ---- optimiser -------------------------------------------------------------------------------
-
-    def learning_rate(self, step: int) -> float:
-        """Return the learning rate of a step, a function of the step alone.
-
-        *Source*: paper appendix B, 0.85 every 15,000 steps; continuous, as in the released code.
-        """
-        warm = min(1.0, (step + 1) / self.lr_warmup) if self.lr_warmup else 1.0
-        along = step / self.lr_decay_steps
-        if self.lr_shape == "cosine":
-            wave = (1 + math.cos(math.pi * min(along, 1.0))) / 2
-            return self.lr * warm * (self.lr_decay + (1 - self.lr_decay) * wave)
-        return float(self.lr * warm * self.lr_decay**along)
-
-    def configure_optimizers(self) -> Any:
-        """Return Adam, with Keras' ε as in the released code."""
-        fused = self.device.type == "cuda"
-        optimizer = torch.optim.Adam(self.parameters(), lr=self.lr, eps=1e-7, fused=fused)
-        factor = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: self.learning_rate(step) / self.lr)
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": factor, "interval": "step"}}
-
     # ---- checkpoints -----------------------------------------------------------------------------
-
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Write what is needed to rebuild the model alone."""
-        checkpoint[MODEL_KEY] = describe(self.net)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Take the unit of the offsets from the checkpoint, unless the data have given one.
@@ -186,7 +153,7 @@ class DrawingTask(pl.LightningModule):
         Raises:
             CheckpointError: if the checkpoint is of a model of another shape.
         """
-        check_weights(self.net, network_weights(checkpoint), "the checkpoint")
+        super().on_load_checkpoint(checkpoint)
         described = cast(dict[str, Any], checkpoint.get(MODEL_KEY, {}))
         if self.net.offset_scale == 1.0:
             self.net.offset_scale = float(described.get("offset_scale", 1.0))

@@ -1,14 +1,17 @@
 """Every configuration file trains: a few steps with tiny sizes, on small data of the kind that it names."""
 
+import io
 import json
 import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from sketchembed import fit
-from sketchembed.data import omniglot, quickdraw
+from sketchembed.checkpoints import load_network
+from sketchembed.data import omniglot, omniglot_images, quickdraw
 
 CONF = Path(__file__).parents[2] / "conf"
 STACKS = {
@@ -47,7 +50,7 @@ def data(tmp_path_factory):
 
 
 def test_every_file_is_run_by_this_test():
-    assert {path.name for path in CONF.iterdir()} == set(STACKS)
+    assert {path.name for path in CONF.iterdir()} == {*STACKS, "protonet.yaml"}
 
 
 @pytest.mark.parametrize("name", STACKS)
@@ -64,6 +67,42 @@ def test_file_trains(name, data, tmp_path, monkeypatch):
     wanted = "omniglot" if any("omniglot" in file for file in STACKS[name]) else "quickdraw"
     assert facts["data"]["source"] == wanted
     assert facts["model"]["encoder"] == ("resnet12" if name == "resnet12.yaml" else "conv4")
+
+
+def test_protonet_trains(tmp_path, monkeypatch):
+    few = {part: names[:5] for part, names in omniglot.vinyals_split().items()}
+    monkeypatch.setattr(omniglot_images, "vinyals_split", lambda: few)
+    monkeypatch.delenv(fit.FOLDER_VARIABLE, raising=False)
+    folder = tmp_path / "data" / "omniglot"
+    folder.mkdir(parents=True)
+    random = np.random.default_rng(0)
+    with zipfile.ZipFile(folder / "images_background.zip", "w") as archive:
+        for character in (name for names in few.values() for name in names):
+            for drawer in range(3):
+                image, out = Image.fromarray(random.integers(0, 2, (20, 20)) > 0), io.BytesIO()
+                image.save(out, "PNG")
+                archive.writestr(f"images_background/{character}/0001_{drawer}.png", out.getvalue())
+    zipfile.ZipFile(folder / "images_evaluation.zip", "w").close()
+    options = {
+        "data.folder": str(tmp_path / "data"),
+        "data.source": "images",
+        "data.way": "4",
+        "data.query": "1",
+        "data.validation_episodes": "2",
+        "trainer.max_steps": "6",
+        "trainer.val_check_interval": "3",
+        "trainer.log_every_n_steps": "1",
+        "trainer.accelerator": "cpu",
+        "run.wandb": "disabled",
+        "run.root": str(tmp_path / "runs"),
+    }
+    given = [part for key, value in options.items() for part in (f"--{key}", value)]
+    fit.fit(["--config", str(CONF / "protonet.yaml"), *given])
+    monkeypatch.delenv(fit.FOLDER_VARIABLE, raising=False)
+    (run,) = (tmp_path / "runs").iterdir()
+    assert json.loads((run / "run.json").read_text())["steps"] == 6
+    assert "val/accuracy" in (run / "metrics.jsonl").read_text()
+    assert load_network(run).kind == "protonet"
 
 
 def test_paper_configuration_has_the_paper_s_numbers():

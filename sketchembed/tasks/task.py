@@ -1,0 +1,79 @@
+"""What all tasks share: the learning rate's course, the optimiser, random numbers, and checkpoints."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Literal
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from torch import nn
+
+from sketchembed.checkpoints import MODEL_KEY, check_weights, describe, network_weights
+
+
+class Task(pl.LightningModule):
+    """Trains the network `net` with Adam.
+
+    Args:
+        net: the network.
+        lr: initial learning rate of Adam.
+        lr_decay: factor of the learning rate, reached after `lr_decay_steps`.
+        lr_decay_steps: see there.
+        lr_shape: ``exponential`` goes on decaying by the factor in each further `lr_decay_steps`; ``cosine``
+            falls along half a wave and stays.
+        lr_warmup: steps over which the learning rate grows from 0; the paper has none.
+        seed: of the random numbers of the steps.
+    """
+
+    def __init__(
+        self,
+        net: nn.Module,
+        lr: float,
+        lr_decay: float,
+        lr_decay_steps: int,
+        lr_shape: Literal["exponential", "cosine"],
+        lr_warmup: int,
+        seed: int,
+    ) -> None:
+        super().__init__()
+        self.net = net
+        self.lr, self.lr_decay, self.lr_decay_steps = lr, lr_decay, lr_decay_steps
+        self.lr_shape, self.lr_warmup = lr_shape, lr_warmup
+        self.seed = seed
+
+    def _generator(self, step: int, stream: int) -> torch.Generator:
+        state = np.random.SeedSequence([self.seed, step, stream]).generate_state(1, np.uint64)
+        return torch.Generator(self.device).manual_seed(int(state[0] >> np.uint64(1)))
+
+    def learning_rate(self, step: int) -> float:
+        """Return the learning rate of a step, a function of the step alone.
+
+        *Source*: paper appendix B, 0.85 every 15,000 steps; continuous, as in the released code.
+        """
+        warm = min(1.0, (step + 1) / self.lr_warmup) if self.lr_warmup else 1.0
+        along = step / self.lr_decay_steps
+        if self.lr_shape == "cosine":
+            wave = (1 + math.cos(math.pi * min(along, 1.0))) / 2
+            return self.lr * warm * (self.lr_decay + (1 - self.lr_decay) * wave)
+        return float(self.lr * warm * self.lr_decay**along)
+
+    def configure_optimizers(self) -> Any:
+        """Return Adam, with Keras' ε as in the released code."""
+        fused = self.device.type == "cuda"
+        optimizer = torch.optim.Adam(self.parameters(), lr=self.lr, eps=1e-7, fused=fused)
+        factor = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: self.learning_rate(step) / self.lr)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": factor, "interval": "step"}}
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Write what is needed to rebuild the model alone."""
+        checkpoint[MODEL_KEY] = describe(self.net)
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Check the weights before they are loaded.
+
+        Raises:
+            CheckpointError: if the checkpoint is of a model of another shape.
+        """
+        check_weights(self.net, network_weights(checkpoint), "the checkpoint")
