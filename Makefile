@@ -23,13 +23,7 @@ $(VENV)/.ready: pyproject.toml
 	$(BIN)/python -m pip install --quiet --editable '.[dev]'
 	@touch $@
 
-train-quicktrain-protonet: setup ## train the supervised baseline on Omniglot's labels
-	@$(BIN)/sketchembed fit --preset protonet $(ARGS)
-
-eval-fewshot: setup ## few-shot classification on Omniglot (CHECKPOINT=run or file; the newest run if not given)
-	@$(BIN)/sketchembed evaluate fewshot $(if $(CHECKPOINT),--checkpoint $(CHECKPOINT)) $(ARGS)
-
-draw: setup ## train on Quick, Draw! (PRESET=auto|paper|cpu|resnet12, ARGS="--trainer.max_steps 1000")
+train-quickdraw: setup ## train on Quick, Draw! (PRESET=auto|paper|cpu|resnet12, ARGS="--trainer.max_steps 1000")
 	@$(BIN)/sketchembed fit --preset $(PRESET) $(ARGS)
 
 train-omniglot: setup ## train on Omniglot's strokes (PRESET=omniglot|omniglot-cpu)
