@@ -28,6 +28,7 @@ from sketchembed.errors import SketchEmbedError, nearest
 from sketchembed.process import tune_process
 from sketchembed.reporting.run_page import write_run_page
 from sketchembed.runs import Run, RunLogger, RunOptions
+from sketchembed.tasks.drawing import DrawingTask
 
 PRESETS = {
     "paper": ["quickdraw.yaml"],
@@ -271,7 +272,11 @@ class FitCLI(LightningCLI):
         path = self.run_folder.path
         self.run_folder.note(finished=True, steps=step)
         write_run_page(path)
-        say(f"done    {path / 'index.html'} shows what it draws; `sketchembed draw IMAGE {path}` draws more")
+        if isinstance(self.model, DrawingTask):
+            more = f"shows what it draws; `sketchembed draw IMAGE {path}` draws more"
+        else:
+            more = "shows its curves"
+        say(f"done    {path / 'index.html'} {more}")
 
 
 def has_fast_bfloat16(accelerator: str) -> bool:

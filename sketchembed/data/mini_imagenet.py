@@ -18,7 +18,7 @@ from rich.progress import track
 
 from sketchembed.data.array_cache import cached, fingerprint
 from sketchembed.data.image_set import ImageSet
-from sketchembed.data.omniglot_images import check_disjoint
+from sketchembed.data.splits import check_disjoint
 from sketchembed.errors import ConfigError, DataError
 
 PARTS = ("train", "val", "test")

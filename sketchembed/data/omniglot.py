@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import contextlib
 import zipfile
+import zlib
 from collections.abc import Iterator
-from importlib import resources
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from rich.progress import track
 
+from sketchembed.data.splits import read_names
 from sketchembed.data.store import ClassDrawings, DrawingStore, write_store
 from sketchembed.errors import DataError
 from sketchembed.sketch import Sketch
@@ -24,20 +26,14 @@ EPSILON = 2.0
 SPLIT = ("train", "val", "test")
 """The parts of the Vinyals split, in the order of a store's partitions."""
 ROTATIONS = (0, 90, 180, 270)
+LAKE_PARTS = ("background", "evaluation")
+"""The parts in which the files are published (Lake et al. 2015)."""
 CHARACTERS = 1623
 
 
 def vinyals_split() -> dict[str, list[str]]:
     """Return the characters (``Alphabet/character01``) of the parts ``train``, ``val`` and ``test``."""
-    lists = resources.files("sketchembed.data") / "lists"
-    return {
-        part: [
-            line.strip()
-            for line in (lists / f"omniglot_vinyals_{part}.txt").read_text().splitlines()
-            if line.strip() and not line.startswith("#")
-        ]
-        for part in SPLIT
-    }
+    return {part: read_names(f"omniglot_vinyals_{part}") for part in SPLIT}
 
 
 def parse_strokes(text: str, name: str = "the text") -> Sketch:
@@ -98,42 +94,57 @@ def simplify(sketch: Sketch, epsilon: float = EPSILON) -> Sketch:
     )
 
 
-def stroke_files(folder: Path) -> Iterator[tuple[str, str, str]]:
-    """Yield ``(Alphabet/character01, file name, text)`` of every published stroke file.
+def published_files(folder: Path, kind: Literal["strokes", "images"]) -> Iterator[tuple[str, str, bytes]]:
+    """Yield ``(Alphabet/character01, 0001_01, content)`` of every published file of strokes or images.
 
     Args:
-        folder: with ``strokes_background`` and ``strokes_evaluation``, as zip files or folders.
+        folder: with ``KIND_background`` and ``KIND_evaluation``, as zip files or folders.
+        kind: which.
 
     Raises:
         DataError: if they are not there, or a zip is damaged.
     """
-    for part in ("strokes_background", "strokes_evaluation"):
-        archive = folder / f"{part}.zip"
+    suffix = {"strokes": ".txt", "images": ".png"}[kind]
+    for part in LAKE_PARTS:
+        archive, unpacked = folder / f"{kind}_{part}.zip", folder / f"{kind}_{part}"
         if archive.is_file():
             try:
                 with zipfile.ZipFile(archive) as file:
-                    for entry in sorted(name for name in file.namelist() if name.endswith(".txt")):
+                    for entry in sorted(name for name in file.namelist() if name.endswith(suffix)):
                         alphabet, character, name = entry.split("/")[-3:]
-                        yield (
-                            f"{alphabet}/{character}",
-                            name,
-                            file.read(entry).decode("utf-8", errors="replace"),
-                        )
-            except (zipfile.BadZipFile, ValueError, OSError) as error:
+                        yield f"{alphabet}/{character}", Path(name).stem, file.read(entry)
+            except (zipfile.BadZipFile, zlib.error, ValueError, OSError) as error:
                 raise DataError(
                     f"{archive} cannot be read ({error})",
-                    expected="the published zip of stroke files",
+                    expected=f"the published zip of {kind}",
                     fix="Delete it and fetch it again",
                 ) from error
-        elif (folder / part).is_dir():
-            for path in sorted((folder / part).glob("*/*/*.txt")):
-                yield f"{path.parts[-3]}/{path.parts[-2]}", path.name, path.read_text(errors="replace")
+        elif unpacked.is_dir():
+            for path in sorted(unpacked.glob(f"*/*/*{suffix}")):
+                yield f"{path.parts[-3]}/{path.parts[-2]}", path.stem, path.read_bytes()
         else:
             raise DataError(
-                f"there is no {part}.zip and no folder {part} in {folder}",
-                expected="the stroke files of Omniglot (github.com/brendenlake/omniglot, python/)",
-                fix=f"Put both {part}.zip and its sister there, or set SKETCHEMBED_DATA",
+                f"there is no {archive.name} and no folder {unpacked.name} in {folder}",
+                expected=f"the {kind} of Omniglot (github.com/brendenlake/omniglot, python/)",
+                fix=f"Put both {archive.name} and its sister there, or set SKETCHEMBED_DATA",
             )
+
+
+def read_all_strokes(folder: Path, epsilon: float = EPSILON) -> Iterator[tuple[str, str, Sketch]]:
+    """Yield ``(Alphabet/character01, 0001_01, drawing)``, each simplified, of every stroke file.
+
+    Args:
+        folder: of the published files.
+        epsilon: tolerance of the simplification, in pixels.
+
+    Raises:
+        DataError: if files are missing or damaged.
+    """
+    for character, name, content in track(
+        published_files(folder, "strokes"), "Omniglot strokes", total=20 * CHARACTERS, transient=True
+    ):
+        sketch = parse_strokes(content.decode("utf-8", errors="replace"), f"{character}/{name}.txt")
+        yield character, name, simplify(sketch, epsilon)
 
 
 def prepare(
@@ -160,11 +171,9 @@ def prepare(
             return store
     part_of = {name: number for number, part in enumerate(SPLIT) for name in vinyals_split()[part]}
     drawings: dict[str, list[Sketch]] = {}
-    for character, name, text in track(
-        stroke_files(folder), description="Omniglot strokes", total=20 * CHARACTERS, transient=True
-    ):
+    for character, _, sketch in read_all_strokes(folder, epsilon):
         if character in part_of:
-            drawings.setdefault(character, []).append(simplify(parse_strokes(text, name), epsilon))
+            drawings.setdefault(character, []).append(sketch)
 
     def classes() -> Iterator[ClassDrawings]:
         for character, sketches in drawings.items():

@@ -7,9 +7,6 @@ fitted to the canvas less its margin.
 from __future__ import annotations
 
 import io
-import zipfile
-from collections.abc import Iterator
-from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,14 +18,20 @@ from rich.progress import track
 from sketchembed import raster
 from sketchembed.data.array_cache import cached, fingerprint
 from sketchembed.data.image_set import ImageSet
-from sketchembed.data.omniglot import CHARACTERS, parse_strokes, simplify, stroke_files, vinyals_split
+from sketchembed.data.omniglot import (
+    CHARACTERS,
+    LAKE_PARTS,
+    published_files,
+    read_all_strokes,
+    vinyals_split,
+)
+from sketchembed.data.splits import check_disjoint, read_names
 from sketchembed.errors import ConfigError, DataError, nearest
 from sketchembed.sketch import Sketch
 from sketchembed.thinning import one_pixel_lines
 
 Kind = Literal["strokes", "images"]
 SPLITS = ("vinyals", "lake", "lake-pooled")
-PARTS = {"vinyals": ("train", "val", "test"), "lake": ("background", "evaluation")}
 SIZE = 105
 """Side of a published image."""
 FORMAT = 1
@@ -57,9 +60,9 @@ def load(folder: Path, prepared: Path, kind: Kind = "strokes", size: int = 28) -
             f"there is no Omniglot source '{kind}'", expected="strokes or images", fix="Choose one of them"
         )
     path = prepared / f"omniglot-{kind}-{size}px.npz"
-    sources = [f"{what}_{part}" for what in ("images", "strokes") for part in PARTS["lake"]]
-    used = sources if kind == "strokes" else sources[:2]
-    key = f"{FORMAT} {fingerprint([folder / name for part in used for name in (part, f'{part}.zip')])}"
+    used = ("images", "strokes") if kind == "strokes" else ("images",)
+    parts = [f"{what}_{part}" for what in used for part in LAKE_PARTS]
+    key = f"{FORMAT} {fingerprint([folder / name for part in parts for name in (part, f'{part}.zip')])}"
     found = cached(path, key, lambda: _prepare(folder, kind, size))
     stand_ins = int(found["stand_in"].sum())
     class_names = [str(name) for name in found["class_names"]]
@@ -103,7 +106,7 @@ def split(images: ImageSet, name: str, part: str) -> ImageSet:
         parts = {"train": "background", "test": "evaluation"}
         if part not in parts:
             raise _no_part(name, part, parts)
-        alphabets = lake_alphabets(parts[part])
+        alphabets = read_names(f"omniglot_lake_{parts[part]}")
         missing = [alphabet for alphabet in alphabets if alphabet not in set(images.groups or ())]
         if missing:
             raise DataError(
@@ -117,31 +120,6 @@ def split(images: ImageSet, name: str, part: str) -> ImageSet:
         )
     chosen.about.update(split=name, part=part, classes=len(chosen.class_names), images=len(chosen))
     return chosen
-
-
-def lake_alphabets(part: str) -> list[str]:
-    """Return the alphabets of Lake's ``background`` or ``evaluation`` set."""
-    text = (resources.files("sketchembed.data") / "lists" / f"omniglot_lake_{part}.txt").read_text()
-    return [line.strip() for line in text.splitlines() if line.strip() and not line.startswith("#")]
-
-
-def check_disjoint(lists: dict[str, list[str]]) -> None:
-    """Check that no class is in two parts of a split, nor twice in one.
-
-    Raises:
-        DataError: naming one that is.
-    """
-    owner: dict[str, str] = {}
-    for part, names in lists.items():
-        for name in names:
-            if name in owner:
-                where = f"in both {owner[name]} and {part}" if owner[name] != part else f"twice in {part}"
-                raise DataError(
-                    f"the split's lists have '{name}' {where}",
-                    expected="parts that share no class",
-                    fix="Correct the lists",
-                )
-            owner[name] = part
 
 
 def character_image(content: bytes, name: str, size: int) -> np.ndarray:
@@ -174,56 +152,17 @@ def character_image(content: bytes, name: str, size: int) -> np.ndarray:
     return _as_bytes(one_pixel_lines(cropped, size))
 
 
-def image_files(folder: Path) -> Iterator[tuple[str, str, bytes]]:
-    """Yield ``(Alphabet/character01, 0001_01, content)`` of every published image.
-
-    Args:
-        folder: with ``images_background`` and ``images_evaluation``, as zip files or folders.
-
-    Raises:
-        DataError: if they are not there, or a zip is damaged.
-    """
-    for part in ("images_background", "images_evaluation"):
-        archive = folder / f"{part}.zip"
-        if archive.is_file():
-            try:
-                with zipfile.ZipFile(archive) as file:
-                    for entry in sorted(name for name in file.namelist() if name.endswith(".png")):
-                        alphabet, character, name = entry.split("/")[-3:]
-                        yield f"{alphabet}/{character}", Path(name).stem, file.read(entry)
-            except (zipfile.BadZipFile, ValueError, OSError, EOFError) as error:
-                raise DataError(
-                    f"{archive} cannot be read ({error})",
-                    expected="the published zip of images",
-                    fix="Delete it and fetch it again",
-                ) from error
-        elif (folder / part).is_dir():
-            for path in sorted((folder / part).glob("*/*/*.png")):
-                yield f"{path.parts[-3]}/{path.parts[-2]}", path.stem, path.read_bytes()
-        else:
-            raise DataError(
-                f"there is no {part}.zip and no folder {part} in {folder}",
-                expected="the image files of Omniglot (github.com/brendenlake/omniglot, python/)",
-                fix=f"Put both {part}.zip and its sister there, or set SKETCHEMBED_DATA",
-            )
-
-
 # ---- preparing -----------------------------------------------------------------------------------------
 
 
 def _prepare(folder: Path, kind: Kind, size: int) -> dict[str, np.ndarray]:
     strokes: dict[tuple[str, str], Sketch] = {}
     if kind == "strokes":
-        strokes = {
-            (character, Path(name).stem): simplify(parse_strokes(text, name))
-            for character, name, text in track(
-                stroke_files(folder), description="Omniglot strokes", total=20 * CHARACTERS, transient=True
-            )
-        }
+        strokes = {(character, name): sketch for character, name, sketch in read_all_strokes(folder)}
     characters: dict[str, int] = {}
     labels, names, images, drawn = [], [], [], []
     for character, name, content in track(
-        image_files(folder), description="Omniglot images", total=20 * CHARACTERS, transient=True
+        published_files(folder, "images"), "Omniglot images", total=20 * CHARACTERS, transient=True
     ):
         labels.append(characters.setdefault(character, len(characters)))
         names.append(name)

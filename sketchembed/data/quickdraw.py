@@ -13,7 +13,6 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from importlib import resources
 from pathlib import Path
 from typing import Literal
 from urllib.parse import unquote
@@ -23,6 +22,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from sketchembed.data.quickdraw_formats import READERS, read_class
+from sketchembed.data.splits import read_names
 from sketchembed.data.store import FORMAT_VERSION, ClassDrawings, DrawingStore, write_store
 from sketchembed.errors import DataError, nearest
 from sketchembed.sketch import Sketch
@@ -43,8 +43,7 @@ def class_names(which: Literal["all", "seen", "unseen"] = "all") -> list[str]:
         which: ``all`` 345; the 45 ``unseen`` ones that are held out of training; or the 45 ``seen`` ones,
             among the 300 that train, with which the paper compares those.
     """
-    text = resources.files("sketchembed.data").joinpath(f"lists/quickdraw_{which}.txt").read_text("utf-8")
-    return [line.strip() for line in text.splitlines() if line.strip() and not line.startswith("#")]
+    return read_names(f"quickdraw_{which}")
 
 
 def check_classes(names: Sequence[str]) -> None:

@@ -21,8 +21,8 @@ from sketchembed.evaluation import heads
 from sketchembed.evaluation.fewshot import Setting, measure
 from sketchembed.evaluation.methods import Embedding, Method, pixels
 from sketchembed.evaluation.sharing import Sharing
+from sketchembed.networks.conv4 import Conv4
 from sketchembed.networks.protonet import ProtoNet
-from sketchembed.networks.sketchembednet import ModelConfig, SketchEmbedNet
 from sketchembed.process import tune_process
 from sketchembed.reporting.fewshot_report import FewShotReport
 
@@ -36,7 +36,7 @@ def fewshot(
     data: Literal["omniglot", "mini-imagenet"] = "omniglot",
     split: str = "vinyals",
     part: str = "test",
-    source: Literal["strokes", "images"] = "strokes",
+    source: omniglot_images.Kind = "strokes",
     settings: str | None = None,
     episodes: int | None = None,
     query: str = "all",
@@ -87,7 +87,9 @@ def fewshot(
         Episodes(images, setting.way, setting.shot, asked, seed, within_groups=split == "lake")
         for setting in wanted
     ]
-    sharing = Sharing.launch(devices if devices == "auto" else int(devices), accelerator)
+    sharing = Sharing.launch(devices, accelerator)
+    if net is None and sharing.first:
+        print(f"no checkpoint was given and there is none in {runs}: only baselines that need no training")
     methods: list[Method] = []
     if net is not None:
         network = net[1].to(sharing.device).eval()
@@ -102,18 +104,12 @@ def fewshot(
         methods += untrained(images, head, sharing.device)
     for method in methods:
         method.prepare(images, sharing)
-    report = FewShotReport(images.about, [method.name for method in methods])
-    for method in methods:
-        report.about[method.name] = method.about
+    report = FewShotReport(images.about, {method.name: method.about for method in methods})
     for task in tasks:
         for method, score in zip(methods, measure(methods, task, count, sharing), strict=True):
             report.add(method.name, score)
     report.seconds = time.perf_counter() - begun
     if sharing.first:
-        if net is None:
-            print(
-                f"no checkpoint was given and there is none in {runs}: only baselines that need no training"
-            )
         print(report.markdown())
         for path in report.write(out):
             print(path)
@@ -128,8 +124,7 @@ def untrained(images: ImageSet, head: str, device: torch.device) -> list[Method]
         device: where to compute.
     """
     torch.manual_seed(0)
-    size = ModelConfig(image_size=images.size, channels=images.channels, decoder="lstm", hidden=1)
-    network = SketchEmbedNet(size).encoder.to(device).eval()
+    network = Conv4(images.channels, size=images.size).to(device).eval()
     return [
         Embedding("Raw pixels", pixels, head),
         Embedding("k-nearest neighbours", pixels, "neighbour", about={"k": 1, "features": "raw pixels"}),
@@ -170,14 +165,14 @@ def _image_size(net: tuple[Path, Network] | None, data: str) -> int:
     return 28 if data == "omniglot" else mini_imagenet.SIZE
 
 
-def _images(data: str, split: str, part: str, source: str, folder: Path, size: int) -> ImageSet:
+def _images(
+    data: str, split: str, part: str, source: omniglot_images.Kind, folder: Path, size: int
+) -> ImageSet:
     prepared = prepared_folder(folder)
     if data == "mini-imagenet":
         return mini_imagenet.load(folder / "mini_imagenet", prepared, part, size)
-    if source not in ("strokes", "images"):
-        raise ConfigError(f"source is '{source}'", expected="strokes or images", fix="Choose one of them")
-    kind: omniglot_images.Kind = "strokes" if source == "strokes" else "images"
-    return omniglot_images.split(omniglot_images.load(folder / "omniglot", prepared, kind, size), split, part)
+    images = omniglot_images.load(folder / "omniglot", prepared, source, size)
+    return omniglot_images.split(images, split, part)
 
 
 def _query(text: str) -> int | None:

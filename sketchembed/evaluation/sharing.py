@@ -9,6 +9,8 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor
 
+from sketchembed.errors import ConfigError
+
 
 @dataclass(frozen=True)
 class Sharing:
@@ -24,18 +26,23 @@ class Sharing:
     fabric: Fabric | None = None
 
     @classmethod
-    def launch(cls, devices: int | str = 1, accelerator: str = "auto") -> Sharing:
+    def launch(cls, devices: str = "1", accelerator: str = "auto") -> Sharing:
         """Start the other processes, which run the same command.
 
         Args:
             devices: how many processes, each with a device of its own; ``auto`` for every GPU.
             accelerator: Lightning's ``auto``, ``cpu`` or ``cuda``.
+
+        Raises:
+            ConfigError: if `devices` is neither.
         """
-        if devices == "auto" and not torch.cuda.is_available():
-            devices = 1
-        fabric = Fabric(
-            accelerator=accelerator, devices=devices, strategy="ddp" if devices not in (1, "1") else "auto"
-        )
+        if devices != "auto" and not (devices.isdigit() and int(devices) > 0):
+            raise ConfigError(
+                f"devices is '{devices}'", expected="auto, or a number of 1 or more", fix="Correct it"
+            )
+        count: int | str = "auto" if devices == "auto" and torch.cuda.is_available() else 1
+        count = int(devices) if devices.isdigit() else count
+        fabric = Fabric(accelerator=accelerator, devices=count, strategy="auto" if count == 1 else "ddp")
         fabric.launch()
         return cls(fabric)
 
@@ -48,11 +55,6 @@ class Sharing:
     def first(self) -> bool:
         """Whether this process writes and prints."""
         return self.fabric is None or self.fabric.global_rank == 0
-
-    @property
-    def processes(self) -> int:
-        """How many there are."""
-        return self.fabric.world_size if self.fabric else 1
 
     def blocks(self, count: int, size: int) -> Sequence[range]:
         """Return this process's blocks of ``range(count)``."""

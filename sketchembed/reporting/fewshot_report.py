@@ -60,15 +60,13 @@ class FewShotReport:
 
     Attributes:
         data: facts about the images.
-        methods: names, in the order of the rows.
-        about: facts about each method.
+        methods: facts about each method by its name, in the order of the rows.
         scores: of each method, by setting.
         seconds: that everything took.
     """
 
     data: dict[str, Any]
-    methods: list[str]
-    about: dict[str, dict[str, Any]] = field(default_factory=dict)
+    methods: dict[str, dict[str, Any]]
     scores: dict[str, dict[str, Score]] = field(default_factory=dict)
     seconds: float = 0.0
 
@@ -108,8 +106,7 @@ class FewShotReport:
                 f"| {key} | {facts['episodes']} | {facts['query']} | {facts['seed']} | {facts['digest']} |"
             )
         lines += ["", "; ".join(f"{key} {value}" for key, value in self.data.items()) + "."]
-        for name in self.methods:
-            facts = self.about.get(name, {})
+        for name, facts in self.methods.items():
             lines.append(f"{name}: " + ", ".join(f"{key} {value}" for key, value in facts.items()) + ".")
         return "\n".join([*lines, "", f"{self.seconds:.1f} s with sketchembed {__version__}.", ""])
 
@@ -122,10 +119,10 @@ class FewShotReport:
             "rows": [
                 {
                     "method": name,
-                    "about": self.about.get(name, {}),
+                    "about": about,
                     "scores": [score.to_dict() for score in self.scores.get(name, {}).values()],
                 }
-                for name in self.methods
+                for name, about in self.methods.items()
             ],
             "paper": self.paper,
         }

@@ -1,4 +1,5 @@
 import zipfile
+from itertools import islice
 
 import numpy as np
 import pytest
@@ -75,10 +76,9 @@ def test_missing_files_are_named(tmp_path):
 @pytest.mark.data
 def test_published_strokes_fill_the_square(real_data):
     characters = {}
-    for number, (character, name, text) in enumerate(omniglot.stroke_files(real_data / "omniglot")):
-        if number >= 400:
-            break
-        sketch = omniglot.parse_strokes(text, name)
+    files = omniglot.published_files(real_data / "omniglot", "strokes")
+    for character, name, content in islice(files, 400):
+        sketch = omniglot.parse_strokes(content.decode(), name)
         characters.setdefault(character, []).append(sketch)
         assert sketch.points.min() > -5
         assert sketch.points.max() < 110

@@ -7,6 +7,7 @@ from PIL import Image, ImageDraw
 from scipy.ndimage import gaussian_filter
 
 from sketchembed.data import omniglot, omniglot_images
+from sketchembed.data.splits import check_disjoint, read_names
 from sketchembed.errors import ConfigError, DataError
 
 CHARACTERS = [name for part in omniglot.SPLIT for name in omniglot.vinyals_split()[part][:2]]
@@ -106,9 +107,9 @@ def test_split_names_what_is_missing(folder, tmp_path):
 
 def test_lists_that_overlap_are_refused():
     with pytest.raises(DataError, match="'a' in both train and test"):
-        omniglot_images.check_disjoint({"train": ["a", "b"], "test": ["c", "a"]})
-    omniglot_images.check_disjoint(omniglot.vinyals_split())
-    background, evaluation = (omniglot_images.lake_alphabets(p) for p in ("background", "evaluation"))
+        check_disjoint({"train": ["a", "b"], "test": ["c", "a"]})
+    check_disjoint(omniglot.vinyals_split())
+    background, evaluation = (read_names(f"omniglot_lake_{p}") for p in ("background", "evaluation"))
     assert (len(background), len(evaluation), len({*background, *evaluation})) == (30, 20, 50)
 
 

@@ -154,6 +154,7 @@ def test_command_without_a_checkpoint(omniglot, tmp_path, capsys):
         (("--query", "0"), "query is '0'"),
         (("--query", "many"), "query is 'many'"),
         (("--episodes", "0"), "episodes is 0"),
+        (("--devices", "two"), "devices is 'two'"),
         (("--settings", "25w1s"), "24 classes, 1 too few"),
         (("--settings", "5w7s"), "class 'class0' has 7 images, 1 too few"),
         (("--checkpoint", "nowhere"), "there is no checkpoint at nowhere"),
@@ -177,7 +178,7 @@ from sketchembed.data.episodes import Episodes
 from sketchembed.evaluation.fewshot import measure
 from sketchembed.evaluation.sharing import Sharing
 torch.set_num_threads(1)
-sharing = Sharing.launch({devices}, "cpu")
+sharing = Sharing.launch("{devices}", "cpu")
 data = image_set(classes=30, each=20)
 methods = untrained(data, "logistic", sharing.device)
 for method in methods:

@@ -1,0 +1,36 @@
+"""Splits as versioned lists of names that come with the package."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from importlib import resources
+
+from sketchembed.errors import DataError
+
+
+def read_names(name: str) -> list[str]:
+    """Return the names of the list ``lists/NAME.txt``, one a line; lines that begin with # are comments."""
+    text = resources.files("sketchembed.data").joinpath(f"lists/{name}.txt").read_text("utf-8")
+    return [line.strip() for line in text.splitlines() if line.strip() and not line.startswith("#")]
+
+
+def check_disjoint(lists: Mapping[str, Sequence[str]]) -> None:
+    """Check that no class is in two parts of a split, nor twice in one.
+
+    Args:
+        lists: the names of each part.
+
+    Raises:
+        DataError: naming one that is.
+    """
+    owner: dict[str, str] = {}
+    for part, names in lists.items():
+        for name in names:
+            if name in owner:
+                where = f"in both {owner[name]} and {part}" if owner[name] != part else f"twice in {part}"
+                raise DataError(
+                    f"the split's lists have '{name}' {where}",
+                    expected="parts that share no class",
+                    fix="Correct the lists",
+                )
+            owner[name] = part
