@@ -235,7 +235,11 @@ class FitCLI(LightningCLI):
         facts = data.facts() | {"announcement": self.announcement}
         device = str(self.trainer.strategy.root_device)
         self.run_folder.note(
-            data=facts, parameters=parameters, device=device, model=model.net.config.to_dict()
+            data=facts,
+            parameters=parameters,
+            device=device,
+            model=model.net.config.to_dict(),
+            kind=model.net.kind,
         )
         say(f"model   {parameters / 1e6:.2f} million parameters on {device}, {self.trainer.max_steps} steps")
         say(f"watch   {self.run_folder.path / 'index.html'}")

@@ -9,11 +9,12 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
 
-from sketchembed.data.episodes import Episodes
+from sketchembed.data.episodes import EpisodeBatch
 from sketchembed.errors import ConfigError
 from sketchembed.evaluation.methods import Method
 from sketchembed.evaluation.sharing import Sharing
@@ -61,14 +62,14 @@ class Score:
     Attributes:
         setting: way and shot.
         accuracies: float64 ``[episodes]``, 0 to 1.
-        seed: of the episodes.
+        seed: of the episodes; None where they are a published list.
         query: images asked about a class; None for all the rest.
         digest: of the list of episodes.
     """
 
     setting: Setting
     accuracies: np.ndarray
-    seed: int
+    seed: int | None
     query: int | None
     digest: str
 
@@ -95,8 +96,35 @@ class Score:
         }
 
 
+@runtime_checkable
+class EpisodeSource(Protocol):
+    """Where episodes come from: drawn at random, or a published list."""
+
+    @property
+    def way(self) -> int:
+        """Classes in an episode."""
+
+    @property
+    def shot(self) -> int:
+        """Support images a class."""
+
+    @property
+    def query(self) -> int | None:
+        """Images asked about a class; None for all the rest."""
+
+    @property
+    def seed(self) -> int | None:
+        """The seed, if they are drawn."""
+
+    def batch(self, ids: Sequence[int] | range) -> EpisodeBatch:
+        """Return the episodes of these ids."""
+
+    def digest(self, count: int) -> str:
+        """Return a digest of the first `count` episodes."""
+
+
 def measure(
-    methods: Sequence[Method], episodes: Episodes, count: int, sharing: Sharing | None = None
+    methods: Sequence[Method], episodes: EpisodeSource, count: int, sharing: Sharing | None = None
 ) -> list[Score]:
     """Ask every method the same episodes.
 

@@ -1,7 +1,9 @@
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -9,6 +11,7 @@ import torch
 from sklearn.linear_model import LogisticRegression
 
 import sketchembed
+from sketchembed.checkpoints import MODEL_KEY, describe
 from sketchembed.cli import main
 from sketchembed.data import omniglot_images
 from sketchembed.data.episodes import Episodes
@@ -19,6 +22,7 @@ from sketchembed.evaluation.fewshot import Setting, measure
 from sketchembed.evaluation.methods import Embedding, pixels
 from sketchembed.evaluation.sharing import Sharing
 from sketchembed.networks import ModelConfig, SketchEmbedNet
+from sketchembed.networks.protonet import ProtoNet, ProtoNetConfig
 
 TINY = ModelConfig(width=8, latent=12, hidden=10, hyper=6, embedding=2, mixtures=3, max_length=12)
 
@@ -103,6 +107,7 @@ def omniglot(tmp_path, monkeypatch):
     monkeypatch.setenv("SKETCHEMBED_DATA", str(tmp_path))
     monkeypatch.setattr(omniglot_images, "load", lambda *_: data)
     monkeypatch.setattr(omniglot_images, "split", lambda images, *_: images)
+    monkeypatch.setenv("WANDB_MODE", "disabled")
     return tmp_path
 
 
@@ -116,7 +121,7 @@ def test_command_writes_a_table_and_json(omniglot, tmp_path, capsys):
     evaluate("--checkpoint", str(path), "--out", str(tmp_path / "report"))
     found = json.loads((tmp_path / "report.json").read_text())
     assert [row["method"] for row in found["rows"]] == [
-        "SketchEmbedding",
+        "SketchEmbedding (net)",
         "Raw pixels",
         "k-nearest neighbours",
         "Random CNN (Conv4)",
@@ -129,22 +134,99 @@ def test_command_writes_a_table_and_json(omniglot, tmp_path, capsys):
     assert f"| Raw pixels | {scores[0]['mean']:.2f} ± {scores[0]['ci95']:.2f} |" in table
     assert "*the paper's:* Random CNN (Conv4) | 67.96" in table
     assert table in capsys.readouterr().out
+    figure = ElementTree.parse(tmp_path / "report.svg")
+    words = {text for element in figure.iter() if (text := "".join(element.itertext()).strip())}
+    assert {"5w1s", "5w2s", "Raw pixels", "the paper's: Random CNN (Conv4)"} <= words
 
 
-def test_command_without_a_checkpoint(omniglot, tmp_path, capsys):
-    evaluate("--runs", str(tmp_path / "runs"), "--out", str(tmp_path / "report"))
+def make_run(folder, steps=(1,), net=None, **facts):
+    """Leave what a training leaves: checkpoints and run.json."""
+    net = net or SketchEmbedNet(TINY)
+    (folder / "checkpoints").mkdir(parents=True)
+    for step in steps:
+        state = {f"net.{name}": value for name, value in net.state_dict().items()}
+        torch.save(
+            {"state_dict": state, MODEL_KEY: describe(net)}, folder / "checkpoints" / f"step-{step}.ckpt"
+        )
+    (folder / "run.json").write_text(json.dumps({"kind": net.kind} | facts))
+    return folder
+
+
+def rows(path):
+    return json.loads(path.read_text())["rows"]
+
+
+def test_command_without_a_checkpoint_takes_the_newest_run(omniglot, tmp_path, capsys):
+    options = ("--runs", str(tmp_path / "runs"), "--out", str(tmp_path / "report"))
+    evaluate(*options)
     assert "only baselines that need no training" in capsys.readouterr().out
-    assert len(json.loads((tmp_path / "report.json").read_text())["rows"]) == 3
-    net = SketchEmbedNet(TINY)
-    folder = tmp_path / "runs" / "one" / "checkpoints"
-    folder.mkdir(parents=True)
-    state = {f"net.{name}": value for name, value in net.state_dict().items()}
-    from sketchembed.checkpoints import MODEL_KEY, describe
+    assert len(rows(tmp_path / "report.json")) == 3
+    run = make_run(tmp_path / "runs" / "one", data={"source": "quickdraw", "drawings": 7})
+    make_run(tmp_path / "runs" / "proto-seed0", net=ProtoNet(ProtoNetConfig(width=4)))
+    evaluate(*options, "--baselines", "none")
+    (row,) = rows(tmp_path / "report.json")
+    assert row["method"] == "SketchEmbedding (one)"
+    assert row["about"] == {
+        "head": "logistic",
+        "checkpoint": str(run / "checkpoints" / "step-1.ckpt"),
+        "step": 1,
+        "trained_on": "quickdraw",
+        "drawings": 7,
+        "parameters": sum(parameter.numel() for parameter in SketchEmbedNet(TINY).parameters()),
+    }
 
-    torch.save({"state_dict": state, MODEL_KEY: describe(net)}, folder / "step-1.ckpt")
-    evaluate("--runs", str(tmp_path / "runs"), "--out", str(tmp_path / "report"), "--baselines", "false")
-    (row,) = json.loads((tmp_path / "report.json").read_text())["rows"]
-    assert row["about"]["checkpoint"] == str(tmp_path / "runs" / "one")
+
+def test_trained_baselines_are_found_once_of_each_family(omniglot, tmp_path):
+    runs = tmp_path / "runs"
+    net = ProtoNet(ProtoNetConfig(width=4))
+    for number, name in enumerate(("proto-seed0", "proto-seed1", "other-seed0", "photos-seed0")):
+        photos = ProtoNet(ProtoNetConfig(width=4, channels=3, image_size=84))
+        file = make_run(runs / name, net=photos if "photos" in name else net) / "checkpoints" / "step-1.ckpt"
+        os.utime(file, (number, number))
+    evaluate("--runs", str(runs), "--out", str(tmp_path / "report"), "--baselines", "trained")
+    names = [row["method"] for row in rows(tmp_path / "report.json")]
+    # The older seed gives way, and a model for photos is not asked about drawings.
+    assert names == ["ProtoNet, supervised (other-seed0)", "ProtoNet, supervised (proto-seed1)"]
+
+
+def test_several_models_are_asked_the_same(omniglot, tmp_path):
+    torch.manual_seed(0)
+    paths = [sketchembed.save(SketchEmbedNet(TINY), tmp_path / f"{name}.safetensors") for name in "ab"]
+    evaluate("--checkpoint", f"{paths[0]},{paths[1]}", "--out", str(tmp_path / "both"))
+    evaluate("--checkpoint", str(paths[1]), "--out", str(tmp_path / "one"), "--baselines", "none")
+    both = {row["method"]: row["scores"] for row in rows(tmp_path / "both.json")}
+    assert list(both)[:2] == ["SketchEmbedding (a)", "SketchEmbedding (b)"]
+    assert both["SketchEmbedding (b)"] == rows(tmp_path / "one.json")[0]["scores"]
+
+
+def test_every_checkpoint_of_runs(omniglot, tmp_path):
+    torch.manual_seed(0)
+    for name in "ab":
+        make_run(tmp_path / name, steps=(20, 3, 100))
+    evaluate("--checkpoints", f"{tmp_path / 'a'},{tmp_path / 'b'}", "--out", str(tmp_path / "report"))
+    found = json.loads((tmp_path / "report.json").read_text())
+    assert found["curves"]["a"] == {
+        "3": "SketchEmbedding (a), step 3",
+        "20": "SketchEmbedding (a), step 20",
+        "100": "SketchEmbedding (a), step 100",
+    }
+    assert len(found["rows"]) == 6
+    assert "steps" in (tmp_path / "report.svg").read_text()
+
+
+def test_dashboard_gets_table_figure_and_numbers(omniglot, tmp_path, monkeypatch):
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    evaluate("--runs", str(tmp_path), "--out", str(tmp_path / "results" / "report"))
+    (run,) = (tmp_path / "results" / "wandb").glob("offline-run-*")
+    (table,) = run.glob("files/media/table/fewshot/*.json")
+    first = rows(tmp_path / "results" / "report.json")[0]["scores"][0]
+    kept = json.loads(table.read_text())["data"][0]
+    assert kept[:2] == ["Raw pixels", "5w1s"]
+    assert kept[2] == pytest.approx(first["mean"], abs=1e-4)
+    assert kept[5] == first["digest"]
+    (figure,) = run.glob("files/media/html/fewshot/*.html")
+    assert "<svg" in figure.read_text()
+    assert b"fewshot/Raw pixels/5w1s" in next(run.glob("*.wandb")).read_bytes()
 
 
 @pytest.mark.parametrize(
@@ -158,6 +240,9 @@ def test_command_without_a_checkpoint(omniglot, tmp_path, capsys):
         (("--settings", "25w1s"), "24 classes, 1 too few"),
         (("--settings", "5w7s"), "class 'class0' has 7 images, 1 too few"),
         (("--checkpoint", "nowhere"), "there is no checkpoint at nowhere"),
+        (("--checkpoints", "nowhere"), "there is no step-N.ckpt in nowhere"),
+        (("--baselines", "pixel"), "there is no baseline 'pixel'"),
+        (("--split", "lake-runs"), "there are no one-shot runs in"),
     ],
 )
 def test_command_says_in_one_line_what_is_wrong(options, message, omniglot, capsys):

@@ -1,0 +1,123 @@
+"""Which trained models are evaluated: those that are named, or those that lie in the folder of runs."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sketchembed.checkpoints import Network, find, load_network
+from sketchembed.errors import CheckpointError
+from sketchembed.networks.sketchembednet import SketchEmbedNet
+from sketchembed.runs import Run
+
+LABELS = {"sketchembednet": "SketchEmbedding", "protonet": "ProtoNet, supervised"}
+"""What a report calls the kinds of networks."""
+
+
+@dataclass(frozen=True)
+class Model:
+    """A trained network and where it is from.
+
+    Attributes:
+        path: of the checkpoint.
+        network: in evaluation mode.
+        run: name of its run, or of the file.
+        facts: for a report: the checkpoint, its step, what it was trained on.
+    """
+
+    path: Path
+    network: Network
+    run: str
+    facts: dict[str, Any]
+
+    @property
+    def name(self) -> str:
+        """What a report calls it."""
+        return f"{LABELS[self.network.kind]} ({self.run})"
+
+    @property
+    def step(self) -> int | None:
+        """The training step, by the checkpoint's name; None if it says none."""
+        return _step(self.path)
+
+    @classmethod
+    def load(cls, path: Path) -> Model:
+        """Load a model.
+
+        Args:
+            path: a checkpoint, a weights file, or a run's folder, whose last checkpoint is taken.
+
+        Raises:
+            CheckpointError: if there is none, or this package did not write it.
+        """
+        file = find(path)
+        network = load_network(file)
+        in_run = file.parent.name == "checkpoints"
+        facts: dict[str, Any] = {"checkpoint": str(file), "step": _step(file)}
+        if in_run:
+            data = Run(file.parents[1]).facts.get("data") or {}
+            facts |= {"trained_on": data.get("source"), "drawings": data.get("drawings")}
+        facts["parameters"] = sum(parameter.numel() for parameter in network.parameters())
+        known = {key: value for key, value in facts.items() if value is not None}
+        return cls(file, network, file.parents[1].name if in_run else file.stem, known)
+
+
+def newest(runs: Path) -> Model | None:
+    """Return the newest run's drawing model; None where there is none.
+
+    Args:
+        runs: folder of the runs.
+    """
+    return next((Model.load(run) for run in _runs(runs) if _kind(run) == SketchEmbedNet.kind), None)
+
+
+def trained_baselines(runs: Path) -> list[Model]:
+    """Return the models of all runs of other kinds, by name.
+
+    Of runs that differ in their seed or number alone (``NAME-seed0``, ``NAME-seed0-2``), the newest counts.
+
+    Args:
+        runs: folder of the runs.
+    """
+    found: dict[str, Path] = {}
+    for run in _runs(runs):
+        if _kind(run) != SketchEmbedNet.kind:
+            found.setdefault(re.sub(r"-seed\d+(-\d+)?$", "", run.name), run)
+    return [Model.load(found[name]) for name in sorted(found)]
+
+
+def _runs(runs: Path) -> list[Path]:
+    """Return the folders of the runs with a checkpoint, the newest checkpoint first."""
+    files = sorted(runs.glob("*/checkpoints/*.ckpt"), key=lambda file: file.stat().st_mtime, reverse=True)
+    return list(dict.fromkeys(file.parents[1] for file in files))
+
+
+def _kind(run: Path) -> str:
+    return str(Run(run).facts.get("kind", SketchEmbedNet.kind))
+
+
+def along(folder: Path) -> list[Model]:
+    """Return the model at every checkpoint of a run, by step.
+
+    Args:
+        folder: of the run, or of its checkpoints.
+
+    Raises:
+        CheckpointError: if there are none.
+    """
+    inner = folder / "checkpoints" if (folder / "checkpoints").is_dir() else folder
+    files = [(step, file) for file in inner.glob("*.ckpt") if (step := _step(file)) is not None]
+    if not files:
+        raise CheckpointError(
+            f"there is no step-N.ckpt in {inner}",
+            expected="the checkpoints of a run",
+            fix="Keep them all while training, with --checkpoint.save_top_k -1",
+        )
+    return [Model.load(file) for _, file in sorted(files)]
+
+
+def _step(file: Path) -> int | None:
+    match = re.fullmatch(r"step-(\d+)", file.stem)
+    return int(match[1]) if match else None
