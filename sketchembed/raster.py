@@ -19,6 +19,11 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn import functional
 
+from sketchembed.kernels import triton_module
+
+KERNELS = "sketchembed.raster_triton"
+"""The same for CUDA, where looking at every pair is cheaper than a list of the near ones."""
+
 PAIR_LIMIT = 1 << 22
 """Pairs of a segment and a pixel held at a time (some 0.4 GB): a batch with more is drawn in halves."""
 
@@ -191,6 +196,10 @@ def squared_distance(
     Returns:
         Infinity where a drawing has no drawn segment.
     """
+    kernels = triton_module(KERNELS, start)
+    if kernels is not None:
+        which = kernels.nearest_segment(start.detach(), end.detach(), drawn, size, pixel_offset)
+        return _distance_to(which, start, end, size, pixel_offset)
     pairs = near_pairs(start.detach(), end.detach(), drawn, size, pixel_offset, reach)
     if pairs is None:
         parts = [
@@ -205,6 +214,19 @@ def squared_distance(
     found = _point_segment(centre.to(start.dtype), tails, heads)
     image = torch.full((len(drawn) * size**2,), math.inf, dtype=start.dtype, device=start.device)
     return image.index_put((pixel,), found).reshape(len(drawn), size, size)
+
+
+def _distance_to(
+    which: Int[Tensor, "batch pixels"], start: Tensor, end: Tensor, size: int, pixel_offset: float | int
+) -> Float[Tensor, "batch {size} {size}"]:
+    """Return each pixel's squared distance to the segment of this number; infinity where it is negative."""
+    place = torch.arange(size**2, device=start.device)
+    row = torch.div(place, size, rounding_mode="floor")
+    centre = torch.stack([place % size, row], dim=-1).to(start.dtype) + pixel_offset
+    chosen = which.clamp_min(0).long().unsqueeze(-1).expand(-1, -1, 2)
+    tails, heads = start.gather(1, chosen), end.gather(1, chosen)
+    found = _point_segment(centre, tails, heads)
+    return torch.where(which < 0, math.inf, found).unflatten(1, (size, size))
 
 
 @torch.no_grad()
@@ -234,7 +256,7 @@ def _nearest_segment(
 
 
 def _point_segment(point: Tensor, start: Tensor, end: Tensor) -> Tensor:
-    """Return squared distances, ``[n]``, of points to segments, each ``[n, 2]``."""
+    """Return squared distances, ``[*n]``, of points to segments, each ``[*n, 2]``."""
     chord, offset = end - start, point - start
     length = (chord * chord).sum(-1)
     along = ((offset * chord).sum(-1) / length.clamp_min(1e-12)).clamp(0, 1)
@@ -311,6 +333,10 @@ def pen_coverage(
         size: side of the image in pixels.
         width: line width in pixels.
     """
+    kernels = triton_module(KERNELS, start)
+    if kernels is not None:
+        image: Tensor = kernels.pen_coverage(start, end, drawn, size, width)
+        return image
     # A pixel's corner is 0.71 from its centre.
     pairs = near_pairs(start, end, drawn, size, 0.5, width / 2 + 0.71)
     if pairs is None:

@@ -11,7 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
-from sketchembed import raster
+from sketchembed import kernels, raster
 from sketchembed.raster import Canvas
 from sketchembed.sketch import Sketch, cairosvg
 
@@ -240,3 +240,55 @@ def test_sigmoid_ink_values():
         torch.testing.assert_close(
             raster.sigmoid_ink(distance, power), torch.tensor(expected), atol=2e-3, rtol=0
         )
+
+
+# ---- Triton's kernels, on a GPU where there is one, else in Triton's interpreter ----------------------
+
+
+@pytest.fixture
+def triton_device(monkeypatch):
+    pytest.importorskip("triton")
+    if torch.cuda.is_available():
+        return torch.device("cuda")
+    monkeypatch.setattr(kernels, "INTERPRETED", True)
+    return torch.device("cpu")
+
+
+def on_both(function, monkeypatch, device, *tensors):
+    """The result with PyTorch's operations on the CPU, and with the kernels."""
+    moved = function(*(tensor.to(device) for tensor in tensors))
+    with monkeypatch.context() as patch:
+        patch.setattr(kernels, "INTERPRETED", False)
+        return function(*tensors), [value.cpu() for value in moved]
+
+
+@pytest.mark.parametrize("offset", [0.0, 0.5])
+def test_kernel_finds_the_nearest_segment_and_its_gradient(offset, triton_device, monkeypatch):
+    start, end, drawn = segments(count=9, size=19, dtype=torch.float32)
+    start[1, 2] = math.nan
+    drawn[2] = False
+
+    def ink(start, end, drawn):
+        leaves = start.detach().requires_grad_(), end.detach().requires_grad_()
+        distance = raster.squared_distance(*leaves, drawn, 19, offset)
+        weight = torch.linspace(-1, 1, 19, device=start.device)
+        (raster.sigmoid_ink(distance) * weight).sum().backward()
+        return distance.detach(), leaves[0].grad, leaves[1].grad
+
+    wanted, got = on_both(ink, monkeypatch, triton_device, start, end, drawn)
+    for one, other in zip(got, wanted, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("width", [1.0, 2.0])
+def test_kernel_draws_with_the_pen(width, triton_device, monkeypatch):
+    start, end, drawn = segments(count=9, size=19, dtype=torch.float32)
+    start[:, 1:6] = end[:, :5]  # joined ones
+    end[0, 8] = math.nan
+
+    def draw(*tensors):
+        return [raster.pen_coverage(*tensors, 19, width)]
+
+    (wanted,), (got,) = on_both(draw, monkeypatch, triton_device, start, end, drawn)
+    # Squares of single precision are divided by a hundredth where a line is upright.
+    torch.testing.assert_close(got, wanted, rtol=0, atol=1e-3)

@@ -1,8 +1,12 @@
 """The fast sequence against the step-by-step cell, which test_hyperlstm.py holds against the equations."""
 
+import copy
+
 import pytest
 import torch
 
+from sketchembed import kernels
+from sketchembed.networks import hyperlstm_sequence
 from sketchembed.networks.hyperlstm import HyperLSTMCell, HyperState
 from sketchembed.networks.hyperlstm_sequence import run_sequence
 from sketchembed.networks.packing import Packing
@@ -120,3 +124,52 @@ def test_packing_leaves_out_what_has_ended():
     for step, count in enumerate(packing.counts):
         assert count >= int((lengths > step).sum())
         assert (lengths[packing.order[: int((lengths > step).sum())]] > step).all()
+
+
+# ---- Triton's kernels, on a GPU where there is one, else in Triton's interpreter ----------------------
+
+
+@pytest.fixture
+def triton_device(monkeypatch):
+    pytest.importorskip("triton")
+    if torch.cuda.is_available():
+        return torch.device("cuda")
+    monkeypatch.setattr(kernels, "INTERPRETED", True)
+    return torch.device("cpu")
+
+
+@pytest.mark.parametrize("counts", [[3, 3, 2, 1], [2]], ids=str)
+@pytest.mark.parametrize("sizes", [(6, 11, 7, 3), (4, 32, 16, 4), (1, 1, 1, 1)], ids=str)
+@pytest.mark.parametrize("variant", ["released", "ha2017"])
+def test_triton_s_kernels_equal_the_cell(variant, sizes, counts, triton_device, monkeypatch):
+    cell, x, state = case(variant, sizes, counts, torch.float32)
+    cell.to(triton_device)
+    x, *state = (leaf.detach().to(triton_device).requires_grad_() for leaf in (x, *state))
+    leaves = [x, *state, *cell.parameters()]
+    hyper_x, main_x = cell.project(x)
+    assert hyperlstm_sequence.triton_module("sketchembed.networks.hyperlstm_triton", hyper_x)
+    got, got_last = run_sequence(cell, hyper_x, main_x, HyperState(*state), counts)
+    weight = torch.randn_like(got)
+    gradients = torch.autograd.grad((got * weight).sum(), leaves)
+    oracle = copy.deepcopy(cell).double().cpu()
+    exact = [leaf.detach().double().cpu().requires_grad_() for leaf in (x, *state)]
+    wanted, last = step_by_step(oracle, exact[0], exact[1:], counts)
+    expected = torch.autograd.grad((wanted * weight.double().cpu()).sum(), [*exact, *oracle.parameters()])
+    for one, other in zip((got, *got_last), (wanted, *last), strict=True):
+        torch.testing.assert_close(one.double().cpu(), other, rtol=0, atol=2e-5)
+    for name, one, other in zip(
+        ["x", "h", "g", "c", "d", *dict(cell.named_parameters())], gradients, expected, strict=True
+    ):
+        error = float((one.double().cpu() - other).abs().max())
+        assert error < 1e-4 * float(other.abs().max()) + 1e-6, f"{name}: {error}"
+
+
+def test_kernels_are_chosen_by_capability(monkeypatch):
+    like = torch.zeros(1)
+    assert "no kernels for cpu" in kernels.why_not_triton(like.device)
+    monkeypatch.setattr(kernels, "INTERPRETED", True)
+    monkeypatch.setattr(kernels, "_has_triton", lambda: False)
+    assert "Triton is not installed" in kernels.why_not_triton(like.device)
+    monkeypatch.setattr(kernels, "_has_triton", lambda: True)
+    assert kernels.why_not_triton(like.device, torch.float64).endswith("not in float64")
+    assert kernels.triton_module("sketchembed.networks.hyperlstm_triton", like.double()) is None
