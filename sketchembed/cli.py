@@ -1,4 +1,4 @@
-"""The one command: ``sketchembed fit | data | evaluate | draw | export | report``."""
+"""The one command: ``sketchembed fit | data | evaluate | draw | export | report | bench``."""
 
 from __future__ import annotations
 
@@ -82,6 +82,12 @@ def report(run: Path) -> None:
     print(write_run_page(run))
 
 
+def _bench(args: list[str]) -> None:
+    from sketchembed.benchmarks.commands import bench
+
+    _jsonargparse(bench)(args)
+
+
 def _data(args: list[str]) -> None:
     from sketchembed.data.commands import COMMANDS
 
@@ -107,6 +113,7 @@ COMMANDS: dict[str, tuple[str, Callable[[list[str]], None]]] = {
     "draw": ("draw images with a trained model", _jsonargparse(draw)),
     "export": ("write a checkpoint's model as safetensors", _jsonargparse(export)),
     "report": ("write a run's page anew", _jsonargparse(report)),
+    "bench": ("time every part beside a plain version of it", _bench),
 }
 
 

@@ -1,0 +1,234 @@
+"""`sketchembed bench`: the time of every part, beside a plain version of the same."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+import yaml
+from jsonargparse import ArgumentParser
+from torch.utils.flop_counter import FlopCounterMode
+
+from sketchembed._version import __version__
+from sketchembed.benchmarks import cases
+from sketchembed.benchmarks.cases import Case
+from sketchembed.benchmarks.timing import peak_memory, product_rates, time_together
+from sketchembed.errors import ConfigError, nearest
+from sketchembed.fit import PRESETS, conf_folder, has_fast_bfloat16
+from sketchembed.process import tune_process
+from sketchembed.tasks.drawing import DrawingTask
+
+PARTS = ("decoder", "step", "sampling", "raster", "loading", "fewshot")
+
+
+def bench(
+    preset: str = "auto",
+    batch: int | None = None,
+    rounds: int = 5,
+    only: str = ",".join(PARTS),
+    precision: Literal["auto", "bf16-mixed", "32-true"] = "auto",
+    accelerator: Literal["auto", "cpu", "cuda"] = "auto",
+    sample: int = 1000,
+    out: Path = Path("results/bench"),
+) -> None:
+    """Time every part of the work beside a plain version of the same.
+
+    Args:
+        preset: whose sizes are timed: paper, cpu, omniglot, …; auto is cpu on a CPU and paper on a GPU.
+        batch: drawings in a batch; the preset's if not given.
+        rounds: timed calls of each version.
+        only: some of decoder, step, sampling, raster, loading, fewshot.
+        precision: of the products; auto is bf16-mixed where the machine has 16-bit products.
+        accelerator: auto, cpu or cuda.
+        sample: drawings that are sampled together.
+        out: the report's path, without a suffix.
+    """
+    tune_process()
+    wanted = [name for name in only.split(",") if name]
+    for name in wanted:
+        if name not in PARTS:
+            raise ConfigError(
+                f"there is no part '{name}'",
+                expected=f"some of {', '.join(PARTS)}",
+                fix=f"The nearest: {nearest(name, PARTS)}",
+            )
+    cuda = accelerator == "cuda" or (accelerator == "auto" and torch.cuda.is_available())
+    device = torch.device("cuda" if cuda else "cpu")
+    if preset == "auto":
+        preset = "paper" if cuda else "cpu"
+    task, usual = preset_task(preset)
+    task.to(device)
+    size = batch or usual
+    if precision == "auto":
+        precision = "bf16-mixed" if has_fast_bfloat16(device.type) else "32-true"
+    rates = product_rates(device)
+    report = Report(_machine(device), rates, preset, precision)
+    for case in _cases(task, wanted, size, device, precision, rounds, sample):
+        report.add(case, device)
+        print(report.section(case.name), flush=True)
+    for path in report.write(out):
+        print(path)
+
+
+def preset_task(preset: str) -> tuple[DrawingTask, int]:
+    """Return a preset's task with fresh weights, and its batch.
+
+    Raises:
+        ConfigError: if there is no such preset, or it does not draw.
+    """
+    merged: dict[str, Any] = {}
+    for file in PRESETS.get(preset, ()):
+        _merge(merged, yaml.safe_load((conf_folder() / file).read_text()))
+    if not merged or not str(merged["model"].get("class_path")).endswith("DrawingTask"):
+        raise ConfigError(
+            f"there is no drawing preset '{preset}'",
+            expected=f"one of {', '.join(PRESETS)}",
+            fix=f"The nearest: {nearest(preset, PRESETS)}",
+        )
+    parser = ArgumentParser()
+    parser.add_class_arguments(DrawingTask, "task")
+    options, data = merged["model"]["init_args"], merged["data"]["init_args"]
+    options["network"]["max_length"] = data["max_length"]
+    torch.manual_seed(0)
+    task: DrawingTask = parser.instantiate_classes(parser.parse_object({"task": options})).task
+    return task, int(data["batch_size"])
+
+
+def _merge(into: dict[str, Any], other: dict[str, Any]) -> None:
+    for key, value in other.items():
+        if isinstance(value, dict) and isinstance(into.get(key), dict):
+            _merge(into[key], value)
+        else:
+            into[key] = value
+
+
+def _cases(
+    task: DrawingTask,
+    wanted: list[str],
+    batch: int,
+    device: torch.device,
+    precision: str,
+    rounds: int,
+    sample: int,
+) -> Iterator[Case]:
+    if "decoder" in wanted:
+        yield from cases.recurrent(task, batch, device, precision, rounds)
+    if "step" in wanted:
+        yield from cases.whole_step(task, batch, device, precision, rounds)
+    if "sampling" in wanted:
+        yield from cases.sampling(task, device, sample, rounds)
+    if "raster" in wanted:
+        yield from cases.pictures(device, rounds)
+    if "loading" in wanted:
+        yield from cases.loading(batch, task.net.config.max_length, rounds)
+    if "fewshot" in wanted:
+        yield from cases.few_shot(device, rounds)
+
+
+class Report:
+    """What was timed, as Markdown and JSON.
+
+    Args:
+        machine: facts about it.
+        rates: of its matrix products, GFLOP/s by precision.
+        preset: whose sizes were timed.
+        precision: of the products.
+    """
+
+    def __init__(self, machine: dict[str, Any], rates: dict[str, float], preset: str, precision: str) -> None:
+        self.machine, self.rates, self.preset, self.precision = machine, rates, preset, precision
+        self.rows: dict[str, list[dict[str, Any]]] = {}
+
+    def add(self, case: Case, device: torch.device) -> None:
+        """Time a case and enter it."""
+        times = time_together(case.versions, case.rounds, device)
+        first = next(iter(times))
+        flops = _operations(case.versions[first]) if case.operations else None
+        rate = self.rates["bfloat16" if self.precision == "bf16-mixed" else "float32"]
+        self.rows[case.name] = []
+        for name, timing in times.items():
+            each = timing.median / case.per_call.get(name, 1)
+            row: dict[str, Any] = {
+                "version": name,
+                "milliseconds": [round(value, 3) for value in (timing.median, timing.low, timing.high)],
+                "calls": timing.calls,
+                "times_as_fast": round(times[first].median / case.per_call.get(first, 1) / each, 2),
+            }
+            if name in case.per_call:
+                row["per_second"] = round(1000 / each, 1)
+                row["unit"] = case.unit
+            if flops is not None and name != "nn.LSTM":
+                row["gflop"] = round(flops / 1e9, 1)
+                row["share_of_product_rate"] = round(flops / 1e6 / timing.median / rate, 3)
+            if case.memory:
+                row["peak_megabytes"] = round(peak_memory(case.versions[name], device) / 1e6, 1)
+            self.rows[case.name].append(row)
+
+    def section(self, name: str) -> str:
+        """Return a case's table."""
+        rows = self.rows[name]
+        columns = {"version": "", "time": "ms, median (quartiles)", "times_as_fast": "times as fast"}
+        if any("per_second" in row for row in rows):
+            columns["per_second"] = f"{rows[0].get('unit', '')} a second"
+        if any("gflop" in row for row in rows):
+            columns |= {"gflop": "GFLOP", "share_of_product_rate": "share of the product rate"}
+        if any("peak_megabytes" in row for row in rows):
+            columns["peak_megabytes"] = "peak MB"
+        lines = [f"**{name}**", "", "| " + " | ".join(columns.values()) + " |", "|---" * len(columns) + "|"]
+        for row in rows:
+            median, low, high = row["milliseconds"]
+            shown = row | {"time": f"{median:.4g} ({low:.4g} to {high:.4g})"}
+            lines.append("| " + " | ".join(f"{shown.get(key, '')}" for key in columns) + " |")
+        return "\n".join([*lines, ""])
+
+    def markdown(self) -> str:
+        """Return all tables, and the machine."""
+        lines = [f"`sketchembed bench --preset {self.preset}`, version {__version__}, {self.precision}.", ""]
+        lines += [f"* {key}: {value}" for key, value in self.machine.items()]
+        rates = ", ".join(f"{rate:,.0f} in {name}" for name, rate in self.rates.items())
+        lines += [f"* matrix products, 2048 x 2048, GFLOP/s: {rates}", ""]
+        return "\n".join([*lines, *(self.section(name) for name in self.rows)])
+
+    def write(self, out: Path) -> list[Path]:
+        """Write ``OUT.md`` and ``OUT.json``."""
+        out.parent.mkdir(parents=True, exist_ok=True)
+        values = {
+            "version": __version__,
+            "preset": self.preset,
+            "precision": self.precision,
+            "machine": self.machine,
+            "gflops": self.rates,
+            "cases": self.rows,
+        }
+        written = []
+        for suffix, text in ((".md", self.markdown()), (".json", json.dumps(values, indent=1))):
+            path = out.with_name(out.name + suffix)
+            path.write_text(text)
+            written.append(path)
+        return written
+
+
+def _operations(function: Any) -> int:
+    with FlopCounterMode(display=False) as counter:
+        function()
+    return int(counter.get_total_flops())
+
+
+def _machine(device: torch.device) -> dict[str, Any]:
+    name = platform.processor() or platform.machine()
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        names = [line for line in info.read_text().splitlines() if line.startswith("model name")]
+        name = names[0].partition(":")[2].strip() if names else name
+    about = {
+        "processor": f"{name}, {len(os.sched_getaffinity(0))} cores, {torch.get_num_threads()} threads",
+        "torch": torch.__version__,
+    }
+    if device.type == "cuda":
+        about["device"] = torch.cuda.get_device_name()
+    return about

@@ -1,0 +1,70 @@
+"""The plain versions: what the fast ones are held against, in the tests for equality and here for time.
+
+They are written as the equations read: a step of the cell after the other, every pixel beside every segment.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from unittest import mock
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from sketchembed import raster
+from sketchembed.networks.decoder import HyperLSTMDecoder
+from sketchembed.networks.hyperlstm import HyperState
+from sketchembed.networks.packing import Packing
+
+
+def run_steps(
+    decoder: HyperLSTMDecoder, strokes: Tensor, z: Tensor, state: HyperState, packing: Packing
+) -> tuple[Tensor, HyperState]:
+    """Run the decoder's cell step by step over whole sequences, padding included.
+
+    Args:
+        decoder: whose cell is used.
+        strokes: ``[batch, time, inputs]``.
+        z: ``[batch, latent]``, put beside every step's input.
+        state: before the first step.
+        packing: by which the outputs are handed back; the state is that after the last step of all.
+    """
+    outputs = []
+    for step in strokes.unbind(1):
+        state = decoder.cell(torch.cat([step, z], dim=-1), state)
+        outputs.append(state.h)
+    return packing.pack(torch.stack(outputs, dim=1)), state
+
+
+def every_distance(
+    start: Float[Tensor, "batch n 2"],
+    end: Float[Tensor, "batch n 2"],
+    drawn: Bool[Tensor, "batch n"],
+    size: int,
+    pixel_offset: float | int,
+    reach: float | int = torch.inf,
+) -> Float[Tensor, "batch {size} {size}"]:
+    """Return each pixel's squared distance to the nearest drawn segment, by looking at every one.
+
+    The arguments are those of :func:`~sketchembed.raster.squared_distance`; nothing is beyond `reach`.
+    """
+    place = torch.arange(size, dtype=start.dtype, device=start.device) + pixel_offset
+    centre = torch.stack(torch.meshgrid(place, place, indexing="xy"), dim=-1)  # [rows, columns, 2]
+    tail, chord = start[:, :, None, None], (end - start)[:, :, None, None]
+    offset = centre - tail  # [batch, n, rows, columns, 2]
+    length = chord.square().sum(-1).clamp_min(1e-12)
+    along = ((offset * chord).sum(-1) / length).clamp(0, 1)
+    distance = (offset - along.unsqueeze(-1) * chord).square().sum(-1)
+    return distance.masked_fill(~drawn[:, :, None, None], torch.inf).amin(1)
+
+
+@contextmanager
+def plain_versions() -> Iterator[None]:
+    """Let every decoder and every raster compute the plain way."""
+    with (
+        mock.patch.object(HyperLSTMDecoder, "run", run_steps),
+        mock.patch.object(raster, "squared_distance", every_distance),
+    ):
+        yield

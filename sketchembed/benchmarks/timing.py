@@ -1,0 +1,131 @@
+"""Times of functions beside each other, so that a busy machine is unfair to all of them alike."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from torch.profiler import ProfilerActivity, profile
+
+WARM_UPS = 2
+"""Calls before the clock starts: kernels are compiled and caches filled in the first."""
+
+
+@dataclass(frozen=True)
+class Timing:
+    """How long a function takes.
+
+    Attributes:
+        median: of all calls, in milliseconds.
+        low: the first quartile.
+        high: the third quartile.
+        calls: how many were timed.
+    """
+
+    median: float
+    low: float
+    high: float
+    calls: int
+
+    @classmethod
+    def of(cls, milliseconds: list[float]) -> Timing:
+        """Summarise single times."""
+        if len(milliseconds) == 1:
+            return cls(milliseconds[0], milliseconds[0], milliseconds[0], 1)
+        low, median, high = statistics.quantiles(milliseconds, n=4, method="inclusive")
+        return cls(median, low, high, len(milliseconds))
+
+
+def time_together(
+    functions: Mapping[str, Callable[[], object]], rounds: int, device: torch.device
+) -> dict[str, Timing]:
+    """Time functions in turn, round after round.
+
+    Args:
+        functions: by name.
+        rounds: timed calls of each.
+        device: where they compute; on CUDA events are the clock.
+    """
+    for function in functions.values():
+        for _ in range(WARM_UPS):
+            function()
+    clock = _cuda_milliseconds if device.type == "cuda" else _milliseconds
+    times: dict[str, list[float]] = {name: [] for name in functions}
+    for _ in range(rounds):
+        for name, function in functions.items():
+            times[name].append(clock(function))
+    return {name: Timing.of(values) for name, values in times.items()}
+
+
+def _milliseconds(function: Callable[[], object]) -> float:
+    begun = time.perf_counter()
+    function()
+    return 1000 * (time.perf_counter() - begun)
+
+
+def _cuda_milliseconds(function: Callable[[], object]) -> float:
+    first, last = (torch.cuda.Event(enable_timing=True) for _ in range(2))  # type: ignore[no-untyped-call]
+    torch.cuda.synchronize()
+    first.record()
+    function()
+    last.record()
+    last.synchronize()
+    return float(first.elapsed_time(last))
+
+
+def peak_memory(function: Callable[[], object], device: torch.device) -> int:
+    """Return how many bytes a call holds at most, beyond what was held before it.
+
+    Args:
+        function: to call.
+        device: whose memory counts.
+    """
+    function()
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+        torch.cuda.reset_peak_memory_stats()
+        before = torch.cuda.memory_allocated()
+        function()
+        torch.cuda.synchronize()
+        return int(torch.cuda.max_memory_allocated() - before)
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as recorded:
+        function()
+    assert recorded.profiler is not None
+    events = [event for event in recorded.profiler.kineto_results.events() if event.name() == "[memory]"]
+    held = most = 0
+    for event in sorted(events, key=lambda event: event.start_ns()):
+        held += event.nbytes()
+        most = max(most, held)
+    return most
+
+
+def product_rates(device: torch.device, size: int = 2048, rounds: int = 5) -> dict[str, float]:
+    """Return the rate at which the machine multiplies matrices, in GFLOP/s, by precision.
+
+    Args:
+        device: where.
+        size: of the square matrices, of random numbers; zeros would be faster.
+        rounds: timed products.
+    """
+    wide = torch.randn(2, size, size, device=device)
+    pairs = {"float32": wide, "bfloat16": wide.bfloat16()}
+    functions: dict[str, Callable[[], object]] = {
+        name: partial(torch.matmul, *pair) for name, pair in pairs.items()
+    }
+    if device.type == "cuda":
+        functions["tf32"] = partial(_tf32, wide)
+    times = time_together(functions, rounds, device)
+    return {name: 2 * size**3 / timing.median / 1e6 for name, timing in times.items()}
+
+
+def _tf32(pair: torch.Tensor) -> torch.Tensor:
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("high")
+    try:
+        return pair[0] @ pair[1]
+    finally:
+        torch.set_float32_matmul_precision(before)
