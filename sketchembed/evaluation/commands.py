@@ -96,7 +96,8 @@ def fewshot(
         about = {"checkpoint": str(net[0]), "parameters": sum(p.numel() for p in network.parameters())}
         # A prototypical network brings its own head: class means of embeddings as they are.
         proto = isinstance(network, ProtoNet)
-        name = "ProtoNet, supervised" if proto else "SketchEmbedding"
+        names = {"protonet": "ProtoNet, supervised", "conv-vae": "Conv-VAE"}
+        name = names.get(network.kind, "SketchEmbedding")
         methods.append(
             Embedding(name, network.embed, "centroid" if proto else head, normalise=not proto, about=about)
         )
