@@ -1,10 +1,13 @@
 import numpy as np
 import pytest
+import pytorch_lightning as pl
 import torch
 from torch.distributions import Bernoulli, Normal, kl_divergence
 
 from sketchembed import raster
 from sketchembed.data.augment import Augmentation
+from sketchembed.data.image_module import MiniImagenetDataModule
+from sketchembed.data.image_set import ImageSet
 from sketchembed.networks.conv_vae import ConvVAEConfig
 from sketchembed.sketch import Sketch
 from sketchembed.tasks import AutoencodingTask
@@ -103,3 +106,26 @@ def test_reconstruction_comes_near_the_entropy_of_the_images(variant):
     assert min(excess) > 0
     # The released decoder has no black to draw lines with.
     assert np.mean(excess[-5:]) < (0.3 if variant == "sound" else 0.8) * excess[0]
+
+
+def test_stopped_and_resumed_ends_where_the_whole_run_ends(tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 256, (9, 1, 28, 28), dtype=np.uint8)
+    images = ImageSet(pixels, np.zeros(9, dtype=np.int64), ["a"], [str(at) for at in range(9)])
+
+    def train(steps, resumed_from=None):
+        torch.manual_seed(0)
+        one = AutoencodingTask(ConvVAEConfig(width=4, latent=6))
+        data = MiniImagenetDataModule(batch_size=4, flip=True, image_size=28)
+        data.parts = {"train": images, "val": images}
+        quiet = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False}
+        quiet |= {"enable_checkpointing": False, "accelerator": "cpu", "limit_val_batches": 0}
+        trainer = pl.Trainer(max_steps=steps, **quiet)
+        trainer.fit(one, data, ckpt_path=resumed_from, weights_only=True if resumed_from else None)
+        trainer.save_checkpoint(tmp_path / "last.ckpt")
+        return one.net.state_dict()
+
+    whole = train(5)
+    train(2)
+    resumed = train(5, tmp_path / "last.ckpt")
+    for name, value in whole.items():
+        assert torch.equal(value, resumed[name]), name
