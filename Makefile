@@ -5,11 +5,12 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PRESET ?= auto
 ARGS ?=
+DATA ?= quickdraw
 TORCH ?= torch==2.13.0
 
 .DEFAULT_GOAL := help
 
-.PHONY: help setup train-quickdraw train-omniglot train-protonet eval-fewshot draw test test-fast lint typecheck format check clean
+.PHONY: help setup train-quickdraw train-omniglot train-protonet train-vae eval-fewshot draw test test-fast lint typecheck format check clean
 
 help: ## list the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -31,6 +32,9 @@ train-omniglot: setup ## train on Omniglot's strokes (PRESET=omniglot|omniglot-c
 
 train-protonet: setup ## train the supervised baseline on Omniglot's labels
 	@$(BIN)/sketchembed fit --preset protonet $(ARGS)
+
+train-vae: setup ## train the pixel baseline, a convolutional VAE (DATA=quickdraw|omniglot|mini-imagenet)
+	@$(BIN)/sketchembed fit --preset $(if $(filter-out quickdraw,$(DATA)),vae-$(DATA),vae) $(ARGS)
 
 eval-fewshot: setup ## few-shot classification on Omniglot (CHECKPOINT=run or file; the newest run if not given)
 	@$(BIN)/sketchembed evaluate fewshot $(if $(CHECKPOINT),--checkpoint $(CHECKPOINT)) $(ARGS)

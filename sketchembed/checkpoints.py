@@ -21,6 +21,7 @@ from torch import Tensor
 
 from sketchembed._version import __version__
 from sketchembed.errors import CheckpointError
+from sketchembed.networks.conv_vae import ConvVAE, ConvVAEConfig
 from sketchembed.networks.protonet import ProtoNet, ProtoNetConfig
 from sketchembed.networks.sketchembednet import ModelConfig, SketchEmbedNet
 
@@ -29,19 +30,20 @@ MODEL_KEY = "sketchembed"
 PREFIX = "net."
 
 
-Network = SketchEmbedNet | ProtoNet
+Network = SketchEmbedNet | ProtoNet | ConvVAE
 KINDS: dict[str, tuple[type[Network], type]] = {
     SketchEmbedNet.kind: (SketchEmbedNet, ModelConfig),
     ProtoNet.kind: (ProtoNet, ProtoNetConfig),
+    ConvVAE.kind: (ConvVAE, ConvVAEConfig),
 }
 """The networks that a checkpoint may hold, with the classes of their sizes."""
 
 
 def describe(net: torch.nn.Module) -> dict[str, Any]:
     """Return plain values from which :func:`load_network` rebuilds the model."""
-    assert isinstance(net, SketchEmbedNet | ProtoNet)
-    unit = {"offset_scale": net.offset_scale} if isinstance(net, SketchEmbedNet) else {}
-    return {"kind": net.kind, "config": net.config.to_dict(), **unit, "version": __version__}
+    assert isinstance(net, Network)
+    facts = {name: float(getattr(net, name)) for name in net.facts}
+    return {"kind": net.kind, "config": net.config.to_dict(), **facts, "version": __version__}
 
 
 def load(path: str | Path, device: str | torch.device = "cpu") -> SketchEmbedNet:
@@ -86,8 +88,8 @@ def load_network(path: str | Path, device: str | torch.device = "cpu") -> Networ
         )
     network, sizes = KINDS[kind]
     net = network(sizes(**config))
-    if isinstance(net, SketchEmbedNet):
-        net.offset_scale = float(described.get("offset_scale", 1.0))
+    for name in net.facts:
+        setattr(net, name, float(described.get(name, getattr(net, name))))
     load_weights(net, weights, path)
     return net.to(device).eval()
 

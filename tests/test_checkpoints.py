@@ -7,6 +7,7 @@ import sketchembed
 from sketchembed import checkpoints
 from sketchembed.errors import CheckpointError
 from sketchembed.networks import ModelConfig, SketchEmbedNet
+from sketchembed.networks.conv_vae import ConvVAE, ConvVAEConfig
 from sketchembed.networks.protonet import ProtoNet, ProtoNetConfig
 
 SMALL = ModelConfig(width=4, latent=6, hidden=10, hyper=6, embedding=2, mixtures=3, max_length=12)
@@ -36,14 +37,18 @@ def test_weights_file_rebuilds_the_model_alone(net, tmp_path):
     assert again.draw(images, seed=1) == net.draw(images, seed=1)
 
 
-def test_networks_of_another_kind_embed_but_cannot_draw(tmp_path):
-    proto = ProtoNet(ProtoNetConfig(width=4)).eval()
-    path = tmp_path / "proto.ckpt"
-    as_checkpoint(proto, path)
+@pytest.mark.parametrize(
+    "other",
+    [ProtoNet(ProtoNetConfig(width=4)), ConvVAE(ConvVAEConfig(width=4, latent=6, variant="released"))],
+    ids=lambda net: net.kind,
+)
+def test_networks_of_another_kind_embed_but_cannot_draw(other, tmp_path):
+    path = as_checkpoint(other.eval(), tmp_path / "other.ckpt")
     images = torch.rand(3, 1, 28, 28)
     again = checkpoints.load_network(path)
-    torch.testing.assert_close(again.embed(images), proto.embed(images), rtol=0, atol=0)
-    with pytest.raises(CheckpointError, match="is a protonet, which cannot draw"):
+    assert again.config == other.config
+    torch.testing.assert_close(again.embed(images), other.embed(images), rtol=0, atol=0)
+    with pytest.raises(CheckpointError, match=f"is a {other.kind}, which cannot draw"):
         sketchembed.load(path)
 
 

@@ -13,10 +13,12 @@ PRINTED = (
     ("train/loss", "loss", 3),
     ("train/pen", "pen", 3),
     ("train/stroke", "stroke", 3),
+    ("train/reconstruction", "reconstruction", 3),
     ("train/accuracy", "accuracy", 3),
     ("train/alpha", "α", 2),
     ("val/stroke", "val stroke", 3),
     ("unseen/stroke", "unseen stroke", 3),
+    ("val/reconstruction", "val reconstruction", 3),
     ("val/accuracy", "val accuracy", 3),
 )
 """Metrics of a line of progress: name, what is printed for it, and decimals."""

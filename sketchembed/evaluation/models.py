@@ -12,7 +12,12 @@ from sketchembed.errors import CheckpointError
 from sketchembed.networks.sketchembednet import SketchEmbedNet
 from sketchembed.runs import Run
 
-LABELS = {"sketchembednet": "SketchEmbedding", "protonet": "ProtoNet, supervised"}
+LABELS = {
+    "sketchembednet": "SketchEmbedding",
+    "protonet": "ProtoNet, supervised",
+    "conv-vae": "Conv-VAE",
+    "maml": "MAML, supervised",
+}
 """What a report calls the kinds of networks."""
 
 

@@ -43,6 +43,7 @@ class ProtoNet(nn.Module):
     """
 
     kind: ClassVar[str] = "protonet"
+    facts: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, config: ProtoNetConfig | None = None) -> None:
         super().__init__()

@@ -94,6 +94,8 @@ class SketchEmbedNet(nn.Module):
     """
 
     kind: ClassVar[str] = "sketchembednet"
+    facts: ClassVar[tuple[str, ...]] = ("offset_scale",)
+    """Numbers, beside the sizes, that a checkpoint keeps."""
 
     def __init__(self, config: ModelConfig | None = None, offset_scale: float | int = 1.0) -> None:
         """Build and initialise the networks."""

@@ -23,6 +23,8 @@ PAPER: dict[tuple[str, str], dict[str, dict[str, float]]] = {
             "20w5s": 98.07,
         },
         "SketchEmbedding (Conv4, Omniglot)": {"5w1s": 94.88, "5w5s": 99.01, "20w1s": 86.18, "20w5s": 96.69},
+        "Conv-VAE (Conv4, Omniglot)": {"5w1s": 77.83, "5w5s": 92.91, "20w1s": 62.59, "20w5s": 84.01},
+        "Conv-VAE (Conv4, Quick, Draw!)": {"5w1s": 81.49, "5w5s": 94.09, "20w1s": 66.24, "20w5s": 86.02},
         "Random CNN (Conv4)": {"5w1s": 67.96, "5w5s": 83.85, "20w1s": 44.39, "20w5s": 60.87},
         "Training from scratch (Hsu et al. 2019)": {
             "5w1s": 52.50,
@@ -40,7 +42,8 @@ PAPER: dict[tuple[str, str], dict[str, dict[str, float]]] = {
             "5w5s": 97.12,
             "20w1s": 74.24,
             "20w5s": 89.87,
-        }
+        },
+        "Conv-VAE (Conv4, Quick, Draw!)": {"5w1s": 73.12, "5w5s": 88.50, "20w1s": 53.45, "20w5s": 73.62},
     },
     # Table 2.
     ("mini-ImageNet", "ravi"): {
@@ -50,6 +53,7 @@ PAPER: dict[tuple[str, str], dict[str, dict[str, float]]] = {
             "5w20s": 65.14,
             "5w50s": 69.70,
         },
+        "Conv-VAE (Conv4, mini-ImageNet)": {"5w1s": 28.68, "5w5s": 35.30, "5w20s": 39.45, "5w50s": 41.46},
         "Random CNN (Conv4)": {"5w1s": 26.85, "5w5s": 33.37, "5w20s": 38.51, "5w50s": 41.41},
     },
 }

@@ -8,12 +8,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from sketchembed import raster
 from sketchembed.checkpoints import MODEL_KEY
 from sketchembed.data.augment import Augmentation
 from sketchembed.losses import DrawingLoss, PixelLoss, drawing_loss, kl_loss, pen_loss, stroke_loss
 from sketchembed.networks.sketchembednet import ModelConfig, SketchEmbedNet
-from sketchembed.tasks.task import Task
+from sketchembed.tasks.task import Task, drawn_images
 
 VALIDATION_SETS = ("val", "unseen")
 
@@ -78,10 +77,9 @@ class DrawingTask(Task):
             self.net.offset_scale = float(data.offset_scale)
 
     def image(self, stroke5: Float[Tensor, "batch rows 5"]) -> Float[Tensor, "batch channels size size"]:
-        """Draw the model's input: dark lines (0) on white (1), as the paper's were drawn (appendix H.1)."""
+        """Draw the model's input, see :func:`~sketchembed.tasks.task.drawn_images`."""
         config = self.net.config
-        ink = raster.draw_pen(stroke5, config.image_size)
-        return (1 - ink).unsqueeze(1).expand(-1, config.channels, -1, -1)
+        return drawn_images(stroke5, config.image_size, config.channels)
 
     def losses(
         self, stroke5: Float[Tensor, "batch rows 5"], generator: torch.Generator, with_pixels: bool

@@ -8,8 +8,10 @@ from typing import Any, Literal
 import numpy as np
 import pytorch_lightning as pl
 import torch
-from torch import nn
+from jaxtyping import Float
+from torch import Tensor, nn
 
+from sketchembed import raster
 from sketchembed.checkpoints import MODEL_KEY, check_weights, describe, network_weights
 
 
@@ -77,3 +79,11 @@ class Task(pl.LightningModule):
             CheckpointError: if the checkpoint is of a model of another shape.
         """
         check_weights(self.net, network_weights(checkpoint), "the checkpoint")
+
+
+def drawn_images(
+    stroke5: Float[Tensor, "batch rows 5"], size: int, channels: int
+) -> Float[Tensor, "batch {channels} {size} {size}"]:
+    """Draw a model's input: dark lines (0) on white (1), as the paper's were drawn (appendix H.1)."""
+    ink = raster.draw_pen(stroke5, size)
+    return (1 - ink).unsqueeze(1).expand(-1, channels, -1, -1)

@@ -22,11 +22,16 @@ STACKS = {
     "omniglot.yaml": ["quickdraw.yaml", "omniglot.yaml", "debug.yaml"],
     "debug.yaml": ["quickdraw.yaml", "omniglot.yaml", "cpu.yaml", "debug.yaml"],
 }
+VAE_STACKS = {
+    "vae.yaml": ["vae.yaml"],
+    "omniglot.yaml": ["vae.yaml", "omniglot.yaml"],
+    "mini-imagenet.yaml": ["vae.yaml", "mini-imagenet.yaml"],
+}
 
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
-    """A data folder in the published layouts: four classes, and six characters of each part."""
+    """A data folder in the published layouts: four classes, six characters of each part, ten photos."""
     folder = tmp_path_factory.mktemp("data")
     random = np.random.default_rng(0)
     (folder / "quickdraw").mkdir()
@@ -46,11 +51,16 @@ def data(tmp_path_factory):
                 points = random.integers(0, 105, (9, 2))
                 text = "START\n" + "".join(f"{x},-{y},0\n" for x, y in points) + "BREAK\n"
                 archive.writestr(f"{part}/{character}/0001_01.txt", text)
+    for part, label in (("train", "n01"), ("val", "n02")):
+        (folder / "mini_imagenet" / part / label).mkdir(parents=True)
+        for number in range(5):
+            photo = Image.fromarray(random.integers(0, 256, (84, 84, 3), dtype=np.uint8))
+            photo.save(folder / "mini_imagenet" / part / label / f"{number}.png")
     return folder
 
 
 def test_every_file_is_run_by_this_test():
-    assert {path.name for path in CONF.iterdir()} == {*STACKS, "protonet.yaml"}
+    assert {path.name for path in CONF.iterdir()} == {*STACKS, *VAE_STACKS, "protonet.yaml"}
 
 
 @pytest.mark.parametrize("name", STACKS)
@@ -67,6 +77,36 @@ def test_file_trains(name, data, tmp_path, monkeypatch):
     wanted = "omniglot" if any("omniglot" in file for file in STACKS[name]) else "quickdraw"
     assert facts["data"]["source"] == wanted
     assert facts["model"]["encoder"] == ("resnet12" if name == "resnet12.yaml" else "conv4")
+
+
+@pytest.mark.parametrize("name", VAE_STACKS)
+def test_vae_trains(name, data, tmp_path, monkeypatch):
+    monkeypatch.delenv(fit.FOLDER_VARIABLE, raising=False)
+    monkeypatch.setenv("SKETCHEMBED_DATA", str(data))
+    options = {
+        "model.init_args.network.width": "4",
+        "model.init_args.network.latent": "6",
+        "data.init_args.batch_size": "8",
+        "trainer.max_steps": "6",
+        "trainer.val_check_interval": "3",
+        "trainer.log_every_n_steps": "1",
+        "trainer.accelerator": "cpu",
+        "run.wandb": "disabled",
+        "run.root": str(tmp_path),
+    }
+    configs = [part for file in VAE_STACKS[name] for part in ("--config", str(CONF / file))]
+    fit.fit([*configs, *(part for key, value in options.items() for part in (f"--{key}", value))])
+    monkeypatch.delenv(fit.FOLDER_VARIABLE, raising=False)
+    (run,) = tmp_path.iterdir()
+    facts = json.loads((run / "run.json").read_text())
+    assert (facts["finished"], facts["steps"]) == (True, 6)
+    assert facts["data"]["source"] == ("quickdraw" if name == "vae.yaml" else name.removesuffix(".yaml"))
+    logged = (run / "metrics.jsonl").read_text()
+    assert all(f"{part}/{term}" in logged for part in ("train", "val") for term in ("reconstruction", "kl"))
+    net = load_network(run)
+    assert net.kind == "conv-vae"
+    photos = name == "mini-imagenet.yaml"
+    assert (net.config.channels, net.config.image_size) == ((3, 84) if photos else (1, 28))
 
 
 def test_protonet_trains(tmp_path, monkeypatch):

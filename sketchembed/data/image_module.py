@@ -1,0 +1,138 @@
+"""Images to train on that have no strokes: photos, for models of pixels."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.utils.data import DataLoader, IterableDataset
+
+from sketchembed.data import mini_imagenet
+from sketchembed.data.drawings import VALIDATION_BATCH, data_folder
+from sketchembed.data.image_set import ImageSet
+from sketchembed.data.modules import prepared_folder
+from sketchembed.data.sampling import StepBatchSampler
+
+FLIPS = 1
+"""Tells the random numbers of the flips from those of the order."""
+
+
+class ImageStream(IterableDataset[Tensor]):
+    """An endless stream of batches of images, the one of a step a function of the seed and the step.
+
+    The order is that of :class:`~sketchembed.data.sampling.StepBatchSampler`.
+
+    Args:
+        data: the images.
+        batch_size: images in a step, over all processes together.
+        seed: of the order and the flips.
+        rank: number of this process.
+        world: number of processes; must divide the batch.
+        first_step: step to begin with.
+        flip: whether half of the images, drawn anew each time, are mirrored left to right.
+
+    Raises:
+        DataError: if the processes don't divide the batch.
+    """
+
+    def __init__(
+        self,
+        data: ImageSet,
+        batch_size: int,
+        seed: int = 0,
+        rank: int = 0,
+        world: int = 1,
+        first_step: int = 0,
+        flip: bool = False,
+    ) -> None:
+        self.data, self.flip, self.first_step = data, flip, first_step
+        self.sampler = StepBatchSampler(np.arange(len(data)), batch_size, seed, rank, world, first_step)
+
+    def __iter__(self) -> Iterator[Float[Tensor, "batch channels size size"]]:
+        """Yield this process's images of one step after the other, in [0, 1]."""
+        for step, rows in enumerate(self.sampler, self.first_step):
+            images = self.data.batch(np.array(rows))
+            yield self._flipped(images, step) if self.flip else images
+
+    def _flipped(self, images: Tensor, step: int) -> Tensor:
+        sampler = self.sampler
+        # Drawn for the batch of all processes, so that their number changes nothing.
+        chances = np.random.default_rng([sampler.seed, step, FLIPS]).random(sampler.batch_size)
+        mine = chances[sampler.rank * len(images) : (sampler.rank + 1) * len(images)]
+        turned = torch.from_numpy(mine < 0.5)[:, None, None, None]
+        return torch.where(turned, images.flip(-1), images)
+
+
+class MiniImagenetDataModule(pl.LightningDataModule):
+    """The photos of mini-ImageNet, without labels.
+
+    *Source*: paper section 5, table 2: the 64 classes of the training part train; photos of the validation
+    part, other classes, are looked at.
+
+    Args:
+        folder: of the data sets; ``SKETCHEMBED_DATA``, else ``data``, if not given.
+        batch_size: photos in an optimiser step, over all processes together.
+        flip: whether half of the photos are mirrored left to right; the released code has none.
+        image_size: side in pixels.
+        seed: of the order and the flips.
+        validation_images: how many photos are looked at.
+    """
+
+    def __init__(
+        self,
+        folder: str | None = None,
+        batch_size: int = 64,
+        flip: bool = False,
+        image_size: int = mini_imagenet.SIZE,
+        seed: int = 0,
+        validation_images: int = 512,
+    ) -> None:
+        super().__init__()
+        self.folder = data_folder(folder)
+        self.batch_size, self.flip, self.image_size, self.seed = batch_size, flip, image_size, seed
+        self.validation_images = validation_images
+        self.parts: dict[str, ImageSet] = {}
+
+    def _load(self, part: str) -> ImageSet:
+        prepared = prepared_folder(self.folder)
+        return mini_imagenet.load(self.folder / "mini_imagenet", prepared, part, self.image_size)
+
+    def prepare_data(self) -> None:
+        """Prepare the photos, on one process."""
+        self.setup()
+
+    def setup(self, stage: str | None = None) -> None:
+        """Read the photos."""
+        self.parts = self.parts or {part: self._load(part) for part in ("train", "val")}
+
+    def train_dataloader(self) -> DataLoader:
+        """Return the endless stream of training batches, from the trainer's step on."""
+        trainer = self.trainer
+        rank, world, step = (
+            (trainer.global_rank, trainer.world_size, trainer.global_step) if trainer else (0, 1, 0)
+        )
+        step *= trainer.accumulate_grad_batches if trainer else 1
+        stream = ImageStream(
+            self.parts["train"], self.batch_size, self.seed, rank, world, step, flip=self.flip
+        )
+        return DataLoader(stream, batch_size=None, pin_memory=torch.cuda.is_available())
+
+    def val_dataloader(self) -> DataLoader:
+        """Return this process's share of photos of the validation part, the same for every seed."""
+        rank, world = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
+        data = self.parts["val"]
+        count = min(self.validation_images, len(data))
+        chosen = np.sort(np.random.default_rng(0).choice(len(data), count, replace=False))[rank::world]
+        batches = [
+            data.batch(chosen[at : at + VALIDATION_BATCH]) for at in range(0, len(chosen), VALIDATION_BATCH)
+        ]
+        return DataLoader(batches, batch_size=None)  # type: ignore[arg-type]
+
+    def facts(self) -> dict[str, object]:
+        """Return what a run's page and a report say of the data."""
+        train = self.parts["train"]
+        return train.about | {"source": "mini-imagenet", "digest": train.digest()}
