@@ -21,6 +21,7 @@ from torch import Tensor
 
 from sketchembed._version import __version__
 from sketchembed.errors import CheckpointError
+from sketchembed.networks.maml import MAML, MAMLConfig
 from sketchembed.networks.protonet import ProtoNet, ProtoNetConfig
 from sketchembed.networks.sketchembednet import ModelConfig, SketchEmbedNet
 
@@ -29,17 +30,18 @@ MODEL_KEY = "sketchembed"
 PREFIX = "net."
 
 
-Network = SketchEmbedNet | ProtoNet
+Network = SketchEmbedNet | ProtoNet | MAML
 KINDS: dict[str, tuple[type[Network], type]] = {
     SketchEmbedNet.kind: (SketchEmbedNet, ModelConfig),
     ProtoNet.kind: (ProtoNet, ProtoNetConfig),
+    MAML.kind: (MAML, MAMLConfig),
 }
 """The networks that a checkpoint may hold, with the classes of their sizes."""
 
 
 def describe(net: torch.nn.Module) -> dict[str, Any]:
     """Return plain values from which :func:`load_network` rebuilds the model."""
-    assert isinstance(net, SketchEmbedNet | ProtoNet)
+    assert isinstance(net, Network)
     unit = {"offset_scale": net.offset_scale} if isinstance(net, SketchEmbedNet) else {}
     return {"kind": net.kind, "config": net.config.to_dict(), **unit, "version": __version__}
 
@@ -64,7 +66,7 @@ def load(path: str | Path, device: str | torch.device = "cpu") -> SketchEmbedNet
 
 
 def load_network(path: str | Path, device: str | torch.device = "cpu") -> Network:
-    """Load a network of any kind, in evaluation mode; all of them can embed.
+    """Load a network of any kind, in evaluation mode.
 
     Args:
         path: as for :func:`load`.

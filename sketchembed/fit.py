@@ -37,6 +37,9 @@ PRESETS = {
     "omniglot": ["quickdraw.yaml", "omniglot.yaml"],
     "omniglot-cpu": ["quickdraw.yaml", "omniglot.yaml", "cpu.yaml"],
     "protonet": ["protonet.yaml"],
+    "protonet-mini-imagenet": ["protonet.yaml", "episodes-mini-imagenet.yaml"],
+    "maml": ["maml.yaml"],
+    "maml-mini-imagenet": ["maml.yaml", "episodes-mini-imagenet.yaml"],
 }
 FOLDER_VARIABLE = "SKETCHEMBED_RUN"
 """Tells the other processes of a run which folder the first one has opened."""

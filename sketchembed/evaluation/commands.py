@@ -18,10 +18,12 @@ from sketchembed.data.image_set import ImageSet
 from sketchembed.data.modules import prepared_folder
 from sketchembed.errors import CheckpointError, ConfigError
 from sketchembed.evaluation import heads
+from sketchembed.evaluation.adapting import Adapting
 from sketchembed.evaluation.fewshot import Setting, measure
 from sketchembed.evaluation.methods import Embedding, Method, pixels
 from sketchembed.evaluation.sharing import Sharing
 from sketchembed.networks.conv4 import Conv4
+from sketchembed.networks.maml import MAML
 from sketchembed.networks.protonet import ProtoNet
 from sketchembed.process import tune_process
 from sketchembed.reporting.fewshot_report import FewShotReport
@@ -94,12 +96,14 @@ def fewshot(
     if net is not None:
         network = net[1].to(sharing.device).eval()
         about = {"checkpoint": str(net[0]), "parameters": sum(p.numel() for p in network.parameters())}
-        # A prototypical network brings its own head: class means of embeddings as they are.
-        proto = isinstance(network, ProtoNet)
-        name = "ProtoNet, supervised" if proto else "SketchEmbedding"
-        methods.append(
-            Embedding(name, network.embed, "centroid" if proto else head, normalise=not proto, about=about)
-        )
+        if isinstance(network, MAML):
+            methods.append(Adapting("MAML, supervised", network, about=about))
+        else:
+            # A prototypical network brings its own head: class means of embeddings as they are.
+            proto = isinstance(network, ProtoNet)
+            name = "ProtoNet, supervised" if proto else "SketchEmbedding"
+            own = "centroid" if proto else head
+            methods.append(Embedding(name, network.embed, own, normalise=not proto, about=about))
     if baselines:
         methods += untrained(images, head, sharing.device)
     for method in methods:

@@ -1,6 +1,7 @@
 """LightningModules: what is trained, and how."""
 
 from sketchembed.tasks.drawing import DrawingTask
+from sketchembed.tasks.meta_learning import MAMLTask
 from sketchembed.tasks.prototypical import PrototypicalTask
 
-__all__ = ["DrawingTask", "PrototypicalTask"]
+__all__ = ["DrawingTask", "MAMLTask", "PrototypicalTask"]
