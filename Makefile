@@ -10,7 +10,7 @@ TORCH ?= torch==2.13.0
 
 .DEFAULT_GOAL := help
 
-.PHONY: help setup train-quickdraw train-omniglot train-protonet train-vae eval-fewshot draw test test-fast lint typecheck format check clean
+.PHONY: help setup train-quickdraw train-omniglot train-protonet train-maml train-vae eval-fewshot bench draw test test-fast lint typecheck format check clean
 
 help: ## list the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -30,14 +30,20 @@ train-quickdraw: setup ## train on Quick, Draw! (PRESET=auto|paper|cpu|resnet12,
 train-omniglot: setup ## train on Omniglot's strokes (PRESET=omniglot|omniglot-cpu)
 	@$(BIN)/sketchembed fit --preset $(if $(filter auto,$(PRESET)),omniglot-cpu,$(PRESET)) $(ARGS)
 
-train-protonet: setup ## train the supervised baseline on Omniglot's labels
-	@$(BIN)/sketchembed fit --preset protonet $(ARGS)
+train-protonet: setup ## train the supervised baseline on Omniglot's labels (PRESET=protonet|protonet-mini-imagenet)
+	@$(BIN)/sketchembed fit --preset $(if $(filter auto,$(PRESET)),protonet,$(PRESET)) $(ARGS)
+
+train-maml: setup ## train the supervised baseline that adapts (PRESET=maml|maml-mini-imagenet)
+	@$(BIN)/sketchembed fit --preset $(if $(filter auto,$(PRESET)),maml,$(PRESET)) $(ARGS)
 
 train-vae: setup ## train the pixel baseline, a convolutional VAE (DATA=quickdraw|omniglot|mini-imagenet)
 	@$(BIN)/sketchembed fit --preset $(if $(filter-out quickdraw,$(DATA)),vae-$(DATA),vae) $(ARGS)
 
 eval-fewshot: setup ## few-shot classification on Omniglot (CHECKPOINT=run or file; the newest run if not given)
 	@$(BIN)/sketchembed evaluate fewshot $(if $(CHECKPOINT),--checkpoint $(CHECKPOINT)) $(ARGS)
+
+bench: setup ## time every part beside a plain version of it
+	@$(BIN)/sketchembed bench $(if $(filter-out auto,$(PRESET)),--preset $(PRESET)) $(ARGS)
 
 draw: setup ## draw images (IMAGES=file or folder, CHECKPOINT=run or file, OUT=folder)
 	@$(BIN)/sketchembed draw $(IMAGES) $(CHECKPOINT) --out $(or $(OUT),drawings) $(ARGS)

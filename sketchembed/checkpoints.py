@@ -22,6 +22,7 @@ from torch import Tensor
 from sketchembed._version import __version__
 from sketchembed.errors import CheckpointError
 from sketchembed.networks.conv_vae import ConvVAE, ConvVAEConfig
+from sketchembed.networks.maml import MAML, MAMLConfig
 from sketchembed.networks.protonet import ProtoNet, ProtoNetConfig
 from sketchembed.networks.sketchembednet import ModelConfig, SketchEmbedNet
 
@@ -30,10 +31,11 @@ MODEL_KEY = "sketchembed"
 PREFIX = "net."
 
 
-Network = SketchEmbedNet | ProtoNet | ConvVAE
+Network = SketchEmbedNet | ProtoNet | MAML | ConvVAE
 KINDS: dict[str, tuple[type[Network], type]] = {
     SketchEmbedNet.kind: (SketchEmbedNet, ModelConfig),
     ProtoNet.kind: (ProtoNet, ProtoNetConfig),
+    MAML.kind: (MAML, MAMLConfig),
     ConvVAE.kind: (ConvVAE, ConvVAEConfig),
 }
 """The networks that a checkpoint may hold, with the classes of their sizes."""
@@ -66,7 +68,7 @@ def load(path: str | Path, device: str | torch.device = "cpu") -> SketchEmbedNet
 
 
 def load_network(path: str | Path, device: str | torch.device = "cpu") -> Network:
-    """Load a network of any kind, in evaluation mode; all of them can embed.
+    """Load a network of any kind, in evaluation mode.
 
     Args:
         path: as for :func:`load`.

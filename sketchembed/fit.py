@@ -40,6 +40,9 @@ PRESETS = {
     "vae": ["vae.yaml"],
     "vae-omniglot": ["vae.yaml", "omniglot.yaml"],
     "vae-mini-imagenet": ["vae.yaml", "mini-imagenet.yaml"],
+    "protonet-mini-imagenet": ["protonet.yaml", "episodes-mini-imagenet.yaml"],
+    "maml": ["maml.yaml"],
+    "maml-mini-imagenet": ["maml.yaml", "episodes-mini-imagenet.yaml"],
 }
 FOLDER_VARIABLE = "SKETCHEMBED_RUN"
 """Tells the other processes of a run which folder the first one has opened."""

@@ -226,7 +226,8 @@ def _distance_to(
     chosen = which.clamp_min(0).long().unsqueeze(-1).expand(-1, -1, 2)
     tails, heads = start.gather(1, chosen), end.gather(1, chosen)
     found = _point_segment(centre, tails, heads)
-    return torch.where(which < 0, math.inf, found).unflatten(1, (size, size))
+    image: Tensor = torch.where(which < 0, math.inf, found).view(-1, size, size)
+    return image
 
 
 @torch.no_grad()

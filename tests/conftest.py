@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
+os.environ["WANDB_MODE"] = "disabled"
 if not torch.cuda.is_available():
     # Before anything imports Triton: its kernels are tested in its interpreter where there is no GPU.
     os.environ["TRITON_INTERPRET"] = "1"

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import pytorch_lightning as pl
 from jaxtyping import Float
 from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset
 
-from sketchembed.data import omniglot_images
+from sketchembed.data import mini_imagenet, omniglot_images
 from sketchembed.data.drawings import data_folder
 from sketchembed.data.episodes import Episodes
 from sketchembed.data.image_set import ImageSet
@@ -52,7 +53,88 @@ class EpisodeStream(IterableDataset[EpisodeImages]):
             number += 1
 
 
-class OmniglotEpisodeDataModule(pl.LightningDataModule):
+class EpisodeDataModule(pl.LightningDataModule, ABC):
+    """Episodes of a data set's training part, and of its validation part to look at.
+
+    Args:
+        folder: of the data sets; ``SKETCHEMBED_DATA``, else ``data``, if not given.
+        way: classes of a training episode.
+        shot: support images a class.
+        query: query images a class.
+        image_size: side in pixels.
+        validation_way: classes of a validation episode, or as many as there are.
+        validation_episodes: how many of the validation part.
+        seed: of the episodes.
+    """
+
+    source_name: ClassVar[str]
+
+    def __init__(
+        self,
+        folder: str | None,
+        way: int,
+        shot: int,
+        query: int,
+        image_size: int,
+        validation_way: int,
+        validation_episodes: int,
+        seed: int,
+    ) -> None:
+        super().__init__()
+        self.folder = data_folder(folder)
+        self.way, self.shot, self.query, self.seed = way, shot, query, seed
+        self.image_size = image_size
+        self.validation_way, self.validation_episodes = validation_way, validation_episodes
+        self.parts: dict[str, ImageSet] = {}
+
+    @abstractmethod
+    def load_parts(self) -> dict[str, ImageSet]:
+        """Return the images of the parts ``train`` and ``val``, preparing them first if need be.
+
+        Raises:
+            DataError: if files are missing or damaged.
+        """
+
+    def prepare_data(self) -> None:
+        """Prepare the images, on one process."""
+        self.load_parts()
+
+    def setup(self, stage: str | None = None) -> None:
+        """Read the images and check that episodes can be drawn."""
+        if self.parts:
+            return
+        self.parts = self.load_parts()
+        self.train = Episodes(self.parts["train"], self.way, self.shot, self.query, self.seed)
+        way = min(self.validation_way, len(self.parts["val"].class_names))
+        self.val = Episodes(self.parts["val"], way, self.shot, self.query)
+
+    def train_dataloader(self) -> DataLoader:
+        """Return the endless stream of training episodes, from the trainer's step on."""
+        trainer = self.trainer
+        rank, world, seen = (
+            (trainer.global_rank, trainer.world_size, trainer.global_step * trainer.accumulate_grad_batches)
+            if trainer
+            else (0, 1, 0)
+        )
+        return DataLoader(EpisodeStream(self.train, seen * world + rank, world), batch_size=None)
+
+    def val_dataloader(self) -> DataLoader:
+        """Return this process's share of the validation episodes."""
+        rank, world = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
+        count = len(range(rank, self.validation_episodes, world))
+        return DataLoader(EpisodeStream(self.val, rank, world, count), batch_size=None)
+
+    def facts(self) -> dict[str, object]:
+        """Return what a run's page and a report say of the data."""
+        train = self.parts["train"]
+        return train.about | {
+            "source": self.source_name,
+            "drawings": len(train),
+            "classes": len(train.class_names),
+        }
+
+
+class OmniglotEpisodeDataModule(EpisodeDataModule):
     """Episodes of Omniglot's Vinyals split, rotations as classes of their own.
 
     *Source*: Snell et al. 2017: 60-way episodes train, with one shot and five queries.
@@ -64,9 +146,12 @@ class OmniglotEpisodeDataModule(pl.LightningDataModule):
         query: query images a class.
         source: ``strokes`` or ``images``, see :func:`~sketchembed.data.omniglot_images.load`.
         image_size: side in pixels.
-        validation_episodes: 20-way episodes of the validation part.
+        validation_way: classes of a validation episode, or as many as there are.
+        validation_episodes: how many of the validation part.
         seed: of the episodes.
     """
+
+    source_name = "omniglot"
 
     def __init__(
         self,
@@ -76,49 +161,54 @@ class OmniglotEpisodeDataModule(pl.LightningDataModule):
         query: int = 5,
         source: omniglot_images.Kind = "strokes",
         image_size: int = 28,
+        validation_way: int = 20,
         validation_episodes: int = 100,
         seed: int = 0,
     ) -> None:
-        super().__init__()
-        self.folder = data_folder(folder)
-        self.way, self.shot, self.query, self.seed = way, shot, query, seed
-        self.source, self.image_size = source, image_size
-        self.validation_episodes = validation_episodes
-        self.parts: dict[str, ImageSet] = {}
+        super().__init__(folder, way, shot, query, image_size, validation_way, validation_episodes, seed)
+        self.source = source
 
-    def prepare_data(self) -> None:
-        """Prepare the images, on one process."""
-        self._load()
-
-    def _load(self) -> ImageSet:
+    def load_parts(self) -> dict[str, ImageSet]:
+        """Return the images of the parts ``train`` and ``val``, preparing them first if need be."""
         prepared = prepared_folder(self.folder)
-        return omniglot_images.load(self.folder / "omniglot", prepared, self.source, self.image_size)
+        images = omniglot_images.load(self.folder / "omniglot", prepared, self.source, self.image_size)
+        return {part: omniglot_images.split(images, "vinyals", part) for part in ("train", "val")}
 
-    def setup(self, stage: str | None = None) -> None:
-        """Read the images and check that episodes can be drawn."""
-        if self.parts:
-            return
-        images = self._load()
-        self.parts = {part: omniglot_images.split(images, "vinyals", part) for part in ("train", "val")}
-        self.train = Episodes(self.parts["train"], self.way, self.shot, self.query, self.seed)
-        way = min(20, len(self.parts["val"].class_names))
-        self.val = Episodes(self.parts["val"], way, self.shot, self.query)
 
-    def train_dataloader(self) -> DataLoader:
-        """Return the endless stream of training episodes, from the trainer's step on."""
-        trainer = self.trainer
-        rank, world, step = (
-            (trainer.global_rank, trainer.world_size, trainer.global_step) if trainer else (0, 1, 0)
-        )
-        return DataLoader(EpisodeStream(self.train, step * world + rank, world), batch_size=None)
+class MiniImageNetEpisodeDataModule(EpisodeDataModule):
+    """Episodes of mini-ImageNet's training part: 64 classes of 600 photos.
 
-    def val_dataloader(self) -> DataLoader:
-        """Return this process's share of the validation episodes."""
-        rank, world = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
-        count = len(range(rank, self.validation_episodes, world))
-        return DataLoader(EpisodeStream(self.val, rank, world, count), batch_size=None)
+    *Source*: Snell et al. 2017: 30-way episodes train one shot (20-way five shots), with 15 queries.
 
-    def facts(self) -> dict[str, object]:
-        """Return what a run's page and a report say of the data."""
-        train = self.parts["train"]
-        return train.about | {"source": "omniglot", "drawings": len(train), "classes": len(train.class_names)}
+    Args:
+        folder: of the data sets; ``SKETCHEMBED_DATA``, else ``data``, if not given.
+        way: classes of a training episode.
+        shot: support images a class.
+        query: query images a class.
+        image_size: side in pixels.
+        validation_way: classes of a validation episode, or as many as there are.
+        validation_episodes: how many of the validation part.
+        seed: of the episodes.
+    """
+
+    source_name = "mini-imagenet"
+
+    def __init__(
+        self,
+        folder: str | None = None,
+        way: int = 30,
+        shot: int = 1,
+        query: int = 15,
+        image_size: int = mini_imagenet.SIZE,
+        validation_way: int = 5,
+        validation_episodes: int = 100,
+        seed: int = 0,
+    ) -> None:
+        super().__init__(folder, way, shot, query, image_size, validation_way, validation_episodes, seed)
+
+    def load_parts(self) -> dict[str, ImageSet]:
+        """Return the images of the parts ``train`` and ``val``, preparing them first if need be."""
+        prepared, folder = prepared_folder(self.folder), self.folder / "mini_imagenet"
+        return {
+            part: mini_imagenet.load(folder, prepared, part, self.image_size) for part in ("train", "val")
+        }

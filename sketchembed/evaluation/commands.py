@@ -19,12 +19,14 @@ from sketchembed.data.modules import prepared_folder
 from sketchembed.data.one_shot_runs import OneShotRuns
 from sketchembed.errors import CheckpointError, ConfigError, nearest
 from sketchembed.evaluation import heads
+from sketchembed.evaluation.adapting import Adapting, Scratch
 from sketchembed.evaluation.fewshot import Setting, measure
 from sketchembed.evaluation.methods import Embedding, Method, pixels
 from sketchembed.evaluation.models import Model, along, newest, trained_baselines
 from sketchembed.evaluation.sharing import Sharing
 from sketchembed.evaluation.tracking import track
 from sketchembed.networks.conv4 import Conv4
+from sketchembed.networks.maml import MAML
 from sketchembed.networks.protonet import ProtoNet
 from sketchembed.process import tune_process
 from sketchembed.reporting.fewshot_report import FewShotReport
@@ -34,7 +36,7 @@ SETTINGS = {"omniglot": "5w1s,5w5s,20w1s,20w5s", "mini-imagenet": "5w1s,5w5s,5w2
 EPISODES = {"omniglot": 2000, "mini-imagenet": 1000}
 """As the released code."""
 CURVE_EPISODES = 500
-BASELINES = ("pixels", "neighbours", "random", "trained")
+BASELINES = ("pixels", "neighbours", "random", "scratch", "trained")
 UNTRAINED = "pixels,neighbours,random"
 
 
@@ -77,8 +79,8 @@ def fewshot(
         query: images asked about a class: a number, or all the rest, as in the released code.
         seed: of the episodes.
         head: logistic, centroid, neighbour, or logistic-sklearn, the slow reference.
-        baselines: of pixels, neighbours, random (a Conv4 that never trained), trained (those that lie in
-            `runs`); all or none.
+        baselines: of pixels, neighbours, random (a Conv4 that never trained), scratch (one trained on the
+            support images of each episode: slow), trained (those that lie in `runs`); all or none.
         runs: folder of the runs to find models in.
         out: the report's path, without a suffix.
         folder: of the data sets; SKETCHEMBED_DATA, else data, if not given.
@@ -141,6 +143,8 @@ def as_method(model: Model, head: str, device: torch.device) -> Method:
         device: where to compute.
     """
     network = model.network.to(device).eval()
+    if isinstance(network, MAML):
+        return Adapting(model.name, network, about=model.facts)
     # A prototypical network brings its own head: class means of embeddings as they are.
     proto = isinstance(network, ProtoNet)
     return Embedding(
@@ -148,9 +152,7 @@ def as_method(model: Model, head: str, device: torch.device) -> Method:
     )
 
 
-def untrained(
-    images: ImageSet, head: str, device: torch.device, wanted: Sequence[str] = BASELINES
-) -> list[Method]:
+def untrained(images: ImageSet, head: str, device: torch.device, wanted: Sequence[str]) -> list[Method]:
     """Return the baselines that need no training.
 
     Args:
@@ -167,6 +169,7 @@ def untrained(
             "k-nearest neighbours", pixels, "neighbour", about={"k": 1, "features": "raw pixels"}
         ),
         "random": Embedding("Random CNN (Conv4)", network, head, about={"seed": 0}),
+        "scratch": Scratch(),
     }
     return [method for name, method in methods.items() if name in wanted]
 

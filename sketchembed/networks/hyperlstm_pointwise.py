@@ -27,8 +27,9 @@ Step = dict[str, Tensor]
 
 
 class Weights(NamedTuple):
-    """The cell's weights in the form that the loop wants."""
+    """The cell's weights in the form that the loop wants, and its variant."""
 
+    released: bool
     recurrent: Float[Tensor, "columns hidden"]
     hyper_recurrent: Float[Tensor, "four_hyper hyper"]
     hyper_gain: Float[Tensor, "4 hyper"]
@@ -43,8 +44,6 @@ class Weights(NamedTuple):
     main_shift: Float[Tensor, "4 hidden"]
     cell_gain: Float[Tensor, " hidden"]
     cell_shift: Float[Tensor, " hidden"]
-    released: bool
-    """Whether the variant is the released code's."""
 
 
 def weights_of(cell: HyperLSTMCell) -> Weights:
@@ -60,6 +59,7 @@ def weights_of(cell: HyperLSTMCell) -> Weights:
         else (code_norm.weight, code_norm.bias)
     )
     return Weights(
+        cell.variant == "released",
         torch.cat([cell.hyper_from_main.weight, cell.main_recurrent.weight]),
         cell.hyper_recurrent.weight,
         cell.hyper_norm.weight * factor,
@@ -74,7 +74,6 @@ def weights_of(cell: HyperLSTMCell) -> Weights:
         cast(Tensor, cell.main_norm.bias).view(GATES, -1) * factor + forget,
         2 * cell.cell_norm.weight,
         2 * cell.cell_norm.bias,
-        cell.variant == "released",
     )
 
 

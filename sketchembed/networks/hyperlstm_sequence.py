@@ -14,7 +14,7 @@ Symbols as in hyperlstm.py: h and c the main output and cell state, g and d thos
 from __future__ import annotations
 
 from types import ModuleType
-from typing import Any, cast
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -50,7 +50,7 @@ def run_sequence(
     low = dtype if torch.is_autocast_enabled(hyper_x.device.type) else hyper_x.dtype
     kernels = triton_module("sketchembed.networks.hyperlstm_triton", hyper_x) or hyperlstm_pointwise
     with torch.autocast(hyper_x.device.type, enabled=False):
-        *weights, released = weights_of(cell)
+        released, *weights = weights_of(cell)
         h, *last = _Sequence.apply(  # type: ignore[no-untyped-call]
             kernels, released, counts, low, hyper_x, main_x, *state, *weights
         )
@@ -88,7 +88,7 @@ class _Sequence(torch.autograd.Function):
         *rest: Tensor,
     ) -> tuple[Tensor, ...]:
         h, g, c, d = start = rest[:4]
-        w = Weights(*rest[4:], released)
+        w = Weights(released, *rest[4:])
         rows, hidden, hyper = len(hyper_x), h.shape[1], g.shape[1]
         sizes = {
             "hyper_pre": (rows, GATES, hyper), "hyper_gates": (rows, GATES, hyper), "d": (rows, hyper),
@@ -124,7 +124,7 @@ class _Sequence(torch.autograd.Function):
     def backward(ctx: Any, grad_out: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
         main_x, *rest = ctx.saved_tensors
         h0, g0, c0, d0 = rest[:4]
-        w = Weights(*rest[4:], ctx.released)
+        w = Weights(ctx.released, *rest[4:])
         counts, kernels = ctx.counts, ctx.kernels
         rows, hidden, hyper = len(grad_out), h0.shape[1], g0.shape[1]
         # Gradients of what enters each product and norm, packed; those of the weights follow from them.
@@ -210,6 +210,6 @@ def _weight_gradients(
         grads["small"].sum(0),
         torch.cat(d_expand),
         grads["pre"].sum(0),
-        *(cast(Tensor, value).view(GATES, hidden) for value in norm(main_norm, main_pre, "main")),
+        *(value.view(GATES, hidden) for value in norm(main_norm, main_pre, "main")),
         *norm(grads["c_norm"], saved["c"], "c"),
     ]

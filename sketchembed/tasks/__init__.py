@@ -2,6 +2,7 @@
 
 from sketchembed.tasks.autoencoding import AutoencodingTask
 from sketchembed.tasks.drawing import DrawingTask
+from sketchembed.tasks.meta_learning import MAMLTask
 from sketchembed.tasks.prototypical import PrototypicalTask
 
-__all__ = ["AutoencodingTask", "DrawingTask", "PrototypicalTask"]
+__all__ = ["AutoencodingTask", "DrawingTask", "MAMLTask", "PrototypicalTask"]

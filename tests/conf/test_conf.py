@@ -27,6 +27,12 @@ VAE_STACKS = {
     "omniglot.yaml": ["vae.yaml", "omniglot.yaml"],
     "mini-imagenet.yaml": ["vae.yaml", "mini-imagenet.yaml"],
 }
+EPISODIC = {
+    "protonet.yaml": ["protonet.yaml"],
+    "maml.yaml": ["maml.yaml"],
+    "episodes-mini-imagenet.yaml": ["protonet.yaml", "episodes-mini-imagenet.yaml"],
+    "maml.yaml on photos": ["maml.yaml", "episodes-mini-imagenet.yaml"],
+}
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +66,8 @@ def data(tmp_path_factory):
 
 
 def test_every_file_is_run_by_this_test():
-    assert {path.name for path in CONF.iterdir()} == {*STACKS, *VAE_STACKS, "protonet.yaml"}
+    stacks = (*STACKS.values(), *VAE_STACKS.values(), *EPISODIC.values())
+    assert {path.name for path in CONF.iterdir()} == {file for stack in stacks for file in stack}
 
 
 @pytest.mark.parametrize("name", STACKS)
@@ -109,23 +116,41 @@ def test_vae_trains(name, data, tmp_path, monkeypatch):
     assert (net.config.channels, net.config.image_size) == ((3, 84) if photos else (1, 28))
 
 
-def test_protonet_trains(tmp_path, monkeypatch):
+def picture(random, size, mode):
+    image, out = Image.fromarray(random.integers(0, 256, (size, size), dtype=np.uint8)), io.BytesIO()
+    image.convert(mode).save(out, "PNG")
+    return out.getvalue()
+
+
+@pytest.fixture
+def labelled(tmp_path, monkeypatch):
+    """A data folder in the published layouts: five classes of each part, of three images."""
     few = {part: names[:5] for part, names in omniglot.vinyals_split().items()}
     monkeypatch.setattr(omniglot_images, "vinyals_split", lambda: few)
-    monkeypatch.delenv(fit.FOLDER_VARIABLE, raising=False)
-    folder = tmp_path / "data" / "omniglot"
-    folder.mkdir(parents=True)
-    random = np.random.default_rng(0)
-    with zipfile.ZipFile(folder / "images_background.zip", "w") as archive:
+    random, folder = np.random.default_rng(0), tmp_path / "data"
+    (folder / "omniglot").mkdir(parents=True)
+    with zipfile.ZipFile(folder / "omniglot" / "images_background.zip", "w") as archive:
         for character in (name for names in few.values() for name in names):
             for drawer in range(3):
-                image, out = Image.fromarray(random.integers(0, 2, (20, 20)) > 0), io.BytesIO()
-                image.save(out, "PNG")
-                archive.writestr(f"images_background/{character}/0001_{drawer}.png", out.getvalue())
-    zipfile.ZipFile(folder / "images_evaluation.zip", "w").close()
+                content = picture(random, 20, "1")
+                archive.writestr(f"images_background/{character}/0001_{drawer}.png", content)
+    zipfile.ZipFile(folder / "omniglot" / "images_evaluation.zip", "w").close()
+    for number in range(10):
+        label = folder / "mini_imagenet" / ("train" if number < 5 else "val") / f"n{number}"
+        label.mkdir(parents=True)
+        for photo in range(3):
+            (label / f"{photo}.jpg").write_bytes(picture(random, 84, "RGB"))
+    return folder
+
+
+@pytest.mark.parametrize("name", EPISODIC)
+def test_file_trains_on_episodes(name, labelled, tmp_path, monkeypatch):
+    monkeypatch.delenv(fit.FOLDER_VARIABLE, raising=False)
+    photos = "episodes-mini-imagenet.yaml" in EPISODIC[name]
     options = {
-        "data.folder": str(tmp_path / "data"),
-        "data.source": "images",
+        "model.network.width": "8",
+        "data.folder": str(labelled),
+        **({} if photos else {"data.source": "images"}),
         "data.way": "4",
         "data.query": "1",
         "data.validation_episodes": "2",
@@ -136,13 +161,17 @@ def test_protonet_trains(tmp_path, monkeypatch):
         "run.wandb": "disabled",
         "run.root": str(tmp_path / "runs"),
     }
-    given = [part for key, value in options.items() for part in (f"--{key}", value)]
-    fit.fit(["--config", str(CONF / "protonet.yaml"), *given])
+    configs = [part for file in EPISODIC[name] for part in ("--config", str(CONF / file))]
+    fit.fit([*configs, *(part for key, value in options.items() for part in (f"--{key}", value))])
     monkeypatch.delenv(fit.FOLDER_VARIABLE, raising=False)
     (run,) = (tmp_path / "runs").iterdir()
-    assert json.loads((run / "run.json").read_text())["steps"] == 6
+    facts = json.loads((run / "run.json").read_text())
+    assert facts["steps"] == 6
+    assert facts["data"]["source"] == ("mini-imagenet" if photos else "omniglot")
     assert "val/accuracy" in (run / "metrics.jsonl").read_text()
-    assert load_network(run).kind == "protonet"
+    net = load_network(run)
+    assert net.kind == ("protonet" if "protonet.yaml" in EPISODIC[name] else "maml")
+    assert (net.config.channels, net.config.image_size) == ((3, 84) if photos else (1, 28))
 
 
 def test_paper_configuration_has_the_paper_s_numbers():

@@ -1,6 +1,9 @@
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
+from sketchembed.data.episode_module import OmniglotEpisodeDataModule
 from sketchembed.data.episodes import Episodes
 from sketchembed.data.image_set import ImageSet
 from sketchembed.errors import ConfigError, DataError
@@ -106,3 +109,14 @@ def test_four_rotations_are_classes_of_their_own():
 def test_a_class_that_the_list_names_and_the_data_lack():
     with pytest.raises(DataError, match=r"names 'class9', of which there is no image \(1 of 2 classes"):
         image_set([2, 2]).select(["class1", "class9"])
+
+
+def test_training_goes_on_with_the_episode_after_those_of_the_steps_before():
+    module = OmniglotEpisodeDataModule(way=4)
+    module.train = module.val = Episodes(image_set([6] * 4), way=2, shot=1, query=1)
+    for steps, accumulated, rank, first in ((0, 1, 0, 0), (7, 1, 0, 7), (7, 4, 0, 28), (7, 4, 1, 57)):
+        module.trainer = SimpleNamespace(
+            global_rank=rank, world_size=1 + rank, global_step=steps, accumulate_grad_batches=accumulated
+        )
+        stream = module.train_dataloader().dataset
+        assert (stream.first, stream.step) == (first, 1 + rank)

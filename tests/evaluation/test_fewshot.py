@@ -265,7 +265,7 @@ from sketchembed.evaluation.sharing import Sharing
 torch.set_num_threads(1)
 sharing = Sharing.launch("{devices}", "cpu")
 data = image_set(classes=30, each=20)
-methods = untrained(data, "logistic", sharing.device)
+methods = untrained(data, "logistic", sharing.device, ["pixels", "neighbours", "random"])
 for method in methods:
     method.prepare(data, sharing)
 scores = measure(methods, Episodes(data, way=5, shot=1), 330, sharing)
