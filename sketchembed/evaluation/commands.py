@@ -21,11 +21,11 @@ from sketchembed.errors import CheckpointError, ConfigError, nearest
 from sketchembed.evaluation import heads
 from sketchembed.evaluation.adapting import Adapting, Scratch
 from sketchembed.evaluation.fewshot import Setting, measure
-from sketchembed.evaluation.methods import Embedding, Method, pixels
+from sketchembed.evaluation.methods import Embedding, Method, ink, pixels
 from sketchembed.evaluation.models import Model, along, newest, trained_baselines
 from sketchembed.evaluation.sharing import Sharing
 from sketchembed.evaluation.tracking import track
-from sketchembed.networks.conv4 import Conv4
+from sketchembed.networks.conv4 import Conv4, for_inference
 from sketchembed.networks.maml import MAML
 from sketchembed.networks.protonet import ProtoNet
 from sketchembed.process import tune_process
@@ -145,6 +145,7 @@ def as_method(model: Model, head: str, device: torch.device) -> Method:
     network = model.network.to(device).eval()
     if isinstance(network, MAML):
         return Adapting(model.name, network, about=model.facts)
+    network = for_inference(network)
     # A prototypical network brings its own head: class means of embeddings as they are.
     proto = isinstance(network, ProtoNet)
     return Embedding(
@@ -162,13 +163,16 @@ def untrained(images: ImageSet, head: str, device: torch.device, wanted: Sequenc
         wanted: their names.
     """
     torch.manual_seed(0)
-    network = Conv4(images.channels, size=images.size).to(device).eval()
+    network = for_inference(Conv4(images.channels, size=images.size).to(device).eval())
     methods: dict[str, Method] = {
         "pixels": Embedding("Raw pixels", pixels, head),
         "neighbours": Embedding(
             "k-nearest neighbours", pixels, "neighbour", about={"k": 1, "features": "raw pixels"}
         ),
-        "random": Embedding("Random CNN (Conv4)", network, head, about={"seed": 0}),
+        # Zero padding is paper to it only if paper is zero.
+        "random": Embedding(
+            "Random CNN (Conv4)", lambda batch: network(ink(batch)), head, about={"seed": 0, "input": "ink"}
+        ),
         "scratch": Scratch(),
     }
     return [method for name, method in methods.items() if name in wanted]

@@ -75,7 +75,8 @@ class Embedding(Method):
         device = sharing.device
 
         def embed(rows: range) -> Tensor:
-            out = self.embed(data.batch(slice(rows.start, rows.stop)).to(device)).float()
+            batch = data.batch(slice(rows.start, rows.stop))
+            out = self.embed(batch.to(device, memory_format=torch.channels_last)).float()
             return functional.normalize(out, dim=-1) if self.normalise else out
 
         with torch.inference_mode():
@@ -108,6 +109,11 @@ class Embedding(Method):
         return Products(known.double() @ known.double().mT, torch.cat(asked))
 
 
+def ink(images: Float[Tensor, "batch channels size size"]) -> Float[Tensor, "batch channels size size"]:
+    """Return images as ink, 1 on paper of 0: drawings are mostly paper, which then counts nothing."""
+    return 1 - images
+
+
 def pixels(images: Float[Tensor, "batch channels size size"]) -> Float[Tensor, "batch features"]:
-    """Return the pixels themselves, as ink: drawings are mostly paper, which then counts nothing."""
-    return (1 - images).flatten(1)
+    """Return the pixels themselves, as ink."""
+    return ink(images).flatten(1)

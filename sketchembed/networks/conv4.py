@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Literal
 
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 Pool = Literal["mean", "flatten"]
 
@@ -61,3 +64,24 @@ class Conv4(nn.Module):
         """Return the features of images in [0, 1]."""
         out: Tensor = self.pool(self.blocks(image)).flatten(1)
         return out
+
+
+def for_inference(network: nn.Module) -> nn.Module:
+    """Return a copy of a network with the batch norms of its Conv4s folded into the convolutions.
+
+    Together with the order of memory that convolutions of few channels like, a CPU embeds in half the time; the
+    outputs are the same to rounding.
+
+    Args:
+        network: in evaluation mode.
+    """
+    network = copy.deepcopy(network).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    for module in network.modules():
+        if isinstance(module, Conv4):
+            layers = list(module.blocks)
+            for at, layer in enumerate(layers):
+                if isinstance(layer, nn.BatchNorm2d):
+                    layers[at - 1] = fuse_conv_bn_eval(layers[at - 1], layer)
+                    layers[at] = nn.Identity()
+            module.blocks = nn.Sequential(*layers)
+    return network

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from sketchembed.networks.conv4 import Conv4
+from sketchembed.networks.conv4 import Conv4, for_inference
 
 
 @pytest.mark.parametrize(
@@ -34,3 +34,17 @@ def test_starts_as_keras_does():
     assert convolutions[1].weight.var().item() == pytest.approx(2 / (2 * 9 * 64), rel=0.05)
     norms = [module for module in Conv4().modules() if isinstance(module, nn.BatchNorm2d)]
     assert {(norm.eps, norm.momentum) for norm in norms} == {(1e-3, 0.01)}
+
+
+@pytest.mark.parametrize("pool", ["mean", "flatten"])
+def test_folded_for_inference_it_gives_the_same(pool):
+    torch.manual_seed(0)
+    network = torch.nn.Sequential(Conv4(2, 8, pool, 28), torch.nn.Linear(72 if pool == "flatten" else 8, 3))
+    network(torch.rand(64, 2, 28, 28))  # moves the running statistics
+    for parameter in network.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    network.eval()
+    images = torch.rand(5, 2, 28, 28)
+    folded = for_inference(network)
+    assert not any(isinstance(module, torch.nn.BatchNorm2d) for module in folded.modules())
+    torch.testing.assert_close(folded(images), network(images), rtol=1e-4, atol=1e-5)
