@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import copy
-from typing import Literal
+import itertools
+from typing import Literal, TypeVar
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+Module = TypeVar("Module", bound=nn.Module)
 Pool = Literal["mean", "flatten"]
 
 
@@ -66,11 +68,11 @@ class Conv4(nn.Module):
         return out
 
 
-def for_inference(network: nn.Module) -> nn.Module:
+def for_inference(network: Module) -> Module:
     """Return a copy of a network with the batch norms of its Conv4s folded into the convolutions.
 
-    Together with the order of memory that convolutions of few channels like, a CPU embeds in half the time; the
-    outputs are the same to rounding.
+    Together with the order of memory that convolutions of few channels like, a CPU embeds in half the time;
+    the outputs are the same to rounding.
 
     Args:
         network: in evaluation mode.
@@ -79,9 +81,8 @@ def for_inference(network: nn.Module) -> nn.Module:
     for module in network.modules():
         if isinstance(module, Conv4):
             layers = list(module.blocks)
-            for at, layer in enumerate(layers):
-                if isinstance(layer, nn.BatchNorm2d):
-                    layers[at - 1] = fuse_conv_bn_eval(layers[at - 1], layer)
-                    layers[at] = nn.Identity()
+            for at, (before, layer) in enumerate(itertools.pairwise(layers)):
+                if isinstance(before, nn.Conv2d) and isinstance(layer, nn.BatchNorm2d):
+                    layers[at : at + 2] = [fuse_conv_bn_eval(before, layer), nn.Identity()]
             module.blocks = nn.Sequential(*layers)
     return network

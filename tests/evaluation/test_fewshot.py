@@ -214,6 +214,7 @@ def test_every_checkpoint_of_runs(omniglot, tmp_path):
     assert "steps" in (tmp_path / "report.svg").read_text()
 
 
+@pytest.mark.slow
 def test_dashboard_gets_table_figure_and_numbers(omniglot, tmp_path, monkeypatch):
     monkeypatch.setenv("WANDB_MODE", "offline")
     evaluate("--runs", str(tmp_path), "--out", str(tmp_path / "results" / "report"))
