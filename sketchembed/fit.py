@@ -28,6 +28,7 @@ from sketchembed.errors import SketchEmbedError, nearest
 from sketchembed.process import tune_process
 from sketchembed.reporting.run_page import write_run_page
 from sketchembed.runs import Run, RunLogger, RunOptions
+from sketchembed.tasks.captured_step import why_not_captured
 from sketchembed.tasks.drawing import DrawingTask
 
 PRESETS = {
@@ -248,6 +249,10 @@ class FitCLI(LightningCLI):
             kind=model.net.kind,
         )
         say(f"model   {parameters / 1e6:.2f} million parameters on {device}, {self.trainer.max_steps} steps")
+        if isinstance(model, DrawingTask) and self.trainer.strategy.root_device.type == "cuda":
+            accumulate = self.trainer.accumulate_grad_batches
+            why = why_not_captured(model, self.trainer.strategy.root_device, accumulate)
+            say(f"step    launched kernel by kernel: {why}" if why else "step    captured as CUDA graphs")
         say(f"watch   {self.run_folder.path / 'index.html'}")
         for logger in self.trainer.loggers:
             if type(logger).__name__ == "WandbLogger":

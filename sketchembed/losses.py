@@ -51,7 +51,7 @@ def stroke_loss(
         ended: s3 of the target.
     """
     log_p = mixture.log_prob(offset)
-    floored = torch.logaddexp(log_p, log_p.new_tensor(math.log(DENSITY_FLOOR)))
+    floored = torch.logaddexp(log_p, log_p.new_full((), math.log(DENSITY_FLOOR)))
     return -(floored * (1 - ended)).mean()
 
 

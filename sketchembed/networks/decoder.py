@@ -116,7 +116,7 @@ class StrokeDecoder(nn.Module, ABC):
         out, state = self.run(strokes, z, self.initial_state(z) if state is None else state, packing)
         output = self.head(out)
         end = output.new_zeros(output.shape[-1])
-        end[2] = END_LOGIT
+        end[2].fill_(END_LOGIT)
         output = packing.unpack(output, end)
         return StrokeDistribution(
             output[..., :PEN_STATES].float(), GaussianMixture.from_output(output[..., PEN_STATES:])
@@ -164,7 +164,7 @@ class HyperLSTMDecoder(StrokeDecoder):
             at_least_float32(
                 functional.linear(packed, layer.weight[:, : self.inputs])
                 # z is the same at every step, so its share is computed once a drawing.
-                + functional.linear(z, layer.weight[:, self.inputs :])[packing.sequence]
+                + packing.repeat(functional.linear(z, layer.weight[:, self.inputs :]))
             )
             for layer in (self.cell.hyper_input, self.cell.main_input)
         )

@@ -49,9 +49,9 @@ class Weights(NamedTuple):
 def weights_of(cell: HyperLSTMCell) -> Weights:
     """Return the cell's weights rearranged; autograd undoes it."""
     factor = cell.main_bias.new_ones(GATES, 1)
-    factor[1] = 2.0
+    factor[1].fill_(2.0)
     forget = cell.main_bias.new_zeros(GATES, 1)
-    forget[2] = FORGET_BIAS
+    forget[2].fill_(FORGET_BIAS)
     code_norm = cell.hyper_cell_norm
     code_gain, code_shift = (
         (cell.hyper_norm.weight[0], cell.hyper_norm.bias[0])

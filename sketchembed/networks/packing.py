@@ -47,28 +47,37 @@ class Packing:
             device: of the sequences.
         """
         if lengths is None:
+            # Nothing is copied from the host here: a CUDA graph could not hold it.
             order = torch.arange(batch, device=device)
-            counts = [batch] * time
-        else:
-            order = lengths.argsort(descending=True, stable=True)
-            going = (lengths.cpu()[:, None] > torch.arange(time)).sum(0).tolist()
-            counts = [min(batch, -(-count // ROUNDING) * ROUNDING) for count in going if count]
+            step = torch.arange(time, device=device).unsqueeze(1).expand(time, batch).reshape(-1)
+            return cls(batch, time, order, [batch] * time, order.repeat(time), step, None)
+        order = lengths.argsort(descending=True, stable=True)
+        going = (lengths.cpu()[:, None] > torch.arange(time)).sum(0).tolist()
+        counts = [min(batch, -(-count // ROUNDING) * ROUNDING) for count in going if count]
         place = torch.cat([torch.arange(count) for count in counts]).to(device)
         step = torch.repeat_interleave(torch.arange(len(counts)), torch.tensor(counts)).to(device)
         sequence = order[place]
-        real = None if lengths is None else (step < lengths[sequence]).nonzero().squeeze(1)
+        real = (step < lengths[sequence]).nonzero().squeeze(1)
         return cls(batch, time, order, counts, sequence, step, real)
+
+    def repeat(self, each: Float[Tensor, "batch size"]) -> Float[Tensor, "rows size"]:
+        """Return for each row what its sequence has."""
+        if self.real is None:
+            return each.expand(self.time, -1, -1).flatten(0, 1)
+        return each[self.sequence]
 
     def pack(self, padded: Float[Tensor, "batch time size"]) -> Float[Tensor, "rows size"]:
         """Return the rows that take part."""
+        if self.real is None:
+            return padded.transpose(0, 1).flatten(0, 1)
         return padded[self.sequence, self.step]
 
     def unpack(
         self, rows: Float[Tensor, "rows size"], fill: Tensor | float = 0.0
     ) -> Float[Tensor, "batch time size"]:
         """Return the padded batch, with `fill` where nothing took part."""
+        if self.real is None:
+            return rows.view(self.time, self.batch, -1).transpose(0, 1)
         padded = rows.new_empty(self.batch, self.time, rows.shape[-1])
         padded[:] = fill
-        if self.real is None:
-            return padded.index_put((self.sequence, self.step), rows)
         return padded.index_put((self.sequence[self.real], self.step[self.real]), rows[self.real])

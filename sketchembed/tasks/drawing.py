@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, cast
+from collections.abc import Callable
+from typing import Any, Literal, NamedTuple, cast
 
 import torch
 from jaxtyping import Float
@@ -12,9 +13,19 @@ from sketchembed.checkpoints import MODEL_KEY
 from sketchembed.data.augment import Augmentation
 from sketchembed.losses import DrawingLoss, PixelLoss, drawing_loss, kl_loss, pen_loss, stroke_loss
 from sketchembed.networks.sketchembednet import ModelConfig, SketchEmbedNet
+from sketchembed.tasks.captured_step import StepInputs, capture, why_not_captured
 from sketchembed.tasks.task import Task, drawn_images
 
 VALIDATION_SETS = ("val", "unseen")
+
+
+class Terms(NamedTuple):
+    """The terms of the loss, before they are weighed."""
+
+    pen: Float[Tensor, ""]
+    stroke: Float[Tensor, ""]
+    pixel: Float[Tensor, ""]
+    kl: Float[Tensor, ""]
 
 
 class DrawingTask(Task):
@@ -39,6 +50,8 @@ class DrawingTask(Task):
         kl_weight: weight of the divergence from a unit Gaussian; the paper has none.
         kl_tolerance: divergence, in nats a dimension, below which it costs nothing.
         augmentation: random changes of the drawings; the paper has none.
+        capture: launch each step as CUDA graphs, where it can be (see
+            :mod:`~sketchembed.tasks.captured_step`); nothing changes but the speed.
         seed: of the random numbers of the steps.
     """
 
@@ -59,6 +72,7 @@ class DrawingTask(Task):
         kl_weight: float = 0.0,
         kl_tolerance: float = 0.2,
         augmentation: Augmentation | None = None,
+        capture: bool = True,
         seed: int = 0,
     ) -> None:
         net = SketchEmbedNet(network or ModelConfig())
@@ -67,6 +81,8 @@ class DrawingTask(Task):
         self.pixel_loss = pixel_loss or PixelLoss()
         self.pixel_gate, self.kl_weight, self.kl_tolerance = pixel_gate, kl_weight, kl_tolerance
         self.augmentation = augmentation or Augmentation()
+        self.capture = capture
+        self._graph: Callable[..., tuple[Tensor, Tensor]] | None = None
 
     # ---- one step --------------------------------------------------------------------------------
 
@@ -81,52 +97,82 @@ class DrawingTask(Task):
         config = self.net.config
         return drawn_images(stroke5, config.image_size, config.channels)
 
-    def losses(
-        self, stroke5: Float[Tensor, "batch rows 5"], generator: torch.Generator, with_pixels: bool
-    ) -> tuple[DrawingLoss, Float[Tensor, ""]]:
-        """Return the terms of the loss of a batch, and the divergence of z from a unit Gaussian."""
-        size = self.net.config.image_size
+    def terms(
+        self,
+        stroke5: Float[Tensor, "batch rows 5"],
+        noise: Float[Tensor, "batch latent"],
+        drawn: Float[Tensor, "samples batch steps 2"] | None,
+    ) -> Terms:
+        """Return the terms of the loss.
 
-        def normal(*shape: int) -> Tensor:
-            return torch.randn(shape, generator=generator, device=stroke5.device)
-
-        batch = len(stroke5)
-        noise = normal(batch, self.net.config.latent)
+        Args:
+            stroke5: the drawings.
+            noise: ε of z.
+            drawn: ε of the pixel loss' samples; without it there is no pixel loss.
+        """
         image, stroke5 = self.image(stroke5), self.net.framed(stroke5)
         distribution, latent = self.net(image, stroke5, noise, self.skip_padding)
         target = stroke5[:, 1:]
         pen = pen_loss(distribution.pen_logits, target[..., 2:])
         stroke = stroke_loss(distribution.mixture, target[..., :2], target[..., 4])
         pixel = pen.new_zeros(())
+        if drawn is not None:
+            size = self.net.config.image_size
+            pixel = self.pixel_loss(distribution.mixture, distribution.pen_logits, stroke5, size, drawn)
+        return Terms(pen, stroke, pixel, kl_loss(latent, self.kl_tolerance))
+
+    def noises(self, stroke5: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Draw ε of z, and of the pixel loss' samples, for a batch; see :meth:`terms`."""
+        batch, rows = stroke5.shape[:2]
+        steps = rows - 1 + (self.net.config.start == "centre")
+        sizes = (batch, self.net.config.latent), (self.pixel_loss.samples, batch, steps, 2)
+        noise, drawn = (torch.randn(size, generator=generator, device=stroke5.device) for size in sizes)
+        return noise, drawn
+
+    def losses(
+        self, stroke5: Float[Tensor, "batch rows 5"], generator: torch.Generator, with_pixels: bool
+    ) -> tuple[DrawingLoss, Float[Tensor, ""]]:
+        """Return the terms of the loss of a batch, and the divergence of z from a unit Gaussian."""
+        noise, drawn = self.noises(stroke5, generator)
+        weighs = self.alpha > self.pixel_gate
+        pen, stroke, pixel, kl = self.terms(stroke5, noise, drawn if with_pixels or weighs else None)
         # Where the pixel loss weighs nothing it is only looked at, and so needs no gradient.
-        with torch.set_grad_enabled(torch.is_grad_enabled() and self.alpha > self.pixel_gate):
-            if with_pixels or self.alpha > self.pixel_gate:
-                drawn = normal(self.pixel_loss.samples, batch, target.shape[1], 2)
-                pixel = self.pixel_loss(distribution.mixture, distribution.pen_logits, stroke5, size, drawn)
-        return drawing_loss(pen, stroke, pixel, self.alpha, self.pixel_gate), kl_loss(
-            latent, self.kl_tolerance
-        )
+        return drawing_loss(pen, stroke, pixel if weighs else pixel.detach(), self.alpha, self.pixel_gate), kl
 
     def training_step(self, stroke5: Tensor, batch_idx: int) -> Tensor:
         """Return the loss of a batch of drawings, ``[batch, T + 1, 5]``."""
         generator = self._generator(self.global_step, self.global_rank)
         stroke5 = self.augmentation(stroke5, generator)
-        logs = self.trainer.log_every_n_steps  # type: ignore[attr-defined]
-        loss, kl = self.losses(stroke5, generator, with_pixels=(self.global_step + 1) % logs == 0)
-        total = loss.total + self.kl_weight * kl if self.kl_weight else loss.total
+        if why_not_captured(self, stroke5.device, self.trainer.accumulate_grad_batches):
+            logs = self.trainer.log_every_n_steps  # type: ignore[attr-defined]
+            loss, kl = self.losses(stroke5, generator, with_pixels=(self.global_step + 1) % logs == 0)
+            total = loss.total + self.kl_weight * kl if self.kl_weight else loss.total
+            terms = Terms(loss.pen.detach(), loss.stroke.detach(), loss.pixel.detach(), kl.detach())
+        else:
+            total, values = self._captured(stroke5, generator)
+            terms = Terms(*values.unbind())
         self.log_dict(
             {
                 "train/loss": total.detach(),
-                "train/pen": loss.pen.detach(),
-                "train/stroke": loss.stroke.detach(),
-                "train/pixel": loss.pixel.detach(),
-                "train/kl": kl.detach(),
+                "train/pen": terms.pen,
+                "train/stroke": terms.stroke,
+                "train/pixel": terms.pixel,
+                "train/kl": terms.kl,
                 "train/alpha": self.alpha,
                 "train/lr": self.learning_rate(self.global_step),
             },
             batch_size=len(stroke5),
         )
         return total
+
+    def _captured(self, stroke5: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Return the loss and its terms from the graph, which the first step captures."""
+        numbers = stroke5.new_full((2,), self.alpha)
+        numbers[1] = float(self.alpha > self.pixel_gate)
+        inputs = StepInputs(stroke5, *self.noises(stroke5, generator), *numbers.unbind())
+        if self._graph is None:
+            self._graph = capture(self, inputs)
+        return self._graph(*inputs)
 
     def validation_step(self, stroke5: Tensor, batch_idx: int, dataloader_idx: int = 0) -> None:
         """Log the losses on held-out drawings, and on drawings of held-out classes."""
