@@ -19,8 +19,8 @@ def make_task(**options):
     return DrawingTask(CONFIG, **options)
 
 
-def inputs(task, alpha, device=CPU):
-    rows = drawings(5, CONFIG.max_length, device)
+def inputs(task, alpha, device=CPU, batch=5):
+    rows = drawings(batch, task.net.config.max_length, device)
     noises = task.noises(rows, torch.Generator(device).manual_seed(1))
     gate = torch.tensor(float(alpha > task.pixel_gate), device=device)
     return StepInputs(rows, *noises, torch.tensor(alpha, device=device), gate)
@@ -75,8 +75,8 @@ class AskingTheHost(TorchDispatchMode):
 def test_captured_part_asks_the_host_for_nothing(variant, monkeypatch):
     pytest.importorskip("triton")
     monkeypatch.setattr(kernels, "INTERPRETED", True)
-    task = DrawingTask(ModelConfig(**(CONFIG.to_dict() | {"variant": variant})))
-    given, step = inputs(task, 0.4), StepLosses(task)
+    task = DrawingTask(ModelConfig(**(CONFIG.to_dict() | {"variant": variant, "max_length": 3})))
+    given, step = inputs(task, 0.4, batch=2), StepLosses(task)
     with AskingTheHost() as asked:
         total, _ = step(*given)
         total.backward()
