@@ -84,7 +84,7 @@ class Adapting(Fitting):
     Args:
         name: for the report.
         network: trained by :class:`~sketchembed.tasks.meta_learning.MAMLTask`, where it is to compute.
-        steps: of gradient descent; the network's own number if not given.
+        steps: of gradient descent; the network's own number of test steps if not given.
         about: further facts for the report.
     """
 
@@ -92,11 +92,10 @@ class Adapting(Fitting):
         self, name: str, network: MAML, steps: int | None = None, about: dict[str, Any] | None = None
     ) -> None:
         config = network.config
-        self.steps = config.inner_steps if steps is None else steps
+        self.steps = config.test_steps if steps is None else steps
         facts = {"steps": self.steps, "lr": config.inner_lr}
         super().__init__(name, config.width, facts | (about or {}))
-        # A convolution of so few images is up to three times faster in this order of memory.
-        self.network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.network = network
 
     def fit(self, support: Tensor, labels: Tensor, way: int, known: np.ndarray) -> Score:
         """Adapt to support images; no gradient is left of how."""
@@ -138,7 +137,7 @@ class Scratch(Fitting):
             torch.default_generator.manual_seed(int(state[0] >> np.uint64(1)))
             encoder = SupportNormConv4(self.data.channels, self.width, "mean", self.data.size)
             head = nn.Linear(encoder.features, way)
-        network = nn.ModuleList([encoder, head]).to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        network = nn.ModuleList([encoder, head]).to(self.device)
         optimizer = torch.optim.Adam(network.parameters(), self.lr)
         for _ in range(self.steps):
             optimizer.zero_grad()

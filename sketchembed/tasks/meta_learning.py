@@ -46,14 +46,12 @@ class MAMLTask(Task):
         super().__init__(MAML(network), lr, lr_decay, lr_decay_steps, lr_shape, lr_warmup, seed)
         self.first_order = first_order
 
-    def episode(self, batch: EpisodeImages) -> tuple[Tensor, Tensor]:
-        """Return loss and accuracy of an episode's queries, after adapting to its support set."""
+    def episode(self, batch: EpisodeImages, steps: int | None = None) -> tuple[Tensor, Tensor]:
+        """Return loss and accuracy of an episode's queries, after some steps on its support set."""
         way, shot = batch.support.shape[:2]
         support, query = batch.support.flatten(0, 1), batch.query.flatten(0, 1)
         classes = torch.arange(way, device=support.device)
-        parameters = self.net.adapt(
-            support, classes.repeat_interleave(shot), way, first_order=self.first_order
-        )
+        parameters = self.net.adapt(support, classes.repeat_interleave(shot), way, steps, self.first_order)
         scores = self.net.scores(parameters, support, query).float()
         labels = classes.repeat_interleave(batch.query.shape[1])
         return functional.cross_entropy(scores, labels), (scores.argmax(-1) == labels).float().mean()
@@ -68,8 +66,9 @@ class MAMLTask(Task):
         return loss
 
     def validation_step(self, batch: EpisodeImages, batch_idx: int) -> None:
-        """Log loss and accuracy on classes that do not train."""
+        """Log loss and accuracy on classes that do not train, after as many steps as in use."""
         # Adapting needs gradients, which tensors made in Lightning's inference mode cannot have.
         with torch.inference_mode(False), torch.enable_grad():
-            loss, accuracy = self.episode(EpisodeImages(*(part.clone() for part in batch)))
+            own = EpisodeImages(*(part.clone() for part in batch))
+            loss, accuracy = self.episode(own, self.net.config.test_steps)
         self.log_dict({"val/loss": loss.detach(), "val/accuracy": accuracy}, batch_size=1, sync_dist=True)

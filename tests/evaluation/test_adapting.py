@@ -25,7 +25,7 @@ WIDTH = 8
 def methods():
     torch.manual_seed(0)
     return [
-        Adapting("adapting", MAML(MAMLConfig(width=WIDTH, inner_steps=2))),
+        Adapting("adapting", MAML(MAMLConfig(width=WIDTH, inner_steps=2, test_steps=3))),
         Scratch(steps=3, width=WIDTH),
     ]
 
@@ -65,7 +65,7 @@ def test_adapting_answers_as_the_adapted_network(data):
     method.prepare(data, Sharing())
     batch = Episodes(data, way=3, shot=2).batch([5])
     support, query = (data.batch(rows[0]) for rows in (batch.support, batch.query))
-    found = method.network.adapt(support, torch.tensor([0, 0, 1, 1, 2, 2]), 3)
+    found = method.network.adapt(support, torch.tensor([0, 0, 1, 1, 2, 2]), 3, steps=3)
     expected = method.network.scores(found, support, query).argmax(-1)
     torch.testing.assert_close(method.answer(batch, 3, 2)[0], expected)
 
@@ -148,7 +148,7 @@ def test_command_takes_a_trained_network(data, tmp_path, monkeypatch):
     main(["evaluate", "fewshot", *given, *paths])
     (row,) = json.loads((tmp_path / "report.json").read_text())["rows"]
     assert row["method"] == "MAML, supervised (step-1)"
-    assert row["about"]["steps"] == 2
+    assert row["about"]["steps"] == 3
     method, _ = methods()
     method.prepare(data, Sharing())
     (score,) = measure([method], Episodes(data, way=5, shot=1), 3)

@@ -6,7 +6,7 @@ from sketchembed.data.episode_module import EpisodeImages
 from sketchembed.networks.maml import MAMLConfig
 from sketchembed.tasks import MAMLTask
 
-TINY = MAMLConfig(width=8, image_size=16, inner_steps=2, inner_lr=0.1)
+TINY = MAMLConfig(width=8, image_size=16, inner_steps=2, test_steps=3, inner_lr=0.1)
 
 
 def episode(way=4, shot=2, asked=3, seed=0):
@@ -62,7 +62,7 @@ def test_validation_adapts_too_where_lightning_keeps_no_gradients(tmp_path):
         default_root_dir=tmp_path,
     )
     (found,) = trainer.validate(task, torch.utils.data.DataLoader([batch], batch_size=None), verbose=False)
-    loss, accuracy = task.episode(batch)
+    loss, accuracy = task.episode(batch, steps=3)
     assert found["val/loss"] == pytest.approx(float(loss.detach()), rel=1e-5)
     assert found["val/accuracy"] == pytest.approx(float(accuracy))
 
