@@ -50,12 +50,12 @@ class Case:
 
 
 def drawings(batch: int, length: int, device: torch.device, seed: int = 0) -> Tensor:
-    """Return random scrawls as stroke-5 rows, ``[batch, length + 1, 5]``, of 40 to 100 % of the length."""
+    """Return random scrawls as stroke-5 rows, ``[batch, length + 1, 5]``, as long as most of Quick, Draw!."""
     random = np.random.default_rng(seed)
     rows = np.zeros((batch, length + 1, 5), dtype=np.float32)
     rows[..., :2] = random.normal(0, 1, (batch, length + 1, 2))
     rows[:, 0, :2] = 0
-    ends = random.integers(max(1, 2 * length // 5), length + 1, batch)
+    ends = (length * random.uniform(0.27, 0.88, batch)).astype(int).clip(1)
     lifted = random.random((batch, length + 1)) < 0.15
     over = np.arange(length + 1) >= ends[:, None]
     rows[..., 3] = lifted

@@ -75,8 +75,7 @@ class Embedding(Method):
         device = sharing.device
 
         def embed(rows: range) -> Tensor:
-            batch = data.batch(slice(rows.start, rows.stop))
-            out = self.embed(batch.to(device, memory_format=torch.channels_last)).float()
+            out = self.embed(data.batch(slice(rows.start, rows.stop)).to(device)).float()
             return functional.normalize(out, dim=-1) if self.normalise else out
 
         with torch.inference_mode():

@@ -111,7 +111,7 @@ def main_forward(w: Weights, now: Step, x: Tensor, product: Tensor, c: Tensor) -
         c: cell state before the step, ``[n, hidden]``.
     """
     n, hidden = c.shape
-    maps, main_h = now["maps"], now["main_h"]
+    maps, main_h = now["maps"].transpose(0, 1), now["main_h"]
     main_h.view(n, -1).copy_(product)
     pre = torch.addcmul(w.bias, maps[:, :GATES], x, out=now["pre"])
     pre.addcmul_(maps[:, GATES : 2 * GATES], main_h).add_(maps[:, 2 * GATES :])
@@ -144,7 +144,7 @@ def main_backward(
         dc: gradient of the cell state after the step; replaced by that of `c`.
 
     Returns:
-        the gradient of the maps, ``[n, 12, hidden]``.
+        the gradient of the maps, ``[12, n, hidden]``.
     """
     n, hidden = c.shape
     gates, tanh = now["gates"], now["tanh_c"]
@@ -165,13 +165,15 @@ def main_backward(
     else:
         d_pre = _norm_grad(d_gates * w.main_gain, now["pre"], [hidden], None, None, now, "main")
     d_pre = grad["pre"].copy_(d_pre.view(n, GATES, hidden))
-    maps = now["maps"]
+    maps = now["maps"].transpose(0, 1)
     torch.mul(d_pre, maps[:, :GATES], out=grad["main_x"])
-    d_maps = d_pre.new_empty(maps.shape)
-    torch.mul(d_pre, x, out=d_maps[:, :GATES])
-    torch.mul(d_pre, now["main_h"], out=d_maps[:, GATES : 2 * GATES])
-    d_maps[:, 2 * GATES :] = d_pre
-    grad["product"][:, -GATES * hidden :].copy_(maps[:, GATES : 2 * GATES].mul(d_pre).view(n, -1))
+    d_maps = torch.empty_like(now["maps"])
+    by_map = d_pre.transpose(0, 1)
+    torch.mul(by_map, x.transpose(0, 1), out=d_maps[:GATES])
+    torch.mul(by_map, now["main_h"].transpose(0, 1), out=d_maps[GATES : 2 * GATES])
+    d_maps[2 * GATES :] = by_map
+    recurrent = grad["product"][:, -GATES * hidden :].view(n, GATES, hidden)
+    torch.mul(maps[:, GATES : 2 * GATES], d_pre, out=recurrent)
     return d_maps
 
 

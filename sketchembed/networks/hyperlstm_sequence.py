@@ -68,8 +68,10 @@ def _padded(rows: Tensor) -> Tensor:
 
 
 def _steps(packed: dict[str, Tensor], counts: list[int]) -> list[Step]:
-    """Return each step's rows of packed arrays."""
+    """Return each step's rows of packed arrays; of the maps, one map's rows after the other's."""
     parts = {name: torch.split(value, counts) for name, value in packed.items()}
+    if "maps" in parts:
+        parts["maps"] = tuple(part.view(MAPS, len(part), -1) for part in parts["maps"])
     return [{name: values[step] for name, values in parts.items()} for step in range(len(counts))]
 
 
@@ -107,7 +109,7 @@ class _Sequence(torch.autograd.Function):
             kernels.hyper_forward(w, now, x_hyper[step], product[:, : GATES * hyper], g, d)
             d, g = now["d"], now["g"]
             small = torch.addmm(w.embed_bias, d if released else g, w.embed.t(), out=now["small"])
-            now["maps"].copy_(torch.bmm(small.view(n, MAPS, -1).transpose(0, 1), w.expand).transpose(0, 1))
+            torch.bmm(small.view(n, MAPS, -1).transpose(0, 1), w.expand, out=now["maps"])
             kernels.main_forward(w, now, x_main[step], product[:, GATES * hyper :], c)
             c, h = now["c"], now["h"]
             ongoing = counts[step + 1] if step + 1 < len(counts) else 0
@@ -149,7 +151,7 @@ class _Sequence(torch.autograd.Function):
             d_maps = kernels.main_backward(
                 w, now, grad, x_main[step], out[step], dh[:n], last["c"][:n], dc[:n]
             )
-            grad["small"].view(n, MAPS, -1).copy_(torch.bmm(d_maps.transpose(0, 1), expand_t).transpose(0, 1))
+            grad["small"].view(n, MAPS, -1).copy_(torch.bmm(d_maps, expand_t).transpose(0, 1))
             d_code = grad["small"] @ w.embed
             kernels.hyper_backward(w, now, grad, dg[:n], d_code, last["d"][:n], dd[:n])
             torch.mm(grad["hyper_x"], w.hyper_recurrent, out=dg[:n])

@@ -95,7 +95,7 @@ def _hyper_forward(
 def _main_forward(
     x, product, product_stride, maps, bias, gain, shift, cell_gain, cell_shift, before,
     main_h, pre, gates, c, tanh_c, h, mean, rstd, c_mean, c_rstd,
-    size, eps, JOINT: tl.constexpr, BLOCK: tl.constexpr,
+    rows, size, eps, JOINT: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     row = tl.program_id(0)
     cols = tl.arange(0, BLOCK)
@@ -107,11 +107,11 @@ def _main_forward(
         place = row * 4 * size + gate * size + cols
         recurrent = tl.load(product + row * product_stride + gate * size + cols, mask, 0.0).to(tl.float32)
         tl.store(main_h + place, recurrent, mask)
-        map_at = row * 12 * size + gate * size + cols
+        map_at = (gate * rows + row) * size + cols
         value = tl.load(maps + map_at, mask, 0.0) * tl.load(x + place, mask, 0.0)
         value += tl.load(bias + gate * size + cols, mask, 0.0)
-        value += tl.load(maps + map_at + 4 * size, mask, 0.0) * recurrent
-        value += tl.load(maps + map_at + 8 * size, mask, 0.0)
+        value += tl.load(maps + map_at + 4 * rows * size, mask, 0.0) * recurrent
+        value += tl.load(maps + map_at + 8 * rows * size, mask, 0.0)
         tl.store(pre + place, value, mask)
         total += tl.sum(tl.where(mask, value, 0.0))
         if gate == 0:
@@ -192,7 +192,7 @@ def _cell_backward(
 def _main_backward(
     grad_out, dh, gates, c, tanh_c, before, c_mean, c_rstd, cell_gain, pre, mean, rstd, gain, maps, x, main_h,
     c_norm, dc, main_norm, d_pre, d_x, d_maps, d_product, product_stride,
-    size, JOINT: tl.constexpr, BLOCK: tl.constexpr,
+    rows, size, JOINT: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     row = tl.program_id(0)
     cols = tl.arange(0, BLOCK)
@@ -229,12 +229,12 @@ def _main_backward(
             normal = (value - tl.load(mean + row * 4 + gate)) * scale
             found = _norm_gradient(weighed, normal, scale, mask, size)
         tl.store(d_pre + place, found, mask)
-        map_at = row * 12 * size + gate * size + cols
+        map_at = (gate * rows + row) * size + cols
         tl.store(d_x + place, found * tl.load(maps + map_at, mask, 0.0), mask)
         tl.store(d_maps + map_at, found * tl.load(x + place, mask, 0.0), mask)
-        tl.store(d_maps + map_at + 4 * size, found * tl.load(main_h + place, mask, 0.0), mask)
-        tl.store(d_maps + map_at + 8 * size, found, mask)
-        scaled = found * tl.load(maps + map_at + 4 * size, mask, 0.0)
+        tl.store(d_maps + map_at + 4 * rows * size, found * tl.load(main_h + place, mask, 0.0), mask)
+        tl.store(d_maps + map_at + 8 * rows * size, found, mask)
+        scaled = found * tl.load(maps + map_at + 4 * rows * size, mask, 0.0)
         tl.store(
             d_product + row * product_stride + gate * size + cols,
             scaled.to(d_product.dtype.element_ty),
@@ -307,7 +307,7 @@ def main_forward(w: Weights, now: Step, x: Tensor, product: Tensor, c: Tensor) -
         x, product, product.stride(0), now["maps"], w.bias, w.main_gain, w.main_shift, w.cell_gain,
         w.cell_shift, c, now["main_h"], now["pre"], now["gates"], now["c"], now["tanh_c"], now["h"],
         now["main_mean"], now["main_rstd"], now["c_mean"], now["c_rstd"],
-        size, KERAS_EPS, JOINT=w.released, **_launch(size),
+        n, size, KERAS_EPS, JOINT=w.released, **_launch(size),
     )  # fmt: skip
 
 
@@ -322,7 +322,7 @@ def main_backward(
         out, dh, now["gates"], now["c"], now["tanh_c"], c, now["c_mean"], now["c_rstd"], w.cell_gain,
         now["pre"], now["main_mean"], now["main_rstd"], w.main_gain, now["maps"], x, now["main_h"],
         grad["c_norm"], dc, grad["main_norm"], grad["pre"], grad["main_x"], d_maps, product,
-        product.stride(0), size, JOINT=w.released, **_launch(size),
+        product.stride(0), n, size, JOINT=w.released, **_launch(size),
     )  # fmt: skip
     return d_maps
 
