@@ -11,15 +11,17 @@ from typing import Any, Literal
 
 import torch
 import yaml
-from jsonargparse import ArgumentParser
 from torch.utils.flop_counter import FlopCounterMode
 
 from sketchembed._version import __version__
 from sketchembed.benchmarks import cases
 from sketchembed.benchmarks.cases import Case
 from sketchembed.benchmarks.timing import peak_memory, product_rates, time_together
+from sketchembed.data.augment import Augmentation
 from sketchembed.errors import ConfigError, nearest
 from sketchembed.fit import PRESETS, conf_folder, has_fast_bfloat16
+from sketchembed.losses import PixelLoss
+from sketchembed.networks.sketchembednet import ModelConfig
 from sketchembed.process import tune_process
 from sketchembed.tasks.drawing import DrawingTask
 
@@ -90,12 +92,12 @@ def preset_task(preset: str) -> tuple[DrawingTask, int]:
             expected=f"one of {', '.join(PRESETS)}",
             fix=f"The nearest: {nearest(preset, PRESETS)}",
         )
-    parser = ArgumentParser()
-    parser.add_class_arguments(DrawingTask, "task")
-    options, data = merged["model"]["init_args"], merged["data"]["init_args"]
-    options["network"]["max_length"] = data["max_length"]
+    options, data = dict(merged["model"]["init_args"]), merged["data"]["init_args"]
+    network = ModelConfig(**options.pop("network") | {"max_length": data["max_length"]})
+    pixel_loss = PixelLoss(**options.pop("pixel_loss", {}))
+    augmentation = Augmentation(**options.pop("augmentation", {}))
     torch.manual_seed(0)
-    task: DrawingTask = parser.instantiate_classes(parser.parse_object({"task": options})).task
+    task = DrawingTask(network, pixel_loss=pixel_loss, augmentation=augmentation, **options)
     return task, int(data["batch_size"])
 
 

@@ -1,0 +1,124 @@
+"""The bench: its clocks, and that what it calls plain and fast computes the same."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from sketchembed.benchmarks.cases import drawings
+from sketchembed.benchmarks.commands import preset_task
+from sketchembed.benchmarks.plain import plain_versions
+from sketchembed.benchmarks.timing import Timing, peak_memory, product_rates, time_together
+from sketchembed.cli import main
+from sketchembed.networks.sketchembednet import ModelConfig
+from sketchembed.tasks import DrawingTask
+
+CPU = torch.device("cpu")
+CONFIG = ModelConfig(width=8, latent=12, hidden=16, hyper=8, embedding=2, mixtures=3, max_length=11)
+
+
+def test_quartiles_are_numpy_s():
+    times = [5.0, 1.0, 9.0, 2.5, 7.0, 3.0]
+    timing = Timing.of(times)
+    np.testing.assert_allclose(
+        (timing.low, timing.median, timing.high), np.quantile(times, [0.25, 0.5, 0.75])
+    )
+    assert Timing.of([3.0]) == Timing(3.0, 3.0, 3.0, 1)
+
+
+def test_functions_are_timed_in_turn():
+    calls = []
+    found = time_together({name: lambda name=name: calls.append(name) for name in "ab"}, 3, CPU)
+    assert calls == ["a", "a", "b", "b", *"ababab"]
+    assert found["a"].calls == 3
+
+
+def test_peak_memory_is_what_is_held_at_once():
+    def one_after_the_other():
+        for _ in range(3):
+            torch.zeros(1_000_000)
+
+    def together():
+        return [torch.zeros(1_000_000) for _ in range(3)]
+
+    assert 4e6 <= peak_memory(one_after_the_other, CPU) < 6e6
+    assert 12e6 <= peak_memory(together, CPU) < 14e6
+
+
+def test_rates_of_products_are_positive():
+    rates = product_rates(CPU, size=64, rounds=1)
+    assert rates.keys() == {"float32", "bfloat16"}
+    assert min(rates.values()) > 0
+
+
+@pytest.mark.parametrize("start", ["first point", "centre"])
+@pytest.mark.parametrize("skip_padding", [False, True])
+def test_plain_and_fast_give_the_same_loss_curve(skip_padding, start):
+    curves = []
+    for plain in (True, False):
+        torch.manual_seed(0)
+        config = ModelConfig(**(CONFIG.to_dict() | {"start": start}))
+        task = DrawingTask(config, skip_padding=skip_padding)
+        task.alpha = 0.3
+        optimizer = torch.optim.Adam(task.parameters(), 3e-3)
+        curve = []
+        for step in range(40):
+            rows = drawings(8, CONFIG.max_length, CPU, seed=step)
+            generator = torch.Generator().manual_seed(step)
+            if plain:
+                with plain_versions():
+                    loss, _ = task.losses(rows, generator, with_pixels=True)
+            else:
+                loss, _ = task.losses(rows, generator, with_pixels=True)
+            optimizer.zero_grad()
+            loss.total.backward()
+            torch.nn.utils.clip_grad_value_(task.parameters(), 1.0)
+            optimizer.step()
+            curve.append(loss.total.item())
+        curves.append(curve)
+    assert curves[0][-1] < curves[0][0]
+    np.testing.assert_allclose(curves[0][:10], curves[1][:10], rtol=1e-4)
+    # What rounding leaves grows as training goes on.
+    np.testing.assert_allclose(curves[0], curves[1], rtol=3e-2)
+
+
+def test_preset_s_task_has_the_preset_s_sizes():
+    task, batch = preset_task("paper")
+    config = task.net.config
+    assert (config.hidden, config.hyper, config.mixtures, config.max_length, batch) == (
+        1024,
+        512,
+        30,
+        64,
+        256,
+    )
+    assert preset_task("cpu")[0].skip_padding
+
+
+def test_command_writes_times_beside_each_other(tmp_path, capsys):
+    options = {"preset": "cpu", "batch": "2", "rounds": "1", "sample": "2", "precision": "32-true"}
+    given = [part for name, value in options.items() for part in (f"--{name}", value)]
+    main(["bench", *given, "--accelerator", "cpu", "--out", str(tmp_path / "bench")])
+    found = json.loads((tmp_path / "bench.json").read_text())
+    assert len(found["cases"]) == 8
+    step = found["cases"]["training step, 256/64, 2 x 40"]
+    assert [row["version"] for row in step] == ["plain modules", "fast"]
+    assert step[0]["times_as_fast"] == 1
+    # Two products of 2 x 2 x 256 numbers and more: the count is of the sizes at hand.
+    assert step[0]["gflop"] > 0.1
+    assert step[1]["peak_megabytes"] > 1
+    text = (tmp_path / "bench.md").read_text()
+    assert "| plain modules |" in text
+    assert "cores" in text
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [(("--only", "rasters"), "there is no part 'rasters'"), (("--preset", "protonet"), "no drawing preset")],
+)
+def test_command_says_what_is_wrong(options, message, capsys):
+    with pytest.raises(SystemExit) as error:
+        main(["bench", *options])
+    assert error.value.code == 2
+    assert message in capsys.readouterr().err
