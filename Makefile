@@ -7,6 +7,7 @@ PRESET ?= auto
 ARGS ?=
 DATA ?= quickdraw
 TORCH ?= torch==2.13.0
+EXTRAS ?= dev
 
 .DEFAULT_GOAL := help
 
@@ -21,7 +22,7 @@ setup: $(VENV)/.ready ## make the virtual environment and install the package in
 $(VENV)/.ready: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet $(TORCH)
-	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	$(BIN)/python -m pip install --quiet --editable '.[$(EXTRAS)]'
 	@touch $@
 
 train-quickdraw: setup ## train on Quick, Draw! (PRESET=auto|paper|cpu|resnet12, ARGS="--trainer.max_steps 1000")
