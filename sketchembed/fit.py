@@ -25,7 +25,7 @@ from sketchembed.data.connection import NetworkError
 from sketchembed.data.drawings import DrawingDataModule
 from sketchembed.data.modules import DoodlesDataModule
 from sketchembed.errors import SketchEmbedError, nearest
-from sketchembed.process import tune_process
+from sketchembed.process import allow_tf32, tune_process
 from sketchembed.reporting.run_page import write_run_page
 from sketchembed.runs import Run, RunLogger, RunOptions
 from sketchembed.tasks.captured_step import why_not_captured
@@ -138,6 +138,7 @@ class FitCLI(LightningCLI):
             say("note    this processor has no 16-bit products; training in 32-true instead of bf16-mixed")
             config.trainer.precision = "32-true"
         tune_process()
+        allow_tf32()
         first = int(os.environ.get("LOCAL_RANK", "0")) == 0
         if first:
             self._find_data(config)

@@ -22,3 +22,12 @@ def tune_process() -> None:
         libc = ctypes.CDLL("libc.so.6")
         libc.mallopt(mmap_threshold, 1 << 30)
         libc.mallopt(trim_threshold, (1 << 31) - 1)
+
+
+def allow_tf32() -> None:
+    """Let CUDA multiply float32 matrices in TF32: several times as fast, 10 bits of the factors' fractions.
+
+    For training; evaluations keep float32 as it is.
+    """
+    torch.backends.cuda.matmul.allow_tf32 = True
+    torch.backends.cudnn.allow_tf32 = True

@@ -21,6 +21,7 @@ from sketchembed.data.store import ClassDrawings, write_store
 from sketchembed.evaluation.heads import Products, logistic
 from sketchembed.networks.decoder import HyperLSTMDecoder, LSTMDecoder
 from sketchembed.networks.packing import Packing
+from sketchembed.tasks.captured_step import why_not_captured
 from sketchembed.tasks.drawing import DrawingTask
 
 Function = Callable[[], object]
@@ -114,20 +115,25 @@ def whole_step(
     task.alpha = 0.3
     optimizer = torch.optim.Adam(task.parameters(), lr=1e-4, fused=device.type == "cuda")
 
-    def step() -> None:
+    def step(losses: Callable[[Tensor, torch.Generator], Tensor]) -> None:
         generator = torch.Generator(device).manual_seed(0)
         with autocast(device, precision):
-            loss, _ = task.losses(task.augmentation(rows, generator), generator, with_pixels=True)
+            total = losses(task.augmentation(rows, generator), generator)
         optimizer.zero_grad(set_to_none=True)
-        loss.total.backward()  # type: ignore[no-untyped-call]
+        total.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_value_(task.parameters(), 1.0)
         optimizer.step()
 
+    def one_by_one(stroke5: Tensor, generator: torch.Generator) -> Tensor:
+        return task.losses(stroke5, generator, with_pixels=True)[0].total
+
     def plain() -> None:
         with plain_versions():
-            step()
+            step(one_by_one)
 
-    versions: dict[str, Function] = {"plain modules": plain, "fast": step}
+    versions: dict[str, Function] = {"plain modules": plain, "fast": partial(step, one_by_one)}
+    if not why_not_captured(task, device):
+        versions["fast, captured as CUDA graphs"] = partial(step, lambda *given: task.captured(*given)[0])
     yield Case(
         f"training step, {config.hidden}/{config.hyper}, {batch} x {config.max_length}",
         versions,

@@ -22,7 +22,7 @@ from sketchembed.errors import ConfigError, nearest
 from sketchembed.fit import PRESETS, conf_folder, has_fast_bfloat16
 from sketchembed.losses import PixelLoss
 from sketchembed.networks.sketchembednet import ModelConfig
-from sketchembed.process import tune_process
+from sketchembed.process import allow_tf32, tune_process
 from sketchembed.tasks.drawing import DrawingTask
 
 PARTS = ("decoder", "step", "sampling", "raster", "loading", "fewshot")
@@ -51,6 +51,7 @@ def bench(
         out: the report's path, without a suffix.
     """
     tune_process()
+    allow_tf32()
     wanted = [name for name in only.split(",") if name]
     for name in wanted:
         if name not in PARTS:

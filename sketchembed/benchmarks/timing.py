@@ -116,16 +116,5 @@ def product_rates(device: torch.device, size: int = 2048, rounds: int = 5) -> di
     functions: dict[str, Callable[[], object]] = {
         name: partial(torch.matmul, *pair) for name, pair in pairs.items()
     }
-    if device.type == "cuda":
-        functions["tf32"] = partial(_tf32, wide)
     times = time_together(functions, rounds, device)
     return {name: 2 * size**3 / timing.median / 1e6 for name, timing in times.items()}
-
-
-def _tf32(pair: torch.Tensor) -> torch.Tensor:
-    before = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("high")
-    try:
-        return pair[0] @ pair[1]
-    finally:
-        torch.set_float32_matmul_precision(before)

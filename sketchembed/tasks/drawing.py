@@ -149,7 +149,7 @@ class DrawingTask(Task):
             total = loss.total + self.kl_weight * kl if self.kl_weight else loss.total
             terms = Terms(loss.pen.detach(), loss.stroke.detach(), loss.pixel.detach(), kl.detach())
         else:
-            total, values = self._captured(stroke5, generator)
+            total, values = self.captured(stroke5, generator)
             terms = Terms(*values.unbind())
         self.log_dict(
             {
@@ -165,7 +165,7 @@ class DrawingTask(Task):
         )
         return total
 
-    def _captured(self, stroke5: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    def captured(self, stroke5: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Return the loss and its terms from the graph, which the first step captures."""
         numbers = stroke5.new_full((2,), self.alpha)
         numbers[1] = float(self.alpha > self.pixel_gate)
