@@ -77,7 +77,7 @@ def weights_of(cell: HyperLSTMCell) -> Weights:
     )
 
 
-def hyper_forward(w: Weights, now: Step, x: Tensor, product: Tensor, g: Tensor, d: Tensor) -> None:
+def hyper_forward(w: Weights, now: Step, x: Tensor, product: Tensor, recurrent: Tensor, d: Tensor) -> None:
     """Take the hyper-network's step.
 
     Args:
@@ -85,12 +85,11 @@ def hyper_forward(w: Weights, now: Step, x: Tensor, product: Tensor, g: Tensor, 
         now: takes hyper_pre, hyper_gates, d, tanh_d, g and the norms' statistics.
         x: what the input contributes to the gates, ``[n, 4 hyper]``.
         product: what h contributes, ``[n, 4 hyper]``, perhaps in 16 bits.
-        g: hyper output before the step, ``[n, hyper]``.
+        recurrent: what the hyper output before the step contributes, ``[n, 4 hyper]``, perhaps in 16 bits.
         d: hyper cell state before the step, ``[n, hyper]``.
     """
-    n, hyper = g.shape
-    pre = torch.add(x, product, out=now["hyper_pre"].view(n, -1))
-    pre = pre.addmm_(g, w.hyper_recurrent.t()).view(n, GATES, hyper)
+    n, hyper = d.shape
+    pre = torch.add(x, product, out=now["hyper_pre"].view(n, -1)).add_(recurrent).view(n, GATES, hyper)
     normal = _normalise(pre, [hyper], None, None, now, "hyper")
     gates = torch.sigmoid(torch.addcmul(w.hyper_shift, normal, w.hyper_gain), out=now["hyper_gates"])
     i, j, f, o = gates.unbind(1)

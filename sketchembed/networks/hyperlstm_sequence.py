@@ -101,12 +101,13 @@ class _Sequence(torch.autograd.Function):
         } | _statistics(rows, released)  # fmt: skip
         saved = {name: hyper_x.new_empty(size) for name, size in sizes.items()}
         x_hyper, x_main = torch.split(hyper_x, counts), torch.split(main_x.view(rows, GATES, hidden), counts)
-        w_h = w.recurrent.to(low)
+        w_h, w_g = w.recurrent.to(low), w.hyper_recurrent.to(low)
         finals = [torch.empty_like(value) for value in start]
         for step, (n, now) in enumerate(zip(counts, _steps(saved, counts), strict=True)):
             h, g, c, d = h[:n], g[:n], c[:n], d[:n]
             product = functional.linear(h.to(low), w_h)
-            kernels.hyper_forward(w, now, x_hyper[step], product[:, : GATES * hyper], g, d)
+            recurrent = functional.linear(g.to(low), w_g)
+            kernels.hyper_forward(w, now, x_hyper[step], product[:, : GATES * hyper], recurrent, d)
             d, g = now["d"], now["g"]
             small = torch.addmm(w.embed_bias, d if released else g, w.embed.t(), out=now["small"])
             torch.bmm(small.view(n, MAPS, -1).transpose(0, 1), w.expand, out=now["maps"])
@@ -116,7 +117,7 @@ class _Sequence(torch.autograd.Function):
             for final, value in zip(finals, (h, g, c, d), strict=True):
                 final[ongoing:n] = value[ongoing:]
         ctx.kernels, ctx.released, ctx.counts, ctx.low = kernels, released, counts, low
-        ctx.saved, ctx.w_h = saved, w_h
+        ctx.saved = saved
         ctx.save_for_backward(main_x, *rest)
         ctx.mark_non_differentiable(*finals)
         # Another tensor of the same memory: the output itself would hold its own graph, and never go.
@@ -145,6 +146,8 @@ class _Sequence(torch.autograd.Function):
         out = torch.split(grad_out.contiguous(), counts)
         dh, dg, dc, dd = (torch.zeros_like(value) for value in (h0, g0, c0, d0))
         expand_t = w.expand.transpose(1, 2)
+        # Turned once, which the products of every step would do anew.
+        from_h, from_g = (part.to(ctx.low).t().contiguous() for part in (w.recurrent, w.hyper_recurrent))
         for step in range(len(counts) - 1, -1, -1):
             n, now, grad = counts[step], saved_steps[step], grad_steps[step]
             last = saved_steps[step - 1] if step else {"c": c0, "d": d0}
@@ -154,8 +157,8 @@ class _Sequence(torch.autograd.Function):
             grad["small"].view(n, MAPS, -1).copy_(torch.bmm(d_maps, expand_t).transpose(0, 1))
             d_code = grad["small"] @ w.embed
             kernels.hyper_backward(w, now, grad, dg[:n], d_code, last["d"][:n], dd[:n])
-            torch.mm(grad["hyper_x"], w.hyper_recurrent, out=dg[:n])
-            dh[:n] = grad["product"] @ ctx.w_h
+            dg[:n] = functional.linear(grad["product"][:, : GATES * hyper], from_g)
+            dh[:n] = functional.linear(grad["product"], from_h)
 
         weights = _weight_gradients(ctx, main_x, h0, g0, packed)
         return (
@@ -193,7 +196,9 @@ def _weight_gradients(
         mean, rstd = saved[f"{name}_mean"], saved[f"{name}_rstd"]
         return (values - mean).mul_(rstd).mul_(grad).sum(0), grad.sum(0)
 
-    d_recurrent = _padded(grads["product"]).t() @ _padded(before("h", h0).to(low))
+    product = _padded(grads["product"])
+    d_recurrent = product.t() @ _padded(before("h", h0).to(low))
+    d_hyper = product[:, : GATES * g0.shape[1]].t() @ _padded(before("g", g0).to(low))
     small = saved["small"].view(rows, MAPS, -1)
     d_expand = []
     for group, factor in enumerate((main_x.view(rows, GATES, hidden), saved["main_h"], None)):
@@ -205,7 +210,7 @@ def _weight_gradients(
         main_norm, main_pre = main_norm.view(rows, -1), main_pre.view(rows, -1)
     return [
         d_recurrent.to(dtype),
-        grads["hyper_x"].t() @ before("g", g0),
+        d_hyper.to(dtype),
         *norm(grads["hyper_norm"], saved["hyper_pre"], "hyper"),
         *norm(grads["d_norm"], saved["d"], "d"),
         grads["small"].t() @ saved["d" if ctx.released else "g"],

@@ -63,7 +63,7 @@ def _hyper_forward(
     j, f, o = i, i, i
     for gate in tl.static_range(4):
         place = row * 4 * size + gate * size + cols
-        value = tl.load(x + place, mask, 0.0) + tl.load(recurrent + place, mask, 0.0)
+        value = tl.load(x + place, mask, 0.0) + tl.load(recurrent + place, mask, 0.0).to(tl.float32)
         value += tl.load(product + row * product_stride + gate * size + cols, mask, 0.0).to(tl.float32)
         tl.store(pre + place, value, mask)
         level, scale = _statistics(value, mask, size, eps)
@@ -288,10 +288,9 @@ def _launch(size: int) -> dict[str, Any]:
     return {"BLOCK": block, "num_warps": 8 if block >= 1024 else 4}
 
 
-def hyper_forward(w: Weights, now: Step, x: Tensor, product: Tensor, g: Tensor, d: Tensor) -> None:
+def hyper_forward(w: Weights, now: Step, x: Tensor, product: Tensor, recurrent: Tensor, d: Tensor) -> None:
     """See :func:`~sketchembed.networks.hyperlstm_pointwise.hyper_forward`."""
-    n, size = g.shape
-    recurrent = g @ w.hyper_recurrent.t()
+    n, size = d.shape
     _hyper_forward[(n,)](
         x, product, product.stride(0), recurrent, w.hyper_gain, w.hyper_shift,
         w.code_gain, w.code_shift, d,
