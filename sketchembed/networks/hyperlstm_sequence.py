@@ -101,7 +101,7 @@ class _Sequence(torch.autograd.Function):
         } | _statistics(rows, released)  # fmt: skip
         saved = {name: hyper_x.new_empty(size) for name, size in sizes.items()}
         x_hyper, x_main = torch.split(hyper_x, counts), torch.split(main_x.view(rows, GATES, hidden), counts)
-        w_h, w_g = w.recurrent.to(low), w.hyper_recurrent.to(low)
+        w_h, w_g, expand = w.recurrent.to(low), w.hyper_recurrent.to(low), w.expand.to(low)
         finals = [torch.empty_like(value) for value in start]
         for step, (n, now) in enumerate(zip(counts, _steps(saved, counts), strict=True)):
             h, g, c, d = h[:n], g[:n], c[:n], d[:n]
@@ -110,7 +110,7 @@ class _Sequence(torch.autograd.Function):
             kernels.hyper_forward(w, now, x_hyper[step], product[:, : GATES * hyper], recurrent, d)
             d, g = now["d"], now["g"]
             small = torch.addmm(w.embed_bias, d if released else g, w.embed.t(), out=now["small"])
-            torch.bmm(small.view(n, MAPS, -1).transpose(0, 1), w.expand, out=now["maps"])
+            now["maps"].copy_(torch.bmm(small.to(low).view(n, MAPS, -1).transpose(0, 1), expand))
             kernels.main_forward(w, now, x_main[step], product[:, GATES * hyper :], c)
             c, h = now["c"], now["h"]
             ongoing = counts[step + 1] if step + 1 < len(counts) else 0
@@ -145,7 +145,7 @@ class _Sequence(torch.autograd.Function):
         x_main = torch.split(main_x.view(rows, GATES, hidden), counts)
         out = torch.split(grad_out.contiguous(), counts)
         dh, dg, dc, dd = (torch.zeros_like(value) for value in (h0, g0, c0, d0))
-        expand_t = w.expand.transpose(1, 2)
+        expand_t = w.expand.to(ctx.low).transpose(1, 2)
         # Turned once, which the products of every step would do anew.
         from_h, from_g = (part.to(ctx.low).t().contiguous() for part in (w.recurrent, w.hyper_recurrent))
         for step in range(len(counts) - 1, -1, -1):
@@ -154,7 +154,7 @@ class _Sequence(torch.autograd.Function):
             d_maps = kernels.main_backward(
                 w, now, grad, x_main[step], out[step], dh[:n], last["c"][:n], dc[:n]
             )
-            grad["small"].view(n, MAPS, -1).copy_(torch.bmm(d_maps, expand_t).transpose(0, 1))
+            grad["small"].view(n, MAPS, -1).copy_(torch.bmm(d_maps.to(ctx.low), expand_t).transpose(0, 1))
             d_code = grad["small"] @ w.embed
             kernels.hyper_backward(w, now, grad, dg[:n], d_code, last["d"][:n], dd[:n])
             dg[:n] = functional.linear(grad["product"][:, : GATES * hyper], from_g)
