@@ -38,7 +38,7 @@ class MAMLConfig:
     channels: int = 1
     inner_steps: int = 5
     test_steps: int = 10
-    inner_lr: float = 0.4
+    inner_lr: float = 0.1
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values, for checkpoints."""
