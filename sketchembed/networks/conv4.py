@@ -57,11 +57,12 @@ class Conv4(nn.Module):
             ]
             if number < 3 or pool == "mean":
                 blocks.append(nn.MaxPool2d(2))
-        # Channels last in memory: on a CPU twice as fast.
-        self.blocks = nn.Sequential(*blocks).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.blocks = nn.Sequential(*blocks)
         self.pool = nn.AdaptiveAvgPool2d(1) if pool == "mean" else nn.Identity()
         self.features = width if pool == "mean" else width * (size // 8) ** 2
         init_convolutions(self)
+        # Channels last in memory: on a CPU twice as fast.
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def forward(self, image: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch features"]:
         """Return the features of images in [0, 1]."""
