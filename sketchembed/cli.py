@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from sketchembed._version import __version__
-from sketchembed.errors import SketchEmbedError, nearest
+from sketchembed.errors import SketchEmbedError, check_known
 
 
 def _jsonargparse(function: Any) -> Callable[[list[str]], None]:
@@ -138,12 +138,7 @@ def main(args: list[str] | None = None) -> None:
         print(__version__)
         return
     try:
-        if args[0] not in COMMANDS:
-            raise SketchEmbedError(
-                f"there is no command '{args[0]}'",
-                expected=f"one of {', '.join(COMMANDS)}",
-                fix=f"The nearest: {nearest(args[0], COMMANDS)}",
-            )
+        check_known("command", args[0], COMMANDS)
         COMMANDS[args[0]][1](args[1:])
     except SketchEmbedError as error:
         print(f"sketchembed: {error}", file=sys.stderr)

@@ -32,6 +32,26 @@ class CheckpointError(SketchEmbedError):
     """A checkpoint or a weights file is not what it should be."""
 
 
+def check_known(what: str, name: str, known: Iterable[str]) -> None:
+    """Check a name that a user wrote.
+
+    Args:
+        what: the name is of.
+        name: what was asked for.
+        known: what there is.
+
+    Raises:
+        ConfigError: if it is none of them.
+    """
+    options = list(known)
+    if name not in options:
+        raise ConfigError(
+            f"there is no {what} '{name}'",
+            expected=f"one of {', '.join(options)}",
+            fix=f"The nearest: {nearest(name, options)}",
+        )
+
+
 def nearest(name: str, known: Iterable[str], count: int = 3) -> str:
     """Return the known names most like `name`, quoted and joined, for use in a message.
 

@@ -24,7 +24,7 @@ from sketchembed.checkpoints import WholeCheckpointIO, find, read_raw
 from sketchembed.data.connection import NetworkError
 from sketchembed.data.drawings import DrawingDataModule
 from sketchembed.data.modules import DoodlesDataModule
-from sketchembed.errors import SketchEmbedError, nearest
+from sketchembed.errors import check_known
 from sketchembed.process import allow_tf32, tune_process
 from sketchembed.reporting.run_page import write_run_page
 from sketchembed.runs import Run, RunLogger, RunOptions
@@ -71,12 +71,7 @@ def expand_preset(name: str) -> tuple[str, list[str], str]:
         cuda = torch.cuda.is_available()
         name = "paper" if cuda else "cpu"
         why = f"{torch.cuda.get_device_name()} found" if cuda else "no CUDA device found"
-    if name not in PRESETS:
-        raise SketchEmbedError(
-            f"there is no preset '{name}'",
-            expected=f"auto or one of {', '.join(PRESETS)}",
-            fix=f"The nearest: {nearest(name, PRESETS)}",
-        )
+    check_known("preset", name, ("auto", *PRESETS))
     arguments = [part for file in PRESETS[name] for part in ("--config", str(conf_folder() / file))]
     return name, arguments, why
 

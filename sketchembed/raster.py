@@ -334,12 +334,12 @@ def pen_coverage(
         size: side of the image in pixels.
         width: line width in pixels.
     """
+    reach = width / 2 + 0.71  # a pixel's corner is 0.71 from its centre
     kernels = triton_module(KERNELS, start)
     if kernels is not None:
-        image: Tensor = kernels.pen_coverage(start, end, drawn, size, width)
+        image: Tensor = kernels.pen_coverage(start, end, drawn, size, width, reach)
         return image
-    # A pixel's corner is 0.71 from its centre.
-    pairs = near_pairs(start, end, drawn, size, 0.5, width / 2 + 0.71)
+    pairs = near_pairs(start, end, drawn, size, 0.5, reach)
     if pairs is None:
         parts = [
             pen_coverage(start[half], end[half], drawn[half], size, width) for half in _halves(len(drawn))

@@ -63,7 +63,7 @@ def _share(along, length):
 
 @triton.jit
 @no_type_check
-def _pen(start, end, drawn, image, count, size, width, TILE: tl.constexpr):
+def _pen(start, end, drawn, image, count, size, width, reach, TILE: tl.constexpr):
     drawing = tl.program_id(0)
     pixel = tl.program_id(1) * TILE + tl.arange(0, TILE)
     x, y = (pixel % size).to(tl.float32) + 0.5, (pixel // size).to(tl.float32) + 0.5
@@ -85,14 +85,16 @@ def _pen(start, end, drawn, image, count, size, width, TILE: tl.constexpr):
         side_x, side_y = tl.maximum(tl.abs(unit_x), 1e-2), tl.maximum(tl.abs(unit_y), 1e-2)
         outer, inner = (side_x + side_y) / 2, (side_x - side_y) / 2
         area = _below(across + width / 2, outer, inner) - _below(across - width / 2, outer, inner)
-        # A pixel's corner is 0.71 from its centre: farther off there is nothing but rounding errors.
-        area = tl.where(tl.abs(across) < width / 2 + 0.71, area, 0.0)
         strip = tl.minimum(tl.maximum(area / (2 * side_x * side_y), 0.0), 1.0)
         early, late = tl.where(on & before, width / 2, 0.0), tl.where(on & after, width / 2, 0.0)
         alone = strip * _share(along, length)
         corner = strip * _share(along + early, length + early + late)
-        # Lost points, as when training diverges, leave no trace.
-        counts = on & (alone == alone) & (corner == corner)
+        # The pixels that the list of near pairs has: farther off there are rounding errors, and the ends of
+        # wide lines. Lost points, as when training diverges, are near to none.
+        low_x, high_x = tl.minimum(tail_x, tail_x + chord_x), tl.maximum(tail_x, tail_x + chord_x)
+        low_y, high_y = tl.minimum(tail_y, tail_y + chord_y), tl.maximum(tail_y, tail_y + chord_y)
+        near = (x >= low_x - reach) & (x <= high_x + reach) & (y >= low_y - reach) & (y <= high_y + reach)
+        counts = on & near & (alone == alone) & (corner == corner)
         most += tl.where(counts, alone, 0.0)
         least = tl.maximum(least, tl.where(counts, corner, 0.0))
     ink = (least + tl.minimum(most, 1.0)) * 0.5
@@ -122,12 +124,13 @@ def pen_coverage(
     drawn: Bool[Tensor, "batch n"],
     size: int,
     width: float | int,
+    reach: float | int,
 ) -> Float[Tensor, "batch {size} {size}"]:
     """Return how much of each pixel the pen covers (:func:`raster.pen_coverage`)."""
     batch, count = drawn.shape
     image = torch.empty(batch, size, size, dtype=torch.float32, device=start.device)
     _pen[(batch, triton.cdiv(size**2, TILE))](
         start.contiguous(), end.contiguous(), drawn.to(torch.uint8).contiguous(), image, count, size,
-        float(width), TILE=TILE,
+        float(width), float(reach), TILE=TILE,
     )  # fmt: skip
     return image

@@ -153,10 +153,9 @@ def pictures(device: torch.device, rounds: int) -> Iterator[Case]:
         canvas = raster.Canvas.fit(points, rows[..., 4] < 0.5, size, raster.margin(size))
         placed = canvas.place(points).requires_grad_()
         drawn = raster.pen_down(rows)
-
         versions: dict[str, Function] = {
             "every pixel, every segment": partial(_ink, every_distance, placed, drawn, size),
-            "near pairs": partial(_ink, raster.squared_distance, placed, drawn, size),
+            "fast": partial(_ink, raster.squared_distance, placed, drawn, size),
         }
         yield Case(
             f"raster forward + backward, {batch} x {length} segments, {size} px",

@@ -18,7 +18,7 @@ from sketchembed.benchmarks import cases
 from sketchembed.benchmarks.cases import Case
 from sketchembed.benchmarks.timing import peak_memory, product_rates, time_together
 from sketchembed.data.augment import Augmentation
-from sketchembed.errors import ConfigError, nearest
+from sketchembed.errors import ConfigError, check_known
 from sketchembed.fit import PRESETS, conf_folder, has_fast_bfloat16
 from sketchembed.losses import PixelLoss
 from sketchembed.networks.sketchembednet import ModelConfig
@@ -54,12 +54,14 @@ def bench(
     allow_tf32()
     wanted = [name for name in only.split(",") if name]
     for name in wanted:
-        if name not in PARTS:
-            raise ConfigError(
-                f"there is no part '{name}'",
-                expected=f"some of {', '.join(PARTS)}",
-                fix=f"The nearest: {nearest(name, PARTS)}",
-            )
+        check_known("part", name, PARTS)
+    for option, number in (("batch", batch), ("rounds", rounds), ("sample", sample)):
+        if number is not None and number < 1:
+            raise ConfigError(f"{option} is {number}", expected="1 or more", fix="Correct it")
+    if accelerator == "cuda" and not torch.cuda.is_available():
+        raise ConfigError(
+            "there is no CUDA device", expected="one, for accelerator cuda", fix="Choose cpu or auto"
+        )
     cuda = accelerator == "cuda" or (accelerator == "auto" and torch.cuda.is_available())
     device = torch.device("cuda" if cuda else "cpu")
     if preset == "auto":
@@ -84,15 +86,12 @@ def preset_task(preset: str) -> tuple[DrawingTask, int]:
     Raises:
         ConfigError: if there is no such preset, or it does not draw.
     """
+    # Stacks that begin with the paper's configuration draw; the others are baselines.
+    drawing = [name for name, files in PRESETS.items() if files[0] == "quickdraw.yaml"]
+    check_known("drawing preset", preset, drawing)
     merged: dict[str, Any] = {}
-    for file in PRESETS.get(preset, ()):
+    for file in PRESETS[preset]:
         _merge(merged, yaml.safe_load((conf_folder() / file).read_text()))
-    if not merged or not str(merged["model"].get("class_path")).endswith("DrawingTask"):
-        raise ConfigError(
-            f"there is no drawing preset '{preset}'",
-            expected=f"one of {', '.join(PRESETS)}",
-            fix=f"The nearest: {nearest(preset, PRESETS)}",
-        )
     options, data = dict(merged["model"]["init_args"]), merged["data"]["init_args"]
     network = ModelConfig(**options.pop("network") | {"max_length": data["max_length"]})
     pixel_loss = PixelLoss(**options.pop("pixel_loss", {}))

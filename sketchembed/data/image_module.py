@@ -67,7 +67,7 @@ class ImageStream(IterableDataset[Tensor]):
         return torch.where(turned, images.flip(-1), images)
 
 
-class MiniImagenetDataModule(pl.LightningDataModule):
+class MiniImageNetDataModule(pl.LightningDataModule):
     """The photos of mini-ImageNet, without labels.
 
     *Source*: paper section 5, table 2: the 64 classes of the training part train; photos of the validation

@@ -171,7 +171,7 @@ def _run(name: str, files: dict[str, bytes]) -> tuple[list[str], list[str], list
             )
     if not pairs:
         raise DataError(f"{name}/{LABELS} is empty", expected="a line a trial", fix="Fetch the runs again")
-    asked, answers = zip(*(pair for pair in pairs), strict=True)
+    asked, answers = zip(*pairs, strict=True)
     places = {file: place for place, file in enumerate(known)}
     return (
         known,

@@ -17,7 +17,7 @@ from sketchembed.data.episodes import Episodes
 from sketchembed.data.image_set import ImageSet
 from sketchembed.data.modules import prepared_folder
 from sketchembed.data.one_shot_runs import OneShotRuns
-from sketchembed.errors import CheckpointError, ConfigError, nearest
+from sketchembed.errors import CheckpointError, ConfigError, check_known
 from sketchembed.evaluation import heads
 from sketchembed.evaluation.adapting import Adapting, Scratch
 from sketchembed.evaluation.fewshot import Setting, measure
@@ -71,7 +71,7 @@ def fewshot(
             released code, and no baselines, if not asked for.
         data: omniglot or mini-imagenet.
         split: of Omniglot: vinyals, lake (episodes within an alphabet), lake-pooled, or lake-runs (the
-            published one-shot runs).
+            published one-shot runs, which leave no choice of settings, episodes and queries).
         part: of the split: train, val or test.
         source: of Omniglot: rasters of the strokes, or the published images.
         settings: as 5w1s,20w5s; the paper's if not given.
@@ -131,7 +131,8 @@ def fewshot(
         for path in written:
             print(path)
         mode = RunOptions(wandb=wandb).wandb_mode()
-        print(track(report, written[-1], mode, project, out.parent), end="")
+        if where := track(report, written[-1], mode, project, out.parent):
+            print(where)
 
 
 def as_method(model: Model, head: str, device: torch.device) -> Method:
@@ -242,12 +243,7 @@ def _query(text: str) -> int | None:
 def _baselines(text: str) -> list[str]:
     names = {"all": BASELINES, "none": ()}.get(text, tuple(name for name in text.split(",") if name))
     for name in names:
-        if name not in BASELINES:
-            raise ConfigError(
-                f"there is no baseline '{name}'",
-                expected=f"all, none, or some of {', '.join(BASELINES)}",
-                fix=f"The nearest: {nearest(name, BASELINES)}",
-            )
+        check_known("baseline", name, (*BASELINES, "all", "none"))
     return list(names)
 
 

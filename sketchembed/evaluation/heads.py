@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from sketchembed.errors import ConfigError, nearest
+from sketchembed.errors import check_known
 from sketchembed.evaluation.logistic import fit_logistic
 
 
@@ -85,10 +85,5 @@ def head(name: str) -> Head:
     Raises:
         ConfigError: if there is none.
     """
-    if name not in HEADS:
-        raise ConfigError(
-            f"there is no head '{name}'",
-            expected=f"one of {', '.join(HEADS)}",
-            fix=f"The nearest: {nearest(name, HEADS)}",
-        )
+    check_known("head", name, HEADS)
     return HEADS[name]

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from sketchembed.networks.conv4 import Conv4, batch_norm
+from sketchembed.networks.evaluating import evaluating
 from sketchembed.networks.hyperlstm import at_least_float32
 from sketchembed.networks.resnet12 import ResNet12
 from sketchembed.networks.sketchembednet import Latent
@@ -139,24 +140,16 @@ class ConvVAE(nn.Module):
     @torch.no_grad()
     def embed(self, images: Float[Tensor, "batch channels size size"]) -> Float[Tensor, "batch latent"]:
         """Return the mean of z of each image, with batch norm in evaluation mode."""
-        training = self.training
-        self.eval()
-        try:
+        with evaluating(self):
             return self.encode(images).mean
-        finally:
-            self.train(training)
 
     @torch.no_grad()
     def reconstruct(
         self, images: Float[Tensor, "batch channels size size"]
     ) -> Float[Tensor, "batch channels size size"]:
         """Return the images decoded from the mean of z, in [0, 1], with batch norm in evaluation mode."""
-        training = self.training
-        self.eval()
-        try:
+        with evaluating(self):
             return _scale(torch.sigmoid(self.decode(self.encode(images).mean)), self.config.image_size)
-        finally:
-            self.train(training)
 
 
 def _scale(images: Tensor, size: int) -> Tensor:

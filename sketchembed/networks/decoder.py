@@ -171,10 +171,9 @@ class HyperLSTMDecoder(StrokeDecoder):
         if strokes.shape[1] == 1:
             state = self.cell.step(hyper_x, main_x, state)
             return state.h, state
-        first = HyperState(*(value[packing.order] for value in state))
+        first = HyperState(*(packing.arrange(value) for value in state))
         h, last = run_sequence(self.cell, hyper_x, main_x, first, packing.counts)
-        back = packing.order.argsort()
-        return h, HyperState(*(value[back] for value in last))
+        return h, HyperState(*(packing.restore(value) for value in last))
 
 
 class LSTMDecoder(StrokeDecoder):

@@ -60,6 +60,14 @@ class Packing:
         real = (step < lengths[sequence]).nonzero().squeeze(1)
         return cls(batch, time, order, counts, sequence, step, real)
 
+    def arrange(self, each: Float[Tensor, "batch size"]) -> Float[Tensor, "batch size"]:
+        """Return what each sequence has in the order of the rows, contiguous."""
+        return each.contiguous() if self.real is None else each[self.order]
+
+    def restore(self, each: Float[Tensor, "batch size"]) -> Float[Tensor, "batch size"]:
+        """Undo :meth:`arrange`."""
+        return each if self.real is None else each[self.order.argsort()]
+
     def repeat(self, each: Float[Tensor, "batch size"]) -> Float[Tensor, "rows size"]:
         """Return for each row what its sequence has."""
         if self.real is None:

@@ -10,6 +10,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from sketchembed.networks.conv4 import Conv4
+from sketchembed.networks.evaluating import evaluating
 
 
 @dataclass(frozen=True)
@@ -58,13 +59,9 @@ class ProtoNet(nn.Module):
     @torch.no_grad()
     def embed(self, images: Float[Tensor, "batch channels size size"]) -> Float[Tensor, "batch features"]:
         """Return the embeddings with batch norm in evaluation mode."""
-        training = self.training
-        self.eval()
-        try:
+        with evaluating(self):
             out: Tensor = self(images)
-            return out
-        finally:
-            self.train(training)
+        return out
 
 
 def prototype_logits(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar, Literal, NamedTuple
 
@@ -12,6 +11,7 @@ from torch import Tensor, nn
 
 from sketchembed.networks.conv4 import Conv4
 from sketchembed.networks.decoder import HyperLSTMDecoder, LSTMDecoder, StrokeDecoder, StrokeDistribution
+from sketchembed.networks.evaluating import evaluating
 from sketchembed.networks.hyperlstm import at_least_float32
 from sketchembed.networks.resnet12 import ResNet12
 from sketchembed.sketch import START, Sketch
@@ -235,7 +235,8 @@ class SketchEmbedNet(nn.Module):
     @torch.no_grad()
     def embed(self, images: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch latent"]:
         """Return the SketchEmbedding of each image, the mean of z (paper section 5)."""
-        return self._evaluating(lambda: self.encode(images).mean)
+        with evaluating(self):
+            return self.encode(images).mean
 
     @torch.no_grad()
     def draw(
@@ -258,16 +259,6 @@ class SketchEmbedNet(nn.Module):
             generator.seed()
         else:
             generator.manual_seed(seed)
-        rows = self._evaluating(
-            lambda: self.generate(self.encode(images).mean, temperature, component, generator=generator)
-        )
+        with evaluating(self):
+            rows = self.generate(self.encode(images).mean, temperature, component, generator=generator)
         return [Sketch.from_stroke5(row).scaled(self.offset_scale) for row in rows.float().cpu().numpy()]
-
-    def _evaluating(self, function: Callable[[], Tensor]) -> Tensor:
-        """Call with batch norm in evaluation mode, and put the mode back."""
-        training = self.training
-        self.eval()
-        try:
-            return function()
-        finally:
-            self.train(training)

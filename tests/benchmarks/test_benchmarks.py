@@ -1,6 +1,7 @@
 """The bench: its clocks, and that what it calls plain and fast computes the same."""
 
 import json
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
@@ -52,35 +53,37 @@ def test_rates_of_products_are_positive():
     assert min(rates.values()) > 0
 
 
-@pytest.mark.parametrize("start", ["first point", "centre"])
-@pytest.mark.parametrize("skip_padding", [False, True])
+@pytest.mark.parametrize(("skip_padding", "start"), [(False, "first point"), (True, "centre")])
 def test_plain_and_fast_give_the_same_loss_curve(skip_padding, start):
-    curves = []
-    for plain in (True, False):
+    config = ModelConfig(**(CONFIG.to_dict() | {"start": start}))
+    curves = np.zeros((2, 200, 2))  # trained by which, step, computed by which: 0 is fast, 1 is plain
+    for trained_by in range(2):
         torch.manual_seed(0)
-        config = ModelConfig(**(CONFIG.to_dict() | {"start": start}))
         task = DrawingTask(config, skip_padding=skip_padding)
         task.alpha = 0.3
-        optimizer = torch.optim.Adam(task.parameters(), 3e-3)
-        curve = []
-        for step in range(40):
+        # Not Adam, which makes whole steps of the rounding errors that are the gradient of the biases
+        # before a batch norm.
+        optimizer = torch.optim.SGD(task.parameters(), 0.03)
+        for step in range(200):
             rows = drawings(8, CONFIG.max_length, CPU, seed=step)
-            generator = torch.Generator().manual_seed(step)
-            if plain:
-                with plain_versions():
-                    loss, _ = task.losses(rows, generator, with_pixels=True)
-            else:
-                loss, _ = task.losses(rows, generator, with_pixels=True)
+            losses = []
+            for versions in (nullcontext(), plain_versions()):
+                with versions:
+                    generator = torch.Generator().manual_seed(step)
+                    losses.append(task.losses(rows, generator, with_pixels=True)[0].total)
             optimizer.zero_grad()
-            loss.total.backward()
+            losses[trained_by].backward()
             torch.nn.utils.clip_grad_value_(task.parameters(), 1.0)
             optimizer.step()
-            curve.append(loss.total.item())
-        curves.append(curve)
-    assert curves[0][-1] < curves[0][0]
-    np.testing.assert_allclose(curves[0][:10], curves[1][:10], rtol=1e-4)
-    # What rounding leaves grows as training goes on.
-    np.testing.assert_allclose(curves[0], curves[1], rtol=3e-2)
+            curves[trained_by, step] = [loss.item() for loss in losses]
+    # At equal weights the loss is the same at every step.
+    np.testing.assert_allclose(curves[..., 0], curves[..., 1], rtol=1e-5)
+    # Trained apart, rounding grows where a ReLU or a maximum tips, and the curve remains the same.
+    fast, plain = curves[0, :, 0], curves[1, :, 1]
+    np.testing.assert_allclose(fast[:20], plain[:20], rtol=1e-5)
+    fast, plain = fast.reshape(10, 20).mean(1), plain.reshape(10, 20).mean(1)
+    np.testing.assert_allclose(fast, plain, rtol=1e-2)
+    assert fast[-1] < 0.9 * fast[0]
 
 
 def test_preset_s_task_has_the_preset_s_sizes():
@@ -115,7 +118,12 @@ def test_command_writes_times_beside_each_other(tmp_path, capsys):
 
 @pytest.mark.parametrize(
     ("options", "message"),
-    [(("--only", "rasters"), "there is no part 'rasters'"), (("--preset", "protonet"), "no drawing preset")],
+    [
+        (("--only", "rasters"), "there is no part 'rasters'"),
+        (("--preset", "protonet"), "no drawing preset"),
+        (("--rounds", "0"), "rounds is 0"),
+        (("--batch", "-1"), "batch is -1"),
+    ],
 )
 def test_command_says_what_is_wrong(options, message, capsys):
     with pytest.raises(SystemExit) as error:

@@ -5,7 +5,7 @@ import pytest
 import torch
 from PIL import Image
 
-from sketchembed.data.image_module import ImageStream, MiniImagenetDataModule
+from sketchembed.data.image_module import ImageStream, MiniImageNetDataModule
 from sketchembed.data.image_set import ImageSet
 from sketchembed.errors import DataError
 
@@ -57,7 +57,7 @@ def test_mini_imagenet_trains_on_the_train_part_and_looks_at_val(tmp_path):
         for number in range(count):
             pixels = random.integers(0, 256, (84, 84, 3), dtype=np.uint8)
             Image.fromarray(pixels).save(folder / f"{number}.png")
-    data = MiniImagenetDataModule(str(tmp_path), batch_size=7, validation_images=4)
+    data = MiniImageNetDataModule(str(tmp_path), batch_size=7, validation_images=4)
     data.prepare_data()
     data.setup()
     ours = next(iter(data.train_dataloader()))
