@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import tempfile
 from collections.abc import Mapping
 from dataclasses import fields
@@ -130,7 +131,7 @@ def check_weights(net: torch.nn.Module, weights: Mapping[str, Tensor], path: Pat
         raise _misfit(path, f"has '{unknown[0]}', which the model lacks")
 
 
-def save(net: SketchEmbedNet, path: str | Path, dtype: torch.dtype | None = None) -> Path:
+def save(net: Network, path: str | Path, dtype: torch.dtype | None = None) -> Path:
     """Write published weights: a safetensors file with the model's description inside.
 
     Args:
@@ -162,7 +163,7 @@ def find(path: str | Path) -> Path:
     path = Path(path)
     if path.is_dir():
         folder = path / "checkpoints" if (path / "checkpoints").is_dir() else path
-        found = sorted(folder.glob("*.ckpt"), key=lambda file: file.stat().st_mtime)
+        found = sorted(folder.glob("*.ckpt"), key=lambda file: (step_of(file) or 0, file.stat().st_mtime))
         if found:
             return found[-1]
     elif path.is_file():
@@ -172,6 +173,12 @@ def find(path: str | Path) -> Path:
         expected="a .ckpt or .safetensors file, or the folder of a run",
         fix="Train a model first (`make train-quickdraw`), or check the path",
     )
+
+
+def step_of(file: Path) -> int | None:
+    """Return the training step that ``step-2000.ckpt`` says; None for another name."""
+    match = re.fullmatch(r"step-(\d+)", file.stem)
+    return int(match[1]) if match else None
 
 
 def _read_safetensors(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:

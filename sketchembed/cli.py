@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -95,9 +96,12 @@ def _data(args: list[str]) -> None:
 
 
 def _evaluate(args: list[str]) -> None:
-    from sketchembed.evaluation.commands import COMMANDS
+    from sketchembed.evaluation.fewshot_command import fewshot
+    from sketchembed.evaluation.parts import PARTS, about, run_part
 
-    _jsonargparse(COMMANDS)(args)
+    commands: Commands = {"fewshot": ("few-shot classification in episodes", _jsonargparse(fewshot))}
+    commands |= {name: (about(name), partial(run_part, name)) for name in PARTS}
+    _dispatch("sketchembed evaluate", commands, args)
 
 
 def _fit(args: list[str]) -> None:
@@ -106,7 +110,9 @@ def _fit(args: list[str]) -> None:
     fit(args)
 
 
-COMMANDS: dict[str, tuple[str, Callable[[list[str]], None]]] = {
+Commands = dict[str, tuple[str, Callable[[list[str]], None]]]
+
+COMMANDS: Commands = {
     "fit": ("train a model", _fit),
     "data": ("fetch and prepare data sets", _data),
     "evaluate": ("measure what an embedding is worth", _evaluate),
@@ -117,11 +123,20 @@ COMMANDS: dict[str, tuple[str, Callable[[list[str]], None]]] = {
 }
 
 
-def usage() -> str:
-    """Return what the command line offers."""
-    lines = [f"sketchembed {__version__}", "", "usage: sketchembed COMMAND ...", ""]
-    lines += [f"  {name:8} {about}" for name, (about, _) in COMMANDS.items()]
-    return "\n".join([*lines, "", "`sketchembed COMMAND --help` says more."])
+def usage(program: str, commands: Commands) -> str:
+    """Return what a command line offers."""
+    width = max(len(name) for name in commands) + 1
+    lines = [f"sketchembed {__version__}", "", f"usage: {program} COMMAND ...", ""]
+    lines += [f"  {name:{width}} {about}" for name, (about, _) in commands.items()]
+    return "\n".join([*lines, "", f"`{program} COMMAND --help` says more."])
+
+
+def _dispatch(program: str, commands: Commands, args: list[str]) -> None:
+    if not args or args[0] in ("-h", "--help"):
+        print(usage(program, commands))
+        return
+    check_known("command", args[0], commands)
+    commands[args[0]][1](args[1:])
 
 
 def main(args: list[str] | None = None) -> None:
@@ -131,15 +146,11 @@ def main(args: list[str] | None = None) -> None:
         args: without the program's name; those of the process if not given.
     """
     args = sys.argv[1:] if args is None else args
-    if not args or args[0] in ("-h", "--help"):
-        print(usage())
-        return
-    if args[0] == "--version":
+    if args[:1] == ["--version"]:
         print(__version__)
         return
     try:
-        check_known("command", args[0], COMMANDS)
-        COMMANDS[args[0]][1](args[1:])
+        _dispatch("sketchembed", COMMANDS, args)
     except SketchEmbedError as error:
         print(f"sketchembed: {error}", file=sys.stderr)
         raise SystemExit(2) from None

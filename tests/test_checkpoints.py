@@ -141,3 +141,9 @@ def test_a_full_disk_leaves_the_checkpoint_before_as_it_was(tmp_path, monkeypatc
         io.save_checkpoint({"a": torch.zeros(3)}, path)
     assert torch.load(path, weights_only=True)["a"].sum() == 3
     assert [file.name for file in tmp_path.iterdir()] == ["last.ckpt"]
+
+
+def test_last_checkpoint_is_that_of_the_last_step_even_in_a_copied_run(tmp_path):
+    for step in (2000, 10_000, 500):  # the order in which a copy may have written them
+        (tmp_path / f"step-{step}.ckpt").touch()
+    assert checkpoints.find(tmp_path).name == "step-10000.ckpt"

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sketchembed.checkpoints import Network, find, load_network
+from sketchembed.checkpoints import Network, find, load_network, step_of
 from sketchembed.errors import CheckpointError
 from sketchembed.networks.sketchembednet import SketchEmbedNet
 from sketchembed.runs import Run
@@ -45,7 +45,7 @@ class Model:
     @property
     def step(self) -> int | None:
         """The training step, by the checkpoint's name; None if it says none."""
-        return _step(self.path)
+        return step_of(self.path)
 
     @classmethod
     def load(cls, path: Path) -> Model:
@@ -60,7 +60,7 @@ class Model:
         file = find(path)
         network = load_network(file)
         in_run = file.parent.name == "checkpoints"
-        facts: dict[str, Any] = {"checkpoint": str(file), "step": _step(file)}
+        facts: dict[str, Any] = {"checkpoint": str(file), "step": step_of(file)}
         if in_run:
             data = Run(file.parents[1]).facts.get("data") or {}
             facts |= {"trained_on": data.get("source"), "drawings": data.get("drawings")}
@@ -113,7 +113,7 @@ def along(folder: Path) -> list[Model]:
         CheckpointError: if there are none.
     """
     inner = folder / "checkpoints" if (folder / "checkpoints").is_dir() else folder
-    files = [(step, file) for file in inner.glob("*.ckpt") if (step := _step(file)) is not None]
+    files = [(step, file) for file in inner.glob("*.ckpt") if (step := step_of(file)) is not None]
     if not files:
         raise CheckpointError(
             f"there is no step-N.ckpt in {inner}",
@@ -121,8 +121,3 @@ def along(folder: Path) -> list[Model]:
             fix="Keep them all while training, with --checkpoint.save_top_k -1",
         )
     return [Model.load(file) for _, file in sorted(files)]
-
-
-def _step(file: Path) -> int | None:
-    match = re.fullmatch(r"step-(\d+)", file.stem)
-    return int(match[1]) if match else None

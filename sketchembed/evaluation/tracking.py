@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from sketchembed.reporting.fewshot_report import FewShotReport
+from sketchembed.reporting.part import Part
 
 
 def track(report: FewShotReport, figure: Path, mode: str, project: str, folder: Path) -> str:
@@ -22,6 +24,66 @@ def track(report: FewShotReport, figure: Path, mode: str, project: str, folder: 
     Returns:
         a line that says where it is; empty if W&B is disabled.
     """
+
+    def log(wandb: Any, run: Any) -> None:
+        table = wandb.Table(columns=["method", "setting", "accuracy", "ci95", "episodes", "digest"])
+        for method, scores in report.scores.items():
+            for setting, score in scores.items():
+                table.add_data(
+                    method, setting, score.mean, score.interval, len(score.accuracies), score.digest
+                )
+                run.summary[f"fewshot/{method}/{setting}"] = score.mean
+        run.log({"fewshot/table": table, "fewshot/figure": wandb.Html(figure.read_text())})
+        for setting in report.settings if report.curves else ():
+            for run_name, steps in report.curves.items():
+                points = [[step, report.scores[name][setting].mean] for step, name in steps.items()]
+                line = wandb.plot.line(
+                    wandb.Table(data=points, columns=["step", "accuracy"]),
+                    "step",
+                    "accuracy",
+                    title=f"{run_name}, {setting}",
+                )
+                run.log({f"fewshot/{run_name}/{setting}": line})
+
+    names = " ".join(str(report.data.get(key)) for key in ("data", "split", "part"))
+    config = {"data": report.data, "methods": report.methods}
+    return _logged(log, f"fewshot {names}", mode, project, folder, config)
+
+
+def track_part(part: Part, mode: str, project: str, folder: Path) -> str:
+    """Log a part of a report as a W&B run of its own: tables, figures, and each number in the summary.
+
+    Args:
+        part: the part.
+        mode: ``offline``, ``online`` or ``disabled``.
+        project: of W&B.
+        folder: for W&B's files.
+
+    Returns:
+        a line that says where it is; empty if W&B is disabled.
+    """
+
+    def log(wandb: Any, run: Any) -> None:
+        for number, table in enumerate(part.tables):
+            # A column of W&B's has one type: texts and numbers together are texts.
+            rows = [["" if cell is None else str(cell) for cell in row] for row in table.rows]
+            run.log({f"{part.name}/table-{number + 1}": wandb.Table(columns=table.columns, data=rows)})
+        for figure in part.figures:
+            run.log({f"{part.name}/{figure.name}": wandb.Html(figure.svg)})
+        run.summary.update({f"{part.name}/{name}": value for name, value in part.values.items()})
+
+    return _logged(log, part.name, mode, project, folder, part.facts)
+
+
+def _logged(
+    log: Callable[[Any, Any], None],
+    name: str,
+    mode: str,
+    project: str,
+    folder: Path,
+    config: dict[str, Any],
+) -> str:
+    """Open a W&B run, let `log` write to it, and say where it is."""
     if mode == "disabled":
         return ""
     try:
@@ -29,32 +91,15 @@ def track(report: FewShotReport, figure: Path, mode: str, project: str, folder: 
     except ModuleNotFoundError as error:
         return f"W&B is left out: {error}. `pip install wandb` brings it; the report needs nothing."
     os.environ.setdefault("WANDB_SILENT", "true")
-    names = " ".join(str(report.data.get(key)) for key in ("data", "split", "part"))
     run = wandb.init(
         project=project,
-        name=f"fewshot {names}",
+        name=name,
         job_type="evaluation",
         dir=str(folder),
         mode="online" if mode == "online" else "offline",
-        config={"data": report.data, "methods": report.methods},
+        config=config,
     )
-    table = wandb.Table(columns=["method", "setting", "accuracy", "ci95", "episodes", "digest"])
-    for method, scores in report.scores.items():
-        for setting, score in scores.items():
-            table.add_data(method, setting, score.mean, score.interval, len(score.accuracies), score.digest)
-            run.summary[f"fewshot/{method}/{setting}"] = score.mean
-    logged: dict[str, Any] = {"fewshot/table": table, "fewshot/figure": wandb.Html(figure.read_text())}
-    run.log(logged)
-    for setting in report.settings if report.curves else ():
-        for run_name, steps in report.curves.items():
-            points = [[step, report.scores[name][setting].mean] for step, name in steps.items()]
-            line = wandb.plot.line(
-                wandb.Table(data=points, columns=["step", "accuracy"]),
-                "step",
-                "accuracy",
-                title=f"{run_name}, {setting}",
-            )
-            run.log({f"fewshot/{run_name}/{setting}": line})
+    log(wandb, run)
     where = run.dir
     run.finish()
     return f"wandb   offline in {Path(where).parent}; `wandb sync` sends it" if mode == "offline" else ""

@@ -148,8 +148,13 @@ class ConvVAE(nn.Module):
         self, images: Float[Tensor, "batch channels size size"]
     ) -> Float[Tensor, "batch channels size size"]:
         """Return the images decoded from the mean of z, in [0, 1], with batch norm in evaluation mode."""
+        return self.pictures(self.embed(images))
+
+    @torch.no_grad()
+    def pictures(self, z: Float[Tensor, "batch latent"]) -> Float[Tensor, "batch channels size size"]:
+        """Return the images decoded from z, in [0, 1], with batch norm in evaluation mode."""
         with evaluating(self):
-            return _scale(torch.sigmoid(self.decode(self.encode(images).mean)), self.config.image_size)
+            return _scale(torch.sigmoid(self.decode(z)), self.config.image_size)
 
 
 def _scale(images: Tensor, size: int) -> Tensor:

@@ -53,6 +53,7 @@ def test_rates_of_products_are_positive():
     assert min(rates.values()) > 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("skip_padding", "start"), [(False, "first point"), (True, "centre")])
 def test_plain_and_fast_give_the_same_loss_curve(skip_padding, start):
     config = ModelConfig(**(CONFIG.to_dict() | {"start": start}))

@@ -1,10 +1,10 @@
-"""`sketchembed evaluate`: what a trained model's embedding is worth."""
+"""`sketchembed evaluate fewshot`: what an embedding is worth in episodes of few examples."""
 
 from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -257,6 +257,3 @@ def _tasks(
     wanted = [Setting.parse(text) for text in settings.split(",")]
     within = split == "lake"
     return [Episodes(images, setting.way, setting.shot, query, seed, within) for setting in wanted]
-
-
-COMMANDS: dict[str, Callable[..., None]] = {"fewshot": fewshot}

@@ -1,0 +1,65 @@
+"""`sketchembed evaluate PART`: one figure or table of the paper, from a checkpoint."""
+
+from __future__ import annotations
+
+import inspect
+import time
+from collections.abc import Callable
+from dataclasses import fields
+from typing import Any
+
+from sketchembed.evaluation.study import Study
+from sketchembed.evaluation.tracking import track_part
+from sketchembed.process import tune_process
+from sketchembed.reporting.part import Part
+from sketchembed.runs import RunOptions
+
+PARTS: dict[str, Callable[..., Part]] = {}
+"""What can be asked of a checkpoint, in the order of a report. Each takes a study and options of its own."""
+
+
+def make(name: str, study: Study, **options: Any) -> Part:
+    """Make one part, and add what is known of its models and its time.
+
+    Args:
+        name: of the part.
+        study: the checkpoint and what stands beside it.
+        options: of the part; its defaults if not given.
+    """
+    begun = time.perf_counter()
+    part = PARTS[name](study, **options)
+    part.facts = study.facts() | part.facts
+    part.seconds = round(time.perf_counter() - begun, 1)
+    return part
+
+
+def about(name: str) -> str:
+    """Return what a part is, in a line."""
+    return (inspect.getdoc(PARTS[name]) or "").splitlines()[0].rstrip(".")
+
+
+def run_part(name: str, args: list[str]) -> None:
+    """Parse a part's command line, make the part, write it and track it.
+
+    Args:
+        name: of the part.
+        args: without the program's and the part's name.
+    """
+    from jsonargparse import ArgumentParser
+
+    parser = ArgumentParser(prog=f"sketchembed evaluate {name}", description=about(name) + ".")
+    parser.add_function_arguments(PARTS[name], skip={"study"}, as_positional=True, fail_untyped=True)
+    parser.add_class_arguments(Study)
+    given = dict(parser.instantiate(parser.parse_args(args)))
+    shared = {field.name: given.pop(field.name) for field in fields(Study)}
+    tune_process()
+    study = Study(**shared)
+    part = make(name, study, **given)
+    if not study.sharing.first:
+        return
+    print(part.markdown())
+    for path in part.write(study.out):
+        print(path)
+    mode = RunOptions(wandb=study.wandb).wandb_mode()
+    if where := track_part(part, mode, study.project, study.out):
+        print(where)

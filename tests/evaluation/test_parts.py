@@ -1,0 +1,129 @@
+"""What the evaluations of a checkpoint share: the study, drawings by class, and parts of a report."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from sketchembed.checkpoints import save
+from sketchembed.cli import main
+from sketchembed.data import doodles
+from sketchembed.data.pictures import Pictures
+from sketchembed.data.store import DrawingStore
+from sketchembed.errors import CheckpointError, DataError
+from sketchembed.evaluation import parts
+from sketchembed.evaluation.study import Study
+from sketchembed.networks import ModelConfig, SketchEmbedNet
+from sketchembed.networks.conv_vae import ConvVAE, ConvVAEConfig
+from sketchembed.reporting.part import Drawings, Figure, Part, Table
+from sketchembed.sketch import Sketch
+
+TINY = ModelConfig(width=8, latent=12, hidden=10, hyper=6, embedding=2, mixtures=3, max_length=12)
+PART = Part(
+    "probe",
+    "A probe",
+    "What was asked.",
+    [Table("Table 9", ["model", "R²"], [["ours", 0.98765], ["theirs", None]], [["ours", "0.9"]], "A note.")],
+    [Figure("figure-9", "A figure", "<svg/>", "What is seen")],
+    [Drawings("Some", [{"class": "cat", "seen": True, "input": [[0, 0, 1, 1]], "samples": []}])],
+    {"probe/r2": 0.98765},
+    {"drawings": 3},
+    1.5,
+)
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory) -> DrawingStore:
+    return doodles.prepare(tmp_path_factory.mktemp("store") / "doodles", per_class=12, max_length=64)
+
+
+@pytest.fixture
+def pictures(store) -> Pictures:
+    return Pictures(store, store.class_names[:-2], store.class_names[-2:])
+
+
+@pytest.fixture
+def checkpoint(tmp_path):
+    torch.manual_seed(0)
+    return save(SketchEmbedNet(TINY, offset_scale=20.0), tmp_path / "model.safetensors")
+
+
+def test_drawings_of_a_class_are_chosen_by_a_seed(store, pictures):
+    name = store.class_names[3]
+    chosen = pictures.select(name, 5, seed=1)
+    assert {store.class_names[label] for label in store.labels[chosen]} == {name}
+    assert len(set(chosen.tolist())) == 5
+    np.testing.assert_array_equal(chosen, pictures.select(name, 5, seed=1))
+    assert chosen.tolist() != pictures.select(name, 5, seed=2).tolist()
+    images = pictures.images(chosen)
+    assert images.shape == (5, 1, 28, 28)
+    # Dark lines on white, with the margin left free.
+    assert images.amin() < 0.2
+    assert images.median() == 1
+    assert images[..., 0].amin() == 1
+
+
+def test_class_that_is_not_there_is_told_with_its_neighbours(store, pictures):
+    name = store.class_names[0]
+    with pytest.raises(DataError, match=f"no class '{name}s'.*'{name}'"):
+        pictures.select(name + "s")
+    with pytest.raises(DataError, match="12 drawings of .* 8 too few"):
+        pictures.select(name, 20)
+
+
+def test_a_part_is_written_and_read(tmp_path):
+    files = PART.write(tmp_path)
+    assert [file.name for file in files] == ["figure-9.svg", "probe.md", "probe.json"]
+    assert Part.read(tmp_path / "probe.json") == PART
+    text = (tmp_path / "probe.md").read_text()
+    assert "| ours | 0.9877 |\n| theirs |  |\n| *ours* | *0.9* |" in text
+    (tmp_path / "probe.json").write_text('{"name": "probe"}')
+    with pytest.raises(ValueError, match="no part of a report"):
+        Part.read(tmp_path / "probe.json")
+
+
+def test_a_part_is_a_command_with_its_own_options_and_the_study_s(tmp_path, checkpoint, monkeypatch, capsys):
+    def probe(study: Study, words: str, count: int = 3) -> Part:
+        """Probe something.
+
+        Args:
+            study: the model.
+            words: to say.
+            count: how often.
+        """
+        z = study.embed(study.model, torch.rand(count, 1, 28, 28))
+        return Part("probe", words, values={"probe/size": float(z.shape[1])})
+
+    monkeypatch.setitem(parts.PARTS, "probe", probe)
+    given = ["--count", "2", "--checkpoint", str(checkpoint), "--out", str(tmp_path / "out")]
+    main(["evaluate", "probe", "two words", *given])
+    assert "### two words" in capsys.readouterr().out
+    written = json.loads((tmp_path / "out" / "probe.json").read_text())
+    assert written["values"] == {"probe/size": 12.0}
+    assert written["facts"]["model.checkpoint"] == str(checkpoint)
+    assert written["facts"]["seed"] == 0
+    main(["evaluate"])
+    assert "probe    Probe something" in capsys.readouterr().out
+
+
+def test_study_draws_as_the_model_does(checkpoint):
+    study = Study(str(checkpoint), vae="none")
+    images = torch.rand(3, 1, 28, 28)
+    drawn = study.drawn(study.embed(study.model, images), temperature=0.5)
+    assert drawn == study.net.draw(images, temperature=0.5, seed=0)
+    assert all(isinstance(sketch, Sketch) for sketch in drawn)
+
+
+def test_study_says_what_cannot_be_studied(tmp_path, checkpoint):
+    with pytest.raises(CheckpointError, match="there is none in"):
+        _ = Study(runs=tmp_path / "none").model
+    torch.manual_seed(0)
+    vae = save(ConvVAE(ConvVAEConfig(width=8, latent=6)), tmp_path / "vae.safetensors")
+    with pytest.raises(CheckpointError, match="conv-vae, which cannot draw"):
+        _ = Study(str(vae)).model
+    with pytest.raises(CheckpointError, match="sketchembednet for images of 1 x 28.*Conv-VAE"):
+        _ = Study(str(checkpoint), str(checkpoint)).beside
+    study = Study(str(checkpoint), str(vae))
+    assert [type(model.network) for model in study.both] == [SketchEmbedNet, ConvVAE]
+    assert study.embed(study.both[1], torch.rand(2, 1, 28, 28)).shape == (2, 6)
