@@ -34,6 +34,7 @@ from sketchembed.tasks.drawing import DrawingTask
 PRESETS = {
     "paper": ["quickdraw.yaml"],
     "cpu": ["quickdraw.yaml", "simple.yaml", "cpu.yaml"],
+    "cpu-long": ["quickdraw.yaml", "simple.yaml", "cpu.yaml", "long.yaml"],
     "resnet12": ["quickdraw.yaml", "resnet12.yaml"],
     "omniglot": ["quickdraw.yaml", "omniglot.yaml"],
     "omniglot-cpu": ["quickdraw.yaml", "omniglot.yaml", "cpu.yaml"],

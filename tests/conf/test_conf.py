@@ -17,6 +17,7 @@ CONF = Path(__file__).parents[2] / "conf"
 STACKS = {
     "quickdraw.yaml": ["quickdraw.yaml", "debug.yaml"],
     "cpu.yaml": ["quickdraw.yaml", "simple.yaml", "cpu.yaml", "debug.yaml"],
+    "long.yaml": ["quickdraw.yaml", "simple.yaml", "cpu.yaml", "long.yaml", "debug.yaml"],
     "simple.yaml": ["quickdraw.yaml", "simple.yaml", "debug.yaml"],
     "resnet12.yaml": ["quickdraw.yaml", "resnet12.yaml", "debug.yaml"],
     "omniglot.yaml": ["quickdraw.yaml", "omniglot.yaml", "debug.yaml"],
