@@ -42,6 +42,8 @@ PRESETS = {
     "protonet-mini-imagenet": ["protonet.yaml", "episodes-mini-imagenet.yaml"],
     "maml": ["maml.yaml"],
     "maml-mini-imagenet": ["maml.yaml", "episodes-mini-imagenet.yaml"],
+    "classifier": ["classifier.yaml"],
+    "classifier-cpu": ["classifier.yaml", "classifier-cpu.yaml"],
 }
 FOLDER_VARIABLE = "SKETCHEMBED_RUN"
 """Tells the other processes of a run which folder the first one has opened."""
