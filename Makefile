@@ -14,7 +14,7 @@ EXTRAS ?= dev
 .PHONY: help setup train-quickdraw train-omniglot train-protonet train-maml train-vae train-classifier eval-fewshot eval-recognizability bench draw test test-fast lint typecheck format check clean
 
 help: ## list the targets
-	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  %-20s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(VENV)/.ready ## make the virtual environment and install the package into it
 
