@@ -11,10 +11,10 @@ EXTRAS ?= dev
 
 .DEFAULT_GOAL := help
 
-.PHONY: help setup train-quickdraw train-omniglot train-protonet train-maml train-vae eval-fewshot bench draw test test-fast lint typecheck format check clean
+.PHONY: help setup train-quickdraw train-omniglot train-protonet train-maml train-vae train-classifier eval-fewshot eval-recognizability bench draw test test-fast lint typecheck format check clean
 
 help: ## list the targets
-	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  %-20s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(VENV)/.ready ## make the virtual environment and install the package into it
 
@@ -40,8 +40,14 @@ train-maml: setup ## train the supervised baseline that adapts (PRESET=maml|maml
 train-vae: setup ## train the pixel baseline, a convolutional VAE (DATA=quickdraw|omniglot|mini-imagenet)
 	@$(BIN)/sketchembed fit --preset $(if $(filter-out quickdraw,$(DATA)),vae-$(DATA),vae) $(ARGS)
 
+train-classifier: setup ## train a judge of drawings (PRESET=classifier|classifier-cpu, ARGS="--data.init_args.which unseen")
+	@$(BIN)/sketchembed fit --preset $(if $(filter auto,$(PRESET)),classifier-cpu,$(PRESET)) $(ARGS)
+
 eval-fewshot: setup ## few-shot classification on Omniglot (CHECKPOINT=run or file; the newest run if not given)
 	@$(BIN)/sketchembed evaluate fewshot $(if $(CHECKPOINT),--checkpoint $(CHECKPOINT)) $(ARGS)
+
+eval-recognizability: setup ## whether classifiers recognise what a model draws (CHECKPOINT=run or file)
+	@$(BIN)/sketchembed evaluate recognizability $(if $(CHECKPOINT),--checkpoint $(CHECKPOINT)) $(ARGS)
 
 bench: setup ## time every part beside a plain version of it
 	@$(BIN)/sketchembed bench $(if $(filter-out auto,$(PRESET)),--preset $(PRESET)) $(ARGS)

@@ -25,6 +25,7 @@ from sketchembed.errors import CheckpointError
 from sketchembed.networks.conv_vae import ConvVAE, ConvVAEConfig
 from sketchembed.networks.maml import MAML, MAMLConfig
 from sketchembed.networks.protonet import ProtoNet, ProtoNetConfig
+from sketchembed.networks.resnet101 import ResNet, ResNetConfig
 from sketchembed.networks.sketchembednet import ModelConfig, SketchEmbedNet
 
 MODEL_KEY = "sketchembed"
@@ -32,12 +33,13 @@ MODEL_KEY = "sketchembed"
 PREFIX = "net."
 
 
-Network = SketchEmbedNet | ProtoNet | MAML | ConvVAE
+Network = SketchEmbedNet | ProtoNet | MAML | ConvVAE | ResNet
 KINDS: dict[str, tuple[type[Network], type]] = {
     SketchEmbedNet.kind: (SketchEmbedNet, ModelConfig),
     ProtoNet.kind: (ProtoNet, ProtoNetConfig),
     MAML.kind: (MAML, MAMLConfig),
     ConvVAE.kind: (ConvVAE, ConvVAEConfig),
+    ResNet.kind: (ResNet, ResNetConfig),
 }
 """The networks that a checkpoint may hold, with the classes of their sizes."""
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import logging
 import os
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +23,7 @@ from sketchembed.data.connection import NetworkError
 from sketchembed.data.drawings import DrawingDataModule
 from sketchembed.data.modules import DoodlesDataModule
 from sketchembed.errors import check_known
-from sketchembed.process import allow_tf32, tune_process
+from sketchembed.process import allow_tf32, quiet_lightning, tune_process
 from sketchembed.reporting.run_page import write_run_page
 from sketchembed.runs import Run, RunLogger, RunOptions
 from sketchembed.tasks.captured_step import why_not_captured
@@ -45,6 +43,8 @@ PRESETS = {
     "protonet-mini-imagenet": ["protonet.yaml", "episodes-mini-imagenet.yaml"],
     "maml": ["maml.yaml"],
     "maml-mini-imagenet": ["maml.yaml", "episodes-mini-imagenet.yaml"],
+    "classifier": ["classifier.yaml"],
+    "classifier-cpu": ["classifier.yaml", "classifier-cpu.yaml"],
 }
 FOLDER_VARIABLE = "SKETCHEMBED_RUN"
 """Tells the other processes of a run which folder the first one has opened."""
@@ -321,12 +321,5 @@ def fit(args: list[str]) -> None:
             say(f"preset  {name} ({why})")
             say('        PRESET=paper chooses another, ARGS="--trainer.max_steps 1000" changes an option')
             break
-    # What Lightning says of devices and tips is noise beside the lines above.
-    for noisy in ("pytorch_lightning", "lightning_fabric", "lightning"):
-        logging.getLogger(noisy).setLevel(logging.WARNING)
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", category=DeprecationWarning)
-        warnings.filterwarnings("ignore", message=".*LeafSpec.*")
-        # The same words are on the command line already, which is how other processes are started.
-        warnings.filterwarnings("ignore", message=".*args parameter is intended to run from within Python.*")
+    with quiet_lightning():
         FitCLI(["fit", *chosen, *args], name)

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import logging
+import warnings
+from collections.abc import Iterator
 
 import torch
 
@@ -22,6 +25,21 @@ def tune_process() -> None:
         libc = ctypes.CDLL("libc.so.6")
         libc.mallopt(mmap_threshold, 1 << 30)
         libc.mallopt(trim_threshold, (1 << 31) - 1)
+
+
+@contextlib.contextmanager
+def quiet_lightning() -> Iterator[None]:
+    """Leave out what Lightning says of devices and tips, which is noise beside a run's own lines."""
+    for noisy in ("pytorch_lightning", "lightning_fabric", "lightning"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", category=DeprecationWarning)
+        warnings.filterwarnings("ignore", message=".*LeafSpec.*")
+        # A run that goes on has checkpoints already.
+        warnings.filterwarnings("ignore", message=".*exists and is not empty.*")
+        # The same words are on the command line already, which is how other processes are started.
+        warnings.filterwarnings("ignore", message=".*args parameter is intended to run from within Python.*")
+        yield
 
 
 def allow_tf32() -> None:

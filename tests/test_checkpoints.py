@@ -9,6 +9,7 @@ from sketchembed.errors import CheckpointError
 from sketchembed.networks import ModelConfig, SketchEmbedNet
 from sketchembed.networks.conv_vae import ConvVAE, ConvVAEConfig
 from sketchembed.networks.protonet import ProtoNet, ProtoNetConfig
+from sketchembed.networks.resnet101 import ResNet, ResNetConfig
 
 SMALL = ModelConfig(width=4, latent=6, hidden=10, hyper=6, embedding=2, mixtures=3, max_length=12)
 
@@ -39,7 +40,11 @@ def test_weights_file_rebuilds_the_model_alone(net, tmp_path):
 
 @pytest.mark.parametrize(
     "other",
-    [ProtoNet(ProtoNetConfig(width=4)), ConvVAE(ConvVAEConfig(width=4, latent=6, variant="released"))],
+    [
+        ProtoNet(ProtoNetConfig(width=4)),
+        ConvVAE(ConvVAEConfig(width=4, latent=6, variant="released")),
+        ResNet(ResNetConfig(18, classes=3, width=4, labels=["cat", "bee", "hat"])),
+    ],
     ids=lambda net: net.kind,
 )
 def test_networks_of_another_kind_embed_but_cannot_draw(other, tmp_path):

@@ -9,6 +9,7 @@ from typing import Any
 
 from sketchembed.checkpoints import Network, find, load_network, step_of
 from sketchembed.errors import CheckpointError
+from sketchembed.networks.resnet101 import ResNet
 from sketchembed.networks.sketchembednet import SketchEmbedNet
 from sketchembed.runs import Run
 
@@ -17,6 +18,7 @@ LABELS = {
     "protonet": "ProtoNet, supervised",
     "conv-vae": "Conv-VAE",
     "maml": "MAML, supervised",
+    "resnet": "ResNet classifier",
 }
 """What a report calls the kinds of networks."""
 
@@ -79,7 +81,7 @@ def newest(runs: Path) -> Model | None:
 
 
 def trained_baselines(runs: Path) -> list[Model]:
-    """Return the models of all runs of other kinds, by name.
+    """Return the models of all runs of other kinds, by name; classifiers, which judge drawings, are left out.
 
     Of runs that differ in their seed or number alone (``NAME-seed0``, ``NAME-seed0-2``), the newest counts.
 
@@ -88,7 +90,7 @@ def trained_baselines(runs: Path) -> list[Model]:
     """
     found: dict[str, Path] = {}
     for run in _runs(runs):
-        if _kind(run) != SketchEmbedNet.kind:
+        if _kind(run) not in (SketchEmbedNet.kind, ResNet.kind):
             found.setdefault(re.sub(r"-seed\d+(-\d+)?$", "", run.name), run)
     return [Model.load(found[name]) for name in sorted(found)]
 

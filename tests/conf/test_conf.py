@@ -28,6 +28,10 @@ VAE_STACKS = {
     "omniglot.yaml": ["vae.yaml", "omniglot.yaml"],
     "mini-imagenet.yaml": ["vae.yaml", "mini-imagenet.yaml"],
 }
+CLASSIFIERS = {
+    "classifier.yaml": ["classifier.yaml"],
+    "classifier-cpu.yaml": ["classifier.yaml", "classifier-cpu.yaml"],
+}
 EPISODIC = {
     "protonet.yaml": ["protonet.yaml"],
     "maml.yaml": ["maml.yaml"],
@@ -67,7 +71,7 @@ def data(tmp_path_factory):
 
 
 def test_every_file_is_run_by_this_test():
-    stacks = (*STACKS.values(), *VAE_STACKS.values(), *EPISODIC.values())
+    stacks = (*STACKS.values(), *VAE_STACKS.values(), *CLASSIFIERS.values(), *EPISODIC.values())
     assert {path.name for path in CONF.iterdir()} == {file for stack in stacks for file in stack}
 
 
@@ -115,6 +119,39 @@ def test_vae_trains(name, data, tmp_path, monkeypatch):
     assert net.kind == "conv-vae"
     photos = name == "mini-imagenet.yaml"
     assert (net.config.channels, net.config.image_size) == ((3, 84) if photos else (1, 28))
+
+
+@pytest.mark.parametrize("name", CLASSIFIERS)
+def test_classifier_trains(name, data, tmp_path, monkeypatch):
+    monkeypatch.delenv(fit.FOLDER_VARIABLE, raising=False)
+    monkeypatch.setenv("SKETCHEMBED_DATA", str(data))
+    options = {
+        "model.init_args.network.width": "4",
+        "data.init_args.which": "unseen",  # of which two classes are there
+        "data.init_args.batch_size": "8",
+        "trainer.max_steps": "6",
+        "trainer.val_check_interval": "3",
+        "trainer.log_every_n_steps": "1",
+        "trainer.accelerator": "cpu",
+        "run.wandb": "disabled",
+        "run.root": str(tmp_path),
+    }
+    configs = [part for file in CLASSIFIERS[name] for part in ("--config", str(CONF / file))]
+    fit.fit([*configs, *(part for key, value in options.items() for part in (f"--{key}", value))])
+    monkeypatch.delenv(fit.FOLDER_VARIABLE, raising=False)
+    (run,) = tmp_path.iterdir()
+    facts = json.loads((run / "run.json").read_text())
+    assert (facts["finished"], facts["steps"], facts["kind"]) == (True, 6, "resnet")
+    assert (facts["data"]["which"], facts["data"]["classes"]) == ("unseen", 2)
+    rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    assert {"val/loss", "val/accuracy", "train/accuracy"} <= set().union(*rows)
+    rates = [row["train/lr"] for row in rows if "train/lr" in row]
+    assert (rates[0] == 0.01) if name == "classifier.yaml" else (rates[0] == pytest.approx(3e-3 / 20))
+    net = load_network(run)
+    assert net.config.labels == sorted(quickdraw.class_names("unseen")[:2])
+    assert (net.config.depth, net.config.stem) == (
+        (101, "imagenet") if name == "classifier.yaml" else (18, "small")
+    )
 
 
 def picture(random, size, mode):

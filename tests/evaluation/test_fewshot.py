@@ -23,6 +23,7 @@ from sketchembed.evaluation.methods import Embedding, pixels
 from sketchembed.evaluation.sharing import Sharing
 from sketchembed.networks import ModelConfig, SketchEmbedNet
 from sketchembed.networks.protonet import ProtoNet, ProtoNetConfig
+from sketchembed.networks.resnet101 import ResNet, ResNetConfig
 
 TINY = ModelConfig(width=8, latent=12, hidden=10, hyper=6, embedding=2, mixtures=3, max_length=12)
 
@@ -183,6 +184,8 @@ def test_trained_baselines_are_found_once_of_each_family(omniglot, tmp_path):
         photos = ProtoNet(ProtoNetConfig(width=4, channels=3, image_size=84))
         file = make_run(runs / name, net=photos if "photos" in name else net) / "checkpoints" / "step-1.ckpt"
         os.utime(file, (number, number))
+    # Nor is a classifier, which is there to judge drawings.
+    make_run(runs / "judge", net=ResNet(ResNetConfig(18, classes=3, width=4, stem="small", image_size=28)))
     evaluate("--runs", str(runs), "--out", str(tmp_path / "report"), "--baselines", "trained")
     names = [row["method"] for row in rows(tmp_path / "report.json")]
     # The older seed gives way, and a model for photos is not asked about drawings.

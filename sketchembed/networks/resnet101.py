@@ -1,0 +1,202 @@
+"""The classifier that judges generated drawings: a ResNet with the names that published weights have."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, ClassVar, Literal
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from sketchembed.networks.evaluating import evaluating
+from sketchembed.networks.hyperlstm import at_least_float32
+
+DEPTHS = {18: (2, 2, 2, 2), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3)}
+"""Blocks of each of the four stages; from 50 layers on they are bottlenecks (He et al. 2016, table 1)."""
+
+
+@dataclass(frozen=True)
+class ResNetConfig:
+    """The sizes of a ResNet; the defaults are those of the paper's classifiers.
+
+    Attributes:
+        depth: number of layers.
+        classes: that it tells apart.
+        width: filters of the first stage's 3 × 3 convolutions, doubled by each next stage.
+        stem: ``"imagenet"`` halves the side twice before the first block (7 × 7 convolution and max pooling),
+            so that a picture of 32 pixels ends as a single place; ``"small"`` is the stem for pictures of
+            that size, a 3 × 3 convolution at full side (He et al. 2016, section 4.2).
+        image_size: side of the input in pixels.
+        channels: of the input.
+        labels: names of the classes, by number; empty until it is trained.
+    """
+
+    depth: Literal[18, 50, 101] = 101
+    classes: int = 45
+    width: int = 64
+    stem: Literal["imagenet", "small"] = "imagenet"
+    image_size: int = 32
+    channels: int = 1
+    labels: list[str] = field(default_factory=list)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values, for checkpoints."""
+        return asdict(self)
+
+
+class Block(nn.Module):
+    """What both blocks share: a branch beside a shortcut, whose sum is rectified.
+
+    Args:
+        inputs: channels that come in.
+        outputs: channels that go out.
+        stride: by which the side is divided.
+    """
+
+    def __init__(self, inputs: int, outputs: int, stride: int) -> None:
+        super().__init__()
+        self.relu = nn.ReLU(inplace=True)
+        self.downsample = (
+            None
+            if stride == 1 and inputs == outputs
+            else nn.Sequential(convolution(inputs, outputs, 1, stride), nn.BatchNorm2d(outputs))
+        )
+
+    def branch(self, image: Tensor) -> Tensor:
+        """Return what the convolutions add to the shortcut."""
+        raise NotImplementedError
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Return the block's feature map."""
+        shortcut = image if self.downsample is None else self.downsample(image)
+        out: Tensor = self.relu(self.branch(image) + shortcut)
+        return out
+
+
+class BasicBlock(Block):
+    """Two 3 × 3 convolutions; the first divides the side."""
+
+    expansion: ClassVar[int] = 1
+
+    def __init__(self, inputs: int, filters: int, stride: int) -> None:
+        super().__init__(inputs, filters, stride)
+        self.conv1, self.bn1 = convolution(inputs, filters, 3, stride), nn.BatchNorm2d(filters)
+        self.conv2, self.bn2 = convolution(filters, filters, 3), nn.BatchNorm2d(filters)
+
+    def branch(self, image: Tensor) -> Tensor:
+        """Return what the convolutions add to the shortcut."""
+        out: Tensor = self.bn2(self.conv2(self.relu(self.bn1(self.conv1(image)))))
+        return out
+
+
+class Bottleneck(Block):
+    """A 3 × 3 convolution, which divides the side, between two of 1 × 1, the last with more filters.
+
+    The paper's Keras model divides it in the first convolution instead; published weights for PyTorch are
+    of this form.
+    """
+
+    expansion: ClassVar[int] = 4
+
+    def __init__(self, inputs: int, filters: int, stride: int) -> None:
+        super().__init__(inputs, 4 * filters, stride)
+        self.conv1, self.bn1 = convolution(inputs, filters, 1), nn.BatchNorm2d(filters)
+        self.conv2, self.bn2 = convolution(filters, filters, 3, stride), nn.BatchNorm2d(filters)
+        self.conv3, self.bn3 = convolution(filters, 4 * filters, 1), nn.BatchNorm2d(4 * filters)
+
+    def branch(self, image: Tensor) -> Tensor:
+        """Return what the convolutions add to the shortcut."""
+        out: Tensor = self.relu(self.bn1(self.conv1(image)))
+        out = self.relu(self.bn2(self.conv2(out)))
+        out = self.bn3(self.conv3(out))
+        return out
+
+
+class ResNet(nn.Module):
+    """A residual network that names the class of an image.
+
+    *Source*: He et al. 2016; paper section 7 ("two separate ResNet-101 classifiers").
+
+    The names of the layers are torchvision's, whose weights therefore load (:meth:`adopt`).
+
+    Args:
+        config: sizes.
+    """
+
+    kind: ClassVar[str] = "resnet"
+    facts: ClassVar[tuple[str, ...]] = ()
+
+    def __init__(self, config: ResNetConfig | None = None) -> None:
+        super().__init__()
+        self.config = config = config or ResNetConfig()
+        width, small = config.width, config.stem == "small"
+        self.conv1 = convolution(config.channels, width, 3 if small else 7, 1 if small else 2)
+        self.bn1 = nn.BatchNorm2d(width)
+        self.relu = nn.ReLU(inplace=True)
+        self.maxpool = nn.Identity() if small else nn.MaxPool2d(3, stride=2, padding=1)
+        block = BasicBlock if config.depth < 50 else Bottleneck
+        inputs = width
+        for stage, count in enumerate(DEPTHS[config.depth]):
+            filters, blocks = width * 2**stage, []
+            for number in range(count):
+                blocks.append(block(inputs, filters, 2 if stage and not number else 1))
+                inputs = filters * block.expansion
+            self.add_module(f"layer{stage + 1}", nn.Sequential(*blocks))
+        self.avgpool = nn.AdaptiveAvgPool2d(1)
+        self.fc = nn.Linear(inputs, config.classes)
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def features(self, images: Float[Tensor, "batch channels size size"]) -> Float[Tensor, "batch features"]:
+        """Return the last feature map's mean, of images in [0, 1]."""
+        out = images.contiguous(memory_format=torch.channels_last)
+        out = self.maxpool(self.relu(self.bn1(self.conv1(out))))
+        for stage in range(len(DEPTHS[self.config.depth])):
+            out = self.get_submodule(f"layer{stage + 1}")(out)
+        features: Tensor = self.avgpool(out).flatten(1)
+        return features
+
+    def forward(self, images: Float[Tensor, "batch channels size size"]) -> Float[Tensor, "batch classes"]:
+        """Return the logits of the classes of images in [0, 1], in float32 even under autocast."""
+        return at_least_float32(self.fc(self.features(images)))
+
+    @torch.no_grad()
+    def embed(self, images: Float[Tensor, "batch channels size size"]) -> Float[Tensor, "batch features"]:
+        """Return the features with batch norm in evaluation mode."""
+        with evaluating(self):
+            return self.features(images)
+
+    @torch.no_grad()
+    def predict(self, images: Float[Tensor, "batch channels size size"]) -> Int[Tensor, " batch"]:
+        """Return the number of the likeliest class, with batch norm in evaluation mode."""
+        with evaluating(self):
+            answers: Tensor = self(images).argmax(-1)
+        return answers
+
+    def adopt(self, weights: Mapping[str, Tensor]) -> None:
+        """Start from published weights, such as those of ImageNet.
+
+        A last layer for other classes is left as it is. Where the images are grey, the first layer's weights
+        are summed over the colours, which is the same for grey images.
+
+        Args:
+            weights: by torchvision's names, for the same depth and width.
+
+        Raises:
+            RuntimeError: if the others don't fit.
+        """
+        mine, theirs = self.state_dict(), dict(weights)
+        if theirs["conv1.weight"].shape[1] > mine["conv1.weight"].shape[1] == 1:
+            theirs["conv1.weight"] = theirs["conv1.weight"].sum(1, keepdim=True)
+        if theirs["fc.weight"].shape != mine["fc.weight"].shape:
+            theirs |= {name: mine[name] for name in ("fc.weight", "fc.bias")}
+        self.load_state_dict(theirs)
+
+
+def convolution(inputs: int, outputs: int, size: int, stride: int = 1) -> nn.Conv2d:
+    """Return a convolution without a bias, which the batch norm after it has, over half its size of zeros."""
+    return nn.Conv2d(inputs, outputs, size, stride=stride, padding=size // 2, bias=False)
