@@ -50,7 +50,7 @@ def run_part(name: str, args: list[str]) -> None:
     parser = ArgumentParser(prog=f"sketchembed evaluate {name}", description=about(name) + ".")
     parser.add_function_arguments(PARTS[name], skip={"study"}, as_positional=True, fail_untyped=True)
     parser.add_class_arguments(Study)
-    given = dict(parser.instantiate(parser.parse_args(args)))
+    given = dict(parser.instantiate(parser.parse_args(_named(PARTS[name], args))))
     shared = {field.name: given.pop(field.name) for field in fields(Study)}
     tune_process()
     study = Study(**shared)
@@ -63,3 +63,17 @@ def run_part(name: str, args: list[str]) -> None:
     mode = RunOptions(wandb=study.wandb).wandb_mode()
     if where := track_part(part, mode, study.project, study.out):
         print(where)
+
+
+def _named(function: Callable[..., Part], args: list[str]) -> list[str]:
+    """Return a command line in which a word that comes first has the name of the part's first option.
+
+    What a part is asked about may so be said without a name, and be left out.
+    """
+    options = [found for found in inspect.signature(function).parameters.values() if found.name != "study"]
+    # What has a blank, as "-circle + square", is a word.
+    if not args or (args[0].startswith("-") and " " not in args[0]) or not options:
+        return args
+    if options[0].default is inspect.Parameter.empty:
+        return args
+    return [f"--{options[0].name}={args[0]}", *args[1:]]

@@ -107,6 +107,28 @@ def test_a_part_is_a_command_with_its_own_options_and_the_study_s(tmp_path, chec
     assert "probe    Probe something" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [([], "none"), (["two words"], "two words"), (["-a + b"], "-a + b"), (["--words", "x"], "x")],
+)
+def test_what_a_part_is_asked_about_may_be_left_out_or_said_without_a_name(
+    given, words, tmp_path, checkpoint, monkeypatch, capsys
+):
+    def probe(study: Study, words: str = "none", count: int = 3) -> Part:
+        """Probe something.
+
+        Args:
+            study: the model.
+            words: to say.
+            count: how often.
+        """
+        return Part("probe", words)
+
+    monkeypatch.setitem(parts.PARTS, "probe", probe)
+    main(["evaluate", "probe", *given, "--count=2", f"--checkpoint={checkpoint}", f"--out={tmp_path}"])
+    assert f"### {words}\n" in capsys.readouterr().out
+
+
 def test_study_draws_as_the_model_does(checkpoint):
     study = Study(str(checkpoint), vae="none")
     images = torch.rand(3, 1, 28, 28)
@@ -126,4 +148,7 @@ def test_study_says_what_cannot_be_studied(tmp_path, checkpoint):
         _ = Study(str(checkpoint), str(checkpoint)).beside
     study = Study(str(checkpoint), str(vae))
     assert [type(model.network) for model in study.both] == [SketchEmbedNet, ConvVAE]
-    assert study.embed(study.both[1], torch.rand(2, 1, 28, 28)).shape == (2, 6)
+    images = torch.rand(2, 1, 28, 28)
+    z = study.embed(study.both[1], images)
+    assert z.shape == (2, 6)
+    np.testing.assert_allclose(study.pictured(z), study.both[1].network.reconstruct(images), atol=1e-6)
