@@ -143,13 +143,13 @@ class Study:
         return facts | {"seed": self.seed}
 
     def embed(
-        self, model: Model, images: Float[Tensor, "batch 1 size size"]
+        self, model: Model, images: Float[Tensor, "batch channels size size"]
     ) -> Float[Tensor, "batch latent"]:
-        """Return a model's embedding of grey images, the mean of z, on the CPU.
+        """Return a model's embedding of images, the mean of z, on the CPU.
 
         Args:
             model: one of :attr:`both`.
-            images: in [0, 1], dark on white.
+            images: in [0, 1], drawings dark on white; with the model's channels, or one.
         """
         network = model.network
         assert isinstance(network, SketchEmbedNet | ConvVAE)

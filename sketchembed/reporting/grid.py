@@ -19,7 +19,7 @@ EDGE, GUTTER, SIGN = 12.0, 16.0, 20.0
 HEAD, LABEL, HEADING = 16.0, 13.0, 26.0
 """Heights of a line of column heads, of a line below a cell, and of a heading above a row."""
 NAME_SIZE, SMALL = 12.0, 10.0
-GLYPH = 0.56
+GLYPH = 0.54
 """Mean width of a letter, in font sizes: enough to place texts without measuring a font."""
 
 

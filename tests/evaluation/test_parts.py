@@ -9,7 +9,7 @@ import torch
 from sketchembed.checkpoints import save
 from sketchembed.cli import main
 from sketchembed.data import doodles
-from sketchembed.data.pictures import Pictures
+from sketchembed.data.pictures import Pictures, rasters
 from sketchembed.data.store import DrawingStore
 from sketchembed.errors import CheckpointError, DataError
 from sketchembed.evaluation import parts
@@ -70,6 +70,25 @@ def test_class_that_is_not_there_is_told_with_its_neighbours(store, pictures):
         pictures.select(name + "s")
     with pytest.raises(DataError, match="12 drawings of .* 8 too few"):
         pictures.select(name, 20)
+
+
+def test_drawings_that_never_trained_are_found_and_are_those_of_the_store(store, pictures):
+    seen, unseen = pictures.seen[0], pictures.unseen[0]
+    found = pictures.up_to(seen, 100, held_out=True)
+    assert 0 < len(found) < 12
+    assert set(store.partitions[found].tolist()) <= {1, 2}
+    train = pictures.select(seen, partition="train")
+    assert sorted([*found, *train]) == pictures.select(seen).tolist()
+    np.testing.assert_array_equal(pictures.up_to(unseen, 100, held_out=True), pictures.select(unseen))
+    few = pictures.up_to(unseen, 5, seed=3)
+    np.testing.assert_array_equal(few, pictures.select(unseen, 5, seed=3))
+    for sketch, rows in zip(pictures.sketches(few), pictures.strokes(few), strict=True):
+        same = Sketch.from_stroke5(rows.numpy()).scaled(pictures.dataset.offset_scale)
+        np.testing.assert_allclose(sketch.points - sketch.points[0], same.points, atol=1e-3)
+        np.testing.assert_array_equal(sketch.lifted, same.lifted)
+    again = rasters([Sketch.from_strokes([]), *pictures.sketches(few)])
+    assert again[0].amin() == 1
+    np.testing.assert_allclose(again[1:], pictures.images(few), atol=1e-3)
 
 
 def test_a_part_is_written_and_read(tmp_path):
