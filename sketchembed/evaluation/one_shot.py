@@ -82,9 +82,9 @@ def one_shot(
     counts = ", ".join(f"{len(kind)} inputs of '{kind.key}'" for kind in kinds)
     shown_at = ", ".join(f"{temperature:g}" for temperature in temperatures)
     part.about = (
-        f"Each input is embedded (the mean of z) and drawn at temperatures {shown_at}, {samples} times at each "
-        f"above 0: {counts}, each of another class as far as there are enough, chosen by seed {study.seed}. "
-        f"The first {shown} of each kind are shown. " + " ".join(left_out)
+        f"Each input is embedded (the mean of z) and drawn at temperatures {shown_at}, {samples} times at "
+        f"each above 0: {counts}, each of another class as far as there are enough, chosen by seed "
+        f"{study.seed}. The first {shown} of each kind are shown. " + " ".join(left_out)
     )
     part.facts |= {"temperatures": list(map(float, temperatures)), "samples": samples}
     return part

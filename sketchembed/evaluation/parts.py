@@ -11,13 +11,19 @@ from typing import Any
 from sketchembed.evaluation.composition import compose
 from sketchembed.evaluation.interpolation import interpolate
 from sketchembed.evaluation.one_shot import one_shot
+from sketchembed.evaluation.retrieval import retrieve
 from sketchembed.evaluation.study import Study
 from sketchembed.evaluation.tracking import track_part
 from sketchembed.process import tune_process
 from sketchembed.reporting.part import Part
 from sketchembed.runs import RunOptions
 
-PARTS: dict[str, Callable[..., Part]] = {"one-shot": one_shot, "compose": compose, "interpolate": interpolate}
+PARTS: dict[str, Callable[..., Part]] = {
+    "one-shot": one_shot,
+    "compose": compose,
+    "interpolate": interpolate,
+    "retrieve": retrieve,
+}
 """What can be asked of a checkpoint, in the order of a report. Each takes a study and options of its own."""
 
 

@@ -33,6 +33,7 @@ class Tile:
         colours: of each stroke, as in SVG; a stroke whose colour is None is not drawn.
         label: below the cell; lines are parted by a line break.
         shaded: whether the cell is marked as given rather than drawn by a model.
+        frame: colour of a frame that marks the cell; the usual one if not given.
         box: (x_min, y_min, x_max, y_max) in the drawing's unit, to show several drawings in one place and
             scale; the drawing's own box if not given.
     """
@@ -41,6 +42,7 @@ class Tile:
     colours: Sequence[str | None] | None = None
     label: str = ""
     shaded: bool = False
+    frame: str | None = None
     box: tuple[float | int, float | int, float | int, float | int] | None = None
 
 
@@ -177,10 +179,11 @@ def _cell(
     if isinstance(content, str):
         parts += _block(middle, y + size / 2, content, 16.0, "middle", GREY)
     elif content is not None:
-        if framed or tile.shaded:
+        if framed or tile.shaded or tile.frame:
             parts.append(
                 f'<rect x="{x + 1.5:g}" y="{y + 1.5:g}" width="{size - 3}" height="{size - 3}" rx="3" '
-                f'fill="{SHADE if tile.shaded else "white"}" stroke="{FRAME}"/>'
+                f'fill="{SHADE if tile.shaded else "white"}" stroke="{tile.frame or FRAME}" '
+                f'stroke-width="{2 if tile.frame else 1}"/>'
             )
         if isinstance(content, Sketch):
             drawn = _strokes(content, tile, x, y, size)

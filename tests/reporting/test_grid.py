@@ -57,6 +57,12 @@ def test_drawings_in_one_box_keep_their_places():
     assert [x1, y1] == pytest.approx([20 + 56 / 3, 20 + 56 / 3], abs=2)
 
 
+def test_a_cell_is_marked_by_its_frame():
+    pixels = rendered(grid_svg([[Tile(SQUARE, frame="#00a000"), SQUARE]], framed=False))
+    green = np.nonzero((pixels[..., 1] > 120) & (pixels[..., 0] < 60))
+    assert [green[1].min(), green[1].max()] == pytest.approx([13, 83], abs=2)
+
+
 def test_images_keep_their_pixels():
     image = np.linspace(0, 1, 48, dtype=np.float32).reshape(3, 4, 4)
     svg = grid_svg([[image, image[:1], image[0]]])
