@@ -11,7 +11,7 @@ EXTRAS ?= dev
 
 .DEFAULT_GOAL := help
 
-.PHONY: help setup train-quickdraw train-omniglot train-protonet train-maml train-vae train-classifier eval-fewshot eval-recognizability bench draw test test-fast lint typecheck format check clean
+.PHONY: help setup train-quickdraw train-omniglot train-protonet train-maml train-vae train-classifier eval-fewshot eval-recognizability report bench draw test test-fast lint typecheck format check clean
 
 help: ## list the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  %-20s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -48,6 +48,9 @@ eval-fewshot: setup ## few-shot classification on Omniglot (CHECKPOINT=run or fi
 
 eval-recognizability: setup ## whether classifiers recognise what a model draws (CHECKPOINT=run or file)
 	@$(BIN)/sketchembed evaluate recognizability $(if $(CHECKPOINT),--checkpoint $(CHECKPOINT)) $(ARGS)
+
+report: setup ## all evaluations of a model on one page (CHECKPOINT=run or file; the newest run if not given)
+	@$(BIN)/sketchembed report $(if $(CHECKPOINT),--checkpoint $(CHECKPOINT)) $(ARGS)
 
 bench: setup ## time every part beside a plain version of it
 	@$(BIN)/sketchembed bench $(if $(filter-out auto,$(PRESET)),--preset $(PRESET)) $(ARGS)

@@ -1,4 +1,4 @@
-"""The one command: ``sketchembed fit | data | evaluate | draw | export | report | bench``."""
+"""The one command: ``sketchembed fit | data | evaluate | report | draw | export | page | bench``."""
 
 from __future__ import annotations
 
@@ -17,17 +17,20 @@ def _jsonargparse(function: Any) -> Callable[[list[str]], None]:
     def run(args: list[str]) -> None:
         from jsonargparse import auto_cli
 
-        # --per-class is as good as --per_class.
-        args = [
-            "=".join([part.replace("-", "_").replace("__", "--", 1), *rest])
-            if part.startswith("--")
-            else argument
-            for argument in args
-            for part, *rest in [argument.split("=", 1)]
-        ]
-        auto_cli(function, args=args, as_positional=True)
+        auto_cli(function, args=_underscored(args), as_positional=True)
 
     return run
+
+
+def _underscored(args: list[str]) -> list[str]:
+    """Make ``--per-class`` as good as ``--per_class``."""
+    return [
+        "=".join([part.replace("-", "_").replace("__", "--", 1), *rest])
+        if part.startswith("--")
+        else argument
+        for argument in args
+        for part, *rest in [argument.split("=", 1)]
+    ]
 
 
 def draw(
@@ -72,7 +75,7 @@ def export(checkpoint: Path, out: Path, dtype: Literal["float32", "float16", "bf
     print(f"{path}  {path.stat().st_size / 1e6:.1f} MB")
 
 
-def report(run: Path) -> None:
+def page(run: Path) -> None:
     """Write a run's page anew.
 
     Args:
@@ -99,9 +102,16 @@ def _evaluate(args: list[str]) -> None:
     from sketchembed.evaluation.fewshot_command import fewshot
     from sketchembed.evaluation.parts import PARTS, about, run_part
 
-    commands: Commands = {"fewshot": ("few-shot classification in episodes", _jsonargparse(fewshot))}
-    commands |= {name: (about(name), partial(run_part, name)) for name in PARTS}
-    _dispatch("sketchembed evaluate", commands, args)
+    commands: Commands = {name: (about(name), partial(run_part, name)) for name in PARTS}
+    # As a command it compares several checkpoints too.
+    commands["fewshot"] = (about("fewshot"), _jsonargparse(fewshot))
+    _dispatch("sketchembed evaluate", commands, [*args[:1], *_underscored(args[1:])])
+
+
+def _report(args: list[str]) -> None:
+    from sketchembed.evaluation.report_command import report
+
+    report(_underscored(args))
 
 
 def _fit(args: list[str]) -> None:
@@ -116,9 +126,10 @@ COMMANDS: Commands = {
     "fit": ("train a model", _fit),
     "data": ("fetch and prepare data sets", _data),
     "evaluate": ("measure what an embedding is worth", _evaluate),
+    "report": ("write one page of all evaluations of a model, beside the paper's numbers", _report),
     "draw": ("draw images with a trained model", _jsonargparse(draw)),
     "export": ("write a checkpoint's model as safetensors", _jsonargparse(export)),
-    "report": ("write a run's page anew", _jsonargparse(report)),
+    "page": ("write a run's page anew", _jsonargparse(page)),
     "bench": ("time every part beside a plain version of it", _bench),
 }
 

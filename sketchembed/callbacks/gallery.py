@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from sketchembed.reporting.run_page import write_run_page
+from sketchembed.reporting.shapes import boxed
 from sketchembed.reporting.sheet import contact_sheet_png
 from sketchembed.runs import RunLogger
 from sketchembed.sketch import Sketch
@@ -21,8 +22,6 @@ from sketchembed.sketch import Sketch
 if TYPE_CHECKING:
     from sketchembed.data.drawings import DrawingDataModule
     from sketchembed.tasks.drawing import DrawingTask
-
-BOX = 255.0
 
 
 class Gallery(pl.Callback):
@@ -104,9 +103,9 @@ class Gallery(pl.Callback):
             {
                 "class": name,
                 "seen": seen,
-                "input": _boxed(Sketch.from_stroke5(stroke5[number].numpy())),
+                "input": boxed(Sketch.from_stroke5(stroke5[number].numpy())),
                 "samples": [
-                    {"temperature": temperature, "strokes": _boxed(column[number])}
+                    {"temperature": temperature, "strokes": boxed(column[number])}
                     for temperature, column in zip(self.temperatures, columns, strict=True)
                 ],
             }
@@ -127,10 +126,3 @@ class Gallery(pl.Callback):
                 index = int(random.choice(indices[labels == label]))
                 chosen.append((data.store.class_names[label], seen, index))
         return [(name, seen) for name, seen, _ in chosen], data.dataset.__getitems__([i for *_, i in chosen])
-
-
-def _boxed(sketch: Sketch) -> list[list[float]]:
-    """Return the strokes as flat lists in a 0..255 box, to a tenth."""
-    if not len(sketch):
-        return []
-    return [[round(float(value), 1) for value in stroke.reshape(-1)] for stroke in sketch.fit(BOX, 8).strokes]

@@ -12,9 +12,10 @@ from torch import Tensor
 
 from sketchembed.data.drawings import DrawingDataset
 from sketchembed.data.modules import QuickdrawDataModule
-from sketchembed.data.store import DrawingStore
+from sketchembed.data.store import PARTITIONS, DrawingStore
 from sketchembed.errors import DataError, nearest
 from sketchembed.raster import draw_pen
+from sketchembed.sketch import Sketch
 
 
 class Pictures:
@@ -94,6 +95,31 @@ class Pictures:
         random = np.random.default_rng([seed, *name.encode()])
         return np.sort(random.choice(found, count, replace=False))
 
+    def up_to(self, name: str, count: int, seed: int = 0, held_out: bool = False) -> np.ndarray:
+        """Choose drawings of a class as :meth:`select` does, fewer where there are not so many.
+
+        Args:
+            name: of the class.
+            count: how many at the most.
+            seed: of the choice.
+            held_out: only those that a drawing model is not trained on: the parts ``valid`` and ``test`` of a
+                seen class, and all of one that is held out.
+
+        Raises:
+            DataError: if there is no such class.
+        """
+        found = self.select(name)
+        if held_out and name in self.seen:
+            found = found[self.store.partitions[found] != PARTITIONS.index("train")]
+        if len(found) <= count:
+            return found
+        random = np.random.default_rng([seed, *name.encode()])
+        return np.sort(random.choice(found, count, replace=False))
+
+    def sketches(self, indices: Sequence[int] | np.ndarray) -> list[Sketch]:
+        """Return drawings as values, in the store's unit."""
+        return [Sketch.from_stroke3(self.store[int(index)]) for index in indices]
+
     def strokes(self, indices: Sequence[int] | np.ndarray) -> Float[Tensor, "batch rows 5"]:
         """Return drawings as stroke-5 rows in normalised units, the start token first."""
         return self.dataset.__getitems__([int(index) for index in indices])
@@ -109,3 +135,20 @@ class Pictures:
         """
         rows = torch.split(self.strokes(indices), 1024)
         return 1 - torch.cat([draw_pen(part, size) for part in rows]).unsqueeze(1)
+
+
+def rasters(sketches: Sequence[Sketch], size: int = 28) -> Float[Tensor, "batch 1 size size"]:
+    """Return drawings as a network's input; one without a point is blank.
+
+    Args:
+        sketches: in any unit.
+        size: side in pixels.
+    """
+    out = torch.ones(len(sketches), 1, size, size)
+    drawn = [number for number, sketch in enumerate(sketches) if len(sketch)]
+    for first in range(0, len(drawn), 1024):
+        places = drawn[first : first + 1024]
+        length = max(len(sketches[at]) for at in places)
+        rows = torch.from_numpy(np.stack([sketches[at].to_stroke5(length) for at in places]))
+        out[places, 0] = 1 - draw_pen(rows, size)
+    return out

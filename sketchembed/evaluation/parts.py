@@ -8,14 +8,26 @@ from collections.abc import Callable
 from dataclasses import fields
 from typing import Any
 
+from sketchembed.evaluation.composition import compose
+from sketchembed.evaluation.fewshot_part import fewshot
+from sketchembed.evaluation.interpolation import interpolate
+from sketchembed.evaluation.one_shot import one_shot
 from sketchembed.evaluation.recognizability import recognizability
+from sketchembed.evaluation.retrieval import retrieve
 from sketchembed.evaluation.study import Study
-from sketchembed.evaluation.tracking import track_part
+from sketchembed.evaluation.tracking import track_parts
 from sketchembed.process import tune_process
 from sketchembed.reporting.part import Part
 from sketchembed.runs import RunOptions
 
-PARTS: dict[str, Callable[..., Part]] = {"recognizability": recognizability}
+PARTS: dict[str, Callable[..., Part]] = {
+    "fewshot": fewshot,
+    "recognizability": recognizability,
+    "one-shot": one_shot,
+    "compose": compose,
+    "interpolate": interpolate,
+    "retrieve": retrieve,
+}
 """What can be asked of a checkpoint, in the order of a report. Each takes a study and options of its own."""
 
 
@@ -51,7 +63,7 @@ def run_part(name: str, args: list[str]) -> None:
     parser = ArgumentParser(prog=f"sketchembed evaluate {name}", description=about(name) + ".")
     parser.add_function_arguments(PARTS[name], skip={"study"}, as_positional=True, fail_untyped=True)
     parser.add_class_arguments(Study)
-    given = dict(parser.instantiate(parser.parse_args(args)))
+    given = dict(parser.instantiate(parser.parse_args(_named(PARTS[name], args))))
     shared = {field.name: given.pop(field.name) for field in fields(Study)}
     tune_process()
     study = Study(**shared)
@@ -62,5 +74,19 @@ def run_part(name: str, args: list[str]) -> None:
     for path in part.write(study.out):
         print(path)
     mode = RunOptions(wandb=study.wandb).wandb_mode()
-    if where := track_part(part, mode, study.project, study.out):
+    if where := track_parts(name, [part], mode, study.project, study.out):
         print(where)
+
+
+def _named(function: Callable[..., Part], args: list[str]) -> list[str]:
+    """Return a command line in which a word that comes first has the name of the part's first option.
+
+    What a part is asked about may so be said without a name, and be left out.
+    """
+    options = [found for found in inspect.signature(function).parameters.values() if found.name != "study"]
+    # What has a blank, as "-circle + square", is a word.
+    if not args or (args[0].startswith("-") and " " not in args[0]) or not options:
+        return args
+    if options[0].default is inspect.Parameter.empty:
+        return args
+    return [f"--{options[0].name}={args[0]}", *args[1:]]

@@ -7,6 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -142,18 +143,33 @@ class Study:
         return facts | {"seed": self.seed}
 
     def embed(
-        self, model: Model, images: Float[Tensor, "batch 1 size size"]
+        self, model: Model, images: Float[Tensor, "batch channels size size"]
     ) -> Float[Tensor, "batch latent"]:
-        """Return a model's embedding of grey images, the mean of z, on the CPU.
+        """Return a model's embedding of images, the mean of z, on the CPU.
 
         Args:
             model: one of :attr:`both`.
-            images: in [0, 1], dark on white.
+            images: in [0, 1], drawings dark on white; with the model's channels, or one.
         """
         network = model.network
         assert isinstance(network, SketchEmbedNet | ConvVAE)
         parts = torch.split(images.expand(-1, network.config.channels, -1, -1), 512)
         return torch.cat([network.embed(part.to(self.device)).float().cpu() for part in parts])
+
+    def pictured(self, z: Float[Tensor, "batch latent"]) -> np.ndarray:
+        """Return what the Conv-VAE makes of embeddings of its own.
+
+        Args:
+            z: embeddings, by :meth:`embed` of :attr:`beside` or computed from such.
+
+        Returns:
+            float32 ``[batch, channels, size, size]`` in [0, 1].
+        """
+        assert self.beside is not None
+        network = self.beside.network
+        assert isinstance(network, ConvVAE)
+        pictures = [network.pictures(part.to(self.device)).float().cpu() for part in torch.split(z, 512)]
+        return np.asarray(torch.cat(pictures).numpy())
 
     def drawn(
         self, z: Float[Tensor, "batch latent"], temperature: float | int = 0.0, seed: int | None = None

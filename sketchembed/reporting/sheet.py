@@ -6,8 +6,8 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
-from xml.sax.saxutils import escape
 
+from sketchembed.reporting.shapes import BOX, path, text
 from sketchembed.sketch import cairosvg, rainbow
 
 CELL = 84
@@ -16,8 +16,6 @@ GAP = 20
 """Between blocks, and around the sheet."""
 HEADING, COLUMN_HEADS, NAME = 26, 16, 20
 """Heights of a group's heading, of the line with the temperatures, and of a class's name."""
-BOX = 255.0
-"""Side of the box that the strokes of a run's samples are in."""
 MARGIN = 5
 """Room around that box, in its own unit, so that lines along its edge are seen whole."""
 
@@ -48,12 +46,12 @@ def contact_sheet_svg(items: Sequence[Item], columns: int | None = None, coloure
     width, y = columns * (block + GAP) + GAP, GAP
     parts: list[str] = []
     for title, group in groups:
-        parts.append(_text(GAP, y + 13, title, 15, "#1c1f23", weight="bold"))
+        parts.append(text(GAP, y + 13, title, 15, "#1c1f23", weight="bold"))
         y += HEADING
         for column in range(min(columns, len(group))):
             for place, head in enumerate(["input", *(_temperature(one) for one in group[0]["samples"])]):
                 x = GAP + column * (block + GAP) + (place + 0.5) * CELL
-                parts.append(_text(x, y + 10, head, 11, "#5f6771", anchor="middle"))
+                parts.append(text(x, y + 10, head, 11, "#5f6771", anchor="middle"))
         y += COLUMN_HEADS
         for number, item in enumerate(group):
             x = GAP + number % columns * (block + GAP)
@@ -61,7 +59,7 @@ def contact_sheet_svg(items: Sequence[Item], columns: int | None = None, coloure
             drawings = [item["input"], *(sample["strokes"] for sample in item["samples"])]
             for place, strokes in enumerate(drawings):
                 parts.append(_drawing(x + place * CELL, top, strokes, place == 0, coloured))
-            parts.append(_text(x, top + CELL + 13, str(item["class"]), 12, "#1c1f23"))
+            parts.append(text(x, top + CELL + 13, str(item["class"]), 12, "#1c1f23"))
         y += math.ceil(len(group) / columns) * (CELL + NAME) + GAP
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{y}" viewBox="0 0 {width} {y}">\n'
@@ -118,10 +116,10 @@ def _drawing(
         f'<rect x="{x + 1.5:g}" y="{y + 0.5:g}" width="{CELL - 3}" height="{CELL - 3}" rx="3" '
         f'fill="{"#eef1f4" if given else "white"}" stroke="#dfe3e8"/>'
     )
-    paths = [path for path in (_path(stroke) for stroke in strokes) if path]
+    paths = [data for data in (path(stroke) for stroke in strokes) if data]
     if not paths:
         middle = (x + CELL / 2, y + CELL / 2 + 2)
-        return frame + _text(*middle, "nothing drawn", 10, "#5f6771", anchor="middle")
+        return frame + text(*middle, "nothing drawn", 10, "#5f6771", anchor="middle")
     colours = rainbow(len(paths)) if coloured else ["#15171a"] * len(paths)
     scale = (CELL - 3) / (BOX + 2 * MARGIN)
     drawn = "".join(f'<path d="{d}" stroke="{colour}"/>' for d, colour in zip(paths, colours, strict=True))
@@ -129,30 +127,4 @@ def _drawing(
         f'{frame}<g transform="translate({x + 1.5 + MARGIN * scale:g} {y + 0.5 + MARGIN * scale:g}) '
         f'scale({scale:.5g})" fill="none" stroke-width="4.8" stroke-linecap="round" '
         f'stroke-linejoin="round">{drawn}</g>'
-    )
-
-
-def _path(stroke: Sequence[float | int]) -> str:
-    """Return a stroke as SVG path data; points that are not finite are left out."""
-    pairs = zip(stroke[::2], stroke[1::2], strict=False)
-    points = [f"{x:g},{y:g}" for x, y in pairs if math.isfinite(x) and math.isfinite(y)]
-    # A dot is a line from its point to itself, which the round cap makes visible.
-    points = points * 2 if len(points) == 1 else points
-    return "M" + "L".join(points) if points else ""
-
-
-def _text(
-    x: float | int,
-    y: float | int,
-    text: str,
-    size: int,
-    colour: str,
-    anchor: str = "start",
-    weight: str = "normal",
-) -> str:
-    # XML has no way to write control characters, not even escaped.
-    shown = escape("".join(letter if letter.isprintable() else " " for letter in text))
-    return (
-        f'<text x="{x:g}" y="{y:g}" font-family="Helvetica, Arial, sans-serif" font-size="{size}" '
-        f'font-weight="{weight}" text-anchor="{anchor}" fill="{colour}">{shown}</text>'
     )

@@ -10,7 +10,7 @@ import torch
 from sketchembed.checkpoints import save
 from sketchembed.cli import main
 from sketchembed.data import doodles
-from sketchembed.data.pictures import Pictures
+from sketchembed.data.pictures import Pictures, rasters
 from sketchembed.data.store import DrawingStore
 from sketchembed.errors import CheckpointError, DataError
 from sketchembed.evaluation import parts
@@ -73,6 +73,25 @@ def test_class_that_is_not_there_is_told_with_its_neighbours(store, pictures):
         pictures.select(name, 20)
 
 
+def test_drawings_that_never_trained_are_found_and_are_those_of_the_store(store, pictures):
+    seen, unseen = pictures.seen[0], pictures.unseen[0]
+    found = pictures.up_to(seen, 100, held_out=True)
+    assert 0 < len(found) < 12
+    assert set(store.partitions[found].tolist()) <= {1, 2}
+    train = pictures.select(seen, partition="train")
+    assert sorted([*found, *train]) == pictures.select(seen).tolist()
+    np.testing.assert_array_equal(pictures.up_to(unseen, 100, held_out=True), pictures.select(unseen))
+    few = pictures.up_to(unseen, 5, seed=3)
+    np.testing.assert_array_equal(few, pictures.select(unseen, 5, seed=3))
+    for sketch, rows in zip(pictures.sketches(few), pictures.strokes(few), strict=True):
+        same = Sketch.from_stroke5(rows.numpy()).scaled(pictures.dataset.offset_scale)
+        np.testing.assert_allclose(sketch.points - sketch.points[0], same.points, atol=1e-3)
+        np.testing.assert_array_equal(sketch.lifted, same.lifted)
+    again = rasters([Sketch.from_strokes([]), *pictures.sketches(few)])
+    assert again[0].amin() == 1
+    np.testing.assert_allclose(again[1:], pictures.images(few), atol=1e-3)
+
+
 def test_a_part_is_written_and_read(tmp_path):
     files = PART.write(tmp_path)
     assert [file.name for file in files] == ["figure-9.svg", "probe.md", "probe.json"]
@@ -108,6 +127,28 @@ def test_a_part_is_a_command_with_its_own_options_and_the_study_s(tmp_path, chec
     assert re.search("probe +Probe something", capsys.readouterr().out)
 
 
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [([], "none"), (["two words"], "two words"), (["-a + b"], "-a + b"), (["--words", "x"], "x")],
+)
+def test_what_a_part_is_asked_about_may_be_left_out_or_said_without_a_name(
+    given, words, tmp_path, checkpoint, monkeypatch, capsys
+):
+    def probe(study: Study, words: str = "none", count: int = 3) -> Part:
+        """Probe something.
+
+        Args:
+            study: the model.
+            words: to say.
+            count: how often.
+        """
+        return Part("probe", words)
+
+    monkeypatch.setitem(parts.PARTS, "probe", probe)
+    main(["evaluate", "probe", *given, "--count=2", f"--checkpoint={checkpoint}", f"--out={tmp_path}"])
+    assert f"### {words}\n" in capsys.readouterr().out
+
+
 def test_study_draws_as_the_model_does(checkpoint):
     study = Study(str(checkpoint), vae="none")
     images = torch.rand(3, 1, 28, 28)
@@ -127,4 +168,7 @@ def test_study_says_what_cannot_be_studied(tmp_path, checkpoint):
         _ = Study(str(checkpoint), str(checkpoint)).beside
     study = Study(str(checkpoint), str(vae))
     assert [type(model.network) for model in study.both] == [SketchEmbedNet, ConvVAE]
-    assert study.embed(study.both[1], torch.rand(2, 1, 28, 28)).shape == (2, 6)
+    images = torch.rand(2, 1, 28, 28)
+    z = study.embed(study.both[1], images)
+    assert z.shape == (2, 6)
+    np.testing.assert_allclose(study.pictured(z), study.both[1].network.reconstruct(images), atol=1e-6)

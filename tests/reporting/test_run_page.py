@@ -4,11 +4,10 @@ import itertools
 import json
 import os
 import re
-import shutil
-import subprocess
 
 import pytest
 
+from sketchembed.cli import main
 from sketchembed.reporting import run_page
 from sketchembed.reporting.run_page import read_curves, write_run_page
 
@@ -110,6 +109,12 @@ def test_writing_again_changes_nothing_and_leaves_nothing_behind(tmp_path):
     first = write_run_page(tmp_path).read_bytes()
     assert write_run_page(str(tmp_path)).read_bytes() == first
     assert {path.name for path in tmp_path.iterdir()} == before | {"index.html"}
+
+
+def test_the_command_writes_the_page_of_a_run(tmp_path, capsys):
+    main(["page", str(fill(tmp_path))])
+    assert capsys.readouterr().out == f"{tmp_path / 'index.html'}\n"
+    assert embedded(tmp_path / "index.html")["facts"]["name"] == NAME
 
 
 def test_page_is_replaced_whole_or_not_at_all(tmp_path, monkeypatch):
@@ -233,35 +238,6 @@ setTimeout(() => {
   document.documentElement.dataset.seen = JSON.stringify(seen);
 }, 3500);
 }</script></body>"""
-
-
-@pytest.fixture(scope="module")
-def look(tmp_path_factory):
-    """Opens a page in Chromium without network; returns the document after 5 s of the page's own time."""
-    found = [name for name in ("chromium", "chromium-browser", "google-chrome") if shutil.which(name)]
-    if not found:
-        pytest.skip("no Chromium on this machine")
-    profile = tmp_path_factory.mktemp("profile")
-
-    def dump(page, *options):
-        command = [
-            *(found[0], "--headless=new", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=5000"),
-            *(
-                "--host-resolver-rules=MAP * ~NOTFOUND",
-                f"--user-data-dir={profile}",
-                "--window-size=1280,1600",
-            ),
-            *options,
-        ]
-        ran = subprocess.run(
-            [*command, "--dump-dom", page.as_uri()], capture_output=True, text=True, timeout=120, check=True
-        )
-        root = re.search(r"<html[^>]*>", ran.stdout)[0]
-        assert 'data-ready="yes"' in root
-        assert 'data-errors=""' in root
-        return ran.stdout
-
-    return dump
 
 
 @pytest.mark.browser
