@@ -52,6 +52,23 @@ def check_known(what: str, name: str, known: Iterable[str]) -> None:
         )
 
 
+def check_range(what: str, value: int, least: int, most: int | None = None) -> None:
+    """Check a number that a user wrote.
+
+    Args:
+        what: the option's name.
+        value: what was given.
+        least: the smallest allowed.
+        most: the largest allowed; no limit if not given.
+
+    Raises:
+        ConfigError: if it is out of the range.
+    """
+    if value < least or (most is not None and value > most):
+        expected = f"{least} or more" if most is None else f"{least} to {most}"
+        raise ConfigError(f"{what} is {value}", expected=expected, fix=f"Set --{what} anew")
+
+
 def nearest(name: str, known: Iterable[str], count: int = 3) -> str:
     """Return the known names most like `name`, quoted and joined, for use in a message.
 

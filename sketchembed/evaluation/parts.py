@@ -13,7 +13,9 @@ from sketchembed.evaluation.fewshot_part import fewshot
 from sketchembed.evaluation.interpolation import interpolate
 from sketchembed.evaluation.one_shot import one_shot
 from sketchembed.evaluation.recognizability import recognizability
+from sketchembed.evaluation.relations import relations
 from sketchembed.evaluation.retrieval import retrieve
+from sketchembed.evaluation.spatial import spatial
 from sketchembed.evaluation.study import Study
 from sketchembed.evaluation.tracking import track_parts
 from sketchembed.process import tune_process
@@ -24,6 +26,8 @@ PARTS: dict[str, Callable[..., Part]] = {
     "fewshot": fewshot,
     "recognizability": recognizability,
     "one-shot": one_shot,
+    "relations": relations,
+    "spatial": spatial,
     "compose": compose,
     "interpolate": interpolate,
     "retrieve": retrieve,

@@ -18,7 +18,8 @@ from sketchembed.errors import CheckpointError
 from sketchembed.evaluation.models import Model, newest, trained_baselines
 from sketchembed.evaluation.sharing import Sharing
 from sketchembed.networks.conv_vae import ConvVAE
-from sketchembed.networks.sketchembednet import SketchEmbedNet
+from sketchembed.networks.evaluating import evaluating
+from sketchembed.networks.sketchembednet import Latent, SketchEmbedNet
 from sketchembed.sketch import Sketch
 
 
@@ -151,10 +152,25 @@ class Study:
             model: one of :attr:`both`.
             images: in [0, 1], drawings dark on white; with the model's channels, or one.
         """
+        return self.encode(model, images).mean
+
+    @torch.no_grad()
+    def encode(self, model: Model, images: Float[Tensor, "batch 1 size size"]) -> Latent:
+        """Return a model's Gaussian over z of grey images, on the CPU.
+
+        Args:
+            model: one of :attr:`both`.
+            images: in [0, 1], dark on white.
+        """
         network = model.network
         assert isinstance(network, SketchEmbedNet | ConvVAE)
-        parts = torch.split(images.expand(-1, network.config.channels, -1, -1), 512)
-        return torch.cat([network.embed(part.to(self.device)).float().cpu() for part in parts])
+        means, logvars = [], []
+        with evaluating(network):
+            for part in torch.split(images.expand(-1, network.config.channels, -1, -1), 512):
+                latent = network.encode(part.to(self.device))
+                means.append(latent.mean.float().cpu())
+                logvars.append(latent.logvar.float().cpu())
+        return Latent(torch.cat(means), torch.cat(logvars))
 
     def pictured(self, z: Float[Tensor, "batch latent"]) -> np.ndarray:
         """Return what the Conv-VAE makes of embeddings of its own.
