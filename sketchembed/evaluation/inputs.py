@@ -14,7 +14,7 @@ from sketchembed.data import mini_imagenet, omniglot, omniglot_images
 from sketchembed.data.drawings import data_folder
 from sketchembed.data.image_set import ImageSet
 from sketchembed.data.modules import prepared_folder
-from sketchembed.errors import SketchEmbedError
+from sketchembed.errors import DataError, SketchEmbedError
 from sketchembed.evaluation.study import Study
 from sketchembed.sketch import Sketch
 
@@ -125,6 +125,12 @@ def _drawings(study: Study, classes: Sequence[str], key: str, title: str, shown:
     pictures = study.pictures
     pools = {name: pictures.up_to(name, len(pictures.store), held_out=True) for name in classes}
     chosen = spread(pools, count, study.seed)
+    if not chosen:
+        raise DataError(
+            f"no drawing of the {len(classes)} classes is held out",
+            expected="drawings in the parts valid or test, or a class that never trains",
+            fix="Fetch more drawings",
+        )
     indices = [index for _, index in chosen]
     return Inputs(
         key,

@@ -32,7 +32,7 @@ SIGMA = 1.0
 
 def one_shot(
     study: Study,
-    temperatures: Sequence[float] = (0.0, 0.3, 0.6),
+    temperatures: Sequence[float | int] = (0.0, 0.3, 0.6),
     samples: int = 3,
     shown: int = 8,
     measured: int = 90,

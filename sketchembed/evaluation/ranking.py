@@ -41,10 +41,10 @@ class Ranking:
         """Return the mean over classes, each of which counts alike."""
         return float(np.mean(list(self.by_class(values).values())))
 
-    def interval(self, values: np.ndarray) -> float:
-        """Return half the 95 % interval of :meth:`mean`, over classes."""
+    def interval(self, values: np.ndarray) -> float | None:
+        """Return half the 95 % interval of :meth:`mean`, over classes; None for a single class."""
         means = list(self.by_class(values).values())
-        return float(1.96 * np.std(means, ddof=1) / np.sqrt(len(means))) if len(means) > 1 else float("nan")
+        return float(1.96 * np.std(means, ddof=1) / np.sqrt(len(means))) if len(means) > 1 else None
 
 
 def similarities(

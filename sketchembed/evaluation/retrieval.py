@@ -137,5 +137,6 @@ def _search(study: Study, part: Part, queries: Queries, nearest: int, gallery: i
     part.facts |= {"gallery": len(searched), "gallery_digest": digest(searched)}
     return (
         f"Queries: {queries.about}. Each is compared with {len(searched)} drawings of "
-        f"{len(pictures.classes)} classes, at most {gallery} of each, by the cosine of the embeddings (the mean of z)."
+        f"{len(pictures.classes)} classes, at most {gallery} of each, by the cosine of the embeddings (the "
+        "mean of z)."
     )

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -10,7 +12,6 @@ from jaxtyping import Float
 from rich.progress import track
 from torch import Tensor
 
-from sketchembed.data.pictures import Pictures
 from sketchembed.evaluation.ranking import Ranking, chance, rank
 from sketchembed.evaluation.study import Study
 from sketchembed.reporting.figures import drawing_as_svg, svg
@@ -18,6 +19,8 @@ from sketchembed.reporting.part import Figure, Part, Table
 
 FIRSTS = (1, 5, 10)
 PIXELS, CHANCE = "Raw pixels", "Chance"
+DOTS = 60
+"""Classes that have a line each in the figure, at the most."""
 PIECE = 1024
 """Drawings that are embedded between two signs of progress."""
 
@@ -53,88 +56,113 @@ def digest(indices: np.ndarray) -> str:
 
 
 def score(study: Study, part: Part, measured: int) -> str:
-    """Add the table and the figure of mean average precision, and return what was done."""
+    """Add the table and the figure of mean average precision to a part, and return what was done.
+
+    Args:
+        study: whose models.
+        part: what is added to.
+        measured: drawings of each class, at the most.
+    """
     pictures = study.pictures
     table = Table(
         "Is what is nearest of the same class?",
         ["drawings", "by", "mAP", "±", *(f"precision@{first}" for first in FIRSTS)],
         [],
         note="Each drawing is a query for all others of its row. Means over classes, each of which counts "
-        "alike; ± is half the 95 % interval over classes. Where a drawing has fewer than k others of its class, "
-        "precision@k cannot reach 1.",
+        "alike; ± is half the 95 % interval over classes. Where a drawing has fewer than k others of its "
+        "class, precision@k cannot reach 1.",
     )
-    told: list[str] = []
+    slugs = {model.name: model.network.kind for model in study.both} | {PIXELS: "pixels", CHANCE: "chance"}
     rankings: dict[str, dict[str, Ranking]] = {}
+    told: list[str] = []
     for kind, classes in (("unseen", pictures.unseen), ("seen", pictures.seen)):
-        chosen = np.concatenate(
-            [pictures.up_to(name, measured, study.seed, held_out=True) for name in classes]
-        )
-        labels = np.asarray(pictures.store.labels[chosen])
-        vectors = embedded(study, chosen, f"drawings of {kind} classes")
-        found = {name: rank(z.to(study.device), labels, FIRSTS) for name, z in vectors.items()}
-        found[CHANCE] = chance(labels, FIRSTS)
-        rankings[kind] = found
-        slugs = {model.name: model.network.kind for model in study.both} | {
-            PIXELS: "pixels",
-            CHANCE: "chance",
-        }
-        title = f"{kind} classes, held out"
-        for name, ranking in found.items():
-            mean = ranking.mean(ranking.average_precision)
-            spread_of = ranking.interval(ranking.average_precision)
-            first = [ranking.mean(ranking.precision[number]) for number in FIRSTS]
-            table.rows.append([title, name, mean, spread_of, *first])
+        pools = [pictures.up_to(name, measured, study.seed, held_out=True) for name in classes]
+        scored = sum(len(pool) > 1 for pool in pools)
+        if not scored:
+            continue
+        chosen = np.concatenate(pools)
+        rankings[kind] = _ranked(study, chosen, kind)
+        for name, ranking in rankings[kind].items():
+            found = _summary(ranking)
+            table.rows.append([f"{kind} classes, held out", name, *found.values()])
             stem = f"{kind}/{slugs[name]}"
-            part.values |= {f"{stem}/map": mean, f"{stem}/map_interval": spread_of}
-            part.values |= {f"{stem}/precision-{at}": one for at, one in zip(FIRSTS, first, strict=True)}
-        scored = len(next(iter(found.values())).by_class(found[CHANCE].average_precision))
+            part.values |= {f"{stem}/{key}": one for key, one in found.items() if one is not None}
         told.append(f"{len(chosen)} drawings of {scored} {kind} classes")
         part.facts |= {f"measured, {kind}": len(chosen), f"measured_digest, {kind}": digest(chosen)}
+    if not rankings:
+        return "Mean average precision is left out: no class has two drawings that are held out."
     part.tables.append(table)
-    part.figures.append(_figure(pictures, rankings))
+    part.figures.append(_figure(pictures.store.class_names, rankings))
     return (
         f"Mean average precision is measured with {' and '.join(told)}, at most {measured} of each class, "
         "none of which trains a model of Quick, Draw!."
     )
 
 
-def _figure(pictures: Pictures, rankings: dict[str, dict[str, Ranking]]) -> Figure:
-    """Return average precision by class: dots for unseen classes, sorted curves for the many seen ones."""
-    unseen = {
-        name: ranking.by_class(ranking.average_precision) for name, ranking in rankings["unseen"].items()
+def _ranked(study: Study, chosen: np.ndarray, kind: str) -> dict[str, Ranking]:
+    """Return how each method ranks the drawings, by its name."""
+    labels = np.asarray(study.pictures.store.labels[chosen])
+    vectors = embedded(study, chosen, f"drawings of {kind} classes")
+    found = {name: rank(z.to(study.device), labels, FIRSTS) for name, z in vectors.items()}
+    return found | {CHANCE: chance(labels, FIRSTS)}
+
+
+def _summary(ranking: Ranking) -> dict[str, float | None]:
+    """Return the numbers of a row."""
+    found = {
+        "map": ranking.mean(ranking.average_precision),
+        "map_interval": ranking.interval(ranking.average_precision),
     }
-    first = next(iter(unseen.values()))
-    order = sorted(first, key=lambda label: first[label])
-    names = pictures.store.class_names
+    return found | {f"precision-{first}": ranking.mean(ranking.precision[first]) for first in FIRSTS}
+
+
+def _figure(names: Sequence[str], rankings: dict[str, dict[str, Ranking]]) -> Figure:
+    """Return average precision by class, a panel each for unseen and seen classes."""
+    means = {
+        kind: {name: one.by_class(one.average_precision) for name, one in of_kind.items()}
+        for kind, of_kind in rankings.items()
+    }
+    counts = [len(next(iter(of_kind.values()))) for of_kind in means.values()]
+    rows = max((count for count in counts if count <= DOTS), default=20)
     with drawing_as_svg() as pyplot:
-        figure, (left, right) = pyplot.subplots(
-            1, 2, figsize=(9, 1.2 + 0.155 * len(order)), gridspec_kw={"width_ratios": [1.35, 1]}
+        figure, panels = pyplot.subplots(
+            1, len(means), squeeze=False, figsize=(0.6 + 4.4 * len(means), 1.3 + 0.155 * max(rows, 14))
         )
-        for number, (name, means) in enumerate(unseen.items()):
-            colour, mark = (f"C{number}", "o") if name != CHANCE else ("0.45", "|")
-            left.plot(
-                [means[label] for label in order], range(len(order)), mark, color=colour, ms=4, label=name
-            )
-            found = rankings["seen"][name]
-            curve = sorted(found.by_class(found.average_precision).values(), reverse=True)
-            right.plot(
-                range(1, len(curve) + 1), curve, color=colour, label=name, ls="-" if name != CHANCE else ":"
-            )
-        left.set_yticks(range(len(order)), [names[label] for label in order], fontsize=7)
-        left.set_ylim(-0.7, len(order) - 0.3)
-        left.set_xlabel("mean average precision")
-        left.set_title("unseen classes")
-        left.grid(axis="both", color="0.93")
-        left.legend(loc="lower right", fontsize=8)
-        right.set_ylabel("mean average precision")
-        right.set_xlabel("classes, sorted for each method")
-        right.set_title("seen classes, held-out drawings")
-        right.grid(color="0.93")
-        right.set_ylim(0)
+        for panel, (kind, of_kind) in zip(panels[0], means.items(), strict=True):
+            _panel(panel, of_kind, names)
+            panel.set_title(f"{kind} classes")
+            panel.grid(color="0.93")
+        panels[0][0].legend(loc="lower right", fontsize=8)
         return Figure(
             "retrieval-map",
             "Mean average precision by class",
             svg(figure),
-            "Left: of each unseen class, sorted by the first method's. Right: of the seen classes, sorted for "
-            "each method by itself.",
+            "Average precision of each class, held-out drawings only. Dots: by class, sorted by the first "
+            "method's. Curves: where there are many classes, sorted for each method by itself.",
         )
+
+
+def _panel(panel: Any, means: dict[str, dict[int, float]], names: Sequence[str]) -> None:
+    """Draw the dots of each class, or curves where they are too many."""
+    first = next(iter(means.values()))
+    order = sorted(first, key=lambda label: first[label])
+    dots = len(order) <= DOTS
+    for number, (name, values) in enumerate(means.items()):
+        colour = f"C{number}" if name != CHANCE else "0.45"
+        if dots:
+            places = [values[label] for label in order]
+            mark = "o" if name != CHANCE else "|"
+            panel.plot(places, range(len(order)), mark, color=colour, ms=4, label=name)
+        else:
+            curve = sorted(values.values(), reverse=True)
+            style = "-" if name != CHANCE else ":"
+            panel.plot(range(1, len(curve) + 1), curve, style, color=colour, label=name)
+    if dots:
+        panel.set_yticks(range(len(order)), [names[label] for label in order], fontsize=7)
+        panel.set_ylim(-0.7, len(order) - 0.3)
+        panel.set_xlim(0)
+        panel.set_xlabel("mean average precision")
+    else:
+        panel.set_ylim(0)
+        panel.set_ylabel("mean average precision")
+        panel.set_xlabel("classes, sorted for each method")

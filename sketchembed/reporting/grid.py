@@ -215,7 +215,7 @@ def _strokes(sketch: Sketch, tile: Tile, x: float | int, y: float | int, size: i
         raise ValueError(f"{len(colours)} colours for {len(strokes)} strokes")
     return "".join(
         f'<path d="{path(np.round(stroke * scale + corner, 1).reshape(-1).tolist())}" fill="none" '
-        f'stroke="{colour}" stroke-width="{max(1.0, size / 52):.2g}" stroke-linecap="round" '
+        f'stroke="{colour}" stroke-width="{max(0.8, size / 52):.2g}" stroke-linecap="round" '
         'stroke-linejoin="round"/>'
         for stroke, colour in zip(strokes, colours, strict=True)
         if colour is not None

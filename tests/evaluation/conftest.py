@@ -1,0 +1,39 @@
+"""A study of small networks that never trained, with doodles as its drawings."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from sketchembed.checkpoints import save
+from sketchembed.data import doodles
+from sketchembed.data.pictures import Pictures
+from sketchembed.evaluation.study import Study
+from sketchembed.networks import ModelConfig, SketchEmbedNet
+from sketchembed.networks.conv_vae import ConvVAE, ConvVAEConfig
+
+
+@pytest.fixture(scope="session")
+def doodle_pictures(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("doodles")
+    # Of each class one drawing is in the part valid, and one in test.
+    store = doodles.prepare(folder / "doodles", per_class=28, max_length=64)
+    return Pictures(store, store.class_names[:-4], store.class_names[-4:])
+
+
+@pytest.fixture(scope="session")
+def small_networks(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("networks")
+    torch.manual_seed(5)  # of the first seeds one whose drawings do not end at once
+    config = ModelConfig(width=8, latent=12, hidden=10, hyper=6, embedding=2, mixtures=3, max_length=12)
+    net = SketchEmbedNet(config, offset_scale=20.0)
+    drawer = save(net, folder / "drawer.safetensors")
+    return drawer, save(ConvVAE(ConvVAEConfig(width=8, latent=6)), folder / "vae.safetensors")
+
+
+@pytest.fixture
+def small_study(small_networks, doodle_pictures, tmp_path):
+    drawer, vae = small_networks
+    study = Study(str(drawer), str(vae), out=tmp_path / "out", wandb="disabled")
+    study.pictures = doodle_pictures
+    return study
