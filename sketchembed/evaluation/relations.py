@@ -137,7 +137,7 @@ def relations(study: Study, train: int = 100, test: int = 200, repeats: int = 10
     for repeat in track(range(repeats), "relations", transient=True, disable=not study.sharing.first):
         seed = study.seed + repeat
         composer = Composer(study.pictures, seed)
-        for relation in TITLES:
+        for relation in reversed(TITLES):  # the real classes first, of which there may be too few
             if relation in RELATIONS:
                 examples = Examples.composed(*composer.relation(relation, train, test), size)
             else:

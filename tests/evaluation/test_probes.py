@@ -195,7 +195,8 @@ def test_real_classes_are_balanced_and_never_asked_about_what_was_learned(study)
         relations.Examples.real(study.pictures, 100, 200, seed=0, size=28)
 
 
-def test_spatial_variables_are_reported(study, flat):
+def test_spatial_variables_are_reported(study, flat, monkeypatch):
+    monkeypatch.setattr(spatial, "nonlinear", lambda part, seed: probes.Fit(len(part.train), seed))
     part = parts.make("spatial", study, train=80, few=30, test=40, repeats=1, nonlinear_repeats=1)
     assert len(part.values) == 3 * 5 * 2 * 3 * 2
     for variable, spread in (("angle", 1.04), ("distance", 6), ("size", 18)):
@@ -203,6 +204,7 @@ def test_spatial_variables_are_reported(study, flat):
         r2, mse = (part.values[f"{variable}/raw-pixels/80/linear/{name}"] for name in ("r2", "mse"))
         assert r2 > 0.9
         assert mse / (1 - r2) == pytest.approx(spread**2 / 12, rel=0.35)
+        assert part.values[f"{variable}/raw-pixels/30/nonlinear/r2"] == 30
     assert [table.title[:7] for table in part.tables] == ["Table 7", "Table 8"]
     assert part.tables[1].rows[0][0] == "Angle (SketchEmbedding, sampled z)"
     assert part.tables[0].paper[1][:3] == ["Angle (VAE)", "0.11", "0.0793"]
