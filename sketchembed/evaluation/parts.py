@@ -8,13 +8,15 @@ from collections.abc import Callable
 from dataclasses import fields
 from typing import Any
 
+from sketchembed.evaluation.relations import relations
+from sketchembed.evaluation.spatial import spatial
 from sketchembed.evaluation.study import Study
 from sketchembed.evaluation.tracking import track_part
 from sketchembed.process import tune_process
 from sketchembed.reporting.part import Part
 from sketchembed.runs import RunOptions
 
-PARTS: dict[str, Callable[..., Part]] = {}
+PARTS: dict[str, Callable[..., Part]] = {"relations": relations, "spatial": spatial}
 """What can be asked of a checkpoint, in the order of a report. Each takes a study and options of its own."""
 
 

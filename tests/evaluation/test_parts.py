@@ -1,6 +1,7 @@
 """What the evaluations of a checkpoint share: the study, drawings by class, and parts of a report."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -104,7 +105,7 @@ def test_a_part_is_a_command_with_its_own_options_and_the_study_s(tmp_path, chec
     assert written["facts"]["model.checkpoint"] == str(checkpoint)
     assert written["facts"]["seed"] == 0
     main(["evaluate"])
-    assert "probe    Probe something" in capsys.readouterr().out
+    assert re.search(r"^  probe +Probe something$", capsys.readouterr().out, re.MULTILINE)
 
 
 def test_study_draws_as_the_model_does(checkpoint):
