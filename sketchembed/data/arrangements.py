@@ -1,7 +1,7 @@
 """Pictures composed of people's circles and squares, with the truth about how they were composed.
 
-*Source*: paper section 6 and appendix F; places and sizes are the released code's, which scaled pictures
-down and pasted them. Here the strokes are scaled, moved to their place and drawn once, with the pen that
+*Source*: paper section 6 and appendix F. The released code scaled pictures down and pasted them. Here the
+strokes are scaled, moved to their place (:mod:`~sketchembed.data.layouts`) and drawn once, with the pen that
 drew the training pictures, so a place may be a fraction of a pixel and the truth is never rounded.
 
 A composed drawing is not fitted to the canvas as a single one is: where it lies is the question.
@@ -9,123 +9,19 @@ A composed drawing is not fitted to the canvas as a single one is: where it lies
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from sketchembed.data.layouts import CANVAS, RELATIONS, SHAPES, VARIABLES, Placed
 from sketchembed.data.pictures import Pictures
 from sketchembed.errors import DataError, check_known
 from sketchembed.raster import pen_coverage
 from sketchembed.sketch import Sketch
-
-CANVAS = 28
-"""Side in pixels of the canvas that all places below are on."""
-SHAPES = ("circle", "square")
-"""The Quick, Draw! classes that are composed."""
-
-
-class Placed(NamedTuple):
-    """A shape at its place.
-
-    Attributes:
-        shape: one of :data:`SHAPES`.
-        x: middle of its box, in pixels.
-        y: the same, down.
-        side: the larger side of its box, in pixels.
-    """
-
-    shape: str
-    x: float | int
-    y: float | int
-    side: float | int
-
-
-def _tiles(rows: Sequence[str]) -> tuple[Placed, ...]:
-    """Lay out tiles of 14 pixels, in the middle of the canvas: ``o`` a circle, ``#`` a square, ``.`` none.
-
-    A shape has the margin in its tile that a drawing has on the canvas, so its side is 11.
-    """
-    names = {"o": "circle", "#": "square"}
-    left, top = ((CANVAS - 14 * count) / 2 for count in (len(rows[0]), len(rows)))
-    return tuple(
-        Placed(names[letter], left + 14 * column + 7, top + 14 * row + 7, 11)
-        for row, letters in enumerate(rows)
-        for column, letter in enumerate(letters)
-        if letter in names
-    )
-
-
-RELATIONS: dict[str, dict[str, tuple[Placed, ...]]] = {
-    "placement": {
-        "circles above": _tiles(["oo", "##"]),
-        "circles rising": _tiles(["#o", "o#"]),
-        "circles below": _tiles(["##", "oo"]),
-        "circles falling": _tiles(["o#", "#o"]),
-    },
-    "nesting": {
-        "square in circle": (Placed("circle", 14, 14, 26), Placed("square", 14, 14, 11)),
-        "circle in square": (Placed("square", 14, 14, 26), Placed("circle", 14, 14, 11)),
-    },
-    "orientation": {
-        "circle above": _tiles(["o", "#"]),
-        "circle left": _tiles(["o#"]),
-        "circle below": _tiles(["#", "o"]),
-        "circle right": _tiles(["#o"]),
-    },
-    "count": {
-        "one": _tiles(["o"]),
-        "two": _tiles(["oo"]),
-        "three": (Placed("circle", 7, 14, 11), Placed("circle", 21, 7, 11), Placed("circle", 21, 21, 11)),
-        "four": _tiles(["oo", "oo"]),
-    },
-}
-"""Relations between the same objects, by name: for each of its classes, what lies where."""
-
-
-@dataclass(frozen=True)
-class Variable:
-    """A number that a picture of circles has.
-
-    Attributes:
-        low: the smallest value; values are uniform from here.
-        high: the largest value.
-        unit: of the value.
-        layout: from a value to what lies where.
-    """
-
-    low: float
-    high: float
-    unit: str
-    layout: Callable[[float], tuple[Placed, ...]]
-
-
-def _angle(value: float) -> tuple[Placed, ...]:
-    right = Placed("circle", 7 + 14 * np.cos(value), 14 - 14 * np.sin(value), PAIRED)
-    return Placed("circle", 7, 14, PAIRED), right
-
-
-def _distance(value: float) -> tuple[Placed, ...]:
-    return Placed("circle", 5, 14, PAIRED), Placed("circle", 17 + value, 14, PAIRED)
-
-
-def _size(value: float) -> tuple[Placed, ...]:
-    return (Placed("circle", 14, 14, value),)
-
-
-PAIRED = 9.0
-"""Side of each of two circles in pixels: as large as leaves both on the canvas at the largest distance."""
-VARIABLES: dict[str, Variable] = {
-    "angle": Variable(-0.52, 0.52, "rad", _angle),
-    "distance": Variable(0.0, 6.0, "px", _distance),
-    "size": Variable(4.0, 22.0, "px", _size),
-}
-"""What of two circles, or of one, is to be found again: the angle at which the right one lies from the left
-one, 14 pixels away, upwards; how much farther apart than 12 pixels their middles are; the side of one."""
 
 
 @dataclass(frozen=True)
@@ -133,7 +29,7 @@ class Arrangements:
     """Composed drawings, and what is true of them.
 
     Attributes:
-        name: key of :data:`RELATIONS` or :data:`VARIABLES`.
+        name: key of :data:`~sketchembed.data.layouts.RELATIONS` or of ``VARIABLES`` there.
         sketches: in pixels of the canvas.
         truth: of a relation the class's number, int64 ``[n]``; of a variable its value, float64 ``[n]``.
         classes: names of a relation's classes; none for a variable.
@@ -203,7 +99,7 @@ class Composer:
         """Compose examples of a relation: of each class as many as of another, in an order of chance.
 
         Args:
-            name: key of :data:`RELATIONS`.
+            name: key of :data:`~sketchembed.data.layouts.RELATIONS`.
             train: examples to learn from.
             test: examples to be tested on.
 
@@ -225,7 +121,7 @@ class Composer:
         """Compose examples of a variable, uniform in its range.
 
         Args:
-            name: key of :data:`VARIABLES`.
+            name: key of :data:`~sketchembed.data.layouts.VARIABLES`.
             train: examples to learn from.
             test: examples to be tested on.
 

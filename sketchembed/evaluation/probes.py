@@ -69,8 +69,8 @@ class Fit(NamedTuple):
         mse: mean squared error, in the variable's unit squared.
     """
 
-    r2: float | int
-    mse: float | int
+    r2: float
+    mse: float
 
 
 class Interval(NamedTuple):

@@ -11,7 +11,8 @@ from jaxtyping import Float
 from rich.progress import track
 from torch import Tensor
 
-from sketchembed.data.arrangements import RELATIONS, Arrangements, Composer
+from sketchembed.data.arrangements import Arrangements, Composer
+from sketchembed.data.layouts import RELATIONS
 from sketchembed.data.pictures import Pictures
 from sketchembed.errors import DataError, check_range
 from sketchembed.evaluation.probes import (

@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from rich.progress import Progress
 
-from sketchembed.data.arrangements import VARIABLES, Arrangements, Composer
+from sketchembed.data.arrangements import Arrangements, Composer
+from sketchembed.data.layouts import VARIABLES
 from sketchembed.errors import check_range
 from sketchembed.evaluation.probes import (
     SAMPLING,

@@ -155,8 +155,8 @@ class Study:
         return self.encode(model, images).mean
 
     @torch.no_grad()
-    def encode(self, model: Model, images: Float[Tensor, "batch 1 size size"]) -> Latent:
-        """Return a model's Gaussian over z of grey images, on the CPU.
+    def encode(self, model: Model, images: Float[Tensor, "batch channels size size"]) -> Latent:
+        """Return a model's Gaussian over z of images, on the CPU; grey ones do for every model.
 
         Args:
             model: one of :attr:`both`.

@@ -7,7 +7,8 @@ import pytest
 from scipy.ndimage import center_of_mass, find_objects, label
 from scipy.spatial import ConvexHull
 
-from sketchembed.data.arrangements import RELATIONS, VARIABLES, Arrangements, Composer
+from sketchembed.data.arrangements import Arrangements, Composer
+from sketchembed.data.layouts import RELATIONS, VARIABLES
 from sketchembed.data.pictures import Pictures
 from sketchembed.data.store import ClassDrawings, write_store
 from sketchembed.errors import ConfigError, DataError

@@ -196,7 +196,7 @@ def test_real_classes_are_balanced_and_never_asked_about_what_was_learned(study)
 
 
 def test_spatial_variables_are_reported(study, flat, monkeypatch):
-    monkeypatch.setattr(spatial, "nonlinear", lambda part, seed: probes.Fit(len(part.train), seed))
+    monkeypatch.setattr(spatial, "nonlinear", lambda part, seed: probes.Fit(float(len(part.train)), 0.5))
     part = parts.make("spatial", study, train=80, few=30, test=40, repeats=1, nonlinear_repeats=1)
     assert len(part.values) == 3 * 5 * 2 * 3 * 2
     for variable, spread in (("angle", 1.04), ("distance", 6), ("size", 18)):
