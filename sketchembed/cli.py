@@ -1,4 +1,4 @@
-"""The one command: ``sketchembed fit | data | evaluate | draw | export | report | bench``."""
+"""The one command: ``sketchembed fit | data | evaluate | draw | export | page | bench``."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def export(checkpoint: Path, out: Path, dtype: Literal["float32", "float16", "bf
     print(f"{path}  {path.stat().st_size / 1e6:.1f} MB")
 
 
-def report(run: Path) -> None:
+def page(run: Path) -> None:
     """Write a run's page anew.
 
     Args:
@@ -118,7 +118,7 @@ COMMANDS: Commands = {
     "evaluate": ("measure what an embedding is worth", _evaluate),
     "draw": ("draw images with a trained model", _jsonargparse(draw)),
     "export": ("write a checkpoint's model as safetensors", _jsonargparse(export)),
-    "report": ("write a run's page anew", _jsonargparse(report)),
+    "page": ("write a run's page anew", _jsonargparse(page)),
     "bench": ("time every part beside a plain version of it", _bench),
 }
 

@@ -9,6 +9,7 @@ import subprocess
 
 import pytest
 
+from sketchembed.cli import main
 from sketchembed.reporting import run_page
 from sketchembed.reporting.run_page import read_curves, write_run_page
 
@@ -110,6 +111,12 @@ def test_writing_again_changes_nothing_and_leaves_nothing_behind(tmp_path):
     first = write_run_page(tmp_path).read_bytes()
     assert write_run_page(str(tmp_path)).read_bytes() == first
     assert {path.name for path in tmp_path.iterdir()} == before | {"index.html"}
+
+
+def test_the_command_writes_the_page_of_a_run(tmp_path, capsys):
+    main(["page", str(fill(tmp_path))])
+    assert capsys.readouterr().out == f"{tmp_path / 'index.html'}\n"
+    assert embedded(tmp_path / "index.html")["facts"]["name"] == NAME
 
 
 def test_page_is_replaced_whole_or_not_at_all(tmp_path, monkeypatch):
