@@ -17,8 +17,8 @@ from sketchembed.data import omniglot_images
 from sketchembed.data.episodes import Episodes
 from sketchembed.data.image_set import ImageSet
 from sketchembed.errors import CheckpointError, ConfigError
+from sketchembed.evaluation.contest import check_fit
 from sketchembed.evaluation.fewshot import Setting, measure
-from sketchembed.evaluation.fewshot_command import check_fit
 from sketchembed.evaluation.methods import Embedding, pixels
 from sketchembed.evaluation.sharing import Sharing
 from sketchembed.networks import ModelConfig, SketchEmbedNet
@@ -259,7 +259,7 @@ import sys
 import numpy as np, torch
 sys.path.insert(0, {path!r})
 from test_fewshot import image_set
-from sketchembed.evaluation.fewshot_command import untrained
+from sketchembed.evaluation.contest import untrained
 from sketchembed.data.episodes import Episodes
 from sketchembed.evaluation.fewshot import measure
 from sketchembed.evaluation.sharing import Sharing
