@@ -1,31 +1,8 @@
-"use strict";
-// What the page is made of: the run's data, small helpers, and the facts at the top.
-const root = document.documentElement;
-// A test reads this attribute; it stays empty unless something on the page fails.
-window.addEventListener("error", (event) => { root.dataset.errors += `${event.message}; `; });
-
+// The run's data, how numbers are written, and the facts at the top.
 const run = JSON.parse(document.getElementById("run").textContent);
 const facts = run.facts, curves = run.curves;
 const samples = run.samples.filter((one) => one && Number.isFinite(one.step) && Array.isArray(one.items));
-const page = document.getElementById("page");
 
-function make(tag, attributes = {}, ...children) {
-  const element = document.createElement(tag);
-  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
-  element.append(...children);
-  return element;
-}
-function shape(tag, attributes = {}, text = "") {
-  const element = document.createElementNS("http://www.w3.org/2000/svg", tag);
-  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
-  if (text) element.textContent = text;
-  return element;
-}
-function button(text, action, attributes = {}) {
-  const element = make("button", {type: "button", ...attributes}, text);
-  element.addEventListener("click", () => action(element));
-  return element;
-}
 const whole = (number) => Number(number).toLocaleString("en");
 function short(value) {
   if (value === null || value === undefined) return "not finite";

@@ -16,8 +16,9 @@ MAX_POINTS = 600
 """Points of a curve; longer ones are thinned."""
 MAX_SAMPLES = 40
 """Steps whose drawings are on the page; more are thinned, the first and last always there."""
-SCRIPTS = ("run_page.js", "run_page_drawings.js", "run_page_curves.js")
+SCRIPTS = ("page.js", "run_page.js", "page_drawings.js", "run_page_drawings.js", "run_page_curves.js")
 """The page's scripts, in the order in which they run."""
+STYLES = ("page.css", "run_page.css")
 
 Curve = dict[str, list[float | int | None]]
 """``step``, ``time`` (s since the run's start) and ``value``; once thinned also ``low`` and ``high``."""
@@ -40,9 +41,8 @@ def write_run_page(folder: str | Path) -> Path:
     folder = Path(folder)
     package = resources.files("sketchembed.reporting")
     page = package.joinpath("run_page.html").read_text("utf-8")
-    script = "\n".join(package.joinpath(name).read_text("utf-8") for name in SCRIPTS)
-    page = page.replace("__STYLE__", package.joinpath("run_page.css").read_text("utf-8"))
-    page = page.replace("__SCRIPT__", script)
+    for mark, names in (("__STYLE__", STYLES), ("__SCRIPT__", SCRIPTS)):
+        page = page.replace(mark, "\n".join(package.joinpath(name).read_text("utf-8") for name in names))
     # The run's own texts come last, so that nothing in them is taken for a mark; and in a script element
     # only "<" can start what ends it, so that no name of a class or run does harm.
     page = page.replace("__RUN__", page_json(folder).replace("<", "\\u003c"))
