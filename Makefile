@@ -11,7 +11,7 @@ EXTRAS ?= dev
 
 .DEFAULT_GOAL := help
 
-.PHONY: help setup train-quickdraw train-omniglot train-protonet train-maml train-vae eval-fewshot bench draw test test-fast lint typecheck format check clean
+.PHONY: help setup train-quickdraw train-omniglot train-protonet train-maml train-vae eval-fewshot report bench draw test test-fast lint typecheck format check clean
 
 help: ## list the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -42,6 +42,9 @@ train-vae: setup ## train the pixel baseline, a convolutional VAE (DATA=quickdra
 
 eval-fewshot: setup ## few-shot classification on Omniglot (CHECKPOINT=run or file; the newest run if not given)
 	@$(BIN)/sketchembed evaluate fewshot $(if $(CHECKPOINT),--checkpoint $(CHECKPOINT)) $(ARGS)
+
+report: setup ## all evaluations of a model on one page (CHECKPOINT=run or file; the newest run if not given)
+	@$(BIN)/sketchembed report $(if $(CHECKPOINT),--checkpoint $(CHECKPOINT)) $(ARGS)
 
 bench: setup ## time every part beside a plain version of it
 	@$(BIN)/sketchembed bench $(if $(filter-out auto,$(PRESET)),--preset $(PRESET)) $(ARGS)

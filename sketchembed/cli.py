@@ -1,4 +1,4 @@
-"""The one command: ``sketchembed fit | data | evaluate | draw | export | page | bench``."""
+"""The one command: ``sketchembed fit | data | evaluate | report | draw | export | page | bench``."""
 
 from __future__ import annotations
 
@@ -17,17 +17,20 @@ def _jsonargparse(function: Any) -> Callable[[list[str]], None]:
     def run(args: list[str]) -> None:
         from jsonargparse import auto_cli
 
-        # --per-class is as good as --per_class.
-        args = [
-            "=".join([part.replace("-", "_").replace("__", "--", 1), *rest])
-            if part.startswith("--")
-            else argument
-            for argument in args
-            for part, *rest in [argument.split("=", 1)]
-        ]
-        auto_cli(function, args=args, as_positional=True)
+        auto_cli(function, args=_underscored(args), as_positional=True)
 
     return run
+
+
+def _underscored(args: list[str]) -> list[str]:
+    """Make ``--per-class`` as good as ``--per_class``."""
+    return [
+        "=".join([part.replace("-", "_").replace("__", "--", 1), *rest])
+        if part.startswith("--")
+        else argument
+        for argument in args
+        for part, *rest in [argument.split("=", 1)]
+    ]
 
 
 def draw(
@@ -99,9 +102,16 @@ def _evaluate(args: list[str]) -> None:
     from sketchembed.evaluation.fewshot_command import fewshot
     from sketchembed.evaluation.parts import PARTS, about, run_part
 
-    commands: Commands = {"fewshot": ("few-shot classification in episodes", _jsonargparse(fewshot))}
-    commands |= {name: (about(name), partial(run_part, name)) for name in PARTS}
-    _dispatch("sketchembed evaluate", commands, args)
+    commands: Commands = {name: (about(name), partial(run_part, name)) for name in PARTS}
+    # As a command it compares several checkpoints too.
+    commands["fewshot"] = (about("fewshot"), _jsonargparse(fewshot))
+    _dispatch("sketchembed evaluate", commands, [*args[:1], *_underscored(args[1:])])
+
+
+def _report(args: list[str]) -> None:
+    from sketchembed.evaluation.report_command import report
+
+    report(_underscored(args))
 
 
 def _fit(args: list[str]) -> None:
@@ -116,6 +126,7 @@ COMMANDS: Commands = {
     "fit": ("train a model", _fit),
     "data": ("fetch and prepare data sets", _data),
     "evaluate": ("measure what an embedding is worth", _evaluate),
+    "report": ("write one page of all evaluations of a model, beside the paper's numbers", _report),
     "draw": ("draw images with a trained model", _jsonargparse(draw)),
     "export": ("write a checkpoint's model as safetensors", _jsonargparse(export)),
     "page": ("write a run's page anew", _jsonargparse(page)),

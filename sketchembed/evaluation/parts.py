@@ -9,16 +9,18 @@ from dataclasses import fields
 from typing import Any
 
 from sketchembed.evaluation.composition import compose
+from sketchembed.evaluation.fewshot_part import fewshot
 from sketchembed.evaluation.interpolation import interpolate
 from sketchembed.evaluation.one_shot import one_shot
 from sketchembed.evaluation.retrieval import retrieve
 from sketchembed.evaluation.study import Study
-from sketchembed.evaluation.tracking import track_part
+from sketchembed.evaluation.tracking import track_parts
 from sketchembed.process import tune_process
 from sketchembed.reporting.part import Part
 from sketchembed.runs import RunOptions
 
 PARTS: dict[str, Callable[..., Part]] = {
+    "fewshot": fewshot,
     "one-shot": one_shot,
     "compose": compose,
     "interpolate": interpolate,
@@ -70,7 +72,7 @@ def run_part(name: str, args: list[str]) -> None:
     for path in part.write(study.out):
         print(path)
     mode = RunOptions(wandb=study.wandb).wandb_mode()
-    if where := track_part(part, mode, study.project, study.out):
+    if where := track_parts(name, [part], mode, study.project, study.out):
         print(where)
 
 

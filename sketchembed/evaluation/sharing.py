@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from lightning_fabric import Fabric
@@ -60,6 +61,12 @@ class Sharing:
         """Return this process's blocks of ``range(count)``."""
         every = [range(first, min(first + size, count)) for first in range(0, count, size)]
         return every if self.fabric is None else every[self.fabric.global_rank :: self.fabric.world_size]
+
+    def agreed(self, value: Any) -> Any:
+        """Return the first process's value, on all processes."""
+        if self.fabric is None or self.fabric.world_size == 1:
+            return value
+        return self.fabric.broadcast(value)
 
     def gather(self, out: Tensor, size: int, function: Callable[[range], Tensor]) -> Tensor:
         """Fill the rows of `out` block by block, on all processes together.

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from sketchembed.reporting.fewshot_report import FewShotReport
-from sketchembed.reporting.part import Part
+from sketchembed.reporting.part import Cell, Part
 
 
 def track(report: FewShotReport, figure: Path, mode: str, project: str, folder: Path) -> str:
@@ -50,11 +50,12 @@ def track(report: FewShotReport, figure: Path, mode: str, project: str, folder: 
     return _logged(log, f"fewshot {names}", mode, project, folder, config)
 
 
-def track_part(part: Part, mode: str, project: str, folder: Path) -> str:
-    """Log a part of a report as a W&B run of its own: tables, figures, and each number in the summary.
+def track_parts(name: str, parts: Sequence[Part], mode: str, project: str, folder: Path) -> str:
+    """Log parts of a report as one W&B run: tables, figures, and each number in the summary.
 
     Args:
-        part: the part.
+        name: of the run.
+        parts: see there.
         mode: ``offline``, ``online`` or ``disabled``.
         project: of W&B.
         folder: for W&B's files.
@@ -64,15 +65,22 @@ def track_part(part: Part, mode: str, project: str, folder: Path) -> str:
     """
 
     def log(wandb: Any, run: Any) -> None:
-        for number, table in enumerate(part.tables):
-            # A column of W&B's has one type: texts and numbers together are texts.
-            rows = [["" if cell is None else str(cell) for cell in row] for row in table.rows]
-            run.log({f"{part.name}/table-{number + 1}": wandb.Table(columns=table.columns, data=rows)})
-        for figure in part.figures:
-            run.log({f"{part.name}/{figure.name}": wandb.Html(figure.svg)})
-        run.summary.update({f"{part.name}/{name}": value for name, value in part.values.items()})
+        for part in parts:
+            for number, table in enumerate(part.tables):
+                rows = [[_text(cell) for cell in row] for row in table.rows]
+                rows += [[f"the paper's: {_text(row[0])}", *map(_text, row[1:])] for row in table.paper]
+                logged = wandb.Table(columns=table.columns, data=rows)
+                run.log({f"{part.name}/table-{number + 1}": logged})
+            for figure in part.figures:
+                run.log({f"{part.name}/{figure.name}": wandb.Html(figure.svg)})
+            run.summary.update({f"{part.name}/{name}": value for name, value in part.values.items()})
 
-    return _logged(log, part.name, mode, project, folder, part.facts)
+    return _logged(log, name, mode, project, folder, {part.name: part.facts for part in parts})
+
+
+def _text(cell: Cell) -> str:
+    """Return a cell as text: a column of W&B's has one type, and these have texts and numbers together."""
+    return "" if cell is None else str(cell)
 
 
 def _logged(

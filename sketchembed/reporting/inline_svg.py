@@ -19,7 +19,7 @@ DRAWING = frozenset(
     )
 )
 """What is taken over; scripts, links, animations, and other languages are left out, with all in them."""
-KEPT_NAMES = {
+KEPT_NAMES: dict[str, str] = {
     "{http://www.w3.org/XML/1998/namespace}space": "xml:space",
     "{http://www.w3.org/1999/xlink}href": "href",
 }
@@ -71,7 +71,7 @@ def _local(element: Any) -> str:
 
 def _clean(element: Any, prefix: str) -> None:
     element.tag = _local(element)
-    attributes = dict(element.attrib)
+    attributes: dict[str, str] = dict(element.attrib)
     element.attrib.clear()
     for name, value in attributes.items():
         name = KEPT_NAMES.get(name, name)

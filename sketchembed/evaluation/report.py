@@ -1,0 +1,221 @@
+"""The report of a checkpoint: every part that is asked for, kept on disk, on one page that grows."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from sketchembed._version import __version__
+from sketchembed.data.drawings import data_folder
+from sketchembed.errors import SketchEmbedError
+from sketchembed.evaluation.models import Model
+from sketchembed.evaluation.parts import about, make
+from sketchembed.evaluation.study import Study
+from sketchembed.reporting.part import Part
+from sketchembed.reporting.report_page import Entry, ReportPage
+from sketchembed.runs import Run
+
+PAGE = "report.html"
+REQUEST = "request"
+"""The fact of a part that says what it was computed from."""
+BEAT = 60.0
+"""Seconds between lines that say that a part is still being computed."""
+
+
+class Report:
+    """Parts of one study on one page.
+
+    A part that has been computed before, of the same models with the same options, is read and not
+    computed again.
+
+    Args:
+        study: the checkpoint, and the folder to write to.
+        options: of each part, by its name, in the order of the page.
+        fresh: compute every part anew.
+    """
+
+    def __init__(self, study: Study, options: Mapping[str, Mapping[str, Any]], fresh: bool = False) -> None:
+        self.study, self.options = study, options
+        self.models = {
+            "checkpoint": digest(study.model.path),
+            "vae": digest(study.beside.path) if study.beside else None,
+        }
+        self.entries = {name: Entry(name, about(name)) for name in options}
+        found = [] if fresh else [part for part in map(self._kept, options) if part]
+        # All processes leave out the same parts, whatever one of them has written meanwhile.
+        for name in study.sharing.agreed([part.name for part in found]):
+            part = next(part for part in found if part.name == name)
+            self.entries[name] = Entry(name, part.title, "done", part)
+
+    @property
+    def parts(self) -> list[Part]:
+        """Those that are there."""
+        return [entry.part for entry in self.entries.values() if entry.part]
+
+    @property
+    def failures(self) -> dict[str, str]:
+        """Why parts could not be computed, by their names."""
+        return {name: entry.message for name, entry in self.entries.items() if entry.state == "failed"}
+
+    def run(self) -> Path:
+        """Compute what is not there yet, and write the page before the first part and after every one.
+
+        Returns:
+            the page's path.
+
+        Raises:
+            KeyboardInterrupt: if it was stopped; the page says so, and what is finished is kept.
+        """
+        begun = time.monotonic()
+        count = len(self.entries)
+        for number, (name, entry) in enumerate(self.entries.items(), start=1):
+            head = f"[{number}/{count}] {name}"
+            if entry.state == "done":
+                self._say(f"{head}: kept from before")
+                continue
+            entry.state, entry.message = "begun", f"since {datetime.now():%H:%M}."
+            self._write()
+            self._say(f"{head}: {entry.title}")
+            try:
+                with self._beat(head, begun):
+                    part = make(name, self.study, **self.options[name])
+            except SketchEmbedError as error:
+                entry.state, entry.message = "failed", str(error)
+                self._say(f"{head}: {error}")
+            except BaseException:
+                entry.state, entry.message = "stopped", f"at {datetime.now():%H:%M}."
+                self._write()
+                raise
+            else:
+                part.facts[REQUEST] = self.request(name)
+                if self.study.sharing.first:
+                    part.write(self.study.out)
+                entry.state, entry.title, entry.part = "done", part.title, part
+                self._say(f"{head}: done in {duration(part.seconds)}")
+        return self._write()
+
+    def request(self, name: str) -> str:
+        """Return a digest of all that a part depends on: models, data folder, options, seed and version."""
+        asked = {
+            **self.models,
+            "part": name,
+            "options": dict(self.options[name]),
+            "folder": str(data_folder(self.study.folder)),
+            "seed": self.study.seed,
+            "version": __version__,
+        }
+        return hashlib.sha256(json.dumps(asked, sort_keys=True, default=str).encode()).hexdigest()[:16]
+
+    def _kept(self, name: str) -> Part | None:
+        """Return a part that was computed before of the same; None if there is none."""
+        with suppress(OSError, ValueError):
+            part = Part.read(self.study.out / f"{name}.json")
+            if part.name == name and part.facts.get(REQUEST) == self.request(name):
+                return part
+        return None
+
+    # ---- the page --------------------------------------------------------------------------------------
+
+    def page(self) -> ReportPage:
+        """Return the page of what is there so far."""
+        study, model, net = self.study, self.study.model, self.study.net.config
+        folder = model.path.parents[1] if model.path.parent.name == "checkpoints" else None
+        run, beside = Run(folder) if folder else None, study.beside
+        data = (run.facts.get("data") or {}) if run else {}
+        done, count = len(self.parts), len(self.entries)
+        seconds = sum(part.seconds for part in self.parts)
+        written = f"{datetime.now().astimezone():%Y-%m-%d %H:%M}"
+        failed = f", {len(self.failures)} could not be computed" if self.failures else ""
+        facts = {
+            "model": f"{net.encoder} {net.width}, {net.decoder} {net.hidden}, z of {net.latent} numbers",
+            **_named(model),
+            "classes": f"{data['classes_seen']} seen, {data.get('classes_unseen', 0)} unseen"
+            if "classes_seen" in data
+            else None,
+            "data's digest": str(data.get("digest") or "")[:16],
+            "checkpoint's digest": self.models["checkpoint"],
+            **{f"Conv-VAE's {key}": value for key, value in (_named(beside) if beside else {}).items()},
+            "Conv-VAE's digest": self.models["vae"],
+            "seed": study.seed,
+            "version": __version__,
+        }
+        details = {
+            "Options of this report": yaml.safe_dump(self._asked(), sort_keys=False, allow_unicode=True)
+        }
+        if run and run.config:
+            details["Configuration of the training"] = run.config
+        return ReportPage(
+            f"Report on {model.run}",
+            f"{done} of {count} parts{failed}; computed in {duration(seconds)}; written {written}.",
+            facts,
+            list(self.entries.values()),
+            details,
+            str(data.get("announcement") or ""),
+            study.facts(),
+        )
+
+    def _asked(self) -> dict[str, Any]:
+        plain: dict[str, Any] = json.loads(json.dumps(dict(self.options), default=str))
+        return {"seed": self.study.seed, "data folder": str(data_folder(self.study.folder)), **plain}
+
+    def _write(self) -> Path:
+        path = self.study.out / PAGE
+        return self.page().write(path) if self.study.sharing.first else path
+
+    # ---- progress --------------------------------------------------------------------------------------
+
+    def _say(self, line: str) -> None:
+        if self.study.sharing.first:
+            print(line, flush=True)
+
+    @contextmanager
+    def _beat(self, head: str, begun: float) -> Iterator[None]:
+        """Say now and then that a part is still being computed.
+
+        A line a minute and no bar, since parts may have one of their own.
+        """
+        ended = threading.Event()
+        started = time.monotonic()
+
+        def beat() -> None:
+            while not ended.wait(BEAT):
+                now = time.monotonic()
+                self._say(f"{head}: {duration(now - started)} so far, {duration(now - begun)} in all")
+
+        thread = threading.Thread(target=beat, daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            thread.join()
+
+
+def _named(model: Model) -> dict[str, Any]:
+    """Return facts of a model under names for people."""
+    names = {"trained_on": "trained on", "drawings": "training drawings"}
+    return {names.get(key, key): value for key, value in model.facts.items()}
+
+
+def digest(path: Path) -> str:
+    """Return the first 16 letters of a file's SHA-256."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
+
+
+def duration(seconds: float | int) -> str:
+    """Return a time as a person says it."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes} min"
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"

@@ -1,0 +1,88 @@
+"""`sketchembed report`: all evaluations of a checkpoint on one page, beside the paper's numbers."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from sketchembed.errors import check_known
+from sketchembed.evaluation.parts import PARTS
+from sketchembed.evaluation.report import PAGE, Report
+from sketchembed.evaluation.study import Study
+from sketchembed.evaluation.tracking import track_parts
+from sketchembed.process import tune_process
+from sketchembed.runs import RunOptions
+
+
+def report(args: list[str]) -> None:
+    """Compute the parts that are asked for, write their page and track them as one run.
+
+    Args:
+        args: the command line, without the program's and the command's name.
+
+    Raises:
+        SystemExit: with 2 if a part could not be computed, 130 if it was stopped.
+    """
+    from jsonargparse import ArgumentParser
+
+    parser = ArgumentParser(
+        prog="sketchembed report",
+        description="All evaluations of a model on one page, beside the paper's numbers. What is finished is "
+        "kept: the same command goes on where it was stopped.",
+    )
+    parser.add_argument(
+        "--parts", type=str, default="all", help=f"of {', '.join(PARTS)}, with commas; or all"
+    )
+    parser.add_argument("--fresh", action="store_true", help="compute every part anew")
+    parser.add_argument(
+        "--out",
+        type=Path | None,
+        default=None,
+        help="folder to write to; results/report-NAME of the model's run if not given",
+    )
+    parser.add_class_arguments(Study, skip={"out"})
+    for name, function in PARTS.items():
+        parser.add_function_arguments(function, _key(name), skip={"study"}, fail_untyped=True)
+    given: dict[str, Any] = parser.instantiate(parser.parse_args(args)).as_dict()
+    wanted = _wanted(given["parts"])
+    study = Study(**{field.name: given[field.name] for field in fields(Study) if field.name != "out"})
+    tune_process()
+    study.out = given["out"] or Path("results") / f"report-{study.model.run}"
+    made = Report(study, {name: given.get(_key(name)) or {} for name in wanted}, given["fresh"])
+    try:
+        page = made.run()
+    except KeyboardInterrupt:
+        if study.sharing.first:
+            print(
+                f"sketchembed: stopped; {len(made.parts)} of {len(wanted)} parts are kept in {study.out} and "
+                f"shown by {study.out / PAGE}. The same command goes on",
+                file=sys.stderr,
+            )
+        raise SystemExit(130) from None
+    if not study.sharing.first:
+        return
+    print(page)
+    mode = RunOptions(wandb=study.wandb).wandb_mode()
+    if where := track_parts(f"report {study.model.run}", made.parts, mode, study.project, study.out):
+        print(where)
+    for name, message in made.failures.items():
+        print(f"sketchembed: {name} could not be computed: {message}", file=sys.stderr)
+    if made.failures:
+        raise SystemExit(2)
+
+
+def _key(name: str) -> str:
+    """Return the name of a part's options on the command line."""
+    return name.replace("-", "_")
+
+
+def _wanted(text: str) -> list[str]:
+    """Return the parts that are asked for, in the order of the report."""
+    names = [name.strip() for name in text.split(",")]
+    if names == ["all"]:
+        return list(PARTS)
+    for name in names:
+        check_known("part", name, [*PARTS, "all"])
+    return [name for name in PARTS if name in names]

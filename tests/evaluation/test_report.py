@@ -1,0 +1,283 @@
+"""`sketchembed report`: parts that are kept, a page that grows, and what happens when something fails."""
+
+import json
+import re
+import time
+
+import pytest
+import torch
+
+from sketchembed.checkpoints import MODEL_KEY, describe, save
+from sketchembed.cli import main
+from sketchembed.errors import DataError
+from sketchembed.evaluation import parts, report
+from sketchembed.evaluation.study import Study
+from sketchembed.networks import ModelConfig, SketchEmbedNet
+from sketchembed.networks.conv_vae import ConvVAE, ConvVAEConfig
+from sketchembed.reporting.figures import drawing_as_svg, svg
+from sketchembed.reporting.part import Figure, Part, Table
+
+TINY = ModelConfig(width=8, latent=12, hidden=10, hyper=6, embedding=2, mixtures=3, max_length=12)
+
+
+@pytest.fixture
+def checkpoint(tmp_path):
+    torch.manual_seed(0)
+    return save(SketchEmbedNet(TINY), tmp_path / "model.safetensors")
+
+
+@pytest.fixture
+def computed(monkeypatch):
+    """Puts three fake parts in the place of the real ones; lists those that are computed."""
+    done = []
+
+    def first(study: Study, count: int = 3, words: str = "some") -> Part:
+        """First things.
+
+        Args:
+            study: the model.
+            count: how many.
+            words: to say.
+        """
+        done.append("first")
+        with drawing_as_svg() as plots:
+            figure, axes = plots.subplots(figsize=(2, 1))
+            axes.plot(range(count))
+            drawn = Figure("figure-1", "A figure", svg(figure))
+        table = Table("Table 1", ["model", "R²"], [["ours", 0.5]], [["theirs", 0.75]])
+        return Part("first", f"First: {words}", words, [table], [drawn], values={"r2": 0.5})
+
+    def one_shot(study: Study, rate: float = 0.5) -> Part:
+        """Second things.
+
+        Args:
+            study: the model.
+            rate: of something.
+        """
+        done.append("one-shot")
+        return Part("one-shot", "Second", values={"rate": rate})
+
+    def last(study: Study) -> Part:
+        """Last things.
+
+        Args:
+            study: the model.
+        """
+        done.append("last")
+        return Part("last", "Last", facts={"drawings": 3})
+
+    monkeypatch.setattr(parts, "PARTS", parts.PARTS)
+    for name in list(parts.PARTS):
+        monkeypatch.delitem(parts.PARTS, name)
+    for name, function in (("first", first), ("one-shot", one_shot), ("last", last)):
+        monkeypatch.setitem(parts.PARTS, name, function)
+    return done
+
+
+def ask(checkpoint, *options):
+    main(["report", "--checkpoint", str(checkpoint), "--accelerator", "cpu", "--vae", "none", *options])
+
+
+def titles(page):
+    return re.findall(r"<section[^>]*><h2>(.*?)</h2>", page.read_text())
+
+
+def test_report_has_all_parts_and_default_folder(checkpoint, computed, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    ask(checkpoint)
+    page = tmp_path / "results" / "report-model" / "report.html"
+    assert computed == ["first", "one-shot", "last"]
+    assert titles(page) == ["First: some", "Second", "Last"]
+    told = capsys.readouterr().out.splitlines()
+    assert told[-1] == str(page.relative_to(tmp_path))
+    assert told[:2] == ["[1/3] first: First things", "[1/3] first: done in 0 s"]
+    text = page.read_text()
+    assert "3 of 3 parts" in text
+    assert report.digest(checkpoint) in text
+    for name in ("first.json", "first.md", "one-shot.json", "last.json", "figure-1.svg"):
+        assert (page.parent / name).exists()
+
+
+def test_parts_that_are_asked_for_come_in_the_order_of_the_report(checkpoint, computed, tmp_path):
+    ask(checkpoint, "--out", str(tmp_path / "out"), "--parts", "last,first")
+    assert computed == ["first", "last"]
+    assert titles(tmp_path / "out" / "report.html") == ["First: some", "Last"]
+
+
+def test_part_that_is_there_is_not_computed_again(checkpoint, computed, tmp_path, capsys):
+    out = ("--out", str(tmp_path / "out"))
+    ask(checkpoint, *out)
+    page = (tmp_path / "out" / "report.html").read_text()
+    computed.clear()
+    ask(checkpoint, *out)
+    assert computed == []
+    assert "[2/3] one-shot: kept from before" in capsys.readouterr().out
+    written = re.compile(r"written [-0-9: ]*")
+    assert written.sub("", (tmp_path / "out" / "report.html").read_text()) == written.sub("", page)
+    # Its own options, the seed, the models: each makes another part of it.
+    ask(checkpoint, *out, "--one-shot.rate", "0.25")
+    assert computed == ["one-shot"]
+    assert json.loads((tmp_path / "out" / "one-shot.json").read_text())["values"] == {"rate": 0.25}
+    computed.clear()
+    ask(checkpoint, *out, "--seed", "1", "--parts", "last")
+    assert computed == ["last"]
+    computed.clear()
+    torch.manual_seed(0)
+    vae = save(ConvVAE(ConvVAEConfig(width=8, latent=6)), tmp_path / "vae.safetensors")
+    ask(checkpoint, *out, "--vae", str(vae), "--parts", "first")
+    assert computed == ["first"]
+    torch.manual_seed(1)
+    save(SketchEmbedNet(TINY), checkpoint)
+    ask(checkpoint, *out, "--parts", "first")
+    assert computed == ["first", "first"]
+    computed.clear()
+    ask(checkpoint, *out, "--parts", "first", "--fresh")
+    assert computed == ["first"]
+
+
+def test_a_model_in_another_place_is_the_same(checkpoint, computed, tmp_path):
+    out = ("--out", str(tmp_path / "out"))
+    ask(checkpoint, *out)
+    computed.clear()
+    ask(checkpoint.rename(tmp_path / "moved.safetensors"), *out)
+    assert computed == []
+
+
+def test_file_that_is_broken_is_computed_again(checkpoint, computed, tmp_path):
+    out = ("--out", str(tmp_path / "out"))
+    ask(checkpoint, *out)
+    computed.clear()
+    (tmp_path / "out" / "last.json").write_text('{"name": "la')
+    ask(checkpoint, *out)
+    assert computed == ["last"]
+
+
+def test_part_that_fails_is_one_line_and_the_others_go_on(
+    checkpoint, computed, tmp_path, monkeypatch, capsys
+):
+    def lacking(study: Study) -> Part:
+        """Second things."""
+        raise DataError("there is <no> data", expected="some", fix="Get it")
+
+    whole = parts.PARTS["one-shot"]
+    monkeypatch.setitem(parts.PARTS, "one-shot", lacking)
+    out = ("--out", str(tmp_path / "out"))
+    with pytest.raises(SystemExit) as stopped:
+        ask(checkpoint, *out)
+    assert stopped.value.code == 2
+    assert computed == ["first", "last"]
+    page = tmp_path / "out" / "report.html"
+    assert '<p class="failed" role="alert">there is &lt;no&gt; data; expected some. Get it</p>' in (
+        page.read_text()
+    )
+    assert titles(page) == ["First: some", "Second things", "Last"]
+    assert "2 of 3 parts, 1 could not be computed" in page.read_text()
+    assert capsys.readouterr().err == (
+        "sketchembed: one-shot could not be computed: there is <no> data; expected some. Get it\n"
+    )
+    monkeypatch.setitem(parts.PARTS, "one-shot", whole)
+    computed.clear()
+    ask(checkpoint, *out)
+    assert computed == ["one-shot"]
+
+
+@pytest.mark.parametrize(("error", "raised"), [(KeyboardInterrupt, SystemExit), (ZeroDivisionError, None)])
+def test_report_that_is_stopped_goes_on(error, raised, checkpoint, computed, tmp_path, monkeypatch, capsys):
+    page = tmp_path / "out" / "report.html"
+
+    def stopping(study: Study) -> Part:
+        """Second things."""
+        # The page has grown by then.
+        assert "First: some" in page.read_text()
+        assert "Being computed since" in page.read_text()
+        assert "1 of 3 parts" in page.read_text()
+        raise error
+
+    whole = parts.PARTS["one-shot"]
+    monkeypatch.setitem(parts.PARTS, "one-shot", stopping)
+    out = ("--out", str(tmp_path / "out"))
+    with pytest.raises(raised or error) as stopped:
+        ask(checkpoint, *out)
+    assert re.search(r'<p class="soft">Stopped at \d\d:\d\d\.</p>', page.read_text())
+    assert "Still to come." in page.read_text()
+    if raised:
+        assert stopped.value.code == 130
+        told = capsys.readouterr().err
+        assert "1 of 3 parts are kept" in told
+        assert "The same command goes on" in told
+    monkeypatch.setitem(parts.PARTS, "one-shot", whole)
+    computed.clear()
+    ask(checkpoint, *out)
+    assert computed == ["one-shot", "last"]
+
+
+def test_long_part_says_that_it_goes_on(checkpoint, computed, tmp_path, monkeypatch, capsys):
+    def slow(study: Study) -> Part:
+        """Last things."""
+        time.sleep(0.2)
+        return Part("last", "Last")
+
+    monkeypatch.setattr(report, "BEAT", 0.05)
+    monkeypatch.setitem(parts.PARTS, "last", slow)
+    ask(checkpoint, "--out", str(tmp_path), "--parts", "last")
+    assert "[1/1] last: 0 s so far, 0 s in all" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--parts", "frist"), "no part 'frist'.*'first'"),
+        (("--parts", ""), "no part ''"),
+        (("--checkpoint", "none.ckpt"), "no checkpoint at none.ckpt"),
+    ],
+)
+def test_command_says_what_is_wrong_in_one_line(options, message, checkpoint, computed, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        ask(checkpoint, *options)
+    assert stopped.value.code == 2
+    err = capsys.readouterr().err
+    assert re.search(message, err)
+    assert len(err.splitlines()) == 1
+
+
+def test_configuration_and_counts_of_the_training_are_on_the_page(computed, tmp_path):
+    net = SketchEmbedNet(TINY)
+    run = tmp_path / "runs" / "one <b>"
+    (run / "checkpoints").mkdir(parents=True)
+    state = {f"net.{name}": value for name, value in net.state_dict().items()}
+    torch.save({"state_dict": state, MODEL_KEY: describe(net)}, run / "checkpoints" / "step-1.ckpt")
+    data = {"source": "doodles", "drawings": 7, "classes_seen": 3, "announcement": "NOT <QUICK>"}
+    (run / "run.json").write_text(json.dumps({"kind": net.kind, "data": data}))
+    (run / "config.yaml").write_text("model:\n  width: <8>\n")
+    ask(run, "--out", str(tmp_path / "out"), "--parts", "last")
+    text = (tmp_path / "out" / "report.html").read_text()
+    assert "width: &lt;8&gt;" in text
+    assert '<div class="banner" role="alert">NOT &lt;QUICK&gt;</div>' in text
+    assert "Report on one &lt;b&gt;" in text
+    assert "<dd>3 seen, 0 unseen</dd>" in text
+    assert "last: {}" in text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"), [(0.2, "0 s"), (59.6, "1 min 0 s"), (125, "2 min 5 s"), (3_700, "1 h 1 min")]
+)
+def test_durations(seconds, words):
+    assert report.duration(seconds) == words
+
+
+@pytest.mark.slow
+def test_dashboard_gets_the_whole_report_as_one_run(checkpoint, computed, tmp_path, monkeypatch):
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    ask(checkpoint, "--out", str(tmp_path / "out"))
+    (run,) = (tmp_path / "out" / "wandb").glob("offline-run-*")
+    (table,) = run.glob("files/media/table/first/*.json")
+    assert json.loads(table.read_text())["data"] == [["ours", "0.5"], ["the paper's: theirs", "0.75"]]
+    (figure,) = run.glob("files/media/html/first/*.html")
+    assert "<svg" in figure.read_text()
+    log = next(run.glob("*.wandb"))
+    until = time.monotonic() + 20
+    # W&B writes its log in a process of its own, which may end a moment later.
+    while b"one-shot/rate" not in log.read_bytes():
+        assert time.monotonic() < until
+        time.sleep(0.1)
+    assert b"first/r2" in log.read_bytes()
