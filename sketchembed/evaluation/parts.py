@@ -13,6 +13,7 @@ from sketchembed.evaluation.fewshot_part import fewshot
 from sketchembed.evaluation.interpolation import interpolate
 from sketchembed.evaluation.one_shot import one_shot
 from sketchembed.evaluation.retrieval import retrieve
+from sketchembed.evaluation.stroke_clusters import clusters
 from sketchembed.evaluation.study import Study
 from sketchembed.evaluation.tracking import track_parts
 from sketchembed.process import tune_process
@@ -24,6 +25,7 @@ PARTS: dict[str, Callable[..., Part]] = {
     "one-shot": one_shot,
     "compose": compose,
     "interpolate": interpolate,
+    "clusters": clusters,
     "retrieve": retrieve,
 }
 """What can be asked of a checkpoint, in the order of a report. Each takes a study and options of its own."""
