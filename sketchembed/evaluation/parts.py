@@ -16,6 +16,7 @@ from sketchembed.evaluation.recognizability import recognizability
 from sketchembed.evaluation.relations import relations
 from sketchembed.evaluation.retrieval import retrieve
 from sketchembed.evaluation.spatial import spatial
+from sketchembed.evaluation.stroke_clusters import clusters
 from sketchembed.evaluation.study import Study
 from sketchembed.evaluation.tracking import track_parts
 from sketchembed.process import tune_process
@@ -30,6 +31,7 @@ PARTS: dict[str, Callable[..., Part]] = {
     "spatial": spatial,
     "compose": compose,
     "interpolate": interpolate,
+    "clusters": clusters,
     "retrieve": retrieve,
 }
 """What can be asked of a checkpoint, in the order of a report. Each takes a study and options of its own."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar, Literal, NamedTuple
 
@@ -188,6 +189,7 @@ class SketchEmbedNet(nn.Module):
         component: Literal["sample", "argmax"] = "sample",
         max_length: int | None = None,
         generator: torch.Generator | None = None,
+        watch: Callable[[Any], None] | None = None,
     ) -> Float[Tensor, "batch rows 5"]:
         """Draw autoregressively from z, each drawing until its end token.
 
@@ -200,6 +202,8 @@ class SketchEmbedNet(nn.Module):
             component: how a Gaussian of the mixture is chosen.
             max_length: T; the model's own if not given.
             generator: source of randomness.
+            watch: is handed the decoder's state after every step, the first of which, in a model that
+                starts at the centre, is the move to the first point.
 
         Returns:
             stroke-5 rows with the start token, ``[batch, at most T + 1, 5]``, in normalised units; rows
@@ -214,6 +218,8 @@ class SketchEmbedNet(nn.Module):
         ended = torch.zeros(z.shape[0], dtype=torch.bool, device=z.device)
         for _ in range(length):
             (logits, mixture), state = self.decoder(row, z, state, position=point)
+            if watch is not None:
+                watch(state)
             offset = mixture.sample(temperature, component, generator=generator)[:, 0]
             if temperature == 0.0 or component == "argmax":
                 pen = logits[:, 0].argmax(-1)

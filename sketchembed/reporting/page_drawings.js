@@ -11,8 +11,10 @@ function pathOf(flat) {
   return points.length ? `M${points.join("L")}` : "";
 }
 
-function drawing(strokes, label, caption, given, coloured) {
-  const paths = (strokes || []).map(pathOf).filter(Boolean);
+// Colours are those of the strokes, where they have any.
+function drawing(strokes, label, caption, given, coloured, colours = []) {
+  const drawn = (strokes || []).map((stroke, at) => [pathOf(stroke), colours[at]]).filter(([d]) => d);
+  const paths = drawn.map(([d]) => d);
   const kind = given ? "drawing given" : "drawing";
   const cell = (content) => make("div", {class: "cell"}, content, make("small", {"aria-hidden": "true"}, caption));
   if (!paths.length)
@@ -21,6 +23,7 @@ function drawing(strokes, label, caption, given, coloured) {
   const svg = shape("svg", {viewBox: "-5 -5 265 265", "aria-hidden": "true"});
   paths.forEach((d, number) => {
     const path = shape("path", {d});
+    if (drawn[number][1]) path.style.stroke = drawn[number][1];
     if (coloured) path.style.stroke = `hsl(${Math.round(300 * number / Math.max(paths.length - 1, 1))} 78% var(--light))`;
     svg.append(path);
   });
@@ -81,7 +84,7 @@ function rowsOf(items, coloured) {
       row.append(drawing(item.input, `${name}, input`, "input", true, coloured));
       for (const one of drawn) {
         const label = one.label === undefined ? `τ = ${one.temperature}` : String(one.label);
-        row.append(drawing(one.strokes, `${name}, ${label}`, label.replace("τ = ", "τ "), false, coloured));
+        row.append(drawing(one.strokes, `${name}, ${label}`, label.replace("τ = ", "τ "), false, coloured, one.colours));
       }
       row.append(make("p", {}, name));
       block.append(row);

@@ -62,7 +62,8 @@ class Drawings:
     Attributes:
         title: in one line.
         items: as in a run's samples: ``class``, ``seen``, ``input`` and ``samples``, strokes being flat lists
-            ``[x0, y0, x1, y1, ...]`` in a 0..255 box, y down.
+            ``[x0, y0, x1, y1, ...]`` in a 0..255 box, y down. A sample may have a ``label`` in place of its
+            ``temperature``, and ``colours`` of its strokes; without ``seen`` there are no headings.
     """
 
     title: str

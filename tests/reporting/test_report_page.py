@@ -26,7 +26,8 @@ def strokes(shift):
 
 
 def drawings(name, seen=None):
-    samples = [{"temperature": 0.5, "strokes": strokes(9)}, {"label": "by hand", "strokes": []}]
+    red = {"colours": ["#f00", "#00f", "#f00"]} if seen else {}
+    samples = [{"temperature": 0.5, "strokes": strokes(9), **red}, {"label": "by hand", "strokes": []}]
     item = {"class": name, "input": strokes(0), "samples": samples}
     return {**item, "seen": seen} if seen is not None else item
 
@@ -190,6 +191,7 @@ ACT = """<script>{
 const all = (text) => [...document.querySelectorAll(text)], count = (text) => all(text).length;
 const press = (text) => all("button").filter((one) => one.textContent === text)[0].click();
 const seen = [count(".drawing path"), count(".drawing em"), count("figure svg"), count("table")];
+const red = all(".drawing path").filter((one) => getComputedStyle(one).stroke === "rgb(255, 0, 0)");
 press("Colour strokes");
 seen.push(count(".drawing path[style*=hsl]"));
 const styles = (one) => getComputedStyle(one).strokeLinecap;
@@ -203,6 +205,7 @@ setTimeout(() => {
 setTimeout(() => {
   seen.push(count(".drawing path[style*=dash]"), count(".drawing circle"));
   seen.push(performance.getEntriesByType("resource").length);
+  seen.push(red.length);
   seen.push(document.documentElement.scrollWidth <= innerWidth);
   document.documentElement.dataset.seen = JSON.stringify(seen);
 }, 3500);
@@ -224,8 +227,8 @@ def test_a_browser_shows_and_replays_all_of_it_without_errors(tmp_path, look, wi
     # The style sheets of the figures leave the page's own lines alone.
     assert seen[5] == "round"
     assert seen[6:10] == [True, "hidden", 0, 0]
-    resources, fits = seen[10:]
-    assert resources == 0
+    resources, red, fits = seen[10:]
+    assert (resources, red) == (0, 2)
     assert fits
     assert "Unseen classes (never trained on)" in dom
     assert "by hand" in dom

@@ -1,0 +1,315 @@
+"""Which strokes are alike to the hyper-network: clusters of its activations while it draws.
+
+*Source*: paper appendix K, figures 11 to 16; the released code clusters the hyper cell state.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from sketchembed.errors import CheckpointError, ConfigError, DataError
+from sketchembed.evaluation.inputs import spread
+from sketchembed.evaluation.study import Study
+from sketchembed.networks.hyperlstm import HyperState
+from sketchembed.networks.sketchembednet import SketchEmbedNet
+from sketchembed.reporting.clusters import Coloured, clusters_svg, colour_of, palette, runs, wholes_svg
+from sketchembed.reporting.part import Cell, Drawings, Figure, Part, Table
+from sketchembed.reporting.shapes import boxed
+from sketchembed.sketch import Sketch
+
+PAPER_EPS, PAPER_SIZE = 3.9, 512
+"""The paper's radius, which is one of its hyper-network's size alone; the released code's is 4.2."""
+ROUND = ("circle", "snowman", "clock", "cup")
+NOISE = -1
+
+
+@dataclass(frozen=True, eq=False)
+class Trace:
+    """A drawing and what the hyper-network was at while it drew.
+
+    Attributes:
+        sketch: n points.
+        codes: float32 ``[n - 1, hyper]``, the activations at the step that drew each segment, the moves of
+            the lifted pen included.
+    """
+
+    sketch: Sketch
+    codes: np.ndarray
+
+    @property
+    def visible(self) -> np.ndarray:
+        """Which segments are on paper, bool ``[n - 1]``."""
+        return ~self.sketch.lifted[:-1]
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A choice of classes.
+
+    Attributes:
+        key: a short name.
+        title: heading.
+        classes: names; none for those that are held out from training.
+        figures: numbers of the paper's figures: clusters apart, and whole drawings.
+    """
+
+    key: str
+    title: str
+    classes: tuple[str, ...]
+    figures: tuple[int, int]
+
+
+SETTINGS = (
+    Setting("snowman", "Snowmen alone", ("snowman",), (11, 12)),
+    Setting("round", "Round things", ROUND, (13, 14)),
+    Setting("unseen", "Held-out classes", (), (15, 16)),
+)
+
+
+def clusters(
+    study: Study,
+    eps: float | None = None,
+    min_samples: int = 5,
+    drawings: int = 90,
+    rows: int = 16,
+    columns: int = 12,
+) -> Part:
+    """Clusters of strokes by the hyper-network's activations (App. K, Fig. 11 to 16).
+
+    Args:
+        study: the model.
+        eps: DBSCAN's radius. If not given, the paper's 3.9 for a hyper-network of its size, 512, and for any
+            other size the radius within which half of all steps have `min_samples` neighbours.
+        min_samples: DBSCAN's, the step itself included.
+        drawings: of each setting, fewer where there are not so many.
+        rows: drawings in a figure.
+        columns: clusters in a figure, those in the most drawings.
+    """
+    for name, number in (("min-samples", min_samples), ("drawings", drawings), ("rows", rows)):
+        if number < 1:
+            raise ConfigError(f"{name} is {number}", expected="1 or more", fix="Leave it out")
+    part = Part("clusters", "Clusters of strokes in the hyper-network (App. K, Fig. 11 to 16)")
+    lines: list[list[Cell]] = []
+    for setting in SETTINGS:
+        known = set(study.pictures.store.class_names)
+        names = [name for name in setting.classes or study.pictures.unseen if name in known]
+        pools = {name: study.pictures.up_to(name, drawings, study.seed) for name in names}
+        chosen = spread(pools, drawings, study.seed)
+        if not chosen:
+            continue
+        indices = [index for _, index in chosen]
+        images = study.pictures.images(indices, study.net.config.image_size)
+        traces = trace(study.net, study.embed(study.model, images).to(study.device))
+        codes = np.concatenate([one.codes for one in traces])
+        radius, origin = _radius(codes, eps, min_samples, study.net.config.hyper)
+        labels = cluster(codes, radius, min_samples)
+        parts = np.split(labels, np.cumsum([len(one.codes) for one in traces])[:-1])
+        parts = by_use(parts, [one.visible for one in traces])
+        found = int(labels.max(initial=NOISE)) + 1
+        drawn = [
+            Coloured(name, one.sketch, its) for (name, _), one, its in zip(chosen, traces, parts, strict=True)
+        ]
+        numbers = {
+            "steps": len(labels),
+            "segments on paper": int(sum(one.visible.sum() for one in traces)),
+            "eps": radius,
+            "clusters": found,
+            "noise": float(np.mean(labels == NOISE)) if len(labels) else 0.0,
+            "largest": float(np.bincount(labels[labels >= 0], minlength=1).max() / max(len(labels), 1)),
+            "shared": _shared(parts, found),
+            "per drawing": float(np.mean([len(set(its[its >= 0])) for its in parts])),
+        }
+        lines.append([setting.title, len(chosen), *numbers.values()])
+        part.values |= {f"{setting.key}/{key.replace(' ', '_')}": float(one) for key, one in numbers.items()}
+        part.facts[f"{setting.key}: drawings"] = hashlib.sha256(np.array(indices).tobytes()).hexdigest()[:16]
+        part.figures += _figures(setting, drawn, found, rows, columns, radius)
+        part.drawings.append(
+            _replays(setting, drawn[:rows], columns, study.pictures.sketches(indices[:rows]))
+        )
+    if not lines:
+        raise DataError(
+            "the data have none of the classes that are clustered",
+            expected=f"{', '.join(ROUND)}, or held-out classes",
+            fix="`sketchembed data quickdraw` fetches them",
+        )
+    part.about = (
+        f"Drawings are embedded and drawn greedily by the model. At each step that draws a segment, the "
+        f"{study.net.config.hyper} numbers of the hyper-network's cell state are kept; DBSCAN (min_samples "
+        f"{min_samples}) clusters the steps of all drawings of a setting. Its radius eps is {origin}. The "
+        f"drawings were chosen by seed {study.seed}, round the classes. Clusters are numbered by how many "
+        "drawings show them; steps of a lifted pen take part but are not seen."
+    )
+    part.tables.append(
+        Table(
+            "Clusters of decoding steps",
+            [
+                "drawings of",
+                "drawings",
+                "steps",
+                "on paper",
+                "eps",
+                "clusters",
+                "noise",
+                "in the largest",
+                "shared",
+                "a drawing",
+            ],
+            lines,
+            note="Noise and the largest cluster: shares of all steps. Shared: the share of clusters with "
+            "steps of two drawings or more. A drawing: clusters in it, on average. The paper shows pictures.",
+        )
+    )
+    part.facts |= {"eps": eps if eps is not None else origin, "min_samples": min_samples}
+    return part
+
+
+def trace(net: SketchEmbedNet, z: Float[Tensor, "batch latent"]) -> list[Trace]:
+    """Draw embeddings greedily and keep the hyper cell state of every step.
+
+    Args:
+        net: a model with a HyperLSTM.
+        z: embeddings, on its device.
+
+    Raises:
+        CheckpointError: if its decoder has no hyper-network.
+    """
+    if net.config.decoder != "hyperlstm":
+        raise CheckpointError(
+            f"the model's decoder is an {net.config.decoder}",
+            expected="a HyperLSTM, whose hyper-network's activations are clustered",
+            fix="Choose another checkpoint",
+        )
+    traces = []
+    for part in torch.split(z, 512):
+        states: list[Tensor] = []
+        rows = net.generate(part, temperature=0.0, watch=partial(_keep, states))
+        # The move from the centre to the first point is no segment of the drawing.
+        codes = torch.stack(states[net.config.start == "centre" :], dim=1).float().cpu().numpy()
+        for row, its in zip(rows.float().cpu().numpy(), codes, strict=True):
+            sketch = Sketch.from_stroke5(row).scaled(net.offset_scale)
+            traces.append(Trace(sketch, its[: max(len(sketch) - 1, 0)]))
+    return traces
+
+
+def _keep(states: list[Tensor], state: HyperState) -> None:
+    states.append(state.d)
+
+
+def cluster(codes: Float[np.ndarray, "steps hyper"], eps: float, min_samples: int) -> np.ndarray:
+    """Return the DBSCAN cluster of each step, int64 ``[steps]``; -1 is noise.
+
+    Args:
+        codes: activations.
+        eps: radius.
+        min_samples: steps within it that make a step a core, itself included.
+    """
+    from sklearn.cluster import DBSCAN
+
+    if not len(codes):
+        return np.zeros(0, dtype=np.int64)
+    labels = DBSCAN(eps=eps, min_samples=min_samples).fit_predict(codes)
+    return np.asarray(labels, dtype=np.int64)
+
+
+def half_cores(codes: Float[np.ndarray, "steps hyper"], min_samples: int) -> float:
+    """Return the radius within which half of the steps have `min_samples` steps, themselves included."""
+    from sklearn.neighbors import NearestNeighbors
+
+    count = min(min_samples, len(codes))
+    distances, _ = NearestNeighbors(n_neighbors=count).fit(codes).kneighbors(codes)
+    return float(np.median(distances[:, -1]))
+
+
+def by_use(parts: Sequence[np.ndarray], visible: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """Return the labels numbered by how many drawings show a cluster, and how much of it; noise stays -1.
+
+    Args:
+        parts: of each drawing the label of each step, int64 ``[steps]``.
+        visible: of each drawing whether a step's segment is on paper, bool ``[steps]``.
+    """
+    count = max((int(labels.max(initial=NOISE)) for labels in parts), default=NOISE) + 1
+    drawings, segments = np.zeros((2, count), dtype=np.int64)
+    for labels, on_paper in zip(parts, visible, strict=True):
+        sizes = np.bincount(labels[(labels >= 0) & on_paper], minlength=count)
+        segments += sizes
+        drawings += sizes > 0
+    # The last place is for noise, which stands for -1 in indexing too.
+    place = np.full(count + 1, NOISE)
+    place[np.lexsort((-segments, -drawings))] = np.arange(count)
+    return [place[labels] for labels in parts]
+
+
+def _radius(codes: np.ndarray, eps: float | None, min_samples: int, size: int) -> tuple[float, str]:
+    """Return DBSCAN's radius, and where it is from.
+
+    Distances grow with the number of activations and with how far a model's training has driven them: at
+    other sizes than the paper's, its radius, scaled by the root of the sizes' ratio, left nearly everything
+    to noise.
+    """
+    if eps is not None:
+        if eps <= 0:
+            raise ConfigError(f"eps is {eps:g}", expected="a radius above 0", fix="The paper's is 3.9")
+        return eps, f"{eps:g}, as asked for"
+    if size == PAPER_SIZE:
+        return PAPER_EPS, f"{PAPER_EPS}, the paper's"
+    if not len(codes):
+        return PAPER_EPS, "unused: nothing was drawn"
+    return (
+        half_cores(codes, min_samples),
+        f"chosen in each setting so that half of the steps are cores (the paper's {PAPER_EPS} is for "
+        f"{PAPER_SIZE} numbers)",
+    )
+
+
+def _shared(parts: Sequence[np.ndarray], count: int) -> float:
+    """Return the share of clusters that have steps of two drawings or more."""
+    holders = np.zeros(count, dtype=np.int64)
+    for labels in parts:
+        holders[np.unique(labels[labels >= 0])] += 1
+    return float(np.mean(holders >= 2)) if count else 0.0
+
+
+def _figures(
+    setting: Setting, drawn: Sequence[Coloured], found: int, rows: int, columns: int, eps: float
+) -> list[Figure]:
+    colours = palette(drawn[:rows], columns)
+    apart, whole = setting.figures
+    smaller = " Dark grey: clusters without a column." if found > len(colours) else ""
+    return [
+        Figure(
+            f"figure-{apart}-clusters-{setting.key}",
+            f"{setting.title}: clusters apart (Fig. {apart})",
+            clusters_svg(sorted(drawn[:rows], key=lambda one: one.name), colours),
+            "Each row is a drawing: the whole, coloured by cluster, then what is noise, then a column for "
+            f"each of the {len(colours)} most used of the {found} clusters (eps {eps:.3g}). The rest of each "
+            f"drawing is faint.{smaller}",
+        ),
+        Figure(
+            f"figure-{whole}-coloured-{setting.key}",
+            f"{setting.title}: whole drawings (Fig. {whole})",
+            wholes_svg(sorted(drawn[: rows + rows // 2], key=lambda one: one.name), colours),
+            f"Drawings in the colours of figure {apart}. Light grey: noise.{smaller}",
+        ),
+    ]
+
+
+def _replays(setting: Setting, drawn: Sequence[Coloured], columns: int, given: Sequence[Sketch]) -> Drawings:
+    colours = palette(drawn, columns)
+    items = []
+    for one, sketch in zip(drawn, given, strict=True):
+        strokes, labels = runs(one.sketch, one.labels)
+        sample = {
+            "label": "by cluster",
+            "strokes": boxed(Sketch.from_strokes(strokes)),
+            "colours": [colour_of(label, colours) for label in labels],
+        }
+        items.append({"class": one.name, "input": boxed(sketch), "samples": [sample]})
+    return Drawings(f"{setting.title}, drawn cluster by cluster", items)
