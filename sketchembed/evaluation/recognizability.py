@@ -107,7 +107,7 @@ def recognizability(
     facts |= {f"choices.{key}": value for key, value in vars(choices).items()}
     return Part(
         "recognizability",
-        "Recognisability of one-shot drawings",
+        "Recognizability of one-shot drawings",
         _about(study, found, nets, choices),
         [_table(found), _classifiers(found, nets)],
         [bars(found, NAMES), verdict_sheet(study, found, choices)],

@@ -1,4 +1,4 @@
-"""Recognisability: what classifiers are shown, what they answer, and that they are kept."""
+"""Recognizability: what classifiers are shown, what they answer, and that they are kept."""
 
 import json
 import math
