@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TypeVar
 
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor
 
 from sketchembed.errors import ConfigError
+
+Value = TypeVar("Value")
 
 
 @dataclass(frozen=True)
@@ -57,16 +59,24 @@ class Sharing:
         """Whether this process writes and prints."""
         return self.fabric is None or self.fabric.global_rank == 0
 
+    @property
+    def processes(self) -> int:
+        """How many there are."""
+        return self.fabric.world_size if self.fabric else 1
+
+    def agreed(self, value: Value) -> Value:
+        """Return the first process's value, on all."""
+        return self.fabric.broadcast(value) if self.fabric else value
+
+    def wait(self) -> None:
+        """Wait until every process has come here."""
+        if self.fabric:
+            self.fabric.barrier()
+
     def blocks(self, count: int, size: int) -> Sequence[range]:
         """Return this process's blocks of ``range(count)``."""
         every = [range(first, min(first + size, count)) for first in range(0, count, size)]
         return every if self.fabric is None else every[self.fabric.global_rank :: self.fabric.world_size]
-
-    def agreed(self, value: Any) -> Any:
-        """Return the first process's value, on all processes."""
-        if self.fabric is None or self.fabric.world_size == 1:
-            return value
-        return self.fabric.broadcast(value)
 
     def gather(self, out: Tensor, size: int, function: Callable[[range], Tensor]) -> Tensor:
         """Fill the rows of `out` block by block, on all processes together.
@@ -78,7 +88,7 @@ class Sharing:
         """
         for block in self.blocks(len(out), size):
             out[block.start : block.stop] = function(block).to(out.device, out.dtype)
-        if self.fabric is not None and self.fabric.world_size > 1:
+        if self.processes > 1:
             # Each row is zero on all processes but one.
             moved = out.to(self.device)
             torch.distributed.all_reduce(moved)

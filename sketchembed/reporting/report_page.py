@@ -209,8 +209,11 @@ def _value(value: Any) -> str:
 
 
 def _words(text: str) -> str:
-    """Return a text escaped, with what is in backticks as code."""
-    return re.sub(r"`([^`]+)`", r"<code>\1</code>", escape(text.strip()))
+    """Return a text escaped, with what is in backticks as code and what is between asterisks emphasised."""
+    parts = re.split(r"(`[^`]+`)", escape(text.strip()))
+    emphasised = (re.sub(r"\*(\w[^*]*)\*", r"<em>\1</em>", part) for part in parts[::2])
+    code = [f"<code>{part[1:-1]}</code>" for part in parts[1::2]]
+    return "".join(words for pair in zip(emphasised, [*code, ""], strict=True) for words in pair)
 
 
 def _status(entry: Entry) -> str:
