@@ -21,6 +21,9 @@ STYLES = ("page.css", "report_page.css")
 NUMBER = re.compile(r"[-−+±<>≤≥~≈]?\s*\.?\d.*|nan|-?inf|[-–—]")
 """What stands to the right of its column."""
 
+LONG = 90
+"""Letters of a fact that takes a line of its own."""
+
 
 @dataclass
 class Entry:
@@ -187,11 +190,12 @@ def _drawings(drawings: Drawings, number: int) -> str:
 
 
 def _facts(facts: Mapping[str, Any]) -> str:
-    entries = [
-        f"<div><dt>{escape(str(key))}</dt><dd>{escape(_value(value))}</dd></div>"
-        for key, value in facts.items()
-        if value is not None and value != ""
-    ]
+    entries = []
+    for key, value in facts.items():
+        if value is not None and value != "":
+            words = _value(value)
+            kind = " class=long" if len(words) > LONG else ""
+            entries.append(f"<div{kind}><dt>{escape(str(key))}</dt><dd>{escape(words)}</dd></div>")
     return f"<dl>{''.join(entries)}</dl>"
 
 
