@@ -8,18 +8,13 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
-import torch
-from jaxtyping import Float
-from torch import Tensor
 
-from sketchembed.errors import CheckpointError, ConfigError, DataError
+from sketchembed.errors import ConfigError, DataError
 from sketchembed.evaluation.inputs import spread
 from sketchembed.evaluation.study import Study
-from sketchembed.networks.hyperlstm import HyperState
-from sketchembed.networks.sketchembednet import SketchEmbedNet
+from sketchembed.evaluation.traces import NOISE, by_use, cluster, half_cores, trace
 from sketchembed.reporting.clusters import Coloured, clusters_svg, colour_of, palette, runs, wholes_svg
 from sketchembed.reporting.part import Cell, Drawings, Figure, Part, Table
 from sketchembed.reporting.shapes import boxed
@@ -28,26 +23,7 @@ from sketchembed.sketch import Sketch
 PAPER_EPS, PAPER_SIZE = 3.9, 512
 """The paper's radius, which is one of its hyper-network's size alone; the released code's is 4.2."""
 ROUND = ("circle", "snowman", "clock", "cup")
-NOISE = -1
-
-
-@dataclass(frozen=True, eq=False)
-class Trace:
-    """A drawing and what the hyper-network was at while it drew.
-
-    Attributes:
-        sketch: n points.
-        codes: float32 ``[n - 1, hyper]``, the activations at the step that drew each segment, the moves of
-            the lifted pen included.
-    """
-
-    sketch: Sketch
-    codes: np.ndarray
-
-    @property
-    def visible(self) -> np.ndarray:
-        """Which segments are on paper, bool ``[n - 1]``."""
-        return ~self.sketch.lifted[:-1]
+SHARES = ("noise", "largest", "shared")
 
 
 @dataclass(frozen=True)
@@ -127,7 +103,7 @@ def clusters(
             "shared": _shared(parts, found),
             "per drawing": float(np.mean([len(set(its[its >= 0])) for its in parts])),
         }
-        lines.append([setting.title, len(chosen), *numbers.values()])
+        lines.append([setting.title, len(chosen), *(_cell(key, one) for key, one in numbers.items())])
         part.values |= {f"{setting.key}/{key.replace(' ', '_')}": float(one) for key, one in numbers.items()}
         part.facts[f"{setting.key}: drawings"] = hashlib.sha256(np.array(indices).tobytes()).hexdigest()[:16]
         part.figures += _figures(setting, drawn, found, rows, columns, radius)
@@ -171,82 +147,6 @@ def clusters(
     return part
 
 
-def trace(net: SketchEmbedNet, z: Float[Tensor, "batch latent"]) -> list[Trace]:
-    """Draw embeddings greedily and keep the hyper cell state of every step.
-
-    Args:
-        net: a model with a HyperLSTM.
-        z: embeddings, on its device.
-
-    Raises:
-        CheckpointError: if its decoder has no hyper-network.
-    """
-    if net.config.decoder != "hyperlstm":
-        raise CheckpointError(
-            f"the model's decoder is an {net.config.decoder}",
-            expected="a HyperLSTM, whose hyper-network's activations are clustered",
-            fix="Choose another checkpoint",
-        )
-    traces = []
-    for part in torch.split(z, 512):
-        states: list[Tensor] = []
-        rows = net.generate(part, temperature=0.0, watch=partial(_keep, states))
-        # The move from the centre to the first point is no segment of the drawing.
-        codes = torch.stack(states[net.config.start == "centre" :], dim=1).float().cpu().numpy()
-        for row, its in zip(rows.float().cpu().numpy(), codes, strict=True):
-            sketch = Sketch.from_stroke5(row).scaled(net.offset_scale)
-            traces.append(Trace(sketch, its[: max(len(sketch) - 1, 0)]))
-    return traces
-
-
-def _keep(states: list[Tensor], state: HyperState) -> None:
-    states.append(state.d)
-
-
-def cluster(codes: Float[np.ndarray, "steps hyper"], eps: float, min_samples: int) -> np.ndarray:
-    """Return the DBSCAN cluster of each step, int64 ``[steps]``; -1 is noise.
-
-    Args:
-        codes: activations.
-        eps: radius.
-        min_samples: steps within it that make a step a core, itself included.
-    """
-    from sklearn.cluster import DBSCAN
-
-    if not len(codes):
-        return np.zeros(0, dtype=np.int64)
-    labels = DBSCAN(eps=eps, min_samples=min_samples).fit_predict(codes)
-    return np.asarray(labels, dtype=np.int64)
-
-
-def half_cores(codes: Float[np.ndarray, "steps hyper"], min_samples: int) -> float:
-    """Return the radius within which half of the steps have `min_samples` steps, themselves included."""
-    from sklearn.neighbors import NearestNeighbors
-
-    count = min(min_samples, len(codes))
-    distances, _ = NearestNeighbors(n_neighbors=count).fit(codes).kneighbors(codes)
-    return float(np.median(distances[:, -1]))
-
-
-def by_use(parts: Sequence[np.ndarray], visible: Sequence[np.ndarray]) -> list[np.ndarray]:
-    """Return the labels numbered by how many drawings show a cluster, and how much of it; noise stays -1.
-
-    Args:
-        parts: of each drawing the label of each step, int64 ``[steps]``.
-        visible: of each drawing whether a step's segment is on paper, bool ``[steps]``.
-    """
-    count = max((int(labels.max(initial=NOISE)) for labels in parts), default=NOISE) + 1
-    drawings, segments = np.zeros((2, count), dtype=np.int64)
-    for labels, on_paper in zip(parts, visible, strict=True):
-        sizes = np.bincount(labels[(labels >= 0) & on_paper], minlength=count)
-        segments += sizes
-        drawings += sizes > 0
-    # The last place is for noise, which stands for -1 in indexing too.
-    place = np.full(count + 1, NOISE)
-    place[np.lexsort((-segments, -drawings))] = np.arange(count)
-    return [place[labels] for labels in parts]
-
-
 def _radius(codes: np.ndarray, eps: float | None, min_samples: int, size: int) -> tuple[float, str]:
     """Return DBSCAN's radius, and where it is from.
 
@@ -269,6 +169,13 @@ def _radius(codes: np.ndarray, eps: float | None, min_samples: int, size: int) -
     )
 
 
+def _cell(key: str, value: float | int) -> Cell:
+    """Return a number as the table shows it."""
+    if key in SHARES:
+        return f"{value:.0%}"
+    return value if isinstance(value, int) else f"{value:.3g}"
+
+
 def _shared(parts: Sequence[np.ndarray], count: int) -> float:
     """Return the share of clusters that have steps of two drawings or more."""
     holders = np.zeros(count, dtype=np.int64)
@@ -289,8 +196,8 @@ def _figures(
             f"{setting.title}: clusters apart (Fig. {apart})",
             clusters_svg(sorted(drawn[:rows], key=lambda one: one.name), colours),
             "Each row is a drawing: the whole, coloured by cluster, then what is noise, then a column for "
-            f"each of the {len(colours)} most used of the {found} clusters (eps {eps:.3g}). The rest of each "
-            f"drawing is faint.{smaller}",
+            f"each of the {len(colours)} most used of the {found} clusters that these drawings show (eps "
+            f"{eps:.3g}). The rest of each drawing is faint.{smaller}",
         ),
         Figure(
             f"figure-{whole}-coloured-{setting.key}",

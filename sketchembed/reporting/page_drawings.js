@@ -29,6 +29,8 @@ function drawing(strokes, label, caption, given, coloured, colours = []) {
   });
   const name = `${label}: ${paths.length} ${paths.length === 1 ? "stroke" : "strokes"}. Click to replay`;
   const element = button("", () => replay(svg), {class: kind, "aria-label": name, title: name});
+  // Colours of their own are chosen for white paper.
+  if (colours.length) element.style.background = "#fff";
   element.append(svg);
   return cell(element);
 }
@@ -77,7 +79,8 @@ function rowsOf(items, coloured) {
   }
   const blocks = [];
   for (const [title, group] of [...groups].sort()) {
-    const block = make("div", {class: "items"});
+    const most = Math.max(...group.map((item) => (item.samples || []).length)) + 1;
+    const block = make("div", {class: "items", style: `--most:${most}`});
     for (const item of group) {
       const drawn = item.samples || [], name = String(item.class ?? "");
       const row = make("div", {class: "item", role: "group", "aria-label": name, style: `--cells:${1 + drawn.length}`});

@@ -21,6 +21,9 @@ STYLES = ("page.css", "report_page.css")
 NUMBER = re.compile(r"[-−+±<>≤≥~≈]?\s*\.?\d.*|nan|-?inf|[-–—]")
 """What stands to the right of its column."""
 
+LONG = 90
+"""Letters of a fact that takes a line of its own."""
+
 
 @dataclass
 class Entry:
@@ -187,11 +190,12 @@ def _drawings(drawings: Drawings, number: int) -> str:
 
 
 def _facts(facts: Mapping[str, Any]) -> str:
-    entries = [
-        f"<div><dt>{escape(str(key))}</dt><dd>{escape(_value(value))}</dd></div>"
-        for key, value in facts.items()
-        if value is not None and value != ""
-    ]
+    entries = []
+    for key, value in facts.items():
+        if value is not None and value != "":
+            words = _value(value)
+            kind = " class=long" if len(words) > LONG else ""
+            entries.append(f"<div{kind}><dt>{escape(str(key))}</dt><dd>{escape(words)}</dd></div>")
     return f"<dl>{''.join(entries)}</dl>"
 
 
@@ -209,8 +213,11 @@ def _value(value: Any) -> str:
 
 
 def _words(text: str) -> str:
-    """Return a text escaped, with what is in backticks as code."""
-    return re.sub(r"`([^`]+)`", r"<code>\1</code>", escape(text.strip()))
+    """Return a text escaped, with what is in backticks as code and what is between asterisks emphasised."""
+    parts = re.split(r"(`[^`]+`)", escape(text.strip()))
+    emphasised = (re.sub(r"\*(\w[^*]*)\*", r"<em>\1</em>", part) for part in parts[::2])
+    code = [f"<code>{part[1:-1]}</code>" for part in parts[1::2]]
+    return "".join(words for pair in zip(emphasised, [*code, ""], strict=True) for words in pair)
 
 
 def _status(entry: Entry) -> str:

@@ -17,8 +17,9 @@ from sketchembed.data.pictures import Pictures
 from sketchembed.errors import CheckpointError, ConfigError, DataError
 from sketchembed.evaluation import stroke_clusters
 from sketchembed.evaluation.inputs import spread
-from sketchembed.evaluation.stroke_clusters import by_use, cluster, clusters, half_cores, trace
+from sketchembed.evaluation.stroke_clusters import clusters
 from sketchembed.evaluation.study import Study
+from sketchembed.evaluation.traces import by_use, cluster, half_cores, trace
 from sketchembed.networks import ModelConfig, SketchEmbedNet
 from sketchembed.networks.decoder import POSITION_SCALE
 from sketchembed.networks.sketchembednet import LIFTED_START

@@ -38,7 +38,7 @@ def full():
         ["method", "R²", "accuracy", "what"],
         [[HOSTILE, 0.98765, "95.1 ± 0.2", "words"], ["theirs", None, float("nan"), "more"]],
         [["SketchEmbedding", "0.98", "96.37", ""]],
-        "By `--count 3`.",
+        "By `--count *3*`, *of* 2 * 3 * 4.",
     )
     one = Part(
         "probe",
@@ -133,7 +133,7 @@ def test_tables_have_the_paper_s_rows_marked():
     assert cells[3] == ["SketchEmbedding paper", "0.98", "96.37", ""]
     # Numbers stand to the right, whatever stands beside them.
     assert rows[1][1].count("class=number") == 2
-    assert "By <code>--count 3</code>." in page
+    assert "By <code>--count *3*</code>, <em>of</em> 2 * 3 * 4." in page
     assert "rows like" in page
     no_paper = full()
     no_paper.entries[0].part.tables[0].paper = []
