@@ -2,6 +2,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -230,7 +231,11 @@ def test_dashboard_gets_table_figure_and_numbers(omniglot, tmp_path, monkeypatch
     assert kept[5] == first["digest"]
     (figure,) = run.glob("files/media/html/fewshot/*.html")
     assert "<svg" in figure.read_text()
-    assert b"fewshot/Raw pixels/5w1s" in next(run.glob("*.wandb")).read_bytes()
+    log, until = next(run.glob("*.wandb")), time.monotonic() + 20
+    # W&B writes its log in a process of its own, which may end a moment later.
+    while b"fewshot/Raw pixels/5w1s" not in log.read_bytes():
+        assert time.monotonic() < until
+        time.sleep(0.1)
 
 
 @pytest.mark.parametrize(
