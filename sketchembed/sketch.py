@@ -213,7 +213,7 @@ class Sketch:
 
     @classmethod
     def from_svg(cls, source: str | Path) -> Sketch:
-        """Read the straight lines of an SVG document, see :func:`~sketchembed.svg.read_strokes`.
+        """Read the lines and curves of an SVG document, see :func:`~sketchembed.svg.read_strokes`.
 
         Args:
             source: a path, or the document itself (a string that begins with ``<``).

@@ -1,4 +1,4 @@
-"""Drawings out of SVG files: straight lines only, and an error for all that would be read wrongly."""
+"""Drawings out of SVG files: lines and curves, and an error for all that would be read wrongly."""
 
 from __future__ import annotations
 
@@ -11,36 +11,45 @@ import numpy as np
 from defusedxml import DefusedXmlException
 from defusedxml.ElementTree import ParseError, fromstring
 
+from sketchembed.curves import Point, arc, bezier
 from sketchembed.errors import DataError
 
 LINES = ("path", "polyline", "polygon", "line")
 UNDRAWN = ("defs", "clipPath", "mask", "marker", "pattern", "symbol")
 """What these hold is material for other elements and not drawn where it stands."""
 
-NUMBERS_OF = {"M": 2, "L": 2, "H": 1, "V": 1}
+NUMBERS_OF = {"M": 2, "L": 2, "H": 1, "V": 1, "C": 6, "S": 4, "Q": 4, "T": 2, "A": 7}
+SPACING = 1.0
+"""How far apart the points of a curve are, in the document's unit."""
 _NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?")
+_ONE = rf"({_NUMBER.pattern})"
+_ARC = re.compile(rf"\s*{_ONE}\s+{_ONE}\s+{_ONE}\s+([01])\s*([01])\s*{_ONE}\s+{_ONE}")
 _TOKEN = re.compile(rf"[\s,]*(?:([A-Za-z])|({_NUMBER.pattern}))")
 
 
-def read_strokes(source: str | Path) -> list[np.ndarray]:
-    """Read the ``path`` (M, L, H, V, Z), ``polyline``, ``polygon`` and ``line`` elements of an SVG document.
+def read_strokes(source: str | bytes | Path) -> list[np.ndarray]:
+    """Read the ``path``, ``polyline``, ``polygon`` and ``line`` elements of an SVG document.
 
-    Other elements, such as a background ``rect``, are passed over.
+    Curves become points about `SPACING` apart. Other elements, such as a background ``rect``, are passed
+    over.
 
     Args:
-        source: a path, or the document itself (a string that begins with ``<``).
+        source: a path, or the document itself (bytes, or a string that begins with ``<``).
 
     Returns:
         For each line the pen draws without a lift its points, float64 ``[n, 2]``, n ≥ 1.
 
     Raises:
-        DataError: if it cannot be read, is no well-formed SVG, or its lines are curved, transformed,
-            endless or not numbers.
+        DataError: if it cannot be read, is no well-formed SVG, or its lines are transformed, endless or
+            not numbers.
     """
-    inline = isinstance(source, str) and source.lstrip().startswith("<")
+    inline = isinstance(source, bytes) or (isinstance(source, str) and source.lstrip().startswith("<"))
     name = "the SVG text" if inline else str(source)
     try:
-        root = fromstring(str(source).lstrip() if inline else Path(source).read_bytes())
+        if isinstance(source, bytes):
+            root = fromstring(source)
+        else:
+            root = fromstring(str(source).lstrip() if inline else Path(source).read_bytes())
     except OSError as error:
         raise DataError(
             f"{name} cannot be read ({error.strerror or error})",
@@ -132,48 +141,92 @@ def _numbers(data: str, name: str) -> list[float]:
 
 
 def _path_strokes(data: str, name: str) -> list[list[tuple[float, float]]]:
-    """Follow the straight-line commands of a path; each moveto begins a stroke."""
-    commands: list[tuple[str, list[float]]] = []
-    for letter, number in _tokens(data, name):
-        if letter:
-            commands.append((letter, []))
-        elif commands:
-            commands[-1][1].append(float(number))
-        else:
-            raise _unfollowed(name, f"a path that begins with {number}, not with a moveto")
-
-    strokes: list[list[tuple[float, float]]] = []
-    x = y = 0.0
-    for command, numbers in commands:
+    """Follow the commands of a path; each moveto begins a stroke."""
+    strokes: list[list[Point]] = []
+    pen, handle = (0.0, 0.0), None
+    for command, numbers in _commands(data, name):
         upper = command.upper()
-        if upper not in "MLHVZ":
-            raise _unfollowed(name, f"the path command '{command}'")
         if upper != "M" and not strokes:
             raise _unfollowed(name, f"the path command '{command}' before any moveto")
         if upper == "Z":
-            if numbers:
-                raise _unfollowed(name, f"the path command '{command}' with numbers")
-            x, y = strokes[-1][0]
-            strokes[-1].append((x, y))
+            pen, handle = strokes[-1][0], None
+            strokes[-1].append(pen)
             continue
-        step = NUMBERS_OF[upper]
-        if not numbers or len(numbers) % step:
-            raise _unfollowed(name, f"the path command '{command}' with {len(numbers)} numbers")
         if upper == "M":
             strokes.append([])
-        for at in range(0, len(numbers), step):
-            from_x, from_y = (x, y) if command.islower() else (0.0, 0.0)
-            if upper != "V":
-                x = from_x + numbers[at]
-            if upper != "H":
-                y = from_y + numbers[at + step - 1]
-            strokes[-1].append((x, y))
+        for at in range(0, len(numbers), NUMBERS_OF[upper]):
+            values = numbers[at : at + NUMBERS_OF[upper]]
+            places, handle = _followed(command, values, pen, handle)
+            strokes[-1] += places
+            pen = places[-1] if places else pen
     return strokes
 
 
-def _unfollowed(
-    name: str, what: str, fix: str = "Flatten curves to polylines before reading the drawing"
-) -> DataError:
+def _commands(data: str, name: str) -> list[tuple[str, list[float]]]:
+    """Return a path's commands with their numbers, whose count fits."""
+    found: list[tuple[str, list[str]]] = []
+    for letter, number in _tokens(data, name):
+        if letter:
+            if letter.upper() not in (*NUMBERS_OF, "Z"):
+                raise _unfollowed(name, f"the path command '{letter}'")
+            found.append((letter, []))
+        elif found:
+            found[-1][1].append(number)
+        else:
+            raise _unfollowed(name, f"a path that begins with {number}, not with a moveto")
+    commands = []
+    for command, texts in found:
+        upper = command.upper()
+        texts = _arc_numbers(texts) if upper == "A" else texts
+        count = NUMBERS_OF.get(upper, 0)
+        if (not count and texts) or (count and (not texts or len(texts) % count)):
+            raise _unfollowed(name, f"the path command '{command}' with {len(texts)} numbers")
+        commands.append((command, [float(text) for text in texts]))
+    return commands
+
+
+def _arc_numbers(texts: list[str]) -> list[str]:
+    """Part an arc's two flags from what may touch them, as in ``01.5`` for 0 and 1.5."""
+    text, at = " ".join(texts), 0
+    parted: list[str] = []
+    while found := _ARC.match(text, at):
+        parted += found.groups()
+        at = found.end()
+    return parted if at == len(text) else texts[:1]
+
+
+def _followed(
+    command: str, values: list[float], pen: Point, handle: tuple[str, Point] | None
+) -> tuple[list[Point], tuple[str, Point] | None]:
+    """Return where one command leads, and the control point that a smooth curve after it mirrors."""
+    upper = command.upper()
+    from_x, from_y = pen if command.islower() else (0.0, 0.0)
+    if upper == "H":
+        return [(from_x + values[0], pen[1])], None
+    if upper == "V":
+        return [(pen[0], from_y + values[0])], None
+    if upper == "A":
+        rx, ry, rotation, large, sweep, x, y = values
+        end = (from_x + x, from_y + y)
+        return _pairs(arc(pen, (rx, ry), rotation, bool(large), bool(sweep), end, SPACING)), None
+    points = [(from_x + x, from_y + y) for x, y in zip(values[::2], values[1::2], strict=True)]
+    if upper in "ML":
+        return points, None
+    kind = "cubic" if upper in "CS" else "quadratic"
+    if upper in "ST":
+        # Smoothly on from a curve of the same kind; after anything else there is nothing to mirror.
+        known = handle[1] if handle is not None and handle[0] == kind else pen
+        points.insert(0, (2 * pen[0] - known[0], 2 * pen[1] - known[1]))
+    return _pairs(bezier([pen, *points], SPACING)), (kind, points[-2])
+
+
+def _pairs(places: np.ndarray) -> list[Point]:
+    return [(float(x), float(y)) for x, y in places]
+
+
+def _unfollowed(name: str, what: str, fix: str = "Export the drawing again as plain SVG") -> DataError:
     return DataError(
-        f"{name} has {what}", expected="straight lines: M, L, H, V, Z, and plain numbers", fix=fix
+        f"{name} has {what}",
+        expected="path commands (M, L, H, V, C, S, Q, T, A, Z) and plain numbers",
+        fix=fix,
     )

@@ -1,9 +1,15 @@
-"""Reading SVG: what the standard says of straight lines, and an error that names the file for all else."""
+"""Reading SVG: what the standard says of lines and curves, and an error that names the file for all else."""
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
+import svgpathtools
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.spatial import cKDTree
 
 from sketchembed.errors import DataError
 from sketchembed.sketch import Sketch
@@ -53,7 +59,12 @@ def test_other_elements():
 @pytest.mark.parametrize(
     "body",
     [
-        '<path d="M0 0C1 1 2 2 3 3"/>',
+        '<path d="M0 0B1 1 2 2 3 3"/>',
+        '<path d="M0 0C1 1 2 2 3"/>',
+        '<path d="M0 0A1 1 0 2 0 3 3"/>',
+        '<path d="M0 0A1 1 0 0 3 3"/>',
+        '<path d="M0 0Q1e999 1 3 3"/>',
+        '<path d="M0 0C1e999 1 2 2 3 3"/>',
         '<path d="M0 0L1"/>',
         '<path d="M0 0L"/>',
         '<path d="M0 0Z5"/>',
@@ -114,3 +125,66 @@ def test_deep_nesting_and_many_points():
     assert len(Sketch.from_svg(deep)) == 1
     long = svg(f'<path d="M0 0{" 1 1" * 50_000}"/>')
     assert len(Sketch.from_svg(long)) == 50_001
+
+
+def farthest(path: str) -> float:
+    """Return how far the points that are read are from the path as svgpathtools has it, and back."""
+    (stroke,) = Sketch.from_svg(svg(f'<path d="{path}"/>')).strokes
+    places = [part.point(t) for part in svgpathtools.parse_path(path) for t in np.linspace(0, 1, 300)]
+    wanted = np.stack([np.real(places), np.imag(places)], axis=-1)
+    np.testing.assert_allclose(stroke[[0, -1]], wanted[[0, -1]], atol=1e-9)
+    there, back = cKDTree(filled(wanted)).query(stroke)[0], cKDTree(filled(stroke)).query(wanted)[0]
+    return float(max(there.max(), back.max()))
+
+
+def filled(line: np.ndarray) -> np.ndarray:
+    """Return a polyline's points with others between them, a quarter of a unit apart."""
+    return np.concatenate(
+        [
+            np.linspace(here, there, int(4 * np.linalg.norm(there - here)) + 2)
+            for here, there in pairwise(line)
+        ]
+    )
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "M10 10C20 90 80 90 90 10",
+        "m10,10c10,80 70,80 80,0s60-40 20-60",
+        "M0 0Q50 80 100 0T200 0t20-30",
+        "M10 80Q52 10 95 80L120 90T180 80",
+        "M10 80C40 10 65 10 95 80V20S150 150 180 80",
+        "M10 315A30 50 0 0 1 162 162",
+        "M10 315a60 30-45 1 0 40 40",
+        "M80 80a45 45 0 00125 125",
+        "M80 80A45 20 30 1125-90",
+    ],
+)
+def test_curves_are_those_of_an_independent_library(path):
+    assert farthest(path) < 0.5
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.tuples(*[st.integers(-200, 200)] * 6), min_size=1, max_size=4), st.sampled_from("CcQqSs"))
+def test_any_curves(groups, command):
+    count = {"C": 6, "S": 4, "Q": 4}[command.upper()]
+    numbers = " ".join(str(value) for group in groups for value in group[:count])
+    assert farthest(f"M3 4{command}{numbers}") < 0.5
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    st.tuples(*[st.integers(1, 150)] * 2),
+    st.integers(-180, 180),
+    st.booleans(),
+    st.booleans(),
+    st.tuples(*[st.integers(-100, 100)] * 2).filter(any),
+)
+def test_any_arcs(radii, turn, large, sweep, end):
+    path = f"M0 0A{radii[0]} {radii[1]} {turn} {large:d} {sweep:d} {end[0]} {end[1]}"
+    assert farthest(path) < 0.5
+
+
+def test_an_arc_of_no_length_and_one_without_a_radius():
+    assert read('<path d="M1 1A5 5 0 0 1 1 1L2 2A0 5 0 0 1 4 4"/>') == [[[1, 1], [2, 2], [4, 4]]]
