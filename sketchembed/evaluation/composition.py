@@ -184,21 +184,28 @@ class Sum:
         }
 
     def asked(
-        self, z: Mapping[str, Float[Tensor, "batch latent"]]
-    ) -> tuple[Float[Tensor, "batch latent"], Float[Tensor, "batch latent"]]:
-        """Return the sum, and the sum at the length that the operands have on average."""
+        self,
+        z: Mapping[str, Float[Tensor, "batch latent"]],
+        operands: Mapping[str, Float[Tensor, "rows latent"]] | None = None,
+    ) -> tuple[Float[Tensor, "rows latent"], Float[Tensor, "rows latent"]]:
+        """Return the sum of operands, and the sum at the length that embeddings of drawings have on average.
+
+        Args:
+            z: embeddings of the drawings of each class.
+            operands: what is summed; these embeddings if not given.
+        """
         length = float(torch.cat(list(z.values())).norm(dim=1).mean())
-        total = combined(self.weights, z)
+        total = combined(self.weights, operands or z)
         return total, scaled(total, length)
 
     def shown(self, study: Study, count: int, temperature: float) -> list[Row]:
         """Return the first examples and the sum of the classes' means, drawn."""
         z = self.embedded(study, study.model)
         means = {name: found.mean(dim=0, keepdim=True) for name, found in z.items()}
-        # The operands' length is that of drawings, also for means, which are shorter.
+        # The usual length is that of drawings, also for means, which are shorter.
         total, usual = (
             torch.cat([one[:count], mean])
-            for one, mean in zip(self.asked(z), self._of_means(z, means), strict=True)
+            for one, mean in zip(self.asked(z), self.asked(z, means), strict=True)
         )
         drawn = [study.drawn(total), study.drawn(usual), study.drawn(usual, temperature)]
         pictures: list[np.ndarray] = []
@@ -207,7 +214,7 @@ class Sum:
             its = {name: found.mean(dim=0, keepdim=True) for name, found in beside.items()}
             pictures = [
                 study.pictured(torch.cat([one[:count], mean]))
-                for one, mean in zip(self.asked(beside), self._of_means(beside, its), strict=True)
+                for one, mean in zip(self.asked(beside), self.asked(beside, its), strict=True)
             ]
         operands = {
             name: [*study.pictures.sketches(chosen[:count]), *study.drawn(means[name])]
@@ -224,11 +231,6 @@ class Sum:
             )
             for number in range(count + 1)
         ]
-
-    def _of_means(self, z: Mapping[str, Tensor], means: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
-        length = float(torch.cat(list(z.values())).norm(dim=1).mean())
-        total = combined(self.weights, means)
-        return total, scaled(total, length)
 
 
 def _heads(study: Study, terms: int, temperature: float) -> list[str]:
@@ -247,7 +249,11 @@ def _table(study: Study, one: Sum, values: dict[str, float]) -> Table:
         first = next(iter(z))
         asked = {f"{first}, as it is": z[first], "the sum": total, "the sum, scaled": usual}
         for what, target in asked.items():
-            images = rasters(study.drawn(target)) if draws else torch.from_numpy(study.pictured(target))
+            images = (
+                rasters(study.drawn(target), study.net.config.image_size)
+                if draws
+                else torch.from_numpy(study.pictured(target))
+            )
             again = study.embed(model, images)
             near = [float(cosine_similarity(again, z[name].mean(0, keepdim=True)).mean()) for name in z]
             faith = float(cosine_similarity(again, target).mean())

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sketchembed.errors import ConfigError, DataError
+from sketchembed.errors import ConfigError, DataError, check_range
 from sketchembed.evaluation.inputs import spread
 from sketchembed.evaluation.study import Study
 from sketchembed.evaluation.traces import NOISE, by_use, cluster, half_cores, trace
@@ -69,9 +69,9 @@ def clusters(
         rows: drawings in a figure.
         columns: clusters in a figure, those in the most drawings.
     """
-    for name, number in (("min-samples", min_samples), ("drawings", drawings), ("rows", rows)):
-        if number < 1:
-            raise ConfigError(f"{name} is {number}", expected="1 or more", fix="Leave it out")
+    numbers = {"min-samples": min_samples, "drawings": drawings, "rows": rows, "columns": columns}
+    for name, number in numbers.items():
+        check_range(name, number, 1)
     part = Part("clusters", "Clusters of strokes in the hyper-network (App. K, Fig. 11 to 16)")
     lines: list[list[Cell]] = []
     for setting in SETTINGS:
@@ -93,7 +93,7 @@ def clusters(
         drawn = [
             Coloured(name, one.sketch, its) for (name, _), one, its in zip(chosen, traces, parts, strict=True)
         ]
-        numbers = {
+        measured = {
             "steps": len(labels),
             "segments on paper": int(sum(one.visible.sum() for one in traces)),
             "eps": radius,
@@ -103,8 +103,8 @@ def clusters(
             "shared": _shared(parts, found),
             "per drawing": float(np.mean([len(set(its[its >= 0])) for its in parts])),
         }
-        lines.append([setting.title, len(chosen), *(_cell(key, one) for key, one in numbers.items())])
-        part.values |= {f"{setting.key}/{key.replace(' ', '_')}": float(one) for key, one in numbers.items()}
+        lines.append([setting.title, len(chosen), *(_cell(key, one) for key, one in measured.items())])
+        part.values |= {f"{setting.key}/{key.replace(' ', '_')}": float(one) for key, one in measured.items()}
         part.facts[f"{setting.key}: drawings"] = hashlib.sha256(np.array(indices).tobytes()).hexdigest()[:16]
         part.figures += _figures(setting, drawn, found, rows, columns, radius)
         part.drawings.append(

@@ -11,12 +11,11 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
-from torch.nn import functional
 
 from sketchembed.data.labelled import LabelledQuickdrawDataModule
 from sketchembed.evaluation.sharing import Sharing
 from sketchembed.evaluation.study import Study
-from sketchembed.networks.conv_vae import ConvVAE
+from sketchembed.networks.conv_vae import ConvVAE, scale
 from sketchembed.networks.resnet101 import ResNet
 from sketchembed.networks.sketchembednet import Latent
 from sketchembed.raster import draw_pen
@@ -196,13 +195,6 @@ def reconstruct(
     if choices.z == "sample":
         z = vae.sample(latent, torch.randn(z.shape, generator=generator, device=z.device))
     return torch.sigmoid(vae.decode(z)).mean(1, keepdim=True)
-
-
-def scale(images: Float[Tensor, "batch 1 side side"], size: int) -> Float[Tensor, "batch 1 {size} {size}"]:
-    """Scale images as the released code does its classifiers' inputs: bilinearly, without antialiasing."""
-    if images.shape[-1] == size:
-        return images
-    return functional.interpolate(images, size=(size, size), mode="bilinear", align_corners=False)
 
 
 def interval(right: Bool[Tensor, " n"]) -> tuple[float, float]:

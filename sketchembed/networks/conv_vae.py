@@ -103,7 +103,7 @@ class ConvVAE(nn.Module):
         self, images: Float[Tensor, "batch channels size size"]
     ) -> Float[Tensor, "batch channels canvas canvas"]:
         """Scale images to the canvas: what is encoded, and what is to be reconstructed."""
-        return _scale(images, self.config.canvas)
+        return scale(images, self.config.canvas)
 
     def encode(self, images: Float[Tensor, "batch channels size size"]) -> Latent:
         """Return the Gaussian over z of images in [0, 1]; drawings are dark lines (0) on white (1)."""
@@ -154,10 +154,13 @@ class ConvVAE(nn.Module):
     def pictures(self, z: Float[Tensor, "batch latent"]) -> Float[Tensor, "batch channels size size"]:
         """Return the images decoded from z, in [0, 1], with batch norm in evaluation mode."""
         with evaluating(self):
-            return _scale(torch.sigmoid(self.decode(z)), self.config.image_size)
+            return scale(torch.sigmoid(self.decode(z)), self.config.image_size)
 
 
-def _scale(images: Tensor, size: int) -> Tensor:
+def scale(
+    images: Float[Tensor, "batch channels side side"], size: int
+) -> Float[Tensor, "batch channels {size} {size}"]:
+    """Scale images as the released code does: bilinearly, without antialiasing."""
     if images.shape[-1] == size:
         return images
     return functional.interpolate(images, size=(size, size), mode="bilinear", align_corners=False)

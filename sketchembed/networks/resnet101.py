@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, ClassVar, Literal
@@ -46,7 +47,7 @@ class ResNetConfig:
         return asdict(self)
 
 
-class Block(nn.Module):
+class Block(nn.Module, ABC):
     """What both blocks share: a branch beside a shortcut, whose sum is rectified.
 
     Args:
@@ -64,9 +65,9 @@ class Block(nn.Module):
             else nn.Sequential(convolution(inputs, outputs, 1, stride), nn.BatchNorm2d(outputs))
         )
 
+    @abstractmethod
     def branch(self, image: Tensor) -> Tensor:
         """Return what the convolutions add to the shortcut."""
-        raise NotImplementedError
 
     def forward(self, image: Tensor) -> Tensor:
         """Return the block's feature map."""

@@ -91,26 +91,33 @@ def test_file_trains(name, data, tmp_path, monkeypatch):
     assert facts["model"]["encoder"] == ("resnet12" if name == "resnet12.yaml" else "conv4")
 
 
-@pytest.mark.parametrize("name", VAE_STACKS)
-def test_vae_trains(name, data, tmp_path, monkeypatch):
+def trained(files, options, data, folder, monkeypatch):
+    """Train six steps by a stack of files with further options; return the run and its facts."""
     monkeypatch.delenv(fit.FOLDER_VARIABLE, raising=False)
     monkeypatch.setenv("SKETCHEMBED_DATA", str(data))
-    options = {
-        "model.init_args.network.width": "4",
-        "model.init_args.network.latent": "6",
-        "data.init_args.batch_size": "8",
+    options = options | {
         "trainer.max_steps": "6",
         "trainer.val_check_interval": "3",
         "trainer.log_every_n_steps": "1",
         "trainer.accelerator": "cpu",
         "run.wandb": "disabled",
-        "run.root": str(tmp_path),
+        "run.root": str(folder),
     }
-    configs = [part for file in VAE_STACKS[name] for part in ("--config", str(CONF / file))]
+    configs = [part for file in files for part in ("--config", str(CONF / file))]
     fit.fit([*configs, *(part for key, value in options.items() for part in (f"--{key}", value))])
     monkeypatch.delenv(fit.FOLDER_VARIABLE, raising=False)
-    (run,) = tmp_path.iterdir()
-    facts = json.loads((run / "run.json").read_text())
+    (run,) = folder.iterdir()
+    return run, json.loads((run / "run.json").read_text())
+
+
+@pytest.mark.parametrize("name", VAE_STACKS)
+def test_vae_trains(name, data, tmp_path, monkeypatch):
+    options = {
+        "model.init_args.network.width": "4",
+        "model.init_args.network.latent": "6",
+        "data.init_args.batch_size": "8",
+    }
+    run, facts = trained(VAE_STACKS[name], options, data, tmp_path, monkeypatch)
     assert (facts["finished"], facts["steps"]) == (True, 6)
     assert facts["data"]["source"] == ("quickdraw" if name == "vae.yaml" else name.removesuffix(".yaml"))
     logged = (run / "metrics.jsonl").read_text()
@@ -123,24 +130,12 @@ def test_vae_trains(name, data, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("name", CLASSIFIERS)
 def test_classifier_trains(name, data, tmp_path, monkeypatch):
-    monkeypatch.delenv(fit.FOLDER_VARIABLE, raising=False)
-    monkeypatch.setenv("SKETCHEMBED_DATA", str(data))
     options = {
         "model.init_args.network.width": "4",
         "data.init_args.which": "unseen",  # of which two classes are there
         "data.init_args.batch_size": "8",
-        "trainer.max_steps": "6",
-        "trainer.val_check_interval": "3",
-        "trainer.log_every_n_steps": "1",
-        "trainer.accelerator": "cpu",
-        "run.wandb": "disabled",
-        "run.root": str(tmp_path),
     }
-    configs = [part for file in CLASSIFIERS[name] for part in ("--config", str(CONF / file))]
-    fit.fit([*configs, *(part for key, value in options.items() for part in (f"--{key}", value))])
-    monkeypatch.delenv(fit.FOLDER_VARIABLE, raising=False)
-    (run,) = tmp_path.iterdir()
-    facts = json.loads((run / "run.json").read_text())
+    run, facts = trained(CLASSIFIERS[name], options, data, tmp_path, monkeypatch)
     assert (facts["finished"], facts["steps"], facts["kind"]) == (True, 6, "resnet")
     assert (facts["data"]["which"], facts["data"]["classes"]) == ("unseen", 2)
     rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]

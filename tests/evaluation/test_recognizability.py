@@ -33,10 +33,9 @@ from sketchembed.evaluation.verdicts import (
     interval,
     judge,
     measure,
-    scale,
 )
 from sketchembed.networks import ModelConfig, SketchEmbedNet
-from sketchembed.networks.conv_vae import ConvVAE, ConvVAEConfig
+from sketchembed.networks.conv_vae import ConvVAE, ConvVAEConfig, scale
 from sketchembed.networks.resnet101 import ResNet, ResNetConfig
 
 TINY = ModelConfig(width=8, latent=12, hidden=10, hyper=6, embedding=2, mixtures=3, max_length=12)
