@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
@@ -47,6 +48,9 @@ class Sharing:
         count = int(devices) if devices.isdigit() else count
         fabric = Fabric(accelerator=accelerator, devices=count, strategy="auto" if count == 1 else "ddp")
         fabric.launch()
+        if fabric.world_size > 1:
+            # Lightning leaves only NCCL's group; what is left to the interpreter's end can abort there.
+            atexit.register(_leave_group)
         return cls(fabric)
 
     @property
@@ -94,3 +98,8 @@ class Sharing:
             torch.distributed.all_reduce(moved)
             out.copy_(moved)
         return out
+
+
+def _leave_group() -> None:
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()

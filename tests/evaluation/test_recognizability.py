@@ -348,7 +348,8 @@ def test_one_process_and_two_give_the_same_scores_and_train_together(folder, tmp
             path=str(Path(__file__).parent), folder=str(folder), devices=devices, out=str(out)
         )
         script.write_text(text)
-        subprocess.run([sys.executable, str(script)], check=True, timeout=250, capture_output=True)
+        ended = subprocess.run([sys.executable, str(script)], timeout=250, capture_output=True, text=True)
+        assert ended.returncode == 0, ended.stderr
         found.append(torch.load(out))
     # Of 13 pictures in blocks of five the two processes have ten and three.
     assert [len(found[0][key]) for key in (TRAINING, DRAWN, VAE)] == [13, 13, 13]
