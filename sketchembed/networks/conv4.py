@@ -38,8 +38,8 @@ class Conv4(nn.Module):
         channels: of the image.
         width: filters of each block; the paper's 64.
         pool: ``"mean"`` averages the last feature map, as the released code; ``"flatten"`` keeps its
-            places apart. At 28 pixels the fourth block leaves one place, so the latter also leaves
-            out the fourth max pooling: 3 × 3 places.
+            places apart: 5 × 5 of them at 84 pixels. At 28 pixels the fourth max pooling would leave a
+            single one, so it is left out there, which gives 3 × 3.
         size: side of the image in pixels, which ``"flatten"`` must know.
     """
 
@@ -49,17 +49,18 @@ class Conv4(nn.Module):
         """Build and initialise the layers."""
         super().__init__()
         blocks: list[nn.Module] = []
+        pools = 4 if pool == "mean" or size >= 32 else 3
         for number in range(4):
             blocks += [
                 nn.Conv2d(channels if number == 0 else width, width, 3, padding=1),
                 batch_norm(width),
                 nn.ReLU(inplace=True),
             ]
-            if number < 3 or pool == "mean":
+            if number < pools:
                 blocks.append(nn.MaxPool2d(2))
         self.blocks = nn.Sequential(*blocks)
         self.pool = nn.AdaptiveAvgPool2d(1) if pool == "mean" else nn.Identity()
-        self.features = width if pool == "mean" else width * (size // 8) ** 2
+        self.features = width if pool == "mean" else width * (size // 2**pools) ** 2
         init_convolutions(self)
         # Channels last in memory: on a CPU twice as fast.
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
