@@ -99,6 +99,19 @@ def load_network(path: str | Path, device: str | torch.device = "cpu") -> Networ
     return net.to(device).eval()
 
 
+def copy_weights(path: str | Path, net: torch.nn.Module) -> None:
+    """Copy the weights of a trained model into another of the same sizes.
+
+    Args:
+        path: as for :func:`load`.
+        net: the other.
+
+    Raises:
+        CheckpointError: if there is no such file, or the sizes differ.
+    """
+    load_weights(net, load_network(path).state_dict(), find(path))
+
+
 def load_weights(net: torch.nn.Module, weights: Mapping[str, Tensor], path: Path) -> None:
     """Load weights into a network, and say what differs where they don't fit.
 

@@ -36,6 +36,8 @@ PRESETS = {
     "resnet12": ["quickdraw.yaml", "resnet12.yaml"],
     "omniglot": ["quickdraw.yaml", "omniglot.yaml"],
     "omniglot-cpu": ["quickdraw.yaml", "omniglot.yaml", "cpu.yaml"],
+    "sketchy": ["quickdraw.yaml", "sketchy.yaml"],
+    "sketchy-cpu": ["quickdraw.yaml", "sketchy.yaml", "sketchy-cpu.yaml"],
     "protonet": ["protonet.yaml"],
     "vae": ["vae.yaml"],
     "vae-omniglot": ["vae.yaml", "omniglot.yaml"],

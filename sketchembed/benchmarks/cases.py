@@ -115,17 +115,17 @@ def whole_step(
     task.alpha = 0.3
     optimizer = torch.optim.Adam(task.parameters(), lr=1e-4, fused=device.type == "cuda")
 
-    def step(losses: Callable[[Tensor, torch.Generator], Tensor]) -> None:
+    def step(losses: Callable[[Tensor, Tensor, torch.Generator], Tensor]) -> None:
         generator = torch.Generator(device).manual_seed(0)
         with autocast(device, precision):
-            total = losses(task.augmentation(rows, generator), generator)
+            total = losses(*task.pairs(rows, generator), generator)
         optimizer.zero_grad(set_to_none=True)
         total.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_value_(task.parameters(), 1.0)
         optimizer.step()
 
-    def one_by_one(stroke5: Tensor, generator: torch.Generator) -> Tensor:
-        return task.losses(stroke5, generator, with_pixels=True)[0].total
+    def one_by_one(image: Tensor, stroke5: Tensor, generator: torch.Generator) -> Tensor:
+        return task.losses(image, stroke5, generator, with_pixels=True)[0].total
 
     def plain() -> None:
         with plain_versions():

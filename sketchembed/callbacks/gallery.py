@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.utilities import move_data_to_device
 from torch import Tensor
 
+from sketchembed.data.pairs import Pair
 from sketchembed.reporting.run_page import write_run_page
-from sketchembed.reporting.shapes import boxed
+from sketchembed.reporting.shapes import boxed, png_link
 from sketchembed.reporting.sheet import contact_sheet_png
 from sketchembed.runs import RunLogger
 from sketchembed.sketch import Sketch
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
 
 class Gallery(pl.Callback):
     """Samples drawings of held-out inputs into the run's folder, its page, and W&B.
+
+    Of photos, the photo and what a person drew of it are both beside what the model draws.
 
     The inputs are chosen once by a fixed seed, one a class: held-out drawings of classes that train,
     and drawings of classes that never do. The first process does the work.
@@ -46,7 +50,7 @@ class Gallery(pl.Callback):
     ) -> None:
         self.every, self.seen, self.unseen = every, seen, unseen
         self.temperatures = list(temperatures)
-        self._inputs: tuple[list[tuple[str, bool]], Tensor] | None = None
+        self._inputs: tuple[list[tuple[str, bool]], Tensor | Pair] | None = None
         self._last = -1
 
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any) -> None:
@@ -88,22 +92,25 @@ class Gallery(pl.Callback):
         """Return the inputs and what the model draws of them, as plain values."""
         if self._inputs is None:
             self._inputs = self._choose(data)
-        names, stroke5 = self._inputs
+        names, batch = self._inputs
         training = task.training
         task.eval()
-        batch = stroke5.to(task.device)
-        z = task.net.encode(task.image(batch)).mean
+        image, stroke5 = task.pairs(move_data_to_device(batch, task.device))
+        z = task.net.encode(image).mean
         columns: list[list[Sketch]] = []
         for temperature in self.temperatures:
             generator = torch.Generator(task.device).manual_seed(0)
             rows = task.net.generate(z, temperature, generator=generator)
             columns.append([Sketch.from_stroke5(row) for row in rows.float().cpu().numpy()])
         task.train(training)
+        photos = [png_link(photo) for photo in image.cpu()] if isinstance(batch, Pair) else None
+        given = stroke5.cpu().numpy()
         return [
             {
                 "class": name,
                 "seen": seen,
-                "input": boxed(Sketch.from_stroke5(stroke5[number].numpy())),
+                **({"photo": photos[number]} if photos else {}),
+                "input": boxed(Sketch.from_stroke5(given[number])),
                 "samples": [
                     {"temperature": temperature, "strokes": boxed(column[number])}
                     for temperature, column in zip(self.temperatures, columns, strict=True)
@@ -112,7 +119,7 @@ class Gallery(pl.Callback):
             for number, (name, seen) in enumerate(names)
         ]
 
-    def _choose(self, data: DrawingDataModule) -> tuple[list[tuple[str, bool]], Tensor]:
+    def _choose(self, data: DrawingDataModule) -> tuple[list[tuple[str, bool]], Tensor | Pair]:
         assert data.store is not None
         random = np.random.default_rng(0)
         chosen: list[tuple[str, bool, int]] = []
@@ -125,4 +132,5 @@ class Gallery(pl.Callback):
             for label in np.sort(random.choice(present, min(count, len(present)), replace=False)):
                 index = int(random.choice(indices[labels == label]))
                 chosen.append((data.store.class_names[label], seen, index))
-        return [(name, seen) for name, seen, _ in chosen], data.dataset.__getitems__([i for *_, i in chosen])
+        batch = data.dataset.__getitems__([index for *_, index in chosen])  # type: ignore[attr-defined]
+        return [(name, seen) for name, seen, _ in chosen], batch

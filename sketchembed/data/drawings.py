@@ -121,6 +121,10 @@ class DrawingDataModule(pl.LightningDataModule, ABC):
     def split_classes(self, store: DrawingStore) -> tuple[list[str], list[str]]:
         """Return the classes that train and those that are held out."""
 
+    def make_dataset(self, store: DrawingStore) -> Dataset[Any]:
+        """Return the drawings of the store as items to train on."""
+        return DrawingDataset(store, self.max_length, self.offset_scale)
+
     # ---- what Lightning calls ------------------------------------------------------------------
 
     def prepare_data(self) -> None:
@@ -134,7 +138,7 @@ class DrawingDataModule(pl.LightningDataModule, ABC):
         self.store = store = self.prepare_store()
         self.seen, self.unseen = self.split_classes(store)
         self.offset_scale = store.offset_scale(self.seen)
-        self.dataset = DrawingDataset(store, self.max_length, self.offset_scale)
+        self.dataset = self.make_dataset(store)
         self.train_indices = self._select(self.seen, "train")
         self.seen_indices = self._some(self._select(self.seen, "valid"))
         self.unseen_indices = self._some(self._select(self.unseen))

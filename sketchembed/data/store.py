@@ -7,6 +7,7 @@ A store is a folder::
     starts.npy       int64 [drawings + 1]: where each drawing's rows begin
     labels.npy       int32 [drawings]: index into the manifest's classes; for evaluation, never for training
     partitions.npy   uint8 [drawings]: 0 train, 1 valid, 2 test
+    NAME.npy         further arrays, such as the photos that the drawings are of
 
 It is written beside its place and renamed when whole, so a store that exists is complete.
 """
@@ -68,6 +69,9 @@ class ClassEntry:
 class DrawingStore:
     """A store opened for reading.
 
+    Attributes:
+        arrays: further arrays by name, such as the photos that the drawings are of.
+
     Args:
         path: the store's folder.
 
@@ -99,9 +103,14 @@ class DrawingStore:
         self.labels: np.ndarray = np.load(self.path / "labels.npy", mmap_mode="r")
         self.partitions: np.ndarray = np.load(self.path / "partitions.npy", mmap_mode="r")
         count = int(self.manifest["drawings"])
+        self.arrays = {name: np.load(self.path / f"{name}.npy", mmap_mode="r") for name in self._further}
         found = (len(self.starts), len(self.labels), len(self.partitions), int(self.starts[-1]))
         if found != (count + 1, count, count, rows):
             raise ValueError(f"its files do not all hold {count} drawings of {rows} rows")
+
+    @property
+    def _further(self) -> list[str]:
+        return [str(name) for name in self.manifest.get("arrays", [])]
 
     def __reduce__(self) -> tuple[type[DrawingStore], tuple[Path]]:
         """Pickle the path alone: a worker process opens the files again and copies none."""
@@ -124,7 +133,7 @@ class DrawingStore:
 
     @property
     def source(self) -> str:
-        """Where the drawings come from: ``quickdraw``, ``omniglot`` or ``doodles``."""
+        """Where the drawings come from, such as ``quickdraw`` or ``sketchy``."""
         return str(self.manifest["source"])
 
     @property
@@ -187,6 +196,7 @@ def write_store(
     max_length: int,
     dtype: str = "<i2",
     about: dict[str, Any] | None = None,
+    arrays: Callable[[], dict[str, np.ndarray]] | None = None,
     progress: Callable[[str], None] | None = None,
 ) -> DrawingStore:
     """Write a store, whole or not at all.
@@ -194,10 +204,11 @@ def write_store(
     Args:
         path: folder to make; one that exists is replaced.
         classes: read one after the other, so that memory holds one class at a time.
-        source: ``quickdraw``, ``omniglot`` or ``doodles``.
+        source: where the drawings come from.
         max_length: the longest drawing that the readers kept, in points.
         dtype: of the rows: ``<i2`` or ``<f4``.
         about: further facts for the manifest, such as the source files' fingerprint.
+        arrays: called when all classes are read, for further arrays to keep by name.
         progress: called with the name of each class once it is written.
 
     Raises:
@@ -214,6 +225,8 @@ def write_store(
     try:
         work.mkdir(parents=True)  # not a temporary folder of tempfile's, which others could not read
         manifest = _write_files(work, classes, dtype, progress)
+        if manifest["drawings"] and arrays is not None:
+            manifest |= _write_arrays(work, arrays(), manifest["digests"])
         if not manifest["drawings"]:
             raise DataError(
                 f"no drawing was left for {path}",
@@ -290,6 +303,13 @@ def _write_files(
         "dtype": dtype,
         "digests": {name: _digest(work / name) for name in files},
     }
+
+
+def _write_arrays(work: Path, arrays: dict[str, np.ndarray], digests: dict[str, str]) -> dict[str, Any]:
+    for name, array in arrays.items():
+        np.save(work / f"{name}.npy", array)
+    written = {f"{name}.npy": _digest(work / f"{name}.npy") for name in arrays}
+    return {"arrays": list(arrays), "digests": digests | written}
 
 
 def _sum_rejected(classes: list[dict[str, Any]]) -> dict[str, int]:

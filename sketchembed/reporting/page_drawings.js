@@ -68,6 +68,11 @@ function replay(svg) {
   requestAnimationFrame(frame);
 }
 
+function photo(link, label) {
+  const image = make("img", {src: link, alt: label});
+  return make("div", {class: "cell"}, make("div", {class: "drawing given"}, image), make("small", {"aria-hidden": "true"}, "photo"));
+}
+
 // The drawings in rows: each input, and beside it what was drawn of it.
 function rowsOf(items, coloured) {
   const groups = new Map();
@@ -79,12 +84,15 @@ function rowsOf(items, coloured) {
   }
   const blocks = [];
   for (const [title, group] of [...groups].sort()) {
-    const most = Math.max(...group.map((item) => (item.samples || []).length)) + 1;
+    const cells = (item) => (item.samples || []).length + (item.photo ? 2 : 1);
+    const most = Math.max(...group.map(cells));
     const block = make("div", {class: "items", style: `--most:${most}`});
     for (const item of group) {
       const drawn = item.samples || [], name = String(item.class ?? "");
-      const row = make("div", {class: "item", role: "group", "aria-label": name, style: `--cells:${1 + drawn.length}`});
-      row.append(drawing(item.input, `${name}, input`, "input", true, coloured));
+      const row = make("div", {class: "item", role: "group", "aria-label": name, style: `--cells:${cells(item)}`});
+      if (item.photo) row.append(photo(item.photo, `${name}, photo`));
+      const given = item.photo ? "a person" : "input";
+      row.append(drawing(item.input, `${name}, ${given}`, given, true, coloured));
       for (const one of drawn) {
         const label = one.label === undefined ? `τ = ${one.temperature}` : String(one.label);
         row.append(drawing(one.strokes, `${name}, ${label}`, label.replace("τ = ", "τ "), false, coloured, one.colours));

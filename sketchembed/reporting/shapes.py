@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import math
 from collections.abc import Sequence
 from xml.sax.saxutils import escape
+
+import torch
+from jaxtyping import Float
+from PIL import Image
+from torch import Tensor
 
 from sketchembed.sketch import Sketch
 
@@ -39,6 +46,14 @@ def path(stroke: Sequence[float | int]) -> str:
     # A dot is a line from its point to itself, which the round cap makes visible.
     points = points * 2 if len(points) == 1 else points
     return "M" + "L".join(points) if points else ""
+
+
+def png_link(image: Float[Tensor, "channels height width"]) -> str:
+    """Return an image with values in [0, 1] as a link that holds it, for pages that stand alone."""
+    pixels = (image.clamp(0, 1) * 255).round().to(torch.uint8).permute(1, 2, 0).numpy()
+    file = io.BytesIO()
+    Image.fromarray(pixels.squeeze()).save(file, "PNG")
+    return "data:image/png;base64," + base64.b64encode(file.getvalue()).decode()
 
 
 def boxed(sketch: Sketch) -> list[list[float]]:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+from xml.sax.saxutils import quoteattr
 
 from sketchembed.reporting.shapes import BOX, path, text
 from sketchembed.sketch import cairosvg, rainbow
@@ -20,11 +21,14 @@ MARGIN = 5
 """Room around that box, in its own unit, so that lines along its edge are seen whole."""
 
 Item = dict[str, Any]
-"""A drawing as a run's samples hold it: ``class``, ``seen``, ``input``, and ``samples`` by temperature."""
+"""A drawing as a run's samples hold it: ``class``, ``seen``, ``input``, and ``samples`` by temperature.
+
+Where the model saw a photo, it is there as ``photo``, a link that holds it, and ``input`` is what a person drew.
+"""
 
 
 def contact_sheet_svg(items: Sequence[Item], columns: int | None = None, coloured: bool = False) -> str:
-    """Return a sheet with one block an item: the input (shaded), then a sample at each temperature.
+    """Return a sheet with one block an item: what was given (shaded), then a sample at each temperature.
 
     Items of seen and of unseen classes are grouped under a heading each.
 
@@ -39,8 +43,8 @@ def contact_sheet_svg(items: Sequence[Item], columns: int | None = None, coloure
         ("Unseen classes (never trained on)", [item for item in items if not item.get("seen")]),
     ]
     groups = [(title, group) for title, group in groups if group]
-    most = max((len(item["samples"]) for item in items), default=0)
-    block = (1 + most) * CELL
+    most = max((len(item["samples"]) + len(_given(item)) for item in items), default=1)
+    block = most * CELL
     if columns is None:
         columns = _square(block + GAP, CELL + NAME, [len(group) for _, group in groups])
     width, y = columns * (block + GAP) + GAP, GAP
@@ -49,16 +53,20 @@ def contact_sheet_svg(items: Sequence[Item], columns: int | None = None, coloure
         parts.append(text(GAP, y + 13, title, 15, "#1c1f23", weight="bold"))
         y += HEADING
         for column in range(min(columns, len(group))):
-            for place, head in enumerate(["input", *(_temperature(one) for one in group[0]["samples"])]):
+            heads = [*_given(group[0]), *(_temperature(one) for one in group[0]["samples"])]
+            for place, head in enumerate(heads):
                 x = GAP + column * (block + GAP) + (place + 0.5) * CELL
                 parts.append(text(x, y + 10, head, 11, "#5f6771", anchor="middle"))
         y += COLUMN_HEADS
         for number, item in enumerate(group):
             x = GAP + number % columns * (block + GAP)
             top = y + number // columns * (CELL + NAME)
+            if "photo" in item:
+                parts.append(_photo(x, top, item["photo"]))
             drawings = [item["input"], *(sample["strokes"] for sample in item["samples"])]
-            for place, strokes in enumerate(drawings):
-                parts.append(_drawing(x + place * CELL, top, strokes, place == 0, coloured))
+            for place, strokes in enumerate(drawings, len(_given(item)) - 1):
+                given = place < len(_given(item))
+                parts.append(_drawing(x + place * CELL, top, strokes, given, coloured))
             parts.append(text(x, top + CELL + 13, str(item["class"]), 12, "#1c1f23"))
         y += math.ceil(len(group) / columns) * (CELL + NAME) + GAP
     return (
@@ -102,6 +110,18 @@ def _square(width: int, height: int, counts: Sequence[int]) -> int:
         return abs(math.log((columns * width + GAP) / (rows * height + heads)))
 
     return min(range(1, max(counts, default=1) + 1), key=elongation)
+
+
+def _given(item: Item) -> list[str]:
+    """Return the headings of what stands before the samples."""
+    return ["photo", "a person"] if "photo" in item else ["input"]
+
+
+def _photo(x: float | int, y: float | int, link: str) -> str:
+    return (
+        f'<image x="{x + 1.5:g}" y="{y + 0.5:g}" width="{CELL - 3}" height="{CELL - 3}" '
+        f"href={quoteattr(link)}/>"
+    )
 
 
 def _temperature(sample: dict[str, Any]) -> str:

@@ -24,6 +24,7 @@ class StepInputs(NamedTuple):
     """What changes from step to step, all of it on the device.
 
     Attributes:
+        image: the model's input, ``[batch, channels, size, size]``.
         stroke5: the drawings, augmented, ``[batch, T + 1, 5]``.
         noise: ε of z, ``[batch, latent]``.
         drawn: ε of the pixel loss' samples, ``[samples, batch, steps, 2]``.
@@ -31,6 +32,7 @@ class StepInputs(NamedTuple):
         gate: 1 where the pixel loss counts, 0 where α is too small, a number.
     """
 
+    image: Float[Tensor, "batch channels size size"]
     stroke5: Float[Tensor, "batch rows 5"]
     noise: Float[Tensor, "batch latent"]
     drawn: Float[Tensor, "samples batch steps 2"]
@@ -39,7 +41,7 @@ class StepInputs(NamedTuple):
 
 
 class StepLosses(nn.Module):
-    """The part of a step that is captured: from drawings and random numbers to the loss.
+    """The part of a step that is captured: from images, drawings and random numbers to the loss.
 
     Nothing in it asks the host, and all its sizes are known beforehand.
 
@@ -53,11 +55,11 @@ class StepLosses(nn.Module):
         self._task = (task,)  # in a tuple, so that it is no submodule of its own part
 
     def forward(
-        self, stroke5: Tensor, noise: Tensor, drawn: Tensor, alpha: Tensor, gate: Tensor
+        self, image: Tensor, stroke5: Tensor, noise: Tensor, drawn: Tensor, alpha: Tensor, gate: Tensor
     ) -> tuple[Float[Tensor, ""], Float[Tensor, 4]]:
         """Return the weighed loss, and its terms without gradient: pen, stroke, pixel and divergence."""
         (task,) = self._task
-        pen, stroke, pixel, kl = task.terms(stroke5, noise, drawn)
+        pen, stroke, pixel, kl = task.terms(image, stroke5, noise, drawn)
         total = pen + (1 - alpha) * stroke + gate * alpha * pixel
         if task.kl_weight:
             total = total + task.kl_weight * kl

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from sketchembed.checkpoints import MODEL_KEY
+from sketchembed.checkpoints import MODEL_KEY, copy_weights
 from sketchembed.data.augment import Augmentation
 from sketchembed.losses import DrawingLoss, PixelLoss, drawing_loss, kl_loss, pen_loss, stroke_loss
 from sketchembed.networks.sketchembednet import ModelConfig, SketchEmbedNet
@@ -50,6 +50,8 @@ class DrawingTask(Task):
         kl_weight: weight of the divergence from a unit Gaussian; the paper has none.
         kl_tolerance: divergence, in nats a dimension, below which it costs nothing.
         augmentation: random changes of the drawings; the paper has none.
+        begin_with: run or checkpoint, of a model of the same sizes, whose weights training begins with; new
+            ones if not given.
         capture: launch each step as CUDA graphs, where it can be (see
             :mod:`~sketchembed.tasks.captured_step`); nothing changes but the speed.
         seed: of the random numbers of the steps.
@@ -72,10 +74,13 @@ class DrawingTask(Task):
         kl_weight: float = 0.0,
         kl_tolerance: float = 0.2,
         augmentation: Augmentation | None = None,
+        begin_with: str | None = None,
         capture: bool = True,
         seed: int = 0,
     ) -> None:
         net = SketchEmbedNet(network or ModelConfig())
+        if begin_with is not None:
+            copy_weights(begin_with, net)
         super().__init__(net, lr, lr_decay, lr_decay_steps, lr_shape, lr_warmup, seed)
         self.skip_padding = skip_padding
         self.pixel_loss = pixel_loss or PixelLoss()
@@ -92,13 +97,23 @@ class DrawingTask(Task):
         if data is not None and hasattr(data, "offset_scale"):
             self.net.offset_scale = float(data.offset_scale)
 
-    def image(self, stroke5: Float[Tensor, "batch rows 5"]) -> Float[Tensor, "batch channels size size"]:
-        """Draw the model's input, see :func:`~sketchembed.tasks.task.drawn_images`."""
+    def pairs(
+        self, batch: Any, generator: torch.Generator | None = None
+    ) -> tuple[Float[Tensor, "batch channels size size"], Float[Tensor, "batch rows 5"]]:
+        """Return the model's input, in [0, 1], and the drawings that it is to make of it.
+
+        Args:
+            batch: stroke-5 rows, of which the input is drawn, see
+                :func:`~sketchembed.tasks.task.drawn_images`.
+            generator: of the augmentation; nothing is changed without it.
+        """
+        stroke5: Tensor = batch if generator is None else self.augmentation(batch, generator)
         config = self.net.config
-        return drawn_images(stroke5, config.image_size, config.channels)
+        return drawn_images(stroke5, config.image_size, config.channels), stroke5
 
     def terms(
         self,
+        image: Float[Tensor, "batch channels size size"],
         stroke5: Float[Tensor, "batch rows 5"],
         noise: Float[Tensor, "batch latent"],
         drawn: Float[Tensor, "samples batch steps 2"] | None,
@@ -106,11 +121,12 @@ class DrawingTask(Task):
         """Return the terms of the loss.
 
         Args:
+            image: the model's input.
             stroke5: the drawings.
             noise: ε of z.
             drawn: ε of the pixel loss' samples; without it there is no pixel loss.
         """
-        image, stroke5 = self.image(stroke5), self.net.framed(stroke5)
+        stroke5 = self.net.framed(stroke5)
         distribution, latent = self.net(image, stroke5, noise, self.skip_padding)
         target = stroke5[:, 1:]
         pen = pen_loss(distribution.pen_logits, target[..., 2:])
@@ -130,26 +146,30 @@ class DrawingTask(Task):
         return noise, drawn
 
     def losses(
-        self, stroke5: Float[Tensor, "batch rows 5"], generator: torch.Generator, with_pixels: bool
+        self,
+        image: Float[Tensor, "batch channels size size"],
+        stroke5: Float[Tensor, "batch rows 5"],
+        generator: torch.Generator,
+        with_pixels: bool,
     ) -> tuple[DrawingLoss, Float[Tensor, ""]]:
         """Return the terms of the loss of a batch, and the divergence of z from a unit Gaussian."""
         noise, drawn = self.noises(stroke5, generator)
         weighs = self.alpha > self.pixel_gate
-        pen, stroke, pixel, kl = self.terms(stroke5, noise, drawn if with_pixels or weighs else None)
+        pen, stroke, pixel, kl = self.terms(image, stroke5, noise, drawn if with_pixels or weighs else None)
         # Where the pixel loss weighs nothing it is only looked at, and so needs no gradient.
         return drawing_loss(pen, stroke, pixel if weighs else pixel.detach(), self.alpha, self.pixel_gate), kl
 
-    def training_step(self, stroke5: Tensor, batch_idx: int) -> Tensor:
-        """Return the loss of a batch of drawings, ``[batch, T + 1, 5]``."""
+    def training_step(self, batch: Any, batch_idx: int) -> Tensor:
+        """Return the loss of a batch, see :meth:`pairs`."""
         generator = self._generator(self.global_step, self.global_rank)
-        stroke5 = self.augmentation(stroke5, generator)
+        image, stroke5 = self.pairs(batch, generator)
         if why_not_captured(self, stroke5.device, self.trainer.accumulate_grad_batches):
             logs = self.trainer.log_every_n_steps  # type: ignore[attr-defined]
-            loss, kl = self.losses(stroke5, generator, with_pixels=(self.global_step + 1) % logs == 0)
+            loss, kl = self.losses(image, stroke5, generator, with_pixels=(self.global_step + 1) % logs == 0)
             total = loss.total + self.kl_weight * kl if self.kl_weight else loss.total
             terms = Terms(loss.pen.detach(), loss.stroke.detach(), loss.pixel.detach(), kl.detach())
         else:
-            total, values = self.captured(stroke5, generator)
+            total, values = self.captured(image, stroke5, generator)
             terms = Terms(*values.unbind())
         self.log_dict(
             {
@@ -165,19 +185,22 @@ class DrawingTask(Task):
         )
         return total
 
-    def captured(self, stroke5: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    def captured(
+        self, image: Tensor, stroke5: Tensor, generator: torch.Generator
+    ) -> tuple[Tensor, Tensor]:
         """Return the loss and its terms from the graph, which the first step captures."""
         numbers = stroke5.new_full((2,), self.alpha)
         numbers[1] = float(self.alpha > self.pixel_gate)
-        inputs = StepInputs(stroke5, *self.noises(stroke5, generator), *numbers.unbind())
+        inputs = StepInputs(image, stroke5, *self.noises(stroke5, generator), *numbers.unbind())
         if self._graph is None:
             self._graph = capture(self, inputs)
         return self._graph(*inputs)
 
-    def validation_step(self, stroke5: Tensor, batch_idx: int, dataloader_idx: int = 0) -> None:
+    def validation_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> None:
         """Log the losses on held-out drawings, and on drawings of held-out classes."""
         generator = self._generator(batch_idx, dataloader_idx)
-        loss, _ = self.losses(stroke5, generator, with_pixels=True)
+        image, stroke5 = self.pairs(batch)
+        loss, _ = self.losses(image, stroke5, generator, with_pixels=True)
         name = VALIDATION_SETS[dataloader_idx]
         self.log_dict(
             {

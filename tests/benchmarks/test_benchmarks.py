@@ -71,7 +71,7 @@ def test_plain_and_fast_give_the_same_loss_curve(skip_padding, start):
             for versions in (nullcontext(), plain_versions()):
                 with versions:
                     generator = torch.Generator().manual_seed(step)
-                    losses.append(task.losses(rows, generator, with_pixels=True)[0].total)
+                    losses.append(task.losses(*task.pairs(rows), generator, with_pixels=True)[0].total)
             optimizer.zero_grad()
             losses[trained_by].backward()
             torch.nn.utils.clip_grad_value_(task.parameters(), 1.0)

@@ -11,7 +11,7 @@ from sketchembed.networks.conv4 import Conv4, for_inference
 
 @pytest.mark.parametrize(
     ("channels", "width", "pool", "size", "features"),
-    [(1, 64, "mean", 28, 64), (3, 8, "mean", 84, 8), (1, 8, "flatten", 28, 72), (3, 4, "flatten", 84, 400)],
+    [(1, 64, "mean", 28, 64), (3, 8, "mean", 84, 8), (1, 8, "flatten", 28, 72), (3, 4, "flatten", 84, 100)],
 )
 def test_feature_sizes(channels, width, pool, size, features):
     encoder = Conv4(channels, width, pool, size)

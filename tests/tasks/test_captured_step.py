@@ -23,7 +23,7 @@ def inputs(task, alpha, device=CPU, batch=5):
     rows = drawings(batch, task.net.config.max_length, device)
     noises = task.noises(rows, torch.Generator(device).manual_seed(1))
     gate = torch.tensor(float(alpha > task.pixel_gate), device=device)
-    return StepInputs(rows, *noises, torch.tensor(alpha, device=device), gate)
+    return StepInputs(*task.pairs(rows), *noises, torch.tensor(alpha, device=device), gate)
 
 
 @pytest.mark.parametrize("alpha", [0.0, 0.1, 0.4])
@@ -32,7 +32,7 @@ def test_captured_part_is_the_plain_step(alpha):
     given = inputs(task, alpha)
     total, terms = StepLosses(task)(*given)
     task.alpha = alpha
-    loss, kl = task.losses(given.stroke5, torch.Generator().manual_seed(1), with_pixels=True)
+    loss, kl = task.losses(given.image, given.stroke5, torch.Generator().manual_seed(1), with_pixels=True)
     torch.testing.assert_close(total, loss.total + 0.5 * kl)
     torch.testing.assert_close(terms, torch.stack([loss.pen, loss.stroke, loss.pixel, kl]).detach())
     parameters = list(task.net.parameters())

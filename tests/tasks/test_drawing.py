@@ -43,11 +43,12 @@ def test_learning_rate_is_the_paper_s_and_that_of_torch_s_scheduler():
 
 
 def test_image_is_dark_on_white():
-    image = task().image(drawings())
+    image, stroke5 = task().pairs(drawings())
     assert image.shape == (6, 1, 28, 28)
     assert image[:, :, 0].min() == 1  # the margin is paper
     assert image.min() < 0.3
-    assert task(network={"channels": 3}).image(drawings()).shape == (6, 3, 28, 28)
+    assert stroke5.equal(drawings())
+    assert task(network={"channels": 3}).pairs(drawings())[0].shape == (6, 3, 28, 28)
 
 
 @pytest.mark.parametrize("network", [{}, {"start": "centre", "position": True}])
@@ -56,7 +57,7 @@ def test_total_is_equation_2_and_the_gate_holds(network):
     for alpha, weight in ((0.0, 0.0), (0.1, 0.0), (0.3, 0.3)):
         one = task(network=network)
         one.alpha = alpha
-        loss, _ = one.losses(batch, torch.Generator().manual_seed(1), with_pixels=True)
+        loss, _ = one.losses(*one.pairs(batch), torch.Generator().manual_seed(1), with_pixels=True)
         expected = loss.pen + (1 - alpha) * loss.stroke + weight * loss.pixel
         torch.testing.assert_close(loss.total, expected)
         assert loss.pixel > 0
@@ -68,7 +69,7 @@ def test_random_numbers_are_those_of_the_step():
     one, batch = task(), drawings()
 
     def total(step):
-        return one.losses(batch, one._generator(step, 0), with_pixels=True)[0].total.item()
+        return one.losses(*one.pairs(batch), one._generator(step, 0), with_pixels=True)[0].total.item()
 
     assert total(3) == total(3)
     assert total(3) != total(4)
@@ -78,7 +79,7 @@ def test_leaving_out_the_padding_changes_the_pen_loss_alone():
     batch = drawings()
     whole, short = task(), task(skip_padding=True)
     results = [
-        one.losses(batch, torch.Generator().manual_seed(1), with_pixels=True)[0] for one in (whole, short)
+        one.losses(*one.pairs(batch), torch.Generator().manual_seed(1), with_pixels=True)[0] for one in (whole, short)
     ]
     torch.testing.assert_close(results[0].stroke, results[1].stroke)
     torch.testing.assert_close(results[0].pixel, results[1].pixel)
@@ -86,7 +87,7 @@ def test_leaving_out_the_padding_changes_the_pen_loss_alone():
     # What is left is the cross-entropy up to the first end token.
     ends = (batch[..., 4] > 0.5).int().argmax(1)
     distribution, _ = whole.net(
-        whole.image(batch), batch, torch.randn(6, 6, generator=torch.Generator().manual_seed(1))
+        whole.pairs(batch)[0], batch, torch.randn(6, 6, generator=torch.Generator().manual_seed(1))
     )
     logits = distribution.pen_logits.detach()
     total = sum(
@@ -115,10 +116,10 @@ def test_framed_rows_put_the_pen_where_it_is_on_the_canvas():
 def test_same_losses_on_framed_rows_by_the_definitions():
     batch = drawings()
     one = task(network={"start": "centre"})
-    loss, _ = one.losses(batch, torch.Generator().manual_seed(1), with_pixels=True)
+    loss, _ = one.losses(*one.pairs(batch), torch.Generator().manual_seed(1), with_pixels=True)
     rows = one.net.framed(batch)
     noise = torch.randn(6, 6, generator=torch.Generator().manual_seed(1))
-    distribution, _ = one.net(one.image(batch), rows, noise)
+    distribution, _ = one.net(one.pairs(batch)[0], rows, noise)
     torch.testing.assert_close(loss.pen, pen_loss(distribution.pen_logits, rows[:, 1:, 2:]))
     torch.testing.assert_close(
         loss.stroke, stroke_loss(distribution.mixture, rows[:, 1:, :2], rows[:, 1:, 4])
@@ -132,7 +133,7 @@ def test_stroke_loss_of_a_few_drawings_halves(network):
     optimizer = torch.optim.Adam(one.parameters(), lr=1e-2)
     losses = []
     for step in range(150):
-        loss, _ = one.losses(batch, one._generator(step, 0), with_pixels=False)
+        loss, _ = one.losses(*one.pairs(batch), one._generator(step, 0), with_pixels=False)
         optimizer.zero_grad()
         loss.total.backward()
         optimizer.step()
