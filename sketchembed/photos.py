@@ -1,0 +1,246 @@
+"""Image files from anywhere, opened safely in one place, and photos as a network's input.
+
+A file is judged by its content, never by its name. Whatever it holds, the answer is a picture or one
+:class:`~sketchembed.errors.DataError`: no program is called, nothing is waited for, and memory is bounded by
+:data:`MAX_PIXELS` and :data:`MAX_BYTES`, which are checked before pixels are decoded.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import re
+import stat
+import warnings
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from jaxtyping import UInt8
+from PIL import Image, ImageChops, UnidentifiedImageError
+
+from sketchembed.errors import DataError
+
+FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF")
+"""What is opened. Pillow knows more, and of some it would start other programs."""
+SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff"}
+"""Of the files that are looked for in a folder."""
+MAX_PIXELS = 2**26
+"""67 million, as 8192 × 8192: more than most cameras take, and at most 1 GiB of memory while it is read."""
+MAX_BYTES = 2**27
+"""Of a file, 134 million."""
+MAX_SCANS = 64
+"""Of a progressive JPEG, which has about ten; each costs a pass over all pixels, and can be a few bytes."""
+EXPECTED = "a whole PNG, JPEG, BMP, GIF, WEBP or TIFF file"
+FIX = "Check the file, or save it anew as PNG"
+
+TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""What sets a picture upright, by its EXIF orientation."""
+ORIENTATION = 0x0112
+"""EXIF 2.3 and TIFF 6.0: the tag of the orientation."""
+TILE_SIZE = (322, 323)
+"""TIFF 6.0: the tags of a tile's width and height."""
+
+
+def open_image(source: Path | bytes, name: str, *, expected: str = EXPECTED, fix: str = FIX) -> Image.Image:
+    """Read an image as it is meant to be seen: upright, in colours of 8 bits, on white paper.
+
+    The orientation that a camera noted is applied. Transparent parts are white. Of an animation the first
+    picture is taken, of 16-bit values the high byte. CMYK is converted without a profile, and colour
+    profiles are not applied. Damage to a file's notes (EXIF, profile) is no matter unless Pillow refuses it.
+
+    Args:
+        source: the file, or its content.
+        name: of the file, for messages.
+        expected: what should have been there, for messages.
+        fix: what to do if it is not, for messages.
+
+    Returns:
+        an image in mode ``RGB``.
+
+    Raises:
+        DataError: if it is no file or none of :data:`FORMATS`, is damaged or cut off, has more than
+            :data:`MAX_PIXELS` pixels or :data:`MAX_BYTES` bytes, or its pixels are 32-bit numbers, for which
+            no file says what is white.
+    """
+    content = read_file(source, name, expected=expected, fix=fix) if isinstance(source, Path) else source
+    check_file_size(len(content), name)
+
+    def unreadable(why: str) -> DataError:
+        return DataError(f"{name} cannot be read as an image ({why})", expected=expected, fix=fix)
+
+    if not content:
+        raise unreadable("it is empty")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Pillow's doubts about notes in the file
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(io.BytesIO(content), formats=FORMATS) as opened:
+                for width, height in (opened.size, _tile(opened)):
+                    if width * height > MAX_PIXELS:
+                        raise _too_large(name, f"{width} x {height}")
+                if opened.format in ("JPEG", "MPO") and _scans(content) > MAX_SCANS:
+                    raise unreadable(f"a JPEG of more than {MAX_SCANS} scans")
+                if opened.mode in ("I", "F"):
+                    raise unreadable("its pixels are 32-bit numbers, of which none is known to be white")
+                return _upright(opened)
+    except DataError:
+        raise
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise _too_large(name, "too many") from error
+    except UnidentifiedImageError as error:
+        raise unreadable(f"it begins with {content[:12]!r}") from error
+    except Exception as error:  # Pillow raises many kinds for damaged files
+        first = (str(error).splitlines() or [""])[0][:80]
+        raise unreadable(f"{type(error).__name__}: {first}" if first else type(error).__name__) from error
+
+
+def photo_pixels(
+    picture: Image.Image, size: int, fit: Literal["cover", "contain"]
+) -> UInt8[np.ndarray, "3 size size"]:
+    """Return a photo as a network for photos is given it, scaled bilinearly with antialiasing.
+
+    Args:
+        picture: in mode ``RGB``, of any size.
+        size: side of the result in pixels.
+        fit: ``cover`` scales the short side to `size` and crops the middle, as mini-ImageNet is made;
+            ``contain`` scales the long side, and centres the photo on black, as Sketchy's are (paper
+            section 4, "centered, padded and resized"; the black is the released code's).
+    """
+    if fit == "cover":
+        if picture.size != (size, size):
+            short = min(picture.size)
+            left, top = (picture.width - short) // 2, (picture.height - short) // 2
+            box = (left, top, left + short, top + short)
+            picture = picture.resize((size, size), Image.Resampling.BILINEAR, box=box)
+    else:
+        long = max(picture.size)
+        width, height = (max(1, round(side * size / long)) for side in picture.size)
+        padded = Image.new("RGB", (size, size))
+        scaled = picture.resize((width, height), Image.Resampling.BILINEAR)
+        padded.paste(scaled, ((size - width) // 2, (size - height) // 2))
+        picture = padded
+    return np.ascontiguousarray(np.asarray(picture).transpose(2, 0, 1))
+
+
+def read_file(path: Path, name: str, *, expected: str = EXPECTED, fix: str = FIX) -> bytes:
+    """Read a file that may be anything: a folder, a pipe that nobody writes to, a link to itself.
+
+    Args:
+        path: of the file.
+        name: of the file, for messages.
+        expected: what should have been there, for messages.
+        fix: what to do if it is not, for messages.
+
+    Raises:
+        DataError: if it is no regular file, may not be read, or has more than :data:`MAX_BYTES` bytes.
+    """
+    try:
+        status = path.stat()
+        if stat.S_ISREG(status.st_mode):
+            check_file_size(status.st_size, name)
+            return path.read_bytes()
+        why = "it is a folder" if stat.S_ISDIR(status.st_mode) else "it is no regular file"
+    except (OSError, ValueError) as error:  # ValueError: a zero byte in the path
+        why = getattr(error, "strerror", None) or str(error)
+    raise DataError(f"{name} cannot be read ({why})", expected=expected, fix=fix)
+
+
+def check_file_size(size: int, name: str) -> None:
+    """Check the size of a file, or of what an archive says is in it.
+
+    Args:
+        size: in bytes.
+        name: of the file, for messages.
+
+    Raises:
+        DataError: if it is more than :data:`MAX_BYTES`.
+    """
+    if size > MAX_BYTES:
+        raise DataError(
+            f"{name} has {size:,} bytes",
+            expected=f"at most {MAX_BYTES:,}",
+            fix="Save it smaller, or leave it out",
+        )
+
+
+def _too_large(name: str, pixels: str) -> DataError:
+    return DataError(
+        f"{name} has {pixels} pixels",
+        expected=f"at most {MAX_PIXELS:,}",
+        fix="Scale it down, or leave it out",
+    )
+
+
+def _tile(opened: Image.Image) -> tuple[int, int]:
+    """Return the size of the tiles that a TIFF is stored in, each of which is decoded whole, or zeros."""
+    width, height = (getattr(opened, "tag_v2", {}).get(tag, 0) for tag in TILE_SIZE)
+    return int(width), int(height)
+
+
+def _scans(content: bytes) -> int:
+    """Count the scans of a JPEG's first picture."""
+    count, at = 0, 2
+    # A marker that a segment follows; within a scan 0xFF is followed by 0x00 or a restart's number.
+    marker = re.compile(rb"\xff[^\x00\x01\xd0-\xd8\xff]")
+    while found := marker.search(content, at):
+        kind, end = content[found.start() + 1], found.end()
+        if kind == 0xD9:  # the picture's end
+            break
+        count += kind == 0xDA
+        at = end + max(2, int.from_bytes(content[end : end + 2], "big"))
+    return count
+
+
+def _upright(opened: Image.Image) -> Image.Image:
+    """Return the picture of a file as RGB, turned as its notes say."""
+    transparency = _scaled_transparency(opened)
+    opened.load()
+    picture = _as_rgb(opened, transparency)
+    orientation = None
+    with contextlib.suppress(Exception):  # notes that cannot be read; the pixels can
+        # After loading: a PNG's may stand at the end, and Pillow turns a TIFF while it loads.
+        orientation = opened.getexif().get(ORIENTATION)
+    return picture.transpose(TURNS[orientation]) if orientation in TURNS else picture
+
+
+def _scaled_transparency(opened: Image.Image) -> object:
+    """Return which colour of a PNG is transparent, in the unit that Pillow gives the pixels in."""
+    value = opened.info.get("transparency")
+    tile = getattr(opened, "tile", None)
+    raw = tile[0][3] if opened.format == "PNG" and tile else None
+    if raw in ("L;2", "L;4") and isinstance(value, int):
+        return value * {"L;2": 85, "L;4": 17}[raw]
+    if raw == "RGB;16B" and isinstance(value, tuple):
+        return tuple(part >> 8 for part in value)
+    return value
+
+
+def _as_rgb(picture: Image.Image, transparency: object) -> Image.Image:
+    if picture.mode.startswith("I;16"):
+        values = np.asarray(picture)
+        grey = (values >> 8).astype(np.uint8)
+        if isinstance(transparency, int):
+            grey[values == transparency] = 255
+        return Image.fromarray(grey).convert("RGB")
+    if picture.mode == "CMYK" and picture.format in ("JPEG", "MPO") and "adobe" not in picture.info:
+        # Adobe's are stored inverted, and Pillow takes every CMYK JPEG for one.
+        picture = ImageChops.invert(picture)
+    if not picture.has_transparency_data:
+        return picture.convert("RGB")
+    if transparency is not None:
+        picture.info["transparency"] = transparency
+    if picture.mode == "La":
+        picture = picture.convert("LA")
+    picture = picture.convert("RGBA")
+    paper = Image.new("RGB", picture.size, "white")
+    paper.paste(picture, mask=picture.getchannel("A"))
+    return paper
