@@ -14,6 +14,11 @@ def read_names(name: str) -> list[str]:
     return [line.strip() for line in text.splitlines() if line.strip() and not line.startswith("#")]
 
 
+def read_fields(name: str) -> dict[str, str]:
+    """Return the list ``lists/NAME.txt`` whose lines are a name without blanks and what belongs to it."""
+    return dict((line.split(maxsplit=1)) for line in read_names(name))
+
+
 def check_disjoint(lists: Mapping[str, Sequence[str]]) -> None:
     """Check that no class is in two parts of a split, nor twice in one.
 
