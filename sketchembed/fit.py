@@ -38,6 +38,8 @@ PRESETS = {
     "omniglot-cpu": ["quickdraw.yaml", "omniglot.yaml", "cpu.yaml"],
     "sketchy": ["quickdraw.yaml", "sketchy.yaml"],
     "sketchy-cpu": ["quickdraw.yaml", "sketchy.yaml", "sketchy-cpu.yaml"],
+    "traced": ["quickdraw.yaml", "sketchy.yaml", "traced.yaml"],
+    "traced-cpu": ["quickdraw.yaml", "sketchy.yaml", "sketchy-cpu.yaml", "traced.yaml"],
     "protonet": ["protonet.yaml"],
     "vae": ["vae.yaml"],
     "vae-omniglot": ["vae.yaml", "omniglot.yaml"],

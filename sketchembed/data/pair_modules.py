@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sketchembed.data import sketchy
+from sketchembed.data import contours, sketchy, traced
 from sketchembed.data.modules import prepared_folder
 from sketchembed.data.overlap import Rule
 from sketchembed.data.pairs import PairDataModule
@@ -58,3 +58,49 @@ class SketchyDataModule(PairDataModule):
         held_out = read_names("sketchy_val_classes")
         names = store.class_names
         return [name for name in names if name not in held_out], [name for name in names if name in held_out]
+
+
+class TracedDataModule(PairDataModule):
+    """Photos with their traced contours, for training without any sketch. Beyond the paper.
+
+    Args:
+        photos: a folder of photos, or ``mini-imagenet`` for those of its training part.
+        max_points: most points of a trace, T at the most.
+        options: those of :class:`~sketchembed.data.pairs.PairDataModule`.
+    """
+
+    title = "traced photos"
+
+    def __init__(
+        self,
+        folder: str | None = None,
+        batch_size: int = 64,
+        max_length: int = 100,
+        num_workers: int = 0,
+        seed: int = 0,
+        validation_drawings: int = 512,
+        image_size: int = 84,
+        photos: str = traced.MINI_IMAGENET,
+        max_points: int = contours.MAX_POINTS,
+    ) -> None:
+        super().__init__(folder, batch_size, max_length, num_workers, seed, validation_drawings, image_size)
+        self.photos, self.max_points = photos, max_points
+
+    def prepare_store(self) -> DrawingStore:
+        """Open the prepared pairs, tracing the photos first if need be.
+
+        Raises:
+            DataError: if there are no photos.
+        """
+        return traced.prepare(
+            self.photos,
+            self.folder,
+            prepared_folder(self.folder),
+            max_points=self.max_points,
+            max_length=self.max_length,
+            size=self.image_size,
+        )
+
+    def split_classes(self, store: DrawingStore) -> tuple[list[str], list[str]]:
+        """Return all classes: one photo in ten of each is looked at, and none is held out."""
+        return store.class_names, []
