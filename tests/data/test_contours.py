@@ -94,8 +94,15 @@ def test_the_more_salient_of_two_shapes_comes_first():
 
     left, right = disc(22, 35, 11), disc(62, 35, 11)
     assert first((left, grey(200)), (right, grey(130))) < 42 < first((left, grey(130)), (right, grey(200)))
-    # Of two alike, the one in the middle.
-    assert first((disc(42, 35, 9), grey(200)), (disc(14, 14, 9), grey(200))) > 30
+    # The one in the middle, although the other is a little larger.
+    assert first((disc(42, 35, 9), grey(200)), (disc(14, 14, 10), grey(200))) > 30
+
+
+def test_what_is_hardly_salient_is_drawn_only_where_there_is_nothing_better():
+    dot, large = (disc(70, 12, 3), grey(200)), (disc(35, 40, 22), grey(220))
+    assert len(trace(paint(dot)).strokes) == 1
+    (stroke,) = trace(paint(dot, large)).strokes
+    assert np.abs(np.hypot(*(stroke - [35, 40]).T) - 22).max() < 1.5
 
 
 def test_open_strokes_begin_at_the_upper_left():
@@ -171,13 +178,11 @@ def test_frames_of_photos_are_not_drawn():
     assert np.abs(np.hypot(*(stroke - [42, 35]).T) - 15).max() < 1.5
 
 
-def test_texture_is_weaker_than_an_outline():
-    # A disc of the same contrast as the checks beside it.
-    picture = paint(
-        (lambda x, y: (x > 46) & ((x // 5 + y // 5) % 2 == 0), grey(160)), (disc(22, 35, 13), grey(160))
-    )
+def test_edges_amid_others_are_less_salient_than_an_outline_on_its_own():
+    # The stripes are longer than the circle, of the same contrast, and as near to the middle.
+    picture = paint((lambda x, y: (x > 44) & ((x - 44) % 12 > 6), grey(190)), (disc(22, 35, 10), grey(190)))
     stroke = trace(picture).strokes[0]
-    assert np.abs(np.hypot(*(stroke - [22, 35]).T) - 13).max() < 1.5
+    assert np.abs(np.hypot(*(stroke - [22, 35]).T) - 10).max() < 1.5
 
 
 @pytest.mark.parametrize("size", [(84, 84), (5, 84), (3, 3), (1, 1), (6, 7)])
@@ -204,6 +209,8 @@ def test_any_photo_keeps_to_its_points_and_to_the_photo(seed, size, most, blur):
     sketch = trace(picture, most)
     assert len(sketch) <= most
     assert sketch == trace(picture.copy(), most)
+    for line in trace(picture, 10_000, epsilon=0).strokes:
+        assert np.hypot(*np.diff(line, axis=0).T).sum() > 10 - 1e-6
     height, width = size
     for stroke in sketch.strokes:
         assert len(stroke) > 1
