@@ -105,7 +105,8 @@ def _main_colour(photo: np.ndarray) -> np.ndarray:
     pixels = photo.reshape(3, -1).astype(np.float64)
     pixels -= pixels.mean(axis=1, keepdims=True)
     axis = np.linalg.eigh(pixels @ pixels.T)[1][:, -1]
-    projected: np.ndarray = (axis @ pixels).reshape(photo.shape[1:])
+    # Either sign would do, but marching squares cross a saddle by it.
+    projected: np.ndarray = (axis @ pixels).reshape(photo.shape[1:]) * (1 if axis.sum() >= 0 else -1)
     return projected
 
 
@@ -121,7 +122,9 @@ def _edges(image: np.ndarray, sigma: float | int) -> tuple[np.ndarray, list[np.n
     gradient = np.hypot(dx, dy)
     strength = np.maximum(gradient - SUPPRESSED * gaussian_filter(gradient, SURROUND), 0.0)
     strength[gradient < FAINTEST] = 0.0
-    weak, strong = np.quantile(strength, [WEAK, STRONG])
+    # A frame around the photo would raise the bar for what is in it.
+    middle = tuple(slice(side // 12, side - side // 12) for side in strength.shape)
+    weak, strong = np.quantile(strength[middle], [WEAK, STRONG])
     followed = strength > weak
     followed[:FRAME] = followed[-FRAME:] = followed[:, :FRAME] = followed[:, -FRAME:] = False
     lines = []
