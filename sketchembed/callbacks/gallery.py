@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 class Gallery(pl.Callback):
     """Samples drawings of held-out inputs into the run's folder, its page, and W&B.
 
-    Of photos, the photo and what a person drew of it are both beside what the model draws.
+    Of photos, the photo and the sketch that belongs to it are both beside what the model draws.
 
     The inputs are chosen once by a fixed seed, one a class: held-out drawings of classes that train,
     and drawings of classes that never do. The first process does the work.

@@ -97,7 +97,8 @@ def moved(
         shift: of each photo; the photo's side is 2.
     """
     # The sampling grid asks the other way round: which point of the photo comes to lie here?
-    back = torch.linalg.inv(matrix)
+    back: Tensor = torch.linalg.inv(matrix)
     place = torch.cat([back, -(back * shift[:, None]).sum(-1, keepdim=True)], dim=-1)
     grid = functional.affine_grid(place, list(photo.shape), align_corners=False)
-    return functional.grid_sample(photo, grid, padding_mode="reflection", align_corners=False)
+    out: Tensor = functional.grid_sample(photo, grid, padding_mode="reflection", align_corners=False)
+    return out

@@ -174,9 +174,9 @@ def read_sketch(content: bytes, name: str, epsilon: float = EPSILON) -> Sketch:
     sides = np.array([np.ptp(stroke, axis=0).max() for stroke in strokes])
     whole = np.ptp(np.concatenate(strokes), axis=0).max()
     kept = (lengths >= SHORT * lengths.max()) & (sides >= SMALL * whole)
-    return Sketch.from_strokes(
-        stroke for stroke, keep in zip(strokes, kept, strict=True) if keep
-    ).simplified(epsilon)
+    return Sketch.from_strokes(stroke for stroke, keep in zip(strokes, kept, strict=True) if keep).simplified(
+        epsilon
+    )
 
 
 def read_photo(content: bytes, name: str, size: int, box: Box | None = None) -> np.ndarray:
@@ -225,7 +225,8 @@ def prepare(
     """
     found = find(folder)
     names = [sorted(part) for group in (found.sketches, found.photos) for part in group.values()]
-    facts = [FORMAT_VERSION, READER_VERSION, max_length, size, rule, EPSILON, SHORT, SMALL, names]
+    facts: list[object] = [FORMAT_VERSION, READER_VERSION, max_length, size, rule, EPSILON, SHORT, SMALL]
+    facts.append(names)
     facts += [sorted(map(sorted, found.invalid.values())), sorted(map(sorted, found.checked.values()))]
     facts += [sorted(found.boxes)]
     fingerprint = hashlib.sha256(json.dumps(facts).encode()).hexdigest()
@@ -332,8 +333,8 @@ class _Reader:
         for entry in store.classes:
             rejected.update(entry.rejected)
         reasons = ", ".join(f"{reason} {count:,}" for reason, count in rejected.most_common())
-        line = f"sketchy: {len(store):,} sketches of {len(self.photos):,} photos kept, {rejected.total():,} left out"
-        line += f" ({reasons})" if reasons else ""
+        line = f"sketchy: {len(store):,} sketches of {len(self.photos):,} photos kept, "
+        line += f"{rejected.total():,} left out" + (f" ({reasons})" if reasons else "")
         return line + (f"; the first that cannot be read: {self.unreadable[0]}" if self.unreadable else "")
 
 

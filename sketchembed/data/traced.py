@@ -77,7 +77,9 @@ def prepare(
     """
     max_points = min(max_points, max_length)
     source = folder / "mini_imagenet" if photos == MINI_IMAGENET else Path(photos)
-    facts = [FORMAT_VERSION, TRACER_VERSION, str(source.resolve()), max_points, size, _seen(source)]
+    seen = sorted(source.glob("train*")) if photos == MINI_IMAGENET else _image_files(source)
+    sizes = [[str(path), path.stat().st_size] for path in seen if path.is_file()]
+    facts = [FORMAT_VERSION, TRACER_VERSION, max_points, size, sizes]
     fingerprint = hashlib.sha256(json.dumps(facts).encode()).hexdigest()
     destination = prepared / f"traced-{source.name}-n{max_points}-{size}px"
     try:
@@ -105,11 +107,11 @@ def prepare(
     return store
 
 
-def _classes(
-    found: Photos, max_points: int, kept: list[int], progress: bool
-) -> Iterator[ClassDrawings]:
+def _classes(found: Photos, max_points: int, kept: list[int], progress: bool) -> Iterator[ClassDrawings]:
     """Trace class by class; the numbers of the photos that have contours are added to `kept`."""
-    groups = [(name, list(group)) for name, group in groupby(range(len(found.names)), found.classes.__getitem__)]
+    groups = [
+        (name, list(group)) for name, group in groupby(range(len(found.names)), found.classes.__getitem__)
+    ]
     with ProcessPoolExecutor(len(os.sched_getaffinity(0))) as pool:
         for name, numbers in track(
             groups,
@@ -161,10 +163,3 @@ def _image_files(folder: Path) -> list[Path]:
     """Return the image files in a folder and the folders in it, those of a folder side by side."""
     found = (path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
     return sorted(found, key=lambda path: (path.parent, path.name))
-
-
-def _seen(source: Path) -> list[object]:
-    """Return what changes when the photos do."""
-    if source.name == "mini_imagenet":
-        return [[path.name, path.stat().st_size] for path in sorted(source.glob("train*")) if path.is_file()]
-    return [[str(path), path.stat().st_size] for path in _image_files(source)]

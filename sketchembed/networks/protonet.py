@@ -68,8 +68,9 @@ def prototype_logits(
     support: Float[Tensor, "way shot features"], query: Float[Tensor, "queries features"]
 ) -> Float[Tensor, "queries way"]:
     """Return minus the squared Euclidean distance of each query to each class mean (equation 2)."""
-    prototypes = support.mean(dim=1)
-    return -(query.unsqueeze(1) - prototypes).square().sum(-1)
+    # Sums of hundreds of squares, of which the differences count: 16 bits of an autocast would drown them.
+    prototypes = support.float().mean(dim=1)
+    return -(query.float().unsqueeze(1) - prototypes).square().sum(-1)
 
 
 def prototype_loss(
@@ -77,6 +78,6 @@ def prototype_loss(
 ) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
     """Return the cross-entropy of an episode, and the accuracy, 0 to 1."""
     way, asked = query.shape[:2]
-    logits = prototype_logits(support, query.flatten(0, 1)).float()
+    logits = prototype_logits(support, query.flatten(0, 1))
     labels: Int[Tensor, " queries"] = torch.arange(way, device=query.device).repeat_interleave(asked)
     return nn.functional.cross_entropy(logits, labels), (logits.argmax(-1) == labels).float().mean()

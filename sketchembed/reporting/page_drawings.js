@@ -91,7 +91,7 @@ function rowsOf(items, coloured) {
       const drawn = item.samples || [], name = String(item.class ?? "");
       const row = make("div", {class: "item", role: "group", "aria-label": name, style: `--cells:${cells(item)}`});
       if (item.photo) row.append(photo(item.photo, `${name}, photo`));
-      const given = item.photo ? "a person" : "input";
+      const given = item.photo ? "sketch" : "input";
       row.append(drawing(item.input, `${name}, ${given}`, given, true, coloured));
       for (const one of drawn) {
         const label = one.label === undefined ? `τ = ${one.temperature}` : String(one.label);

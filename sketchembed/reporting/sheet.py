@@ -23,7 +23,8 @@ MARGIN = 5
 Item = dict[str, Any]
 """A drawing as a run's samples hold it: ``class``, ``seen``, ``input``, and ``samples`` by temperature.
 
-Where the model saw a photo, it is there as ``photo``, a link that holds it, and ``input`` is what a person drew.
+Where the model saw a photo, it is there as ``photo``, a link that holds it, and ``input`` is the sketch that
+belongs to it.
 """
 
 
@@ -114,7 +115,7 @@ def _square(width: int, height: int, counts: Sequence[int]) -> int:
 
 def _given(item: Item) -> list[str]:
     """Return the headings of what stands before the samples."""
-    return ["photo", "a person"] if "photo" in item else ["input"]
+    return ["photo", "sketch"] if "photo" in item else ["input"]
 
 
 def _photo(x: float | int, y: float | int, link: str) -> str:

@@ -185,9 +185,7 @@ class DrawingTask(Task):
         )
         return total
 
-    def captured(
-        self, image: Tensor, stroke5: Tensor, generator: torch.Generator
-    ) -> tuple[Tensor, Tensor]:
+    def captured(self, image: Tensor, stroke5: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Return the loss and its terms from the graph, which the first step captures."""
         numbers = stroke5.new_full((2,), self.alpha)
         numbers[1] = float(self.alpha > self.pixel_gate)

@@ -1,4 +1,4 @@
-"""Learning to draw photos: the same losses, with pairs of photos and sketches in the place of drawings alone."""
+"""Learning to draw photos: the same losses, on pairs of photos and sketches."""
 
 from __future__ import annotations
 
@@ -73,4 +73,8 @@ class PhotoDrawingTask(DrawingTask):
             generator: of the augmentation; nothing is changed without it.
         """
         photo = batch.photo.float() / 255
-        return (photo, batch.stroke5) if generator is None else self.pair_augmentation(photo, batch.stroke5, generator)
+        return (
+            (photo, batch.stroke5)
+            if generator is None
+            else self.pair_augmentation(photo, batch.stroke5, generator)
+        )

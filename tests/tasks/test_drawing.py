@@ -79,7 +79,8 @@ def test_leaving_out_the_padding_changes_the_pen_loss_alone():
     batch = drawings()
     whole, short = task(), task(skip_padding=True)
     results = [
-        one.losses(*one.pairs(batch), torch.Generator().manual_seed(1), with_pixels=True)[0] for one in (whole, short)
+        one.losses(*one.pairs(batch), torch.Generator().manual_seed(1), with_pixels=True)[0]
+        for one in (whole, short)
     ]
     torch.testing.assert_close(results[0].stroke, results[1].stroke)
     torch.testing.assert_close(results[0].pixel, results[1].pixel)
