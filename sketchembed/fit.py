@@ -118,7 +118,6 @@ class FitCLI(LightningCLI):
         parser.add_class_arguments(RunOptions, "run")
         parser.link_arguments("seed_everything", "model.init_args.seed")
         parser.link_arguments("seed_everything", "data.init_args.seed")
-        parser.link_arguments("data.init_args.max_length", "model.init_args.network.max_length")
 
     def _parse_ckpt_path(self) -> None:
         """Check the checkpoint that a user names, before minutes are spent.
@@ -142,6 +141,10 @@ class FitCLI(LightningCLI):
         first = int(os.environ.get("LOCAL_RANK", "0")) == 0
         if first:
             self._find_data(config)
+        network = config.model.get("init_args", Namespace()).get("network")
+        if isinstance(network, Namespace) and "max_length" in network:
+            # T is the data's. A link of the parser's does not reach into a dataclass.
+            network.max_length = config.data.init_args.max_length
         self.run_options: RunOptions = RunOptions(**config.run.as_dict())
         if FOLDER_VARIABLE in os.environ and not first:
             self.run_folder = Run(Path(os.environ[FOLDER_VARIABLE]))

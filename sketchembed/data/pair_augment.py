@@ -81,7 +81,8 @@ class PairAugmentation:
         photo = luma + saturation * (photo - luma)
         photo = torch.where((chances[3] < 2 * self.grey - 1)[:, None, None, None], luma, photo)
         middle = luma.mean(dim=(2, 3), keepdim=True)
-        return (middle + contrast * (photo - middle)).clamp(0, 1)
+        out: Tensor = (middle + contrast * (photo - middle)).clamp(0, 1)
+        return out
 
 
 def moved(

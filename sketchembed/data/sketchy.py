@@ -366,6 +366,8 @@ def _members(archive: Path) -> Iterator[tuple[PurePosixPath, Read]]:
         entries = [entry for entry in file.getmembers() if entry.isfile()]
     except (tarfile.TarError, OSError, EOFError, ValueError) as error:
         raise _damaged(archive, str(error)) from error
+    if archive.stat().st_size < file.offset + tarfile.BLOCKSIZE:
+        raise _damaged(archive, "it ends before the block of zeros that ends every tar")
     for entry in entries:
         yield PurePosixPath(entry.name), reader(file, entry)
 

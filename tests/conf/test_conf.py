@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from PIL import Image
 
 from sketchembed import fit
@@ -27,6 +28,18 @@ VAE_STACKS = {
     "vae.yaml": ["vae.yaml"],
     "omniglot.yaml": ["vae.yaml", "omniglot.yaml"],
     "mini-imagenet.yaml": ["vae.yaml", "mini-imagenet.yaml"],
+}
+SMALL = {
+    "model.init_args.network.width": "4",
+    "model.init_args.network.hidden": "16",
+    "model.init_args.network.hyper": "8",
+    "model.init_args.network.latent": "8",
+    "data.init_args.batch_size": "4",
+}
+PAIRS = {
+    "sketchy.yaml": ["quickdraw.yaml", "sketchy.yaml"],
+    "sketchy-cpu.yaml": ["quickdraw.yaml", "sketchy.yaml", "sketchy-cpu.yaml"],
+    "traced.yaml": ["quickdraw.yaml", "sketchy.yaml", "sketchy-cpu.yaml", "traced.yaml"],
 }
 CLASSIFIERS = {
     "classifier.yaml": ["classifier.yaml"],
@@ -67,11 +80,22 @@ def data(tmp_path_factory):
         for number in range(5):
             photo = Image.fromarray(random.integers(0, 256, (84, 84, 3), dtype=np.uint8))
             photo.save(folder / "mini_imagenet" / part / label / f"{number}.png")
+    for label in ("cat", "bee"):
+        for kind in ("photo", "sketches"):
+            (folder / "sketchy" / kind / label).mkdir(parents=True)
+        for number in range(30):
+            name = f"n02000000_{number}"
+            photo = Image.fromarray(random.integers(0, 256, (64, 64, 3), dtype=np.uint8))
+            photo.save(folder / "sketchy" / "photo" / label / f"{name}.jpg")
+            lines = "".join(f"L {x} {y} " for x, y in random.integers(0, 400, (6, 2)))
+            svg = f'<svg xmlns="http://www.w3.org/2000/svg"><path d="M 9 9 {lines}"/></svg>'
+            (folder / "sketchy" / "sketches" / label / f"{name}-1.svg").write_text(svg)
     return folder
 
 
 def test_every_file_is_run_by_this_test():
-    stacks = (*STACKS.values(), *VAE_STACKS.values(), *CLASSIFIERS.values(), *EPISODIC.values())
+    kinds = (STACKS, VAE_STACKS, PAIRS, CLASSIFIERS, EPISODIC)
+    stacks = [stack for kind in kinds for stack in kind.values()]
     assert {path.name for path in CONF.iterdir()} == {file for stack in stacks for file in stack}
 
 
@@ -89,6 +113,10 @@ def test_file_trains(name, data, tmp_path, monkeypatch):
     wanted = "omniglot" if any("omniglot" in file for file in STACKS[name]) else "quickdraw"
     assert facts["data"]["source"] == wanted
     assert facts["model"]["encoder"] == ("resnet12" if name == "resnet12.yaml" else "conv4")
+    assert (
+        facts["model"]["max_length"]
+        == yaml.safe_load((run / "config.yaml").read_text())["data"]["init_args"]["max_length"]
+    )
 
 
 def trained(files, options, data, folder, monkeypatch):
@@ -108,6 +136,33 @@ def trained(files, options, data, folder, monkeypatch):
     monkeypatch.delenv(fit.FOLDER_VARIABLE, raising=False)
     (run,) = folder.iterdir()
     return run, json.loads((run / "run.json").read_text())
+
+
+@pytest.mark.parametrize("name", PAIRS)
+def test_file_trains_on_photos_with_sketches(name, data, tmp_path, monkeypatch):
+    run, facts = trained(PAIRS[name], SMALL | {"gallery.every": "6"}, data, tmp_path, monkeypatch)
+    assert (facts["finished"], facts["steps"]) == (True, 6)
+    traced = name == "traced.yaml"
+    assert facts["data"]["source"] == ("traced mini_imagenet" if traced else "sketchy")
+    assert facts["data"]["classes_unseen"] == (0 if traced else 1)  # bees are among the ten held out
+    net = load_network(run)
+    assert (net.config.channels, net.config.image_size, net.config.max_length) == (3, 84, 100)
+    assert net.config.encoder == ("resnet12" if name == "sketchy.yaml" else "conv4")
+    (samples,) = (run / "samples").glob("step-*.json")
+    if not traced:
+        item = json.loads(samples.read_text())["items"][-1]
+        assert item["photo"].startswith("data:image/png;base64,")
+        assert (item["class"], item["seen"], len(item["input"])) == ("bee", False, 1)
+
+
+def test_training_begins_with_the_weights_of_another_run(data, tmp_path, monkeypatch):
+    first, _ = trained(PAIRS["traced.yaml"], SMALL, data, tmp_path / "first", monkeypatch)
+    options = SMALL | {"model.init_args.begin_with": str(first), "model.init_args.lr": "1e-30"}
+    second, _ = trained(PAIRS["sketchy-cpu.yaml"], options, data, tmp_path / "second", monkeypatch)
+    before, after = load_network(first), load_network(second)
+    for (name, one), other in zip(before.named_parameters(), after.parameters(), strict=True):
+        assert one.equal(other), name
+    assert before.offset_scale != after.offset_scale  # the unit is that of the data, not of the weights
 
 
 @pytest.mark.parametrize("name", VAE_STACKS)
@@ -209,8 +264,6 @@ def test_file_trains_on_episodes(name, labelled, tmp_path, monkeypatch):
 
 def test_paper_configuration_has_the_paper_s_numbers():
     # Appendix B and section 4, written down once more.
-    import yaml
-
     conf = yaml.safe_load((CONF / "quickdraw.yaml").read_text())
     model, network = conf["model"]["init_args"], conf["model"]["init_args"]["network"]
     assert (network["latent"], network["hidden"], network["embedding"], network["mixtures"]) == (
@@ -223,4 +276,13 @@ def test_paper_configuration_has_the_paper_s_numbers():
     assert model["pixel_loss"]["sigma"] == 2.0
     assert conf["curriculum"] == {"alpha_max": 0.5, "interval": 0.05, "every": 10_000}
     assert (conf["data"]["init_args"]["batch_size"], conf["data"]["init_args"]["max_length"]) == (256, 64)
+    photos = yaml.safe_load((CONF / "sketchy.yaml").read_text())
+    assert photos["curriculum"] == {"alpha_max": 0.75}
+    assert (photos["data"]["init_args"]["batch_size"], photos["data"]["init_args"]["max_length"]) == (64, 100)
+    assert photos["model"]["init_args"]["network"] == {
+        "encoder": "resnet12",
+        "width": 64,
+        "image_size": 84,
+        "channels": 3,
+    }
     assert (conf["trainer"]["max_steps"], conf["trainer"]["gradient_clip_val"]) == (300_000, 1.0)
