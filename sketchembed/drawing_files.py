@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import torch
 from jaxtyping import Float
-from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from sketchembed.checkpoints import load
 from sketchembed.errors import DataError
-from sketchembed.thinning import one_pixel_lines
+from sketchembed.photos import SUFFIXES, open_image, photo_pixels
+from sketchembed.thinning import box_of, one_pixel_lines
 
-SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff"}
 INK_SPREAD = 0.15
 """Darkness, as a part of the range, from which a pixel counts as ink when the drawing is cropped."""
+LEAST_SPREAD = 0.02
+"""Difference of the lightest and the darkest grey, of the range, below which a picture is blank."""
 
 
 def read_drawing(path: Path, size: int) -> Float[Tensor, "1 size size"]:
@@ -38,28 +40,41 @@ def read_drawing(path: Path, size: int) -> Float[Tensor, "1 size size"]:
     Raises:
         DataError: if the file is no image, or blank.
     """
-    try:
-        with Image.open(path) as opened:
-            picture = ImageOps.exif_transpose(opened).convert("RGBA")
-    except (UnidentifiedImageError, OSError, ValueError, Image.DecompressionBombError) as error:
-        raise DataError(
-            f"{path} cannot be read as an image ({type(error).__name__})",
-            expected=f"a whole image file: {', '.join(sorted(SUFFIXES))}",
-            fix="Check the file",
-        ) from error
-    paper = Image.new("RGBA", picture.size, "white")
-    grey = np.asarray(Image.alpha_composite(paper, picture).convert("L"), dtype=np.float32) / 255
-    if np.median(grey) < 0.5:
-        grey = 1 - grey
-    ink = 1 - grey
-    spread = float(ink.max() - ink.min())
-    rows, columns = np.nonzero(ink - ink.min() > INK_SPREAD * max(spread, 1e-6))
-    if spread < 0.02 or not len(rows):
+    picture = open_image(path, str(path))
+    grey = np.asarray(picture.convert("L"))
+    # Of each of the 256 greys: a picture may have 67 million pixels.
+    ink = 1 - np.arange(256, dtype=np.float32) / 255
+    if np.median(grey) < 127.5:
+        ink = 1 - ink
+    low, high = sorted(float(ink[level]) for level in (grey.min(), grey.max()))
+    spread = high - low
+    box = box_of((ink - low > INK_SPREAD * max(spread, 1e-6))[grey])
+    if spread < LEAST_SPREAD or box is None:
         raise DataError(
             f"{path} is blank", expected="lines that differ from their background", fix="Choose another image"
         )
-    ink = ((ink - ink.min()) / spread)[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1]
-    return torch.from_numpy(1 - one_pixel_lines(ink, size)).unsqueeze(0)
+    ink = (ink - low) / spread
+    return torch.from_numpy(1 - one_pixel_lines(ink[grey[box]], size)).unsqueeze(0)
+
+
+def read_photo(path: Path, size: int) -> Float[Tensor, "3 size size"]:
+    """Read a photo of any size and aspect as the model's input: whole, centred on black.
+
+    *Source*: as Sketchy's photos are given to the model in training, see
+    :func:`~sketchembed.photos.photo_pixels` (``contain``).
+
+    Args:
+        path: of the image, in any mode.
+        size: side of the input in pixels.
+
+    Returns:
+        red, green and blue in [0, 1].
+
+    Raises:
+        DataError: if the file is no image.
+    """
+    pixels = photo_pixels(open_image(path, str(path)), size, "contain")
+    return torch.from_numpy(pixels).float() / 255
 
 
 def image_files(source: Path) -> list[Path]:
@@ -68,13 +83,10 @@ def image_files(source: Path) -> list[Path]:
     Raises:
         DataError: if there is none.
     """
-    if source.is_file():
+    # os.path's answers are False for a link to itself or a name too long, where pathlib's may raise.
+    if os.path.isfile(source):
         return [source]
-    found = (
-        sorted(path for path in source.glob("*") if path.suffix.lower() in SUFFIXES)
-        if source.is_dir()
-        else []
-    )
+    found = sorted(path for path in source.glob("*") if path.suffix.lower() in SUFFIXES)
     if not found:
         raise DataError(
             f"there is no image at {source}",
@@ -89,6 +101,9 @@ def draw_files(
 ) -> Iterator[Path]:
     """Draw images and yield each file as it is written: ``NAME.svg`` and ``NAME.png``, numbered if several.
 
+    A model for photos is given them as :func:`read_photo` reads them, another one what :func:`read_drawing`
+    makes of a picture of a drawing.
+
     Args:
         source: an image, or a folder of images.
         checkpoint: see :func:`sketchembed.load`.
@@ -99,12 +114,12 @@ def draw_files(
         seed: of the sampling.
 
     Raises:
-        DataError: if an image cannot be read, or the model is for photos.
+        DataError: if an image cannot be read, or shows no drawing where the model takes drawings.
     """
     files = image_files(source)
     net = load(checkpoint)
-    images = torch.stack([read_drawing(path, net.config.image_size) for path in files])
-    images = images.expand(-1, net.config.channels, -1, -1)
+    read = read_photo if net.config.takes_photos else read_drawing
+    images = torch.stack([read(path, net.config.image_size) for path in files])
     out.mkdir(parents=True, exist_ok=True)
     for number in range(samples):
         for path, sketch in zip(files, net.draw(images, temperature, seed + number), strict=True):

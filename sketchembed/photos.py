@@ -2,7 +2,7 @@
 
 A file is judged by its content, never by its name. Whatever it holds, the answer is a picture or one
 :class:`~sketchembed.errors.DataError`: no program is called, nothing is waited for, and memory is bounded by
-:data:`MAX_PIXELS` and :data:`MAX_BYTES`, which are checked before pixels are decoded.
+:data:`MAX_PIXELS` and :data:`sketchembed.files.MAX_BYTES`, checked before pixels are decoded.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import io
 import re
-import stat
 import warnings
 from pathlib import Path
 from typing import Literal
@@ -20,6 +19,7 @@ from jaxtyping import UInt8
 from PIL import Image, ImageChops, UnidentifiedImageError
 
 from sketchembed.errors import DataError
+from sketchembed.files import check_file_size, read_file
 
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF")
 """What is opened. Pillow knows more, and of some it would start other programs."""
@@ -27,8 +27,6 @@ SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff"}
 """Of the files that are looked for in a folder."""
 MAX_PIXELS = 2**26
 """67 million, as 8192 × 8192: more than most cameras take, and at most 1 GiB of memory while it is read."""
-MAX_BYTES = 2**27
-"""Of a file, 134 million."""
 MAX_SCANS = 64
 """Of a progressive JPEG, which has about ten; each costs a pass over all pixels, and can be a few bytes."""
 EXPECTED = "a whole PNG, JPEG, BMP, GIF, WEBP or TIFF file"
@@ -68,8 +66,8 @@ def open_image(source: Path | bytes, name: str, *, expected: str = EXPECTED, fix
 
     Raises:
         DataError: if it is no file or none of :data:`FORMATS`, is damaged or cut off, has more than
-            :data:`MAX_PIXELS` pixels or :data:`MAX_BYTES` bytes, or its pixels are 32-bit numbers, for which
-            no file says what is white.
+            :data:`MAX_PIXELS` pixels or :data:`~sketchembed.files.MAX_BYTES` bytes, or its pixels are 32-bit
+            numbers, for which no file says what is white.
     """
     content = read_file(source, name, expected=expected, fix=fix) if isinstance(source, Path) else source
     check_file_size(len(content), name)
@@ -129,47 +127,6 @@ def photo_pixels(
         padded.paste(scaled, ((size - width) // 2, (size - height) // 2))
         picture = padded
     return np.ascontiguousarray(np.asarray(picture).transpose(2, 0, 1))
-
-
-def read_file(path: Path, name: str, *, expected: str = EXPECTED, fix: str = FIX) -> bytes:
-    """Read a file that may be anything: a folder, a pipe that nobody writes to, a link to itself.
-
-    Args:
-        path: of the file.
-        name: of the file, for messages.
-        expected: what should have been there, for messages.
-        fix: what to do if it is not, for messages.
-
-    Raises:
-        DataError: if it is no regular file, may not be read, or has more than :data:`MAX_BYTES` bytes.
-    """
-    try:
-        status = path.stat()
-        if stat.S_ISREG(status.st_mode):
-            check_file_size(status.st_size, name)
-            return path.read_bytes()
-        why = "it is a folder" if stat.S_ISDIR(status.st_mode) else "it is no regular file"
-    except (OSError, ValueError) as error:  # ValueError: a zero byte in the path
-        why = getattr(error, "strerror", None) or str(error)
-    raise DataError(f"{name} cannot be read ({why})", expected=expected, fix=fix)
-
-
-def check_file_size(size: int, name: str) -> None:
-    """Check the size of a file, or of what an archive says is in it.
-
-    Args:
-        size: in bytes.
-        name: of the file, for messages.
-
-    Raises:
-        DataError: if it is more than :data:`MAX_BYTES`.
-    """
-    if size > MAX_BYTES:
-        raise DataError(
-            f"{name} has {size:,} bytes",
-            expected=f"at most {MAX_BYTES:,}",
-            fix="Save it smaller, or leave it out",
-        )
 
 
 def _too_large(name: str, pixels: str) -> DataError:

@@ -44,6 +44,18 @@ def one_pixel_lines(ink: np.ndarray, size: int) -> np.ndarray:
     return np.clip(small * FINE / 3, 0, 1)
 
 
+def box_of(ink: np.ndarray) -> tuple[slice, slice] | None:
+    """Return the rows and columns that hold ink, None where there is none.
+
+    Args:
+        ink: bool ``[height, width]``.
+    """
+    rows, columns = (np.flatnonzero(ink.any(axis=axis)) for axis in (1, 0))
+    if not len(rows):
+        return None
+    return slice(int(rows[0]), int(rows[-1]) + 1), slice(int(columns[0]), int(columns[-1]) + 1)
+
+
 def thinned(ink: np.ndarray) -> np.ndarray:
     """Thin lines to a width of one pixel.
 

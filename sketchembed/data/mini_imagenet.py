@@ -7,24 +7,26 @@ paper section 5.
 from __future__ import annotations
 
 import csv
-import io
 import tarfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
 from rich.progress import track
 
 from sketchembed.data.array_cache import cached, fingerprint
 from sketchembed.data.image_set import ImageSet
 from sketchembed.data.splits import check_disjoint
 from sketchembed.errors import ConfigError, DataError
+from sketchembed.files import check_file_size, read_file
+from sketchembed.photos import open_image, photo_pixels
 
 PARTS = ("train", "val", "test")
 SIZE = 84
 """Side of the images in pixels (paper section 4)."""
 SUFFIXES = {".jpg", ".jpeg", ".png"}
+EXPECTED, FIX = "a whole JPEG or PNG", "Fetch the archive again"
 FORMAT = 1
 """Of the prepared file; one of another format is made anew."""
 
@@ -111,7 +113,8 @@ def _files(folder: Path, part: str, listed: dict[str, str] | None) -> Iterator[t
     elif (folder / part).is_dir():
         for path in sorted((folder / part).glob("*/*")):
             if path.suffix.lower() in SUFFIXES:
-                yield path.parent.name, path.name, path.read_bytes()
+                name = f"'{path.parent.name}/{path.name}'"
+                yield path.parent.name, path.name, read_file(path, name, expected=EXPECTED, fix=FIX)
     elif listed is not None and (folder / "images").is_dir():
         for name, label in sorted(listed.items(), key=lambda item: (item[1], item[0])):
             path = folder / "images" / name
@@ -121,7 +124,7 @@ def _files(folder: Path, part: str, listed: dict[str, str] | None) -> Iterator[t
                     expected="an image for every line",
                     fix="Fetch the images again",
                 )
-            yield label, name, path.read_bytes()
+            yield label, name, read_file(path, f"'{label}/{name}'", expected=EXPECTED, fix=FIX)
     else:
         raise DataError(
             f"there is no {part}.tar, no folder {part} and no {part}.csv with a folder images in {folder}",
@@ -136,13 +139,14 @@ def _from_tar(archive: Path) -> Iterator[tuple[str, str, bytes]]:
             members = [entry for entry in file.getmembers() if entry.isfile()]
             kept = [entry for entry in members if Path(entry.name).suffix.lower() in SUFFIXES]
             for entry in sorted(kept, key=lambda entry: entry.name):
+                check_file_size(entry.size, f"{archive}: {entry.name}")
                 opened = file.extractfile(entry)
                 assert opened is not None
                 content = opened.read()
                 if len(content) != entry.size:
                     raise EOFError(f"{entry.name} is cut off")
                 yield Path(entry.name).parent.name, Path(entry.name).name, content
-    except (tarfile.TarError, EOFError, OSError) as error:
+    except (tarfile.TarError, zlib.error, EOFError, OSError) as error:
         raise DataError(
             f"{archive} cannot be read ({error})",
             expected="a whole tar of class folders",
@@ -192,18 +196,5 @@ def photo(content: bytes, name: str, size: int) -> np.ndarray:
     Raises:
         DataError: if it is no image.
     """
-    try:
-        with Image.open(io.BytesIO(content)) as opened:
-            picture = opened.convert("RGB")
-    except (UnidentifiedImageError, OSError, ValueError, SyntaxError) as error:
-        raise DataError(
-            f"'{name}' cannot be read as an image ({type(error).__name__})",
-            expected="a whole JPEG or PNG",
-            fix="Fetch the archive again",
-        ) from error
-    if picture.size != (size, size):
-        short = min(picture.size)
-        left, top = (picture.width - short) // 2, (picture.height - short) // 2
-        box = (left, top, left + short, top + short)
-        picture = picture.resize((size, size), Image.Resampling.BILINEAR, box=box)
-    return np.asarray(picture).transpose(2, 0, 1)
+    picture = open_image(content, f"'{name}'", expected=EXPECTED, fix=FIX)
+    return photo_pixels(picture, size, "cover")

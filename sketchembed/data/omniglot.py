@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import zipfile
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
@@ -19,6 +18,7 @@ from rich.progress import track
 from sketchembed.data.splits import read_names
 from sketchembed.data.store import ClassDrawings, DrawingStore, write_store
 from sketchembed.errors import DataError
+from sketchembed.files import ZIP_ERRORS, read_file, read_member
 from sketchembed.sketch import Sketch
 
 EPSILON = 2.0
@@ -112,8 +112,8 @@ def published_files(folder: Path, kind: Literal["strokes", "images"]) -> Iterato
                 with zipfile.ZipFile(archive) as file:
                     for entry in sorted(name for name in file.namelist() if name.endswith(suffix)):
                         alphabet, character, name = entry.split("/")[-3:]
-                        yield f"{alphabet}/{character}", Path(name).stem, file.read(entry)
-            except (zipfile.BadZipFile, zlib.error, ValueError, OSError) as error:
+                        yield f"{alphabet}/{character}", Path(name).stem, read_member(file, entry)
+            except ZIP_ERRORS as error:
                 raise DataError(
                     f"{archive} cannot be read ({error})",
                     expected=f"the published zip of {kind}",
@@ -121,7 +121,10 @@ def published_files(folder: Path, kind: Literal["strokes", "images"]) -> Iterato
                 ) from error
         elif unpacked.is_dir():
             for path in sorted(unpacked.glob(f"*/*/*{suffix}")):
-                yield f"{path.parts[-3]}/{path.parts[-2]}", path.stem, path.read_bytes()
+                character = f"{path.parts[-3]}/{path.parts[-2]}"
+                name = f"{character}/{path.name}"
+                content = read_file(path, name, expected=f"one of the {kind}", fix="Fetch it again")
+                yield character, path.stem, content
         else:
             raise DataError(
                 f"there is no {archive.name} and no folder {unpacked.name} in {folder}",

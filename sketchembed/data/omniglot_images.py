@@ -6,13 +6,11 @@ fitted to the canvas less its margin.
 
 from __future__ import annotations
 
-import io
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import torch
-from PIL import Image, UnidentifiedImageError
 from rich.progress import track
 
 from sketchembed import raster
@@ -27,8 +25,9 @@ from sketchembed.data.omniglot import (
 )
 from sketchembed.data.splits import check_disjoint, read_names
 from sketchembed.errors import ConfigError, DataError, nearest
+from sketchembed.photos import open_image
 from sketchembed.sketch import Sketch
-from sketchembed.thinning import one_pixel_lines
+from sketchembed.thinning import box_of, one_pixel_lines
 
 Kind = Literal["strokes", "images"]
 SPLITS = ("vinyals", "lake", "lake-pooled")
@@ -136,20 +135,14 @@ def character_image(content: bytes, name: str, size: int) -> np.ndarray:
     Raises:
         DataError: if it is no image, or blank.
     """
-    try:
-        with Image.open(io.BytesIO(content)) as opened:
-            ink = 1 - np.asarray(opened.convert("L"), dtype=np.float32) / 255
-    except (UnidentifiedImageError, OSError, ValueError, SyntaxError) as error:
-        raise DataError(
-            f"{name} cannot be read as an image ({type(error).__name__})",
-            expected=f"a whole PNG of {SIZE} x {SIZE} pixels",
-            fix="Fetch the archive again",
-        ) from error
-    rows, columns = np.nonzero(ink > 0.5)
-    if not len(rows):
+    picture = open_image(
+        content, name, expected=f"a whole PNG of {SIZE} x {SIZE} pixels", fix="Fetch the archive again"
+    )
+    ink = 1 - np.asarray(picture.convert("L"), dtype=np.float32) / 255
+    box = box_of(ink > 0.5)
+    if box is None:
         raise DataError(f"{name} is blank", expected="a character", fix="Fetch the archive again")
-    cropped = ink[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1]
-    return _as_bytes(one_pixel_lines(cropped, size))
+    return _as_bytes(one_pixel_lines(ink[box], size))
 
 
 # ---- preparing -----------------------------------------------------------------------------------------

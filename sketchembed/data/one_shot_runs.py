@@ -8,21 +8,20 @@ once, is this one by another drawer? A run's folder, ``runNN``, holds ``training
 from __future__ import annotations
 
 import hashlib
-import io
 import re
 import zipfile
-import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
 
 from sketchembed.data.array_cache import cached, fingerprint
 from sketchembed.data.episodes import DIGEST_LENGTH, EpisodeBatch
 from sketchembed.data.image_set import ImageSet
 from sketchembed.data.omniglot import published_files
 from sketchembed.errors import DataError
+from sketchembed.files import ZIP_ERRORS, read_file, read_member
+from sketchembed.photos import open_image
 
 LABELS = "class_labels.txt"
 FORMAT = 1
@@ -184,17 +183,19 @@ def _files(source: Path) -> dict[str, dict[str, bytes]]:
     """Return the files of the runs in a zip, or of the one run in a folder, by the run and the path in it."""
     runs: dict[str, dict[str, bytes]] = {}
     if source.is_dir():
-        for path in sorted(source.glob("*/*.png")):
-            runs.setdefault(source.name, {})[f"{path.parent.name}/{path.name}"] = path.read_bytes()
-        runs.setdefault(source.name, {})[LABELS] = (source / LABELS).read_bytes()
+        for path in [*sorted(source.glob("*/*.png")), source / LABELS]:
+            name = path.relative_to(source).as_posix()
+            runs.setdefault(source.name, {})[name] = read_file(
+                path, f"{source.name}/{name}", expected="a file of a run", fix="Fetch the runs again"
+            )
         return runs
     try:
         with zipfile.ZipFile(source) as archive:
             for entry in archive.namelist():
                 match = re.search(rf"(run\d+)/((?:training|test)/[^/]+\.png|{LABELS})$", entry)
                 if match:
-                    runs.setdefault(match[1], {})[match[2]] = archive.read(entry)
-    except (zipfile.BadZipFile, zlib.error, ValueError, OSError) as error:
+                    runs.setdefault(match[1], {})[match[2]] = read_member(archive, entry)
+    except ZIP_ERRORS as error:
         raise DataError(
             f"{source} cannot be read ({error})", expected="the published zip of runs", fix="Fetch it again"
         ) from error
@@ -208,12 +209,5 @@ def _files(source: Path) -> dict[str, dict[str, bytes]]:
 
 def _pixels(content: bytes, name: str) -> str:
     """Return a digest of an image's pixels."""
-    try:
-        with Image.open(io.BytesIO(content)) as image:
-            return hashlib.sha256(f"{image.size}".encode() + image.convert("1").tobytes()).hexdigest()
-    except (UnidentifiedImageError, OSError, ValueError, SyntaxError) as error:
-        raise DataError(
-            f"{name} cannot be read as an image ({type(error).__name__})",
-            expected="a PNG of 105 x 105 pixels",
-            fix="Fetch the archive again",
-        ) from error
+    image = open_image(content, name, expected="a PNG of 105 x 105 pixels", fix="Fetch the archive again")
+    return hashlib.sha256(f"{image.size}".encode() + image.convert("1").tobytes()).hexdigest()

@@ -18,8 +18,6 @@ from sketchembed.errors import DataError, SketchEmbedError
 from sketchembed.evaluation.study import Study
 from sketchembed.sketch import Sketch
 
-PHOTOS = 3
-"""Channels of a model for photos."""
 PHOTOS_LEFT_OUT = "Photos are left out: the model takes grey drawings."
 
 
@@ -64,7 +62,7 @@ def gather(study: Study, shown: int, count: int) -> tuple[list[Inputs], list[str
     Raises:
         SketchEmbedError: if no kind has data.
     """
-    photos = study.net.config.channels == PHOTOS
+    photos = study.net.config.takes_photos
     sources: dict[str, Callable[[Study, int, int], Inputs]] = (
         {"Photos": _photos}
         if photos

@@ -64,6 +64,11 @@ class ModelConfig:
     start: Literal["first point", "centre"] = "first point"
     position: bool = False
 
+    @property
+    def takes_photos(self) -> bool:
+        """Whether the input is a photo, in three colours, rather than a grey drawing."""
+        return self.channels == 3
+
     def to_dict(self) -> dict[str, Any]:
         """Return plain values, for checkpoints."""
         return asdict(self)
