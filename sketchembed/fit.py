@@ -141,7 +141,7 @@ class FitCLI(LightningCLI):
         first = int(os.environ.get("LOCAL_RANK", "0")) == 0
         if first:
             self._find_data(config)
-        network = config.model.get("init_args", Namespace()).get("network")
+        network = config.model.init_args.get("network")
         if isinstance(network, Namespace) and "max_length" in network:
             # T is the data's. A link of the parser's does not reach into a dataclass.
             network.max_length = config.data.init_args.max_length

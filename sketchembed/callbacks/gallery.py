@@ -64,7 +64,7 @@ class Gallery(pl.Callback):
 
     def _sample(self, trainer: pl.Trainer, task: DrawingTask) -> None:
         run = next((logger.run for logger in trainer.loggers if isinstance(logger, RunLogger)), None)
-        draws = hasattr(task, "image")
+        draws = hasattr(task, "pairs")
         if run is None or not draws or not trainer.is_global_zero or trainer.global_step == self._last:
             return
         self._last = trainer.global_step
