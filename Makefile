@@ -11,7 +11,7 @@ EXTRAS ?= dev
 
 .DEFAULT_GOAL := help
 
-.PHONY: help setup train-quickdraw train-omniglot train-protonet train-maml train-vae train-classifier eval-fewshot eval-recognizability report bench draw test test-fast lint typecheck format check clean
+.PHONY: help setup train-quickdraw train-omniglot train-sketchy train-protonet train-maml train-vae train-classifier eval-fewshot eval-recognizability report bench draw test test-fast lint typecheck format check clean
 
 help: ## list the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  %-20s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -31,13 +31,16 @@ train-quickdraw: setup ## train on Quick, Draw! (PRESET=auto|paper|cpu|cpu-long|
 train-omniglot: setup ## train on Omniglot's strokes (PRESET=omniglot|omniglot-cpu)
 	@$(BIN)/sketchembed fit --preset $(if $(filter auto,$(PRESET)),omniglot-cpu,$(PRESET)) $(ARGS)
 
+train-sketchy: setup ## train on photos with sketches (PRESET=auto|sketchy|sketchy-cpu|traced|traced-cpu)
+	@$(BIN)/sketchembed fit --preset $(if $(filter auto,$(PRESET)),auto-sketchy,$(PRESET)) $(ARGS)
+
 train-protonet: setup ## train the supervised baseline on Omniglot's labels (PRESET=protonet|protonet-mini-imagenet)
 	@$(BIN)/sketchembed fit --preset $(if $(filter auto,$(PRESET)),protonet,$(PRESET)) $(ARGS)
 
 train-maml: setup ## train the supervised baseline that adapts (PRESET=maml|maml-mini-imagenet)
 	@$(BIN)/sketchembed fit --preset $(if $(filter auto,$(PRESET)),maml,$(PRESET)) $(ARGS)
 
-train-vae: setup ## train the pixel baseline, a convolutional VAE (DATA=quickdraw|omniglot|mini-imagenet)
+train-vae: setup ## train the pixel baseline, a convolutional VAE (DATA=quickdraw|omniglot|sketchy|mini-imagenet)
 	@$(BIN)/sketchembed fit --preset $(if $(filter-out quickdraw,$(DATA)),vae-$(DATA),vae) $(ARGS)
 
 train-classifier: setup ## train a judge of drawings (PRESET=classifier|classifier-cpu, ARGS="--data.init_args.which unseen")

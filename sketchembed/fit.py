@@ -44,12 +44,15 @@ PRESETS = {
     "vae": ["vae.yaml"],
     "vae-omniglot": ["vae.yaml", "omniglot.yaml"],
     "vae-mini-imagenet": ["vae.yaml", "mini-imagenet.yaml"],
+    "vae-sketchy": ["vae.yaml", "vae-sketchy.yaml"],
     "protonet-mini-imagenet": ["protonet.yaml", "episodes-mini-imagenet.yaml"],
     "maml": ["maml.yaml"],
     "maml-mini-imagenet": ["maml.yaml", "episodes-mini-imagenet.yaml"],
     "classifier": ["classifier.yaml"],
     "classifier-cpu": ["classifier.yaml", "classifier-cpu.yaml"],
 }
+AUTO = {"auto": ("paper", "cpu"), "auto-sketchy": ("sketchy", "sketchy-cpu")}
+"""What stands for a preset: the one for a CUDA device, and the one without."""
 FOLDER_VARIABLE = "SKETCHEMBED_RUN"
 """Tells the other processes of a run which folder the first one has opened."""
 DOODLES = "sketchembed.data.modules.DoodlesDataModule"
@@ -66,17 +69,18 @@ def expand_preset(name: str) -> tuple[str, list[str], str]:
     """Return the preset that `name` means, its ``--config`` arguments, and why it was chosen.
 
     Args:
-        name: of a preset, or ``auto``: the paper's configuration on a CUDA device, else the CPU preset.
+        name: of a preset; or ``auto``, or ``auto-sketchy`` for photos: the paper's configuration on a CUDA
+            device, else the CPU preset.
 
     Raises:
         SketchEmbedError: if there is no such preset.
     """
     why = "as asked"
-    if name == "auto":
+    if name in AUTO:
         cuda = torch.cuda.is_available()
-        name = "paper" if cuda else "cpu"
+        name = AUTO[name][not cuda]
         why = f"{torch.cuda.get_device_name()} found" if cuda else "no CUDA device found"
-    check_known("preset", name, ("auto", *PRESETS))
+    check_known("preset", name, (*AUTO, *PRESETS))
     arguments = [part for file in PRESETS[name] for part in ("--config", str(conf_folder() / file))]
     return name, arguments, why
 

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from sketchembed.data.augment import Augmentation
+from sketchembed.data.pairs import Pair
 from sketchembed.losses import kl_loss
 from sketchembed.networks.conv_vae import ConvVAE, ConvVAEConfig
 from sketchembed.tasks.drawing import VALIDATION_SETS
@@ -75,9 +76,15 @@ class AutoencodingTask(Task):
         self.augmentation = augmentation or Augmentation()
 
     def images(
-        self, batch: Float[Tensor, "batch rows 5"] | Float[Tensor, "batch channels size size"]
+        self, batch: Float[Tensor, "batch rows 5"] | Float[Tensor, "batch channels size size"] | Pair
     ) -> Float[Tensor, "batch channels size size"]:
-        """Return the images of a batch in [0, 1]: drawn, if it is stroke-5 rows, else as they are."""
+        """Return the images of a batch in [0, 1].
+
+        Args:
+            batch: stroke-5 rows, which are drawn; images; or photos with sketches, which are left unseen.
+        """
+        if isinstance(batch, Pair):
+            return batch.photo.float() / 255
         if batch.ndim == 4:
             return batch
         config = self.net.config
@@ -98,24 +105,26 @@ class AutoencodingTask(Task):
             reconstruction, kl = reconstruction * target[0].numel(), kl * config.latent
         return VAELoss(reconstruction + self.kl_weight * kl, reconstruction, kl)
 
-    def training_step(self, batch: Tensor, batch_idx: int) -> Tensor:
+    def training_step(self, batch: Tensor | Pair, batch_idx: int) -> Tensor:
         """Return the loss of a batch, see :meth:`images`."""
         generator = self._generator(self.global_step, self.global_rank)
-        if batch.ndim == 3:
+        if isinstance(batch, Tensor) and batch.ndim == 3:
             batch = self.augmentation(batch, generator)
-        terms = self.losses(self.images(batch), generator)
+        images = self.images(batch)
+        terms = self.losses(images, generator)
         rate = self.learning_rate(self.global_step)
         logged = {f"train/{term}": value.detach() for term, value in terms._asdict().items()}
-        self.log_dict(logged | {"train/lr": rate}, batch_size=len(batch))
+        self.log_dict(logged | {"train/lr": rate}, batch_size=len(images))
         return terms.loss
 
-    def validation_step(self, batch: Tensor, batch_idx: int, dataloader_idx: int = 0) -> None:
+    def validation_step(self, batch: Tensor | Pair, batch_idx: int, dataloader_idx: int = 0) -> None:
         """Log the losses on what does not train, and on classes that do not."""
-        terms = self.losses(self.images(batch), self._generator(batch_idx, dataloader_idx))
+        images = self.images(batch)
+        terms = self.losses(images, self._generator(batch_idx, dataloader_idx))
         name = VALIDATION_SETS[dataloader_idx]
         self.log_dict(
             {f"{name}/{term}": value for term, value in terms._asdict().items()},
-            batch_size=len(batch),
+            batch_size=len(images),
             add_dataloader_idx=False,
             sync_dist=True,
         )

@@ -28,6 +28,7 @@ VAE_STACKS = {
     "vae.yaml": ["vae.yaml"],
     "omniglot.yaml": ["vae.yaml", "omniglot.yaml"],
     "mini-imagenet.yaml": ["vae.yaml", "mini-imagenet.yaml"],
+    "vae-sketchy.yaml": ["vae.yaml", "vae-sketchy.yaml"],
 }
 SMALL = {
     "model.init_args.network.width": "4",
@@ -174,12 +175,13 @@ def test_vae_trains(name, data, tmp_path, monkeypatch):
     }
     run, facts = trained(VAE_STACKS[name], options, data, tmp_path, monkeypatch)
     assert (facts["finished"], facts["steps"]) == (True, 6)
-    assert facts["data"]["source"] == ("quickdraw" if name == "vae.yaml" else name.removesuffix(".yaml"))
+    sources = {"vae.yaml": "quickdraw", "vae-sketchy.yaml": "sketchy"}
+    assert facts["data"]["source"] == sources.get(name, name.removesuffix(".yaml"))
     logged = (run / "metrics.jsonl").read_text()
     assert all(f"{part}/{term}" in logged for part in ("train", "val") for term in ("reconstruction", "kl"))
     net = load_network(run)
     assert net.kind == "conv-vae"
-    photos = name == "mini-imagenet.yaml"
+    photos = name in ("mini-imagenet.yaml", "vae-sketchy.yaml")
     assert (net.config.channels, net.config.image_size) == ((3, 84) if photos else (1, 28))
 
 
