@@ -120,13 +120,23 @@ def photo_pixels(
             box = (left, top, left + short, top + short)
             picture = picture.resize((size, size), Image.Resampling.BILINEAR, box=box)
     else:
-        long = max(picture.size)
-        width, height = (max(1, round(side * size / long)) for side in picture.size)
+        left, top, right, bottom = contained(picture.size, size)
         padded = Image.new("RGB", (size, size))
-        scaled = picture.resize((width, height), Image.Resampling.BILINEAR)
-        padded.paste(scaled, ((size - width) // 2, (size - height) // 2))
+        padded.paste(picture.resize((right - left, bottom - top), Image.Resampling.BILINEAR), (left, top))
         picture = padded
     return np.ascontiguousarray(np.asarray(picture).transpose(2, 0, 1))
+
+
+def contained(picture: tuple[int, int], size: int) -> tuple[int, int, int, int]:
+    """Return where a picture lies that :func:`photo_pixels` contains: left, top, right and bottom in pixels.
+
+    Args:
+        picture: its width and height.
+        size: side of the result in pixels.
+    """
+    width, height = (max(1, round(side * size / max(picture))) for side in picture)
+    left, top = (size - width) // 2, (size - height) // 2
+    return left, top, left + width, top + height
 
 
 def _too_large(name: str, pixels: str) -> DataError:

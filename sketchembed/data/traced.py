@@ -25,7 +25,7 @@ from sketchembed.data.pairs import partition_of
 from sketchembed.data.splits import read_fields
 from sketchembed.data.store import FORMAT_VERSION, ClassDrawings, DrawingStore, write_store
 from sketchembed.errors import DataError
-from sketchembed.photos import SUFFIXES, open_image, photo_pixels
+from sketchembed.photos import SUFFIXES, contained, open_image, photo_pixels
 
 MINI_IMAGENET = "mini-imagenet"
 """Stands for the photos of mini-ImageNet's training part."""
@@ -40,12 +40,14 @@ class Photos(NamedTuple):
 
     Attributes:
         images: uint8 ``[n, 3, size, size]``.
+        places: where in its image each photo lies (left, top, right, bottom): padding has an edge too.
         names: of each photo, unique.
         classes: of each photo, the same ones side by side; for looking at, never for training.
         unreadable: what was wrong with files that are no photos.
     """
 
     images: np.ndarray
+    places: list[tuple[int, int, int, int]]
     names: list[str]
     classes: list[str]
     unreadable: list[DataError]
@@ -120,7 +122,7 @@ def _classes(found: Photos, max_points: int, kept: list[int], progress: bool) ->
             transient=True,
             disable=not progress,
         ):
-            images = [found.images[number] for number in numbers]
+            images = [_inside(found.images[number], found.places[number]) for number in numbers]
             traces = pool.map(contours.trace, images, [max_points] * len(images), chunksize=CHUNK)
             rejected: Counter[str] = Counter()
             drawings = []
@@ -133,21 +135,29 @@ def _classes(found: Photos, max_points: int, kept: list[int], progress: bool) ->
             yield ClassDrawings(name, drawings, dict(rejected))
 
 
+def _inside(image: np.ndarray, place: tuple[int, int, int, int]) -> np.ndarray:
+    left, top, right, bottom = place
+    return image[:, top:bottom, left:right]
+
+
 def _mini_imagenet(folder: Path, prepared: Path, size: int) -> Photos:
     data = mini_imagenet.load(folder, prepared, "train", size)
     words = read_fields("mini_imagenet_train")
     labels = [f"{words.get(name, name)}" for name in data.class_names]
-    return Photos(data.images, data.names, [labels[label] for label in data.labels], [])
+    places = [(0, 0, size, size)] * len(data)
+    return Photos(data.images, places, data.names, [labels[label] for label in data.labels], [])
 
 
 def _of_folder(folder: Path, size: int) -> Photos:
-    images, names, classes, unreadable = [], [], [], []
+    images, places, names, classes, unreadable = [], [], [], [], []
     for path in _image_files(folder):
         try:
-            images.append(photo_pixels(open_image(path, str(path)), size, "contain"))
+            picture = open_image(path, str(path))
         except DataError as error:
             unreadable.append(error)
             continue
+        images.append(photo_pixels(picture, size, "contain"))
+        places.append(contained(picture.size, size))
         names.append(str(path.relative_to(folder)))
         classes.append(path.parent.name)
     if not images:
@@ -156,7 +166,7 @@ def _of_folder(folder: Path, size: int) -> Photos:
             expected=f"image files ({', '.join(sorted(SUFFIXES))}) in it or in folders in it",
             fix="Check the path",
         )
-    return Photos(np.stack(images), names, classes, unreadable)
+    return Photos(np.stack(images), places, names, classes, unreadable)
 
 
 def _image_files(folder: Path) -> list[Path]:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -14,6 +15,7 @@ from sketchembed.data import mini_imagenet, omniglot, omniglot_images
 from sketchembed.data.drawings import data_folder
 from sketchembed.data.image_set import ImageSet
 from sketchembed.data.modules import prepared_folder
+from sketchembed.data.pair_modules import SketchyDataModule
 from sketchembed.errors import DataError, SketchEmbedError
 from sketchembed.evaluation.study import Study
 from sketchembed.sketch import Sketch
@@ -33,6 +35,7 @@ class Inputs:
         images: ``[n, channels, size, size]`` in [0, 1].
         strokes: of the first images, as a person drew them; None where they are not known.
         seen: whether the model was trained on other drawings of the same classes.
+        people: what people drew of the first images, where these are photos.
     """
 
     key: str
@@ -42,6 +45,7 @@ class Inputs:
     images: Float[Tensor, "n channels size size"]
     strokes: list[Sketch | None]
     seen: bool = False
+    people: list[Sketch] | None = None
 
     def __len__(self) -> int:
         """Return the number of images."""
@@ -64,7 +68,11 @@ def gather(study: Study, shown: int, count: int) -> tuple[list[Inputs], list[str
     """
     photos = study.net.config.takes_photos
     sources: dict[str, Callable[[Study, int, int], Inputs]] = (
-        {"Photos": _photos}
+        {
+            "Photos of Sketchy": _photos_with_sketches,
+            "Photos of classes held out": _photos_of_unseen_classes,
+            "Photos of mini-ImageNet": _photos,
+        }
         if photos
         else {
             "Drawings of seen classes": _of_seen_classes,
@@ -169,6 +177,51 @@ def _character(name: str) -> str:
     """Return ``Alphabet/character01`` as lines of a few letters."""
     alphabet, character = name.replace("_", " ").split("/")
     return "\n".join([*textwrap.wrap(alphabet, 18), character.replace("character", "character ")])
+
+
+def _photos_with_sketches(study: Study, shown: int, count: int) -> Inputs:
+    title = "Sketchy: classes that train a model of it, photos that did not"
+    return _of_sketchy(study, "sketchy", title, shown, count, seen=True)
+
+
+def _photos_of_unseen_classes(study: Study, shown: int, count: int) -> Inputs:
+    return _of_sketchy(
+        study, "sketchy-unseen", "Sketchy: classes that never trained", shown, count, seen=False
+    )
+
+
+def _of_sketchy(study: Study, key: str, title: str, shown: int, count: int, seen: bool) -> Inputs:
+    """Return photos that did not train, each once, with one of the sketches that people drew of it."""
+    module = SketchyDataModule(study.folder, image_size=study.net.config.image_size)
+    module.setup()
+    assert module.store is not None
+    store, photo_of = module.store, module.store.arrays["photo_of"]
+    chosen: list[tuple[str, int]] = []
+    for number, name in enumerate(store.class_names):
+        if (name in module.seen) == seen:
+            rows = np.flatnonzero((store.labels == number) & ((store.partitions > 0) | (not seen)))
+            firsts = rows[np.unique(photo_of[rows], return_index=True)[1]]
+            chosen += [(name, int(row)) for row in firsts]
+    pools = {name: np.array([row for other, row in chosen if other == name]) for name, _ in chosen}
+    chosen = spread(pools, count, study.seed)
+    if not chosen:
+        raise DataError(
+            "no photo of Sketchy is held out",
+            expected="photos in the parts valid or test, or a class that never trains",
+            fix="Add more of the data set",
+        )
+    rows = np.array([row for _, row in chosen])
+    photos = torch.from_numpy(store.arrays["photos"][photo_of[rows]]).float() / 255
+    return Inputs(
+        key,
+        title,
+        "figure-4-sketchy",
+        [name.replace("_", " ") for name, _ in chosen],
+        photos,
+        [None] * min(shown, len(chosen)),
+        seen,
+        [Sketch.from_stroke3(store[row]) for row in rows[:shown]],
+    )
 
 
 def _photos(study: Study, shown: int, count: int) -> Inputs:

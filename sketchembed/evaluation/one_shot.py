@@ -56,6 +56,7 @@ def one_shot(
     part = Part("one-shot", "One-shot generation (Fig. 3, 4 and 6)")
     kinds, left_out = gather(study, shown, max(measured, shown))
     figures: dict[str, list[tuple[str, list[list[Tile | Content]], list[str]]]] = {}
+    people: set[str] = set()
     items: list[dict[str, Any]] = []
     rows: list[list[Cell]] = []
     for kind in kinds:
@@ -63,11 +64,13 @@ def one_shot(
         drawn = {time: study.drawn(z, time[0], study.seed + time[1]) for time in times}
         pictures = study.pictured(study.embed(study.beside, kind.images)) if study.beside else None
         figures.setdefault(kind.figure, []).append((kind.title, _rows(kind, drawn, pictures), kind.names))
+        if kind.people is not None:
+            people.add(kind.figure)
         items += _items(kind, drawn)
         rows += _measure(kind, drawn, pictures, part.values)
         part.facts[f"inputs, {kind.key}"] = len(kind)
     for name, blocks in figures.items():
-        part.figures.append(_figure(name, blocks, times, bool(study.beside)))
+        part.figures.append(_figure(name, blocks, times, name in people, bool(study.beside)))
     part.tables.append(
         Table(
             "How the drawings differ from the input and from each other",
@@ -110,6 +113,8 @@ def _rows(
     for number, strokes in enumerate(kind.strokes):
         given = kind.images[number].numpy() if strokes is None else strokes
         row: list[Tile | Content] = [Tile(given, shaded=True)]
+        if kind.people is not None:
+            row.append(Tile(kind.people[number], shaded=True))
         for (_, sample), sketches in drawn.items():
             row += [sketches[number]] if sample else [None, sketches[number]]
         rows.append([*row, None, pictures[number]] if pictures is not None else row)
@@ -120,6 +125,7 @@ def _figure(
     name: str,
     blocks: Sequence[tuple[str, list[list[Tile | Content]], list[str]]],
     times: Sequence[Time],
+    people: bool,
     beside: bool,
 ) -> Figure:
     rows: list[list[Tile | Content]] = []
@@ -129,12 +135,13 @@ def _figure(
         headings[len(rows)] = title
         rows += block
         names += of_classes[: len(block)]
-    heads = ["input"]
+    heads = ["input", "a person"] if people else ["input"]
     for temperature, sample in times:
         heads += [f"τ = {temperature:g}"] if sample else ["", f"τ = {temperature:g}"]
     heads += ["", "Conv-VAE"] if beside else []
     svg = grid_svg(rows, names=names, heads=heads, headings=headings, size=58)
     caption = "Inputs (shaded) and what the model draws of them, by temperature."
+    caption += " Beside each photo, what a person drew of it." if people else ""
     caption += " Last, the Conv-VAE's reconstruction of the same input." if beside else ""
     return Figure(name, "; ".join(title for title, _, _ in blocks), svg, caption)
 

@@ -10,6 +10,7 @@ from scipy.ndimage import gaussian_filter
 from sketchembed.checkpoints import save
 from sketchembed.cli import main
 from sketchembed.data.omniglot import vinyals_split
+from sketchembed.data.pairs import partition_of
 from sketchembed.data.pictures import rasters
 from sketchembed.errors import ConfigError
 from sketchembed.evaluation.inputs import gather, spread
@@ -148,8 +149,38 @@ def test_a_model_for_photos_draws_photos(tmp_path):
     assert [figure.name for figure in part.figures] == ["figure-4-mini-imagenet"]
     assert part.figures[0].svg.count("<image") == 3
     assert "Drawings are left out: the model takes photos." in part.about
+    assert "Photos of Sketchy are left out: " in part.about
     assert part.tables[0].rows[0][2] is None
     assert not part.drawings
+    # With Sketchy there too, its held-out photos stand beside what a person drew of them.
+    for label in ("axe", "bee"):
+        for number in range(20):
+            name = f"n02000000_{number}"
+            for kind in ("photo", "sketches"):
+                (tmp_path / "data" / "sketchy" / kind / label).mkdir(parents=True, exist_ok=True)
+            out.seek(0)
+            (tmp_path / "data" / "sketchy" / "photo" / label / f"{name}.png").write_bytes(out.getvalue())
+            for sketch in (1, 2):
+                svg = f'<svg><path d="M 0 0 L {number + 5} 90 L 50 {sketch}"/></svg>'
+                path = tmp_path / "data" / "sketchy" / "sketches" / label / f"{name}-{sketch}.svg"
+                path.write_text(svg)
+    kinds, _ = gather(study, 2, 3)
+    assert [(kind.key, kind.seen) for kind in kinds] == [
+        ("sketchy", True),
+        ("sketchy-unseen", False),
+        ("photos", False),
+    ]
+    seen, unseen, _ = kinds
+    assert (set(seen.names), set(unseen.names)) == ({"axe"}, {"bee"})
+    # Of each photo one sketch, and none of a photo that trains.
+    numbers = [int(person.points[1, 0] - person.points[0, 0]) - 5 for person in seen.people]
+    assert len(set(numbers)) == len(numbers) == 2
+    assert all(partition_of(f"n02000000_{number}") > 0 for number in numbers)
+    part = one_shot(study, temperatures=[0.5], samples=2, shown=2, measured=2)
+    assert [figure.name for figure in part.figures] == ["figure-4-sketchy", "figure-4-mini-imagenet"]
+    assert part.figures[0].svg.count("<image") == 4
+    assert "a person" in part.figures[0].svg
+    assert "a person" not in part.figures[1].svg
 
 
 def test_mistakes_are_told(small_study):

@@ -1,3 +1,4 @@
+import base64
 import io
 import xml.etree.ElementTree as ElementTree
 
@@ -45,6 +46,24 @@ def test_groups_stand_under_their_headings():
     assert order == ["Seen classes", "<0>", "<2>", "Unseen classes (never trained on)", "<1>", "<3>"]
     only = texts(ElementTree.fromstring(contact_sheet_svg(items(2, DIAGONAL, lambda number: True))))
     assert not any("Unseen" in text for text in only)
+
+
+def test_photo_stands_before_the_sketch_of_it():
+    out = io.BytesIO()
+    Image.new("RGB", (8, 8), (255, 0, 0)).save(out, "PNG")
+    link = "data:image/png;base64," + base64.b64encode(out.getvalue()).decode()
+    given = [item | {"photo": link} for item in items(2, [[9, 9, 50, 50]], lambda number: True)]
+    root = ElementTree.fromstring(contact_sheet_svg(given, columns=1))
+    assert [text for text in texts(root) if text in ("photo", "sketch", "input", "τ = 0")] == [
+        "photo",
+        "sketch",
+        "τ = 0",
+    ]
+    sheet = np.asarray(Image.open(io.BytesIO(contact_sheet_png(given, columns=1, scale=1))).convert("RGB"))
+    red = np.argwhere((sheet == [255, 0, 0]).all(axis=-1))
+    sketch = np.argwhere(sheet.max(axis=-1) < 60)
+    assert len(red) > 2 * 75**2
+    assert red[:, 1].max() < sketch[(sketch[:, 0] >= red[:, 0].min())][:, 1].max()
 
 
 @pytest.mark.parametrize("count", [2, 9, 24, 60])
