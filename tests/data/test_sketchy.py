@@ -222,6 +222,7 @@ def test_overlapping_photos_are_left_out_by_either_rule(tmp_path):
 # ---- real data -----------------------------------------------------------------------------------------
 
 
+@pytest.mark.data
 def test_real_paths_are_those_of_svgpathtools(real_data):
     """Every point of 200 real sketches' paths lies on the path that an independent library reads."""
     found = sketchy.find(real_data / "sketchy")
@@ -240,6 +241,7 @@ def test_real_paths_are_those_of_svgpathtools(real_data):
             np.testing.assert_allclose(stroke, corners, atol=1e-9)
 
 
+@pytest.mark.data
 def test_split_is_by_photo_on_real_data(real_data, tmp_path):
     module = SketchyDataModule(str(real_data))
     module.prepare_store = lambda: sketchy.prepare(real_data / "sketchy", tmp_path, progress=False)
