@@ -39,7 +39,7 @@ PRESETS = {
     "sketchy": ["quickdraw.yaml", "sketchy.yaml"],
     "sketchy-cpu": ["quickdraw.yaml", "sketchy.yaml", "sketchy-cpu.yaml"],
     "traced": ["quickdraw.yaml", "sketchy.yaml", "traced.yaml"],
-    "traced-cpu": ["quickdraw.yaml", "sketchy.yaml", "sketchy-cpu.yaml", "traced.yaml"],
+    "traced-cpu": ["quickdraw.yaml", "sketchy.yaml", "sketchy-cpu.yaml", "traced.yaml", "traced-cpu.yaml"],
     "protonet": ["protonet.yaml"],
     "vae": ["vae.yaml"],
     "vae-omniglot": ["vae.yaml", "omniglot.yaml"],

@@ -40,7 +40,11 @@ SMALL = {
 PAIRS = {
     "sketchy.yaml": ["quickdraw.yaml", "sketchy.yaml"],
     "sketchy-cpu.yaml": ["quickdraw.yaml", "sketchy.yaml", "sketchy-cpu.yaml"],
-    "traced.yaml": ["quickdraw.yaml", "sketchy.yaml", "sketchy-cpu.yaml", "traced.yaml"],
+    "traced.yaml": ["quickdraw.yaml", "sketchy.yaml", "traced.yaml"],
+    "traced-cpu.yaml": [
+        *("quickdraw.yaml", "sketchy.yaml", "sketchy-cpu.yaml"),
+        *("traced.yaml", "traced-cpu.yaml"),
+    ],
 }
 CLASSIFIERS = {
     "classifier.yaml": ["classifier.yaml"],
@@ -143,7 +147,7 @@ def trained(files, options, data, folder, monkeypatch):
 def test_file_trains_on_photos_with_sketches(name, data, tmp_path, monkeypatch):
     run, facts = trained(PAIRS[name], SMALL | {"gallery.every": "6"}, data, tmp_path, monkeypatch)
     assert (facts["finished"], facts["steps"]) == (True, 6)
-    traced = name == "traced.yaml"
+    traced = name.startswith("traced")
     assert facts["data"]["source"] == ("traced mini_imagenet" if traced else "sketchy")
     assert facts["data"]["classes_unseen"] == (0 if traced else 1)  # bees are among the ten held out
     net = load_network(run)
@@ -157,7 +161,7 @@ def test_file_trains_on_photos_with_sketches(name, data, tmp_path, monkeypatch):
 
 
 def test_training_begins_with_the_weights_of_another_run(data, tmp_path, monkeypatch):
-    first, _ = trained(PAIRS["traced.yaml"], SMALL, data, tmp_path / "first", monkeypatch)
+    first, _ = trained(PAIRS["traced-cpu.yaml"], SMALL, data, tmp_path / "first", monkeypatch)
     options = SMALL | {"model.init_args.begin_with": str(first), "model.init_args.lr": "1e-30"}
     second, _ = trained(PAIRS["sketchy-cpu.yaml"], options, data, tmp_path / "second", monkeypatch)
     before, after = load_network(first), load_network(second)
