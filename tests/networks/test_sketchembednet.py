@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from sketchembed import losses
 from sketchembed.mixture import RAW_LIMIT
@@ -164,3 +167,17 @@ def test_trains_under_autocast_with_float32_losses(config):
     assert results[0] == pytest.approx(results[1], rel=0.05)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         assert net.generate(net.embed(x)).dtype == torch.float32
+
+
+@pytest.mark.parametrize("options", [{"encoder": "resnet12"}, {"pool": "flatten"}])
+def test_shrunk_images_are_pillow_s_reduced_ones(options):
+    config = ModelConfig(**SMALL, channels=3, image_size=84, **options)
+    net, half = make(replace(config, shrink=2)).eval(), make(replace(config, image_size=42)).eval()
+    half.load_state_dict(net.state_dict())
+    pixels = np.random.default_rng(0).integers(0, 256, (84, 84, 3), dtype=np.uint8)
+    given, reduced = (
+        torch.from_numpy(np.array(image)).permute(2, 0, 1)[None].float() / 255
+        for image in (Image.fromarray(pixels), Image.fromarray(pixels).reduce(2))
+    )
+    torch.testing.assert_close(net.embed(given), half.embed(reduced), atol=5e-4, rtol=0)
+    assert not torch.allclose(net.embed(given), half.embed(given[..., ::2, ::2]), atol=5e-4, rtol=0)
