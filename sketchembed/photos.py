@@ -21,8 +21,15 @@ from PIL import Image, ImageChops, UnidentifiedImageError
 from sketchembed.errors import DataError
 from sketchembed.files import check_file_size, read_file
 
-FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF")
-"""What is opened. Pillow knows more, and of some it would start other programs."""
+FORMATS = {
+    "PNG": (b"\x89PNG",),
+    "JPEG": (b"\xff\xd8",),
+    "BMP": (b"BM",),
+    "GIF": (b"GIF8",),
+    "WEBP": (b"RIFF",),
+    "TIFF": (b"II", b"MM"),
+}
+"""What is opened, and how it begins. Pillow knows more, and for some it would start other programs."""
 SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff"}
 """Of the files that are looked for in a folder."""
 MAX_PIXELS = 2**26
@@ -81,7 +88,7 @@ def open_image(source: Path | bytes, name: str, *, expected: str = EXPECTED, fix
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow's doubts about notes in the file
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(io.BytesIO(content), formats=FORMATS) as opened:
+            with Image.open(io.BytesIO(content), formats=list(FORMATS)) as opened:
                 for width, height in (opened.size, _tile(opened)):
                     if width * height > MAX_PIXELS:
                         raise _too_large(name, f"{width} x {height}")
@@ -93,9 +100,11 @@ def open_image(source: Path | bytes, name: str, *, expected: str = EXPECTED, fix
     except DataError:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise _too_large(name, "too many") from error
+        counted = re.search(r"\d+", str(error))
+        raise _too_large(name, counted[0] if counted else "too many") from error
     except UnidentifiedImageError as error:
-        raise unreadable(f"it begins with {content[:12]!r}") from error
+        kind = next((kind for kind, heads in FORMATS.items() if content.startswith(heads)), None)
+        raise unreadable(f"a damaged {kind}" if kind else f"it begins with {content[:12]!r}") from error
     except Exception as error:  # Pillow raises many kinds for damaged files
         first = (str(error).splitlines() or [""])[0][:80]
         raise unreadable(f"{type(error).__name__}: {first}" if first else type(error).__name__) from error

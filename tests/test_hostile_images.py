@@ -1,0 +1,166 @@
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import hostile_images
+import numpy as np
+import pytest
+from PIL import Image
+
+from sketchembed import photos
+from sketchembed.errors import DataError
+
+LIMIT = 1024
+"""By how many MiB reading may let a process grow."""
+PATIENCE = 60
+"""Seconds for any file, on a busy machine."""
+ERROR = re.compile(r"[^\n]+; expected [^\n]+\. [^\n]+")
+
+
+@pytest.fixture(scope="module")
+def readable():
+    return hostile_images.readable()
+
+
+@pytest.fixture(scope="module")
+def refused():
+    return hostile_images.refused()
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("hostile") / "files"
+    folder.mkdir()
+    hostile_images.make(folder)
+    return folder
+
+
+@pytest.mark.timeout(120)
+def test_strange_files_are_read(readable, recwarn):
+    pictures = {name: photos.open_image(content, name) for name, content in readable.items()}
+    assert {picture.mode for picture in pictures.values()} == {"RGB"}
+    house = np.asarray(hostile_images.house(), dtype=int)
+    for name in readable:
+        if name.startswith(("animated", "truly", "several", "damaged")):
+            # What JPEG and a GIF's palette lose; the frames that follow are red and blue.
+            assert np.abs(np.asarray(pictures[name], dtype=int) - house).mean() < 8, name
+    assert pictures["tall.png"].size == (1, 20000)
+    assert pictures["one-pixel.png"].getpixel((0, 0)) == (255, 0, 0)
+    assert not recwarn.list
+
+
+@pytest.mark.timeout(120)
+def test_hostile_content_is_one_clear_error(refused, recwarn):
+    assert len(refused) >= 20
+    for name, content in refused.items():
+        with pytest.raises(DataError) as caught:
+            photos.open_image(content, name)
+        assert ERROR.fullmatch(str(caught.value)), name
+        assert str(caught.value).startswith(name)
+    assert not recwarn.list
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("empty.png", "it is empty"),
+        ("vectors.png", "it begins with b'<svg xmlns"),
+        ("postscript.png", "it begins with b'%!PS"),
+        ("wrong-sum-header.png", "a damaged PNG"),
+        ("claims-more.png", "has 8192 x 8193 pixels; expected at most 67,108,864"),
+        ("claims-much.png", "has 3600000000 pixels; expected at most 67,108,864"),
+        ("large-tile.tif", "has 32768 x 65520 pixels"),
+        ("many-scans.jpg", "more than 64 scans"),
+        ("integers.tif", "32-bit numbers"),
+    ],
+)
+def test_what_was_found_is_told(name, says, refused):
+    with pytest.raises(DataError, match=re.escape(says)):
+        photos.open_image(refused[name], name)
+
+
+@pytest.mark.parametrize("most", [100, 2000, None])
+def test_limit_is_ours_whatever_that_of_pillow_is(most, monkeypatch, recwarn):
+    # 2,400 pixels: above twice Pillow's limit it raises, above the limit it warns.
+    monkeypatch.setattr(photos, "MAX_PIXELS", 2399)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", most)
+    content = hostile_images.saved(hostile_images.house(), "PNG")
+    with pytest.raises(DataError, match=r"house has (2400|60 x 40) pixels; expected at most 2,399"):
+        photos.open_image(content, "house")
+    assert not recwarn.list
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read every file")
+def test_file_that_may_not_be_read_is_one_clear_error(tmp_path):
+    hostile_images.house().save(tmp_path / "a.png")
+    (tmp_path / "a.png").chmod(0)
+    with pytest.raises(DataError, match=r"a\.png cannot be read \(Permission denied\)"):
+        photos.open_image(tmp_path / "a.png", "a.png")
+
+
+@pytest.mark.timeout(120)
+def test_damaged_bytes_are_read_or_refused():
+    random = np.random.default_rng(0)
+    noise = Image.fromarray(random.integers(0, 256, (24, 24, 4), dtype=np.uint8))
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    kinds = {
+        "PNG": noise,
+        "JPEG": noise.convert("CMYK"),
+        "BMP": noise.convert("RGB"),
+        "GIF": noise.convert("P"),
+        "WEBP": noise,
+        "TIFF": noise,
+    }
+    outcomes = []
+    for kind, picture in kinds.items():
+        whole = hostile_images.saved(picture, kind, **({} if kind in ("BMP", "GIF") else {"exif": exif}))
+        for _ in range(150):
+            content = bytearray(whole)
+            places = random.integers(0, min(len(content), random.choice([40, 400, 10**6])), 4)
+            for place in places:
+                content[place] = random.integers(0, 256)
+            content = content[: len(content) if random.random() < 0.7 else random.integers(1, len(content))]
+            try:
+                photos.open_image(bytes(content), "damaged")
+                outcomes.append("read")
+            except DataError:
+                outcomes.append("refused")
+    assert min(outcomes.count("read"), outcomes.count("refused")) > 100
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(280)
+@pytest.mark.parametrize("loader", hostile_images.LOADERS)
+def test_every_loader_reads_or_refuses_in_time_and_memory(loader, folder, readable):
+    script = str(Path(hostile_images.__file__))
+    package = str(Path(photos.__file__).parents[1])
+    ran = subprocess.run(
+        [sys.executable, script, loader, str(folder)],
+        capture_output=True,
+        text=True,
+        timeout=270,
+        env=os.environ | {"PYTHONPATH": package, "OMP_NUM_THREADS": "1"},
+    )
+    assert ran.returncode == 0, ran.stderr[-2000:]
+    lines = [json.loads(line) for line in ran.stdout.splitlines() if line.startswith("{")]
+    rows = {row["name"]: row for row in lines[:-1]}
+    assert lines[-1]["grown"] < LIMIT
+    assert set(rows) == {path.name for path in folder.iterdir()}
+    right = {*readable, "largest.png", "largest.jpg"}
+    for name, row in rows.items():
+        assert row["outcome"] in ("read", "refused"), row
+        assert row["seconds"] < PATIENCE, row
+        if name not in right:
+            assert row["outcome"] == "refused", row
+        if row["outcome"] == "refused":
+            assert ERROR.fullmatch(row["text"]), row
+    read = {name for name, row in rows.items() if row["outcome"] == "read"}
+    if loader in ("image", "photo", "mini-imagenet", "draw-photo"):
+        assert read == right
+    else:
+        # A blank picture is no drawing; and a run's must be a copy of one of Omniglot's, here the house.
+        assert read & right >= {"animated.png", "truly-a-tiff.jpg", "damaged-profile.png"}
