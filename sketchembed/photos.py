@@ -34,6 +34,8 @@ SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff"}
 """Of the files that are looked for in a folder."""
 MAX_PIXELS = 2**26
 """67 million, as 8192 × 8192: more than most cameras take, and at most 1 GiB of memory while it is read."""
+MAX_WEBP_PIXELS = MAX_PIXELS // 2
+"""Pillow holds a WEBP four times over while it reads it."""
 MAX_SCANS = 64
 """Of a progressive JPEG, which has about ten; each costs a pass over all pixels, and can be a few bytes."""
 EXPECTED = "a whole PNG, JPEG, BMP, GIF, WEBP or TIFF file"
@@ -73,8 +75,9 @@ def open_image(source: Path | bytes, name: str, *, expected: str = EXPECTED, fix
 
     Raises:
         DataError: if it is no file or none of :data:`FORMATS`, is damaged or cut off, has more than
-            :data:`MAX_PIXELS` pixels or :data:`~sketchembed.files.MAX_BYTES` bytes, or its pixels are 32-bit
-            numbers, for which no file says what is white.
+            :data:`MAX_PIXELS` pixels (a WEBP :data:`MAX_WEBP_PIXELS`) or
+            :data:`~sketchembed.files.MAX_BYTES` bytes, or its pixels are 32-bit numbers, for which no file
+            says what is white.
     """
     content = read_file(source, name, expected=expected, fix=fix) if isinstance(source, Path) else source
     check_file_size(len(content), name)
@@ -89,9 +92,10 @@ def open_image(source: Path | bytes, name: str, *, expected: str = EXPECTED, fix
             warnings.simplefilter("ignore")  # Pillow's doubts about notes in the file
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(io.BytesIO(content), formats=list(FORMATS)) as opened:
+                most = MAX_WEBP_PIXELS if opened.format == "WEBP" else MAX_PIXELS
                 for width, height in (opened.size, _tile(opened)):
-                    if width * height > MAX_PIXELS:
-                        raise _too_large(name, f"{width} x {height}")
+                    if width * height > most:
+                        raise _too_large(name, f"{width} x {height}", most)
                 if opened.format in ("JPEG", "MPO") and _scans(content) > MAX_SCANS:
                     raise unreadable(f"a JPEG of more than {MAX_SCANS} scans")
                 if opened.mode in ("I", "F"):
@@ -101,7 +105,7 @@ def open_image(source: Path | bytes, name: str, *, expected: str = EXPECTED, fix
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         counted = re.search(r"\d+", str(error))
-        raise _too_large(name, counted[0] if counted else "too many") from error
+        raise _too_large(name, counted[0] if counted else "too many", MAX_PIXELS) from error
     except UnidentifiedImageError as error:
         kind = next((kind for kind, heads in FORMATS.items() if content.startswith(heads)), None)
         raise unreadable(f"a damaged {kind}" if kind else f"it begins with {content[:12]!r}") from error
@@ -148,10 +152,10 @@ def contained(picture: tuple[int, int], size: int) -> tuple[int, int, int, int]:
     return left, top, left + width, top + height
 
 
-def _too_large(name: str, pixels: str) -> DataError:
+def _too_large(name: str, pixels: str, most: int) -> DataError:
     return DataError(
         f"{name} has {pixels} pixels",
-        expected=f"at most {MAX_PIXELS:,}",
+        expected=f"at most {most:,}",
         fix="Scale it down, or leave it out",
     )
 

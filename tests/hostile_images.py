@@ -121,6 +121,7 @@ def largest():
     return {
         "largest.png": png((SIDE, SIDE), 8, 6, [bytes(4 * SIDE)] * (SIDE - 99) + [ink] * 99),
         "largest.jpg": saved(Image.new("CMYK", (SIDE, SIDE), (9, 9, 9, 9)), "JPEG", progressive=True),
+        "largest.webp": saved(Image.new("RGBA", (SIDE, SIDE // 2)), "WEBP", lossless=True, method=0),
     }
 
 
@@ -176,6 +177,7 @@ def refused():
         "claims-much.bmp": bitmap[:18] + struct.pack("<ii", 60000, 60000) + bitmap[26:],
         "no-height.bmp": bitmap[:18] + struct.pack("<ii", 16, -(2**31)) + bitmap[26:],
         "claims-much.webp": b"RIFF\x1e\0\0\0WEBPVP8X\x0a\0\0\0\x02\0\0\0" + b"\xff\xff\0" * 2 + webp[12:],
+        "beyond.webp": saved(Image.new("L", (SIDE, SIDE // 2 + 1)), "WEBP", lossless=True, method=0),
         "claims-much.tif": grey_tiff(60000, 60000, (273, 4, 1, 8), (279, 4, 1, 256)),
         "large-tile.tif": grey_tiff(16, 16, (259, 3, 1, 5), *tiles),
         "many-tags.tif": b"II+\0\x08\0\0\0\x10\0\0\0\0\0\0\0" + b"\xff" * 64,

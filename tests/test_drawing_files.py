@@ -9,13 +9,16 @@ from scipy import ndimage
 import sketchembed
 from sketchembed import raster
 from sketchembed.cli import main
-from sketchembed.drawing_files import read_drawing
+from sketchembed.drawing_files import read_drawing, read_photo
 from sketchembed.errors import DataError
 from sketchembed.networks import ModelConfig, SketchEmbedNet
 from sketchembed.sketch import Sketch
 from sketchembed.thinning import thinned
 
 HOUSE = [(0, 60), (0, 100), (80, 100), (80, 60), (40, 20), (0, 60), (80, 60)]
+
+
+SIZES = {"width": 4, "latent": 6, "hidden": 10, "hyper": 6, "embedding": 2, "mixtures": 3, "max_length": 12}
 
 
 def picture(mode="RGB", size=(300, 200), shift=(60, 40), ink="black", paper="white", width=5):
@@ -28,10 +31,27 @@ def picture(mode="RGB", size=(300, 200), shift=(60, 40), ink="black", paper="whi
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory):
     torch.manual_seed(0)
-    net = SketchEmbedNet(
-        ModelConfig(width=4, latent=6, hidden=10, hyper=6, embedding=2, mixtures=3, max_length=12)
-    )
+    net = SketchEmbedNet(ModelConfig(**SIZES))
     return sketchembed.save(net, tmp_path_factory.mktemp("weights") / "net.safetensors")
+
+
+@pytest.fixture(scope="module")
+def photo_weights(tmp_path_factory):
+    torch.manual_seed(1)
+    net = SketchEmbedNet(ModelConfig(**SIZES, channels=3))
+    return sketchembed.save(net, tmp_path_factory.mktemp("weights") / "photos.safetensors")
+
+
+def photo(seed=0, size=(60, 44)):
+    """A photo without symmetry, of few enough colours for a palette."""
+    colours = np.random.default_rng(seed).integers(0, 256, (4, 5, 3), dtype=np.uint8)
+    return Image.fromarray(colours).resize(size, Image.Resampling.NEAREST)
+
+
+def drawn(path, weights, out):
+    main(["draw", str(path), str(weights), "--out", str(out)])
+    assert (out / f"{path.stem}.png").is_file()
+    return (out / f"{path.stem}.svg").read_text()
 
 
 def test_picture_of_a_drawing_looks_like_the_raster_of_its_strokes(tmp_path):
@@ -156,3 +176,70 @@ def test_nothing_to_draw_and_no_checkpoint_are_one_line(tmp_path, weights, capsy
 def test_export_writes_weights_that_load(tmp_path, weights, capsys):
     main(["export", str(weights), str(tmp_path / "half.safetensors"), "--dtype", "float16"])
     assert sketchembed.load(tmp_path / "half.safetensors").config == sketchembed.load(weights).config
+
+
+def test_a_model_for_photos_is_given_them_whole_and_centred_on_black(tmp_path, photo_weights):
+    pixels = np.random.default_rng(0).integers(0, 256, (20, 28, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    given = np.zeros((28, 28, 3), dtype=np.float32)
+    given[4:24] = pixels / np.float32(255)
+    images = torch.from_numpy(given).permute(2, 0, 1)
+    torch.testing.assert_close(read_photo(tmp_path / "a.png", 28), images, rtol=0, atol=1e-6)
+    (expected,) = sketchembed.load(photo_weights).draw(images[None], temperature=0.0, seed=0)
+    assert drawn(tmp_path / "a.png", photo_weights, tmp_path / "out") == expected.to_svg(256)
+
+
+def turned(pixels):
+    """Row 0 of the file is the right side, column 0 the top: EXIF's orientation 6."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    return pixels, Image.fromarray(np.ascontiguousarray(pixels.swapaxes(0, 1)[::-1])), {"exif": exif}
+
+
+def transparent(pixels):
+    clear = (pixels == pixels[0, 0]).all(-1)
+    picture = Image.fromarray(np.dstack([pixels, np.where(clear, 0, 255).astype(np.uint8)]))
+    return np.where(clear[..., None], np.uint8(255), pixels), picture, {}
+
+
+def palette(pixels):
+    colours, places = np.unique(pixels.reshape(-1, 3), axis=0, return_inverse=True)
+    picture = Image.fromarray(places.reshape(pixels.shape[:2]).astype(np.uint8), "P")
+    picture.putpalette(colours.tobytes())
+    return pixels, picture, {}
+
+
+def grey(pixels):
+    return np.repeat(pixels[..., :1], 3, axis=-1), Image.fromarray(pixels[..., 0].copy()), {}
+
+
+def cmyk(pixels):
+    ink = np.dstack([255 - pixels, np.zeros(pixels.shape[:2], dtype=np.uint8)])
+    return pixels, Image.fromarray(ink, "CMYK"), {}
+
+
+@pytest.mark.parametrize(
+    ("stored", "suffix"),
+    [(turned, "png"), (turned, "tif"), (transparent, "png"), (palette, "gif"), (grey, "bmp"), (cmyk, "tif")],
+)
+def test_how_a_photo_is_stored_does_not_matter(stored, suffix, tmp_path, photo_weights):
+    upright, picture, settings = stored(np.asarray(photo()))
+    Image.fromarray(upright).save(tmp_path / "one.png")
+    picture.save(tmp_path / f"other.{suffix}", **settings)
+    photo(1).save(tmp_path / "another.png")
+    one, other = read_photo(tmp_path / "one.png", 28), read_photo(tmp_path / f"other.{suffix}", 28)
+    torch.testing.assert_close(one, other, rtol=0, atol=1.01 / 255)
+    drawings = [
+        drawn(tmp_path / name, photo_weights, tmp_path / "out")
+        for name in ("one.png", f"other.{suffix}", "another.png")
+    ]
+    assert drawings[0] == drawings[1] != drawings[2]
+
+
+def test_photos_of_any_shapes_are_drawn_together(tmp_path, photo_weights, capsys):
+    (tmp_path / "in").mkdir()
+    for number, size in enumerate([(1, 1), (300, 2), (90, 250)]):
+        photo(number, size).save(tmp_path / "in" / f"{number}.jpg")
+    main(["draw", str(tmp_path / "in"), str(photo_weights), "--out", str(tmp_path / "out")])
+    names = sorted(path.name for path in (tmp_path / "out").iterdir())
+    assert names == [f"{number}.{kind}" for number in range(3) for kind in ("png", "svg")]

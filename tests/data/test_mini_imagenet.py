@@ -99,3 +99,14 @@ def test_real_test_part_has_its_published_size(real_data, tmp_path):
     test = mini_imagenet.load(real_data / "mini_imagenet", tmp_path, "test")
     assert (len(test.class_names), len(test)) == (20, 12_000)
     assert set(np.bincount(test.labels)) == {600}
+
+
+@pytest.mark.data
+def test_real_photos_are_the_files_own_pixels(real_data):
+    with tarfile.open(real_data / "mini_imagenet" / "test.tar") as archive:
+        entries = [entry for entry in archive if entry.isfile()][:40]
+        for entry in entries:
+            content = archive.extractfile(entry).read()
+            expected = np.asarray(Image.open(io.BytesIO(content)).convert("RGB")).transpose(2, 0, 1)
+            np.testing.assert_array_equal(mini_imagenet.photo(content, entry.name, 84), expected)
+    assert len(entries) == 40
