@@ -44,11 +44,9 @@ def draw(
 ) -> None:
     """Draw an image, or every image of a folder, stroke by stroke, as SVG and PNG.
 
-    A model of drawings takes pictures of drawings: dark lines on light, or light on dark, wherever they are.
-    A model of photos takes photos of any size and shape.
-
     Args:
-        images: a PNG, JPEG, BMP, GIF, WEBP or TIFF file, or a folder of such.
+        images: a PNG, JPEG, BMP, GIF, WEBP or TIFF file, or a folder of such: photos of any size and shape if
+            the model was trained on photos, else pictures of drawings, dark on light or light on dark.
         checkpoint: a .ckpt or .safetensors file, or a run's folder.
         out: folder to write to.
         temperature: of the sampling; 0 is greedy.
