@@ -16,6 +16,7 @@ import tarfile
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -27,6 +28,7 @@ from sketchembed.data.overlap import Rule, keeps
 from sketchembed.data.pairs import partition_of
 from sketchembed.data.store import FORMAT_VERSION, ClassDrawings, DrawingStore, write_store
 from sketchembed.errors import DataError
+from sketchembed.files import check_file_size, read_file
 from sketchembed.photos import open_image, photo_pixels
 from sketchembed.sketch import Sketch
 from sketchembed.svg import read_strokes
@@ -344,12 +346,13 @@ def _files(folder: Path) -> Iterator[tuple[PurePosixPath, Read]]:
         if path.suffix == ".tar" and path.is_file():
             yield from _members(path)
         elif path.is_file():
-            yield PurePosixPath(path.relative_to(folder)), path.read_bytes
+            yield PurePosixPath(path.relative_to(folder)), partial(read_file, path, str(path))
 
 
 def _members(archive: Path) -> Iterator[tuple[PurePosixPath, Read]]:
     def reader(file: tarfile.TarFile, entry: tarfile.TarInfo) -> Read:
         def read() -> bytes:
+            check_file_size(entry.size, f"{archive}, {entry.name}")
             try:
                 opened = file.extractfile(entry)
                 content = opened.read() if opened else b""
