@@ -24,7 +24,7 @@ from PIL import Image, ImageDraw
 import sketchembed
 from sketchembed import photos
 from sketchembed.cli import main
-from sketchembed.data import mini_imagenet, omniglot_images
+from sketchembed.data import mini_imagenet, omniglot_images, sketchy, traced
 from sketchembed.data.image_set import ImageSet
 from sketchembed.data.one_shot_runs import OneShotRuns
 from sketchembed.drawing_files import read_drawing, read_photo
@@ -234,6 +234,24 @@ def one_shot_loader(path, work):
     return OneShotRuns(data, work, work / "prepared").batch([0])
 
 
+def sketchy_loader(path, work):
+    (work / "sketches" / "axe").mkdir(parents=True)
+    (work / "sketches" / "axe" / "n01_1-1.svg").write_text('<svg><path d="M 0 0 L 9 9"/></svg>')
+    published(work, "photo/axe/n01_1.jpg", path)
+    return sketchy.read_photo(sketchy.find(work).photos["axe"]["n01_1"](), path.name, 84)
+
+
+def traced_loader(path, work):
+    published(work, "mine/photo.jpg", path)
+    try:
+        store = traced.prepare(str(work / "mine"), work, work / "prepared", progress=False)
+    except DataError as error:
+        if "no drawing was left" in str(error):  # a right answer: some of the files have nothing on them
+            return None
+        raise
+    return store.arrays["photos"]
+
+
 class Refusal(Exception):
     """What the command line says before it exits."""
 
@@ -269,6 +287,8 @@ LOADERS = {
     "mini-imagenet": mini_imagenet_loader,
     "omniglot": omniglot_loader,
     "one-shot": one_shot_loader,
+    "sketchy": sketchy_loader,
+    "traced": traced_loader,
     "draw": partial(draw_loader, 1),
     "draw-photo": partial(draw_loader, 3),
 }

@@ -46,6 +46,8 @@ WHOLE, CENTRED = "tx_000000000000", "tx_000100000000"
 SVG_LIMIT = 8 << 20
 """The largest sketch that is read, in bytes; the largest published one is about a hundredth of it."""
 
+FILE = {"expected": "a file of Sketchy", "fix": "Check its permissions, or take it away"}
+
 Read = Callable[[], bytes]
 Box = tuple[tuple[int, int], tuple[int, int, int, int]]
 """Width and height of the published photo, and the object's box in it: left, top, right, bottom."""
@@ -346,7 +348,7 @@ def _files(folder: Path) -> Iterator[tuple[PurePosixPath, Read]]:
         if path.suffix == ".tar" and path.is_file():
             yield from _members(path)
         elif path.is_file():
-            yield PurePosixPath(path.relative_to(folder)), partial(read_file, path, str(path))
+            yield PurePosixPath(path.relative_to(folder)), partial(read_file, path, str(path), **FILE)
 
 
 def _members(archive: Path) -> Iterator[tuple[PurePosixPath, Read]]:
