@@ -19,6 +19,7 @@ from sketchembed.data.drawings import DrawingDataset
 from sketchembed.data.sampling import StepBatchSampler
 from sketchembed.data.store import ClassDrawings, write_store
 from sketchembed.evaluation.heads import Products, logistic
+from sketchembed.evaluation.methods import sums_of_features
 from sketchembed.networks.decoder import HyperLSTMDecoder, LSTMDecoder
 from sketchembed.networks.packing import Packing
 from sketchembed.tasks.captured_step import why_not_captured
@@ -214,7 +215,8 @@ def few_shot(device: torch.device, rounds: int) -> Iterator[Case]:
     random = torch.Generator().manual_seed(0)
     known = torch.nn.functional.normalize(torch.randn(episodes, way, 64, generator=random), dim=-1)
     asked = torch.nn.functional.normalize(torch.randn(episodes, queries, 64, generator=random), dim=-1)
-    products = Products((known.double() @ known.double().mT).to(device), (asked @ known.mT).to(device))
+    there, among = known.to(device), (known.double() @ known.double().mT).to(device)
+    products = Products(among, partial(sums_of_features, there, asked.to(device)))
     labels = torch.arange(way, device=device)
 
     def loop() -> None:

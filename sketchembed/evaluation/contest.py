@@ -179,10 +179,15 @@ def untrained(images: ImageSet, head: str, device: torch.device, wanted: Sequenc
     """
     torch.manual_seed(0)
     network = for_inference(Conv4(images.channels, size=images.size).to(device).eval())
+    raw = Embedding("Raw pixels", pixels, head)
     methods: dict[str, Method] = {
-        "pixels": Embedding("Raw pixels", pixels, head),
+        "pixels": raw,
         "neighbours": Embedding(
-            "k-nearest neighbours", pixels, "neighbour", about={"k": 1, "features": "raw pixels"}
+            "k-nearest neighbours",
+            pixels,
+            "neighbour",
+            about={"k": 1, "features": "raw pixels"},
+            beside=raw if "pixels" in wanted else None,
         ),
         # Zero padding is paper to it only if paper is zero.
         "random": Embedding(

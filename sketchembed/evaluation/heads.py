@@ -23,11 +23,14 @@ class Products(NamedTuple):
 
     Attributes:
         support: ``[episodes, n, n]`` float64, of the support images with each other.
-        query: ``[episodes, queries, n]``, of those asked about with the support images.
+        query: those of the images asked about with the support images. From weights
+            ``[episodes, n, columns]`` of the support images to the products' weighted sums
+            ``[episodes, queries, columns]``, which most heads need alone and which take less time and room;
+            without weights, the products themselves.
     """
 
     support: Float[Tensor, "episodes n n"]
-    query: Float[Tensor, "episodes queries n"]
+    query: Callable[[Tensor | None], Tensor]
 
 
 Head = Callable[[Products, Int[Tensor, " n"], int], Int[Tensor, "episodes queries"]]
@@ -37,7 +40,7 @@ Head = Callable[[Products, Int[Tensor, " n"], int], Int[Tensor, "episodes querie
 def logistic(products: Products, labels: Int[Tensor, " n"], way: int) -> Int[Tensor, "episodes queries"]:
     """Multinomial logistic regression, the paper's head (section 5; the released code's C = 1)."""
     classifier = fit_logistic(products.support, labels.expand(len(products.support), -1), way)
-    return classifier.scores(products.query).argmax(-1)
+    return (products.query(classifier.weight) + classifier.bias.unsqueeze(1)).argmax(-1)
 
 
 def logistic_sklearn(
@@ -47,14 +50,15 @@ def logistic_sklearn(
     from sklearn.linear_model import LogisticRegression
 
     out = []
-    for support, query in zip(products.support.cpu(), products.query.cpu(), strict=True):
+    asked = products.query(None)
+    for support, query in zip(products.support.cpu(), asked.cpu(), strict=True):
         # Rows of the factor F of K = F Fᵀ stand for the support images, and Q F⁻ᵀ for the others.
         eye = torch.eye(len(support), dtype=torch.float64)
         factor = torch.linalg.cholesky(support.double() + 1e-10 * support.diagonal().max() * eye)
         rows = torch.linalg.solve_triangular(factor, query.double().mT, upper=False).mT
         model = LogisticRegression(C=1.0, tol=1e-8, max_iter=10_000).fit(factor.numpy(), labels.cpu().numpy())
         out.append(torch.from_numpy(np.asarray(model.predict(rows.numpy()))))
-    return torch.stack(out).to(products.query.device)
+    return torch.stack(out).to(asked.device)
 
 
 def centroid(products: Products, labels: Int[Tensor, " n"], way: int) -> Int[Tensor, "episodes queries"]:
@@ -62,13 +66,14 @@ def centroid(products: Products, labels: Int[Tensor, " n"], way: int) -> Int[Ten
     share = torch.nn.functional.one_hot(labels, way).double()
     share = share / share.sum(0)
     norms = torch.einsum("nk,enm,mk->ek", share, products.support.double(), share)
-    return (2 * products.query.double() @ share - norms.unsqueeze(1)).argmax(-1)
+    asked = products.query(2 * share.expand(len(norms), -1, -1))
+    return (asked - norms.unsqueeze(1)).argmax(-1)
 
 
 def neighbour(products: Products, labels: Int[Tensor, " n"], way: int) -> Int[Tensor, "episodes queries"]:
     """The class of the nearest support image, by Euclidean distance (k nearest neighbours with k = 1)."""
     norms = products.support.diagonal(dim1=-2, dim2=-1)
-    return labels[(2 * products.query.double() - norms.double().unsqueeze(1)).argmax(-1)]
+    return labels[(2 * products.query(None).double() - norms.double().unsqueeze(1)).argmax(-1)]
 
 
 HEADS: dict[str, Head] = {

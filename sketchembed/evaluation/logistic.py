@@ -32,19 +32,15 @@ JITTER = 1e-10
 
 
 class Classifier(NamedTuple):
-    """Linear classifiers, one a problem, by what each support row adds: ``scores = k · weight + bias``.
+    """Linear classifiers, one a problem, by what each support row adds: ``scores = k @ weight + bias``.
 
     Attributes:
-        weight: ``[problems, n, classes]``, of the products of a row with the n support rows.
+        weight: ``[problems, n, classes]``, of the products k of a row with the n support rows.
         bias: ``[problems, classes]``.
     """
 
     weight: Float[Tensor, "problems n classes"]
     bias: Float[Tensor, "problems classes"]
-
-    def scores(self, products: Float[Tensor, "problems rows n"]) -> Float[Tensor, "problems rows classes"]:
-        """Return the classes' scores of rows, of their inner products with the support rows."""
-        return torch.baddbmm(self.bias.unsqueeze(1), products.to(self.weight.dtype), self.weight)
 
 
 def fit_logistic(
@@ -114,16 +110,20 @@ def _newton_step(rows: Tensor, cost: Tensor, chances: Tensor, gradient: Tensor, 
 
     step = torch.zeros_like(gradient)
     residual = -gradient
-    wanted = CG_REDUCTION * residual.flatten(1).norm(dim=1)
+    # A problem that is solved is left alone: what remains of its gradient is rounding, on which the
+    # iteration would go astray.
+    wanted = (CG_REDUCTION * residual.flatten(1).norm(dim=1)).clamp_min(TOLERANCE / 10)
     direction = prepared = torch.cholesky_solve(residual, at_rest)
     product = (residual * prepared).sum(dim=(1, 2), keepdim=True)
     for _ in range(CG_STEPS):
+        unsolved = residual.flatten(1).norm(dim=1) > wanted
+        if not bool(unsolved.any()):
+            break
         curved = hessian(direction)
         along = product / (direction * curved).sum(dim=(1, 2), keepdim=True).clamp_min(1e-300)
+        along = torch.where(unsolved[:, None, None], along, 0)
         step = step + along * direction
         residual = residual - along * curved
-        if bool((residual.flatten(1).norm(dim=1) <= wanted).all()):
-            break
         prepared = torch.cholesky_solve(residual, at_rest)
         before, product = product, (residual * prepared).sum(dim=(1, 2), keepdim=True)
         direction = prepared + product / before.clamp_min(1e-300) * direction

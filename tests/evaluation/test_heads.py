@@ -7,6 +7,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier, NearestCentroid
 
 from sketchembed.errors import ConfigError
+from sketchembed.evaluation import logistic
 from sketchembed.evaluation.heads import Products, head
 from sketchembed.evaluation.logistic import fit_logistic
 
@@ -24,7 +25,8 @@ def problem(way, shot, episodes=12, features=24, spread=0.6, seed=0):
 
 
 def products(support, query):
-    return Products(support @ support.mT, query @ support.mT)
+    between = query @ support.mT
+    return Products(support @ support.mT, lambda weight: between if weight is None else between @ weight)
 
 
 @pytest.mark.parametrize(("way", "shot"), [(20, 1), (20, 5), (5, 1), (5, 5), (2, 40)])
@@ -32,7 +34,7 @@ def products(support, query):
 def test_solver_is_scikit_learn_s(way, shot, c):
     support, query, labels = problem(way, shot)
     ours = fit_logistic(support @ support.mT, labels.expand(len(support), -1), way, c)
-    scores = ours.scores(query @ support.mT)
+    scores = query @ support.mT @ ours.weight + ours.bias.unsqueeze(1)
     for row in range(4):
         theirs = LogisticRegression(C=c, tol=1e-10, max_iter=20_000).fit(support[row], labels)
         expected = theirs.decision_function(query[row])
@@ -67,9 +69,24 @@ def test_solver_bears_equal_images_and_problems_of_very_different_sizes():
     support[0, 1] = support[0, 0]
     support[1] *= 1e3
     ours = fit_logistic(support @ support.mT, labels.expand(len(support), -1), 5)
-    assert torch.isfinite(ours.scores(query @ support.mT)).all()
+    assert torch.isfinite(query @ support.mT @ ours.weight + ours.bias.unsqueeze(1)).all()
     alone = fit_logistic(support[:1] @ support[:1].mT, labels[None], 5)
     torch.testing.assert_close(ours.weight[:1], alone.weight, atol=1e-6, rtol=1e-6)
+
+
+def test_solver_finishes_a_problem_among_solved_ones(monkeypatch):
+    # Many images in few dimensions: some problems are solved to the last digit while others are on their way.
+    support, _, labels = problem(5, 20, episodes=60, features=3)
+    steps, step = [], logistic._newton_step
+    monkeypatch.setattr(logistic, "_newton_step", lambda *args: steps.append(1) or step(*args))
+    gram = support @ support.mT
+    ours = fit_logistic(gram, labels.expand(len(support), -1), 5)
+    assert len(steps) < 10
+    missed = torch.softmax(gram @ ours.weight + ours.bias.unsqueeze(1), -1)
+    missed = missed - torch.nn.functional.one_hot(labels, 5)
+    # The objective's gradient, by the biases and by the weights of the features.
+    assert missed.sum(1).abs().max() < 1e-6
+    assert (support.mT @ (ours.weight + missed)).abs().max() < 1e-6
 
 
 def test_logistic_head_and_its_reference_agree():
