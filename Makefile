@@ -11,7 +11,7 @@ EXTRAS ?= dev
 
 .DEFAULT_GOAL := help
 
-.PHONY: help setup train-quickdraw train-omniglot train-sketchy train-protonet train-maml train-vae train-classifier eval-fewshot eval-recognizability report bench draw test test-fast lint typecheck format check clean
+.PHONY: help setup train-quickdraw train-omniglot train-sketchy train-protonet train-maml train-vae train-classifier eval-fewshot eval-miniimagenet eval-recognizability report bench draw test test-fast lint typecheck format check clean
 
 help: ## list the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  %-20s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -48,6 +48,9 @@ train-classifier: setup ## train a judge of drawings (PRESET=classifier|classifi
 
 eval-fewshot: setup ## few-shot classification on Omniglot (CHECKPOINT=run or file; the newest run if not given)
 	@$(BIN)/sketchembed evaluate fewshot $(if $(CHECKPOINT),--checkpoint $(CHECKPOINT)) $(ARGS)
+
+eval-miniimagenet: setup ## few-shot classification on mini-ImageNet (CHECKPOINT=run or file of a model for photos)
+	@$(BIN)/sketchembed evaluate fewshot --data mini-imagenet --out results/mini-imagenet $(if $(CHECKPOINT),--checkpoint $(CHECKPOINT)) $(ARGS)
 
 eval-recognizability: setup ## whether classifiers recognise what a model draws (CHECKPOINT=run or file)
 	@$(BIN)/sketchembed evaluate recognizability $(if $(CHECKPOINT),--checkpoint $(CHECKPOINT)) $(ARGS)

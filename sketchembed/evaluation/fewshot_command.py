@@ -45,7 +45,7 @@ def fewshot(
 
     Args:
         checkpoint: a .ckpt or .safetensors file, or a run's folder; several with commas between them; the
-            newest run in `runs` if not given, and the baselines alone where there is none.
+            newest run in `runs` for such images if not given, and the baselines alone where there is none.
         checkpoints: a run's folder, every checkpoint of which is scored for the accuracy over its steps
             (table 5, figure 10); several with commas between them. There are 500 episodes then, as in the
             released code, and no baselines, if not asked for.
@@ -83,7 +83,7 @@ def fewshot(
         head,
         "none" if curves and baselines == UNTRAINED else baselines,
     )
-    models = _models(checkpoint, checkpoints, runs)
+    models = _models(checkpoint, checkpoints, runs, 3 if data == "mini-imagenet" else 1)
 
     launch = cache(lambda: Sharing.launch(devices, accelerator))
     report = contest.hold(models, runs, data_folder(folder), launch, curves)
@@ -98,15 +98,16 @@ def fewshot(
         print(where)
 
 
-def _models(checkpoint: str | None, checkpoints: str | None, runs: Path) -> list[Model]:
-    """Load the models that are asked for, or the newest run's."""
+def _models(checkpoint: str | None, checkpoints: str | None, runs: Path, channels: int) -> list[Model]:
+    """Load the models that are asked for, or the newest run's that takes images of so many channels."""
     named = [Path(name) for name in (checkpoint or "").split(",") if name]
     series = [Path(name) for name in (checkpoints or "").split(",") if name]
     models = [model for run in series for model in along(run)] + [Model.load(path) for path in named]
     if named or series:
         return models
-    model = newest(runs)
+    model = newest(runs, channels)
     if os.environ.get("LOCAL_RANK", "0") == "0":
-        missing = f"no checkpoint was given and there is none in {runs}: only baselines that need no training"
+        kind = "photos" if channels == 3 else "drawings"
+        missing = f"no checkpoint was given, and none in {runs} takes {kind}: only baselines without training"
         print(f"model   {model.path}, of the newest run" if model else missing)
     return [model] if model else []

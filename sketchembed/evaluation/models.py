@@ -71,13 +71,15 @@ class Model:
         return cls(file, network, file.parents[1].name if in_run else file.stem, known)
 
 
-def newest(runs: Path) -> Model | None:
+def newest(runs: Path, channels: int | None = None) -> Model | None:
     """Return the newest run's drawing model; None where there is none.
 
     Args:
         runs: folder of the runs.
+        channels: of the images that it takes; any if not given.
     """
-    return next((Model.load(run) for run in _runs(runs) if _kind(run) == SketchEmbedNet.kind), None)
+    models = (Model.load(run) for run in _runs(runs) if _kind(run) == SketchEmbedNet.kind)
+    return next((model for model in models if channels in (None, model.network.config.channels)), None)
 
 
 def trained_baselines(runs: Path) -> list[Model]:

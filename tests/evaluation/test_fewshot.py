@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from sklearn.linear_model import LogisticRegression
+from sklearn.neighbors import KNeighborsClassifier
 
 import sketchembed
 from sketchembed.checkpoints import MODEL_KEY, describe
@@ -18,9 +19,11 @@ from sketchembed.data import omniglot_images
 from sketchembed.data.episodes import Episodes
 from sketchembed.data.image_set import ImageSet
 from sketchembed.errors import CheckpointError, ConfigError
+from sketchembed.evaluation import methods
 from sketchembed.evaluation.contest import check_fit
 from sketchembed.evaluation.fewshot import Setting, measure
 from sketchembed.evaluation.methods import Embedding, pixels
+from sketchembed.evaluation.models import newest
 from sketchembed.evaluation.sharing import Sharing
 from sketchembed.networks import ModelConfig, SketchEmbedNet
 from sketchembed.networks.protonet import ProtoNet, ProtoNetConfig
@@ -74,6 +77,28 @@ def test_more_features_than_images_change_nothing():
     with_table = measure([method], episodes, 20)[0].accuracies
     method.gram = None
     np.testing.assert_allclose(measure([method], episodes, 20)[0].accuracies, with_table, atol=0.01)
+
+
+def test_two_heads_share_one_table_which_is_made_in_blocks(monkeypatch):
+    monkeypatch.setattr(methods, "EMBEDDED_AT_ONCE", 64)  # 240 images: four blocks
+    monkeypatch.setattr(methods, "PIXELS_AT_ONCE", 3000)
+    monkeypatch.setattr(methods, "CACHED_AT_ONCE", 30_000)
+    data = image_set(classes=6, each=40)
+    raw, alone = Embedding("raw", pixels), Embedding("alone", pixels, "neighbour")
+    beside = Embedding("beside", pixels, "neighbour", beside=raw)
+    for method in (raw, alone, beside):
+        method.prepare(data, Sharing())
+    ink = 1 - data.images.reshape(len(data), -1) / 255
+    rows = ink / np.linalg.norm(ink, axis=1, keepdims=True)
+    assert beside.gram is raw.gram
+    np.testing.assert_allclose(raw.gram, rows @ rows.T, atol=1e-6)
+    batch = Episodes(data, way=3, shot=4).batch(range(20))
+    expected = [
+        KNeighborsClassifier(1).fit(rows[known], np.repeat(np.arange(3), 4)).predict(rows[asked])
+        for known, asked in zip(batch.support, batch.query, strict=True)
+    ]
+    for method in (alone, beside):
+        np.testing.assert_array_equal(method.answer(batch, 3, 4), expected)
 
 
 def test_queries_that_an_episode_lacks_do_not_count():
@@ -161,7 +186,7 @@ def rows(path):
 def test_command_without_a_checkpoint_takes_the_newest_run(omniglot, tmp_path, capsys):
     options = ("--runs", str(tmp_path / "runs"), "--out", str(tmp_path / "report"))
     evaluate(*options)
-    assert "only baselines that need no training" in capsys.readouterr().out
+    assert "only baselines without training" in capsys.readouterr().out
     assert len(rows(tmp_path / "report.json")) == 3
     run = make_run(tmp_path / "runs" / "one", data={"source": "quickdraw", "drawings": 7})
     make_run(tmp_path / "runs" / "proto-seed0", net=ProtoNet(ProtoNetConfig(width=4)))
@@ -191,6 +216,17 @@ def test_trained_baselines_are_found_once_of_each_family(omniglot, tmp_path):
     names = [row["method"] for row in rows(tmp_path / "report.json")]
     # The older seed gives way, and a model for photos is not asked about drawings.
     assert names == ["ProtoNet, supervised (other-seed0)", "ProtoNet, supervised (proto-seed1)"]
+
+
+def test_the_newest_run_is_one_for_such_images(omniglot, tmp_path):
+    runs = tmp_path / "runs"
+    photos = SketchEmbedNet(ModelConfig(**(TINY.to_dict() | {"channels": 3, "image_size": 84})))
+    for number, (name, net) in enumerate({"old": None, "drawings": None, "photos": photos}.items()):
+        file = make_run(runs / name, net=net) / "checkpoints" / "step-1.ckpt"
+        os.utime(file, (number, number))
+    evaluate("--runs", str(runs), "--out", str(tmp_path / "report"), "--baselines", "none")
+    assert [row["method"] for row in rows(tmp_path / "report.json")] == ["SketchEmbedding (drawings)"]
+    assert [newest(runs, channels).run for channels in (3, 1, None)] == ["photos", "drawings", "photos"]
 
 
 def test_several_models_are_asked_the_same(omniglot, tmp_path):
