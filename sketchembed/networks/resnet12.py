@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from sketchembed.networks.conv4 import batch_norm, init_convolutions
+from sketchembed.networks.conv4 import Pool, batch_norm, init_convolutions
 
 
 class ResidualBlock(nn.Module):
@@ -37,18 +39,21 @@ class ResidualBlock(nn.Module):
 
 
 class ResNet12(nn.Module):
-    """Four residual blocks and global average pooling.
+    """Four residual blocks, then global average pooling.
 
     *Source*: Oreshkin et al. 2018; paper appendix B.
 
     Args:
         channels: of the image.
         width: filters of the first block, doubled by each next one; the paper's 64 (64 to 512).
+        pool: ``"mean"`` averages the last feature map, as the paper's; ``"flatten"`` keeps its places apart,
+            6 × 6 of them at 84 pixels, 3 × 3 at 42, 2 × 2 at 28.
+        size: side of the image in pixels, which ``"flatten"`` must know.
     """
 
     features: int
 
-    def __init__(self, channels: int = 1, width: int = 64) -> None:
+    def __init__(self, channels: int = 1, width: int = 64, pool: Pool = "mean", size: int = 28) -> None:
         """Build and initialise the layers."""
         super().__init__()
         filters = [width, 2 * width, 4 * width, 8 * width]
@@ -58,10 +63,11 @@ class ResNet12(nn.Module):
                 for before, after in zip([channels, *filters], filters, strict=False)
             )
         )
-        self.features = filters[-1]
+        self.pool = pool
+        self.features = filters[-1] if pool == "mean" else filters[-1] * math.ceil(size / 16) ** 2
         init_convolutions(self)
 
     def forward(self, image: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch features"]:
         """Return the features of images in [0, 1]."""
-        out: Tensor = self.blocks(image).mean(dim=(-2, -1))
-        return out
+        out: Tensor = self.blocks(image)
+        return out.mean(dim=(-2, -1)) if self.pool == "mean" else out.flatten(1)

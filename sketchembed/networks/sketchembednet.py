@@ -28,7 +28,8 @@ class ModelConfig:
     Attributes:
         encoder: the CNN.
         width: filters of the CNN's (first) block.
-        pool: how Conv4 ends, see :class:`~sketchembed.networks.conv4.Conv4`.
+        pool: how the CNN ends, see :class:`~sketchembed.networks.conv4.Conv4` and
+            :class:`~sketchembed.networks.resnet12.ResNet12`.
         image_size: side of the input in pixels: 28 for drawings, 84 for photos.
         shrink: the CNN sees the input this many times smaller, each pixel the mean of so many by so many: a
             quarter of the work for 2.
@@ -112,11 +113,11 @@ class SketchEmbedNet(nn.Module):
         self.config = config = config or ModelConfig()
         self.offset_scale = float(offset_scale)
         self.encoder: Conv4 | ResNet12
+        size = config.image_size // config.shrink
         if config.encoder == "conv4":
-            size = config.image_size // config.shrink
             self.encoder = Conv4(config.channels, config.width, config.pool, size)
         else:
-            self.encoder = ResNet12(config.channels, config.width)
+            self.encoder = ResNet12(config.channels, config.width, config.pool, size)
         self.mean = nn.Linear(self.encoder.features, config.latent)
         self.logvar = nn.Linear(self.encoder.features, config.latent)
         for head in (self.mean, self.logvar):

@@ -15,6 +15,9 @@ def test_feature_sizes():
     # Odd sides are rounded up: 84, 42, 21, 11, 6 and 28, 14, 7, 4, 2.
     assert small.blocks(torch.rand(1, 3, 84, 84)).shape[-1] == 6
     assert small.blocks(torch.rand(1, 3, 28, 28)).shape[-1] == 2
+    for size, side in ((84, 6), (42, 3), (28, 2)):
+        whole = ResNet12(3, 4, "flatten", size)
+        assert whole(torch.rand(2, 3, size, size)).shape == (2, whole.features) == (2, 32 * side**2)
 
 
 def test_parameter_count():
