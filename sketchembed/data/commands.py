@@ -5,10 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Literal
 
+import numpy as np
+
 from sketchembed.data import quickdraw
+from sketchembed.data.contours import MAX_POINTS
 from sketchembed.data.download import download_quickdraw
 from sketchembed.data.drawings import data_folder
 from sketchembed.data.modules import DoodlesDataModule, OmniglotDataModule, prepared_folder
+from sketchembed.data.overlap import Rule
+from sketchembed.data.pair_modules import SketchyDataModule, TracedDataModule
+from sketchembed.data.traced import MINI_IMAGENET
 
 
 def quickdraw_command(
@@ -69,8 +75,43 @@ def omniglot_command(folder: str | None = None, max_length: int = 64, rotations:
     print(f"{store.path}: {len(store):,} drawings of {len(store.class_names)} classes")
 
 
+def sketchy_command(
+    folder: str | None = None, max_length: int = 100, image_size: int = 84, overlap: Rule = "class"
+) -> None:
+    """Prepare Sketchy's photos and sketches.
+
+    Args:
+        folder: of the data sets; SKETCHEMBED_DATA, else data, if not given.
+        max_length: the longest sketch in points.
+        image_size: side of the photos in pixels.
+        overlap: which photos are left out because mini-ImageNet is tested on the like: class, image or none.
+    """
+    module = SketchyDataModule(folder, max_length=max_length, image_size=image_size, overlap=overlap)
+    store = module.prepare_store()
+    photos, classes = len(store.arrays["photos"]), len(np.unique(store.labels))
+    print(f"{store.path}: {len(store):,} sketches of {photos:,} photos of {classes} classes")
+
+
+def traced_command(
+    photos: str = MINI_IMAGENET, folder: str | None = None, max_points: int = MAX_POINTS, image_size: int = 84
+) -> None:
+    """Trace the contours of photos that nobody has sketched.
+
+    Args:
+        photos: a folder of photos, or mini-imagenet for those of its training part.
+        folder: of the data sets; SKETCHEMBED_DATA, else data, if not given.
+        max_points: most points of a trace.
+        image_size: side of the photos in pixels.
+    """
+    module = TracedDataModule(folder, photos=photos, max_points=max_points, image_size=image_size)
+    store = module.prepare_store()
+    print(f"{store.path}: {len(store):,} photos with their traced contours")
+
+
 COMMANDS: dict[str, Callable[..., None]] = {
     "quickdraw": quickdraw_command,
     "doodles": doodles_command,
     "omniglot": omniglot_command,
+    "sketchy": sketchy_command,
+    "traced": traced_command,
 }
