@@ -45,7 +45,7 @@ PRESETS = {
     "vae-omniglot": ["vae.yaml", "omniglot.yaml"],
     "vae-mini-imagenet": ["vae.yaml", "mini-imagenet.yaml"],
     "vae-sketchy": ["vae.yaml", "vae-sketchy.yaml"],
-    "protonet-mini-imagenet": ["protonet.yaml", "episodes-mini-imagenet.yaml"],
+    "protonet-mini-imagenet": ["protonet.yaml", "episodes-mini-imagenet.yaml", "protonet-mini-imagenet.yaml"],
     "maml": ["maml.yaml"],
     "maml-mini-imagenet": ["maml.yaml", "episodes-mini-imagenet.yaml"],
     "classifier": ["classifier.yaml"],

@@ -54,6 +54,9 @@ EPISODIC = {
     "protonet.yaml": ["protonet.yaml"],
     "maml.yaml": ["maml.yaml"],
     "episodes-mini-imagenet.yaml": ["protonet.yaml", "episodes-mini-imagenet.yaml"],
+    "protonet-mini-imagenet.yaml": [
+        *("protonet.yaml", "episodes-mini-imagenet.yaml", "protonet-mini-imagenet.yaml")
+    ],
     "maml.yaml on photos": ["maml.yaml", "episodes-mini-imagenet.yaml"],
 }
 
@@ -246,6 +249,7 @@ def test_file_trains_on_episodes(name, labelled, tmp_path, monkeypatch):
         "data.folder": str(labelled),
         **({} if photos else {"data.source": "images"}),
         "data.way": "4",
+        "data.shot": "1",
         "data.query": "1",
         "data.validation_episodes": "2",
         "trainer.max_steps": "6",
