@@ -1,5 +1,7 @@
 import pickle
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -152,3 +154,20 @@ def test_last_checkpoint_is_that_of_the_last_step_even_in_a_copied_run(tmp_path)
     for step in (2000, 10_000, 500):  # the order in which a copy may have written them
         (tmp_path / f"step-{step}.ckpt").touch()
     assert checkpoints.find(tmp_path).name == "step-10000.ckpt"
+
+
+WEIGHTS = Path(sketchembed.__file__).parent / "weights"
+
+
+@pytest.mark.parametrize("name", ["photos-resnet12", "photos-traced-resnet12"])
+def test_packaged_weights_draw_photos(name):
+    net = sketchembed.load(WEIGHTS / f"{name}.safetensors")
+    assert (net.config.channels, net.config.image_size, net.config.max_length) == (3, 84, 100)
+    # A light disc and a light bar on dark ground: their outlines are drawn, and are not alike.
+    y, x = torch.meshgrid(torch.arange(84), torch.arange(84), indexing="ij")
+    disc = (x - 42) ** 2 + (y - 42) ** 2 < 28**2
+    bar = ((x - 42).abs() < 8) & ((y - 42).abs() < 34)
+    photos = torch.stack([disc, bar]).float().mul(0.8).add(0.1).unsqueeze(1).expand(-1, 3, -1, -1)
+    round_one, long_one = (np.ptp(sketch.points, axis=0) for sketch in net.draw(photos))
+    assert 0.6 < round_one[1] / round_one[0] < 1.6
+    assert long_one[1] / long_one[0] > 1.8
