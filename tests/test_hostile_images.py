@@ -3,6 +3,7 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import hostile_images
@@ -94,12 +95,20 @@ def test_limit_is_ours_whatever_that_of_pillow_is(most, monkeypatch, recwarn):
     assert not recwarn.list
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read every file")
-def test_file_that_may_not_be_read_is_one_clear_error(tmp_path):
-    hostile_images.house().save(tmp_path / "a.png")
-    (tmp_path / "a.png").chmod(0)
-    with pytest.raises(DataError, match=r"a\.png cannot be read \(Permission denied\)"):
-        photos.open_image(tmp_path / "a.png", "a.png")
+def test_file_that_may_not_be_read_is_one_clear_error():
+    user = os.geteuid()
+    with tempfile.TemporaryDirectory() as folder:  # not pytest's, into which only its owner may look
+        path = Path(folder) / "a.png"
+        hostile_images.house().save(path)
+        path.chmod(0)
+        Path(folder).chmod(0o755)
+        try:
+            if user == 0:  # who may read every file
+                os.seteuid(65534)
+            with pytest.raises(DataError, match=r"a\.png cannot be read \(Permission denied\)"):
+                photos.open_image(path, "a.png")
+        finally:
+            os.seteuid(user)
 
 
 @pytest.mark.timeout(120)

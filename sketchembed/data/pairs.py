@@ -39,6 +39,11 @@ class Pair(NamedTuple):
     photo: UInt8[Tensor, "batch 3 size size"]
     stroke5: Float[Tensor, "batch rows 5"]
 
+    @property
+    def images(self) -> Float[Tensor, "batch 3 size size"]:
+        """The photos in [0, 1], as networks are given them."""
+        return self.photo.float() / 255
+
 
 class PairDataset(Dataset[Pair]):
     """Drawings of a store as stroke-5 rows, each with its photo.

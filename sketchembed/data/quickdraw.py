@@ -11,7 +11,6 @@ import os
 import re
 import sys
 import time
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
@@ -23,7 +22,14 @@ from rich.progress import Progress
 
 from sketchembed.data.quickdraw_formats import READERS, read_class
 from sketchembed.data.splits import read_names
-from sketchembed.data.store import FORMAT_VERSION, ClassDrawings, DrawingStore, write_store
+from sketchembed.data.store import (
+    FORMAT_VERSION,
+    ClassDrawings,
+    DrawingStore,
+    left_out,
+    open_store,
+    write_store,
+)
 from sketchembed.errors import DataError, nearest
 from sketchembed.sketch import Sketch
 
@@ -176,12 +182,8 @@ def prepare(
         )
     check_classes(list(sources))
     fingerprint = _fingerprint(sources, max_length, per_class, epsilon)
-    try:
-        store = DrawingStore(destination)
-        if store.manifest.get("fingerprint") == fingerprint:
-            return store
-    except DataError:
-        pass  # none there, or not whole: it is written anew
+    if (there := open_store(destination, fingerprint)) is not None:
+        return there
     console = Console(stderr=True)
     began = time.perf_counter()
     with Progress(console=console, transient=True, disable=not (progress and sys.stderr.isatty())) as bar:
@@ -202,12 +204,8 @@ def prepare(
 
 def summary(store: DrawingStore) -> str:
     """Say in one line how many drawings a store keeps, and how many were left out and why."""
-    rejected: Counter[str] = Counter()
-    for entry in store.classes:
-        rejected.update(entry.rejected)
-    reasons = ", ".join(f"{reason} {count:,}" for reason, count in rejected.most_common())
     kept = f"{store.source}: {len(store):,} drawings of {len(store.classes)} classes kept"
-    return f"{kept}, {rejected.total():,} left out" + (f" ({reasons})" if reasons else "")
+    return f"{kept}, {left_out(store)}"
 
 
 def _read_all(

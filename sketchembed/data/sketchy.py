@@ -26,7 +26,14 @@ from rich.progress import track
 
 from sketchembed.data.overlap import Rule, keeps
 from sketchembed.data.pairs import partition_of
-from sketchembed.data.store import FORMAT_VERSION, ClassDrawings, DrawingStore, write_store
+from sketchembed.data.store import (
+    FORMAT_VERSION,
+    ClassDrawings,
+    DrawingStore,
+    left_out,
+    open_store,
+    write_store,
+)
 from sketchembed.errors import DataError
 from sketchembed.files import check_file_size, read_file
 from sketchembed.photos import open_image, photo_pixels
@@ -234,12 +241,8 @@ def prepare(
     facts += [sorted(map(sorted, found.invalid.values())), sorted(map(sorted, found.checked.values()))]
     facts += [sorted(found.boxes)]
     fingerprint = hashlib.sha256(json.dumps(facts).encode()).hexdigest()
-    try:
-        store = DrawingStore(destination)
-        if store.manifest.get("fingerprint") == fingerprint:
-            return store
-    except DataError:
-        pass  # none there, or not whole: it is written anew
+    if (there := open_store(destination, fingerprint)) is not None:
+        return there
     reader = _Reader(found, max_length, size, rule)
     store = write_store(
         destination,
@@ -333,12 +336,8 @@ class _Reader:
         return len(self.photos) - 1
 
     def summary(self, store: DrawingStore) -> str:
-        rejected: Counter[str] = Counter()
-        for entry in store.classes:
-            rejected.update(entry.rejected)
-        reasons = ", ".join(f"{reason} {count:,}" for reason, count in rejected.most_common())
-        line = f"sketchy: {len(store):,} sketches of {len(self.photos):,} photos kept, "
-        line += f"{rejected.total():,} left out" + (f" ({reasons})" if reasons else "")
+        kept = f"sketchy: {len(store):,} sketches of {len(self.photos):,} photos kept"
+        line = f"{kept}, {left_out(store)}"
         return line + (f"; the first that cannot be read: {self.unreadable[0]}" if self.unreadable else "")
 
 

@@ -20,6 +20,7 @@ import math
 import os
 import secrets
 import shutil
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -186,6 +187,22 @@ class DrawingStore:
         for name, digest in self.manifest["digests"].items():
             if _digest(self.path / name) != digest:
                 raise self._broken(f"has a {name} that differs from its digest")
+
+
+def open_store(path: str | Path, fingerprint: str) -> DrawingStore | None:
+    """Return the store at a place if its fingerprint is this one; otherwise it is to be written."""
+    try:
+        store = DrawingStore(path)
+    except DataError:
+        return None  # none there, or not whole
+    return store if store.manifest.get("fingerprint") == fingerprint else None
+
+
+def left_out(store: DrawingStore) -> str:
+    """Say in a few words how many drawings were left out, and why, the most frequent reason first."""
+    rejected = Counter(_sum_rejected(store.manifest["classes"]))
+    reasons = ", ".join(f"{reason} {count:,}" for reason, count in rejected.most_common())
+    return f"{rejected.total():,} left out" + (f" ({reasons})" if reasons else "")
 
 
 def write_store(

@@ -23,7 +23,7 @@ from rich.progress import track
 from sketchembed.data import contours, mini_imagenet
 from sketchembed.data.pairs import partition_of
 from sketchembed.data.splits import read_fields
-from sketchembed.data.store import FORMAT_VERSION, ClassDrawings, DrawingStore, write_store
+from sketchembed.data.store import FORMAT_VERSION, ClassDrawings, DrawingStore, open_store, write_store
 from sketchembed.errors import DataError
 from sketchembed.photos import SUFFIXES, contained, open_image, photo_pixels
 
@@ -84,12 +84,8 @@ def prepare(
     facts = [FORMAT_VERSION, TRACER_VERSION, max_points, size, sizes]
     fingerprint = hashlib.sha256(json.dumps(facts).encode()).hexdigest()
     destination = prepared / f"traced-{source.name}-n{max_points}-{size}px"
-    try:
-        store = DrawingStore(destination)
-        if store.manifest.get("fingerprint") == fingerprint:
-            return store
-    except DataError:
-        pass  # none there, or not whole: it is written anew
+    if (there := open_store(destination, fingerprint)) is not None:
+        return there
     found = _mini_imagenet(source, prepared, size) if photos == MINI_IMAGENET else _of_folder(source, size)
     kept: list[int] = []
     store = write_store(

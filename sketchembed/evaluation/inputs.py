@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -196,13 +195,11 @@ def _of_sketchy(study: Study, key: str, title: str, shown: int, count: int, seen
     module.setup()
     assert module.store is not None
     store, photo_of = module.store, module.store.arrays["photo_of"]
-    chosen: list[tuple[str, int]] = []
+    pools: dict[str, np.ndarray] = {}
     for number, name in enumerate(store.class_names):
-        if (name in module.seen) == seen:
-            rows = np.flatnonzero((store.labels == number) & ((store.partitions > 0) | (not seen)))
-            firsts = rows[np.unique(photo_of[rows], return_index=True)[1]]
-            chosen += [(name, int(row)) for row in firsts]
-    pools = {name: np.array([row for other, row in chosen if other == name]) for name, _ in chosen}
+        rows = np.flatnonzero((store.labels == number) & ((store.partitions > 0) | (not seen)))
+        if (name in module.seen) == seen and len(rows):
+            pools[name] = rows[np.unique(photo_of[rows], return_index=True)[1]]
     chosen = spread(pools, count, study.seed)
     if not chosen:
         raise DataError(
@@ -211,13 +208,13 @@ def _of_sketchy(study: Study, key: str, title: str, shown: int, count: int, seen
             fix="Add more of the data set",
         )
     rows = np.array([row for _, row in chosen])
-    photos = torch.from_numpy(store.arrays["photos"][photo_of[rows]]).float() / 255
+    pairs = module.dataset.__getitems__(rows.tolist())  # type: ignore[attr-defined]
     return Inputs(
         key,
         title,
         "figure-4-sketchy",
         [name.replace("_", " ") for name, _ in chosen],
-        photos,
+        pairs.images,
         [None] * min(shown, len(chosen)),
         seen,
         [Sketch.from_stroke3(store[row]) for row in rows[:shown]],

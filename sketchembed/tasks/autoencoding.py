@@ -84,7 +84,7 @@ class AutoencodingTask(Task):
             batch: stroke-5 rows, which are drawn; images; or photos with sketches, which are left unseen.
         """
         if isinstance(batch, Pair):
-            return batch.photo.float() / 255
+            return batch.images
         if batch.ndim == 4:
             return batch
         config = self.net.config

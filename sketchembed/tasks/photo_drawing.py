@@ -72,9 +72,6 @@ class PhotoDrawingTask(DrawingTask):
             batch: photos with sketches.
             generator: of the augmentation; nothing is changed without it.
         """
-        photo = batch.photo.float() / 255
-        return (
-            (photo, batch.stroke5)
-            if generator is None
-            else self.pair_augmentation(photo, batch.stroke5, generator)
-        )
+        if generator is None:
+            return batch.images, batch.stroke5
+        return self.pair_augmentation(batch.images, batch.stroke5, generator)
