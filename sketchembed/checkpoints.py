@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import tempfile
 from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
@@ -31,6 +30,8 @@ from sketchembed.networks.sketchembednet import ModelConfig, SketchEmbedNet
 MODEL_KEY = "sketchembed"
 """Where a checkpoint keeps the description of the model, and a weights file its header's JSON."""
 PREFIX = "net."
+PACKAGED = Path(__file__).parent / "weights"
+"""The models that come with the package, each by the name of its file."""
 
 
 Network = SketchEmbedNet | ProtoNet | MAML | ConvVAE | ResNet
@@ -55,8 +56,8 @@ def load(path: str | Path, device: str | torch.device = "cpu") -> SketchEmbedNet
     """Load a model, ready to embed and draw.
 
     Args:
-        path: a checkpoint (``.ckpt``), published weights (``.safetensors``), or a run's folder, whose
-            last checkpoint is taken.
+        path: a checkpoint (``.ckpt``), published weights (``.safetensors``), a run's folder, whose last
+            checkpoint is taken, or the name of a model that comes with the package.
         device: where to.
 
     Raises:
@@ -170,12 +171,15 @@ def save(net: Network, path: str | Path, dtype: torch.dtype | None = None) -> Pa
 
 
 def find(path: str | Path) -> Path:
-    """Return the checkpoint that `path` means: itself, or a run's last one.
+    """Return the checkpoint that `path` means: itself, a run's last one, or a model of the package.
 
     Raises:
         CheckpointError: if there is none.
     """
     path = Path(path)
+    packaged = PACKAGED / f"{path}.safetensors"
+    if path.name == str(path) and not path.exists() and packaged.is_file():
+        return packaged
     if path.is_dir():
         folder = path / "checkpoints" if (path / "checkpoints").is_dir() else path
         found = sorted(folder.glob("*.ckpt"), key=lambda file: (step_of(file) or 0, file.stat().st_mtime))
@@ -185,7 +189,8 @@ def find(path: str | Path) -> Path:
         return path
     raise CheckpointError(
         f"there is no checkpoint at {path}",
-        expected="a .ckpt or .safetensors file, or the folder of a run",
+        expected="a .ckpt or .safetensors file, the folder of a run, or the name of a packaged model: "
+        + ", ".join(sorted(file.stem for file in PACKAGED.glob("*.safetensors"))),
         fix="Train a model first (`make train-quickdraw`), or check the path",
     )
 
@@ -268,16 +273,15 @@ def _misfit(path: Path | str, what: str) -> CheckpointError:
 def _write_whole(path: Path, content: bytes) -> None:
     """Write a file so that it is whole or absent, whenever the power goes."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    work = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        with os.fdopen(handle, "wb") as file:
+        with work.open("wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(name, path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+        os.replace(work, path)
+    finally:
+        work.unlink(missing_ok=True)
 
 
 class WholeCheckpointIO(TorchCheckpointIO):

@@ -1,5 +1,4 @@
 import pickle
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -57,6 +56,20 @@ def test_networks_of_another_kind_embed_but_cannot_draw(other, tmp_path):
     torch.testing.assert_close(again.embed(images), other.embed(images), rtol=0, atol=0)
     with pytest.raises(CheckpointError, match=f"is a {other.kind}, which cannot draw"):
         sketchembed.load(path)
+
+
+def test_weights_may_be_read_by_whoever_may_read_the_folder(net, tmp_path):
+    beside = tmp_path / "beside"
+    beside.touch()
+    assert sketchembed.save(net, tmp_path / "net.safetensors").stat().st_mode == beside.stat().st_mode
+
+
+def test_a_file_of_the_users_comes_before_a_packaged_model_of_its_name(net, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert checkpoints.find("photos-resnet12").parent == checkpoints.PACKAGED
+    (tmp_path / "photos-resnet12" / "checkpoints").mkdir(parents=True)
+    as_checkpoint(net, tmp_path / "photos-resnet12" / "checkpoints" / "step-7.ckpt")
+    assert checkpoints.find("photos-resnet12").name == "step-7.ckpt"
 
 
 def test_half_precision_halves_the_file(net, tmp_path):
@@ -156,12 +169,9 @@ def test_last_checkpoint_is_that_of_the_last_step_even_in_a_copied_run(tmp_path)
     assert checkpoints.find(tmp_path).name == "step-10000.ckpt"
 
 
-WEIGHTS = Path(sketchembed.__file__).parent / "weights"
-
-
 @pytest.mark.parametrize("name", ["photos-resnet12", "photos-traced-resnet12"])
 def test_packaged_weights_draw_photos(name):
-    net = sketchembed.load(WEIGHTS / f"{name}.safetensors")
+    net = sketchembed.load(name)
     assert (net.config.channels, net.config.image_size, net.config.max_length) == (3, 84, 100)
     # A light disc and a light bar on dark ground: their outlines are drawn, and are not alike.
     y, x = torch.meshgrid(torch.arange(84), torch.arange(84), indexing="ij")
