@@ -10,7 +10,8 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Mapping
+import zipfile
+from collections.abc import Callable, Mapping
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from torch import Tensor
 
 from sketchembed._version import __version__
 from sketchembed.errors import CheckpointError
+from sketchembed.files import whole_file
 from sketchembed.networks.conv_vae import ConvVAE, ConvVAEConfig
 from sketchembed.networks.maml import MAML, MAMLConfig
 from sketchembed.networks.protonet import ProtoNet, ProtoNetConfig
@@ -30,9 +32,8 @@ from sketchembed.networks.sketchembednet import ModelConfig, SketchEmbedNet
 MODEL_KEY = "sketchembed"
 """Where a checkpoint keeps the description of the model, and a weights file its header's JSON."""
 PREFIX = "net."
-PACKAGED = Path(__file__).parent / "weights"
-"""The models that come with the package, each by the name of its file."""
-
+TRAINING_PARTS = ("state_dict", "optimizer_states", "lr_schedulers", "loops", "global_step")
+"""What a checkpoint must hold for a training to go on from it."""
 
 Network = SketchEmbedNet | ProtoNet | MAML | ConvVAE | ResNet
 KINDS: dict[str, tuple[type[Network], type]] = {
@@ -166,7 +167,8 @@ def save(net: Network, path: str | Path, dtype: torch.dtype | None = None) -> Pa
         for name, value in net.state_dict().items()
     }
     path = Path(path)
-    _write_whole(path, to_bytes(tensors, metadata={MODEL_KEY: json.dumps(describe(net))}))
+    with whole_file(path) as file:
+        file.write(to_bytes(tensors, metadata={MODEL_KEY: json.dumps(describe(net))}))
     return path
 
 
@@ -182,7 +184,7 @@ def find(path: str | Path) -> Path:
         return packaged
     if path.is_dir():
         folder = path / "checkpoints" if (path / "checkpoints").is_dir() else path
-        found = sorted(folder.glob("*.ckpt"), key=lambda file: (step_of(file) or 0, file.stat().st_mtime))
+        found = by_step(folder)
         if found:
             return found[-1]
     elif path.is_file():
@@ -193,6 +195,51 @@ def find(path: str | Path) -> Path:
         + ", ".join(sorted(file.stem for file in PACKAGED.glob("*.safetensors"))),
         fix="Train a model first (`make train-quickdraw`), or check the path",
     )
+
+
+def by_step(folder: Path) -> list[Path]:
+    """Return a folder's checkpoints, the last step's last, whatever the order in which they were copied."""
+    return sorted(folder.glob("*.ckpt"), key=lambda file: (step_of(file) or 0, file.stat().st_mtime))
+
+
+def newest_whole(
+    folder: Path, net: torch.nn.Module, warn: Callable[[str], None], first: bool = True
+) -> Path | None:
+    """Return the newest checkpoint that a training can go on from; None if there is no such.
+
+    Newer ones that are damaged, or are of another model, are passed over with a warning and renamed to
+    ``NAME.ckpt.damaged``, so that none of them counts as a checkpoint any more.
+
+    Args:
+        folder: of the checkpoints.
+        net: the model that trains.
+        warn: called with a line for each that is passed over.
+        first: whether this process is the one that renames.
+    """
+    for path in reversed(by_step(folder)):
+        try:
+            read_training(path, net)
+        except CheckpointError as error:
+            if first:
+                os.replace(path, path.with_name(f"{path.name}.damaged"))
+            warn(f"{error.found}; it is passed over, and kept as {path.name}.damaged")
+        else:
+            return path
+    return None
+
+
+def read_training(path: Path, net: torch.nn.Module) -> dict[str, Any]:
+    """Read a checkpoint of a training, and check that it is one, whole, and of this model.
+
+    Raises:
+        CheckpointError: if it is not.
+    """
+    checkpoint = read_raw(path)
+    for part in TRAINING_PARTS:
+        if part not in checkpoint:
+            raise _misfit(path, f"has no '{part}'")
+    check_weights(net, network_weights(checkpoint), path)
+    return checkpoint
 
 
 def step_of(file: Path) -> int | None:
@@ -224,6 +271,11 @@ def read_raw(path: Path) -> dict[str, Any]:
         CheckpointError: if it is damaged, or holds anything else.
     """
     try:
+        if zipfile.is_zipfile(path):
+            # PyTorch reads past damage within a tensor; the checksums that it wrote are there.
+            with zipfile.ZipFile(path) as archive:
+                if (broken := archive.testzip()) is not None:
+                    raise ValueError(f"'{broken}' differs from its checksum")
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many kinds for damaged files
         raise _unreadable(path, error) from error
@@ -270,22 +322,8 @@ def _misfit(path: Path | str, what: str) -> CheckpointError:
     )
 
 
-def _write_whole(path: Path, content: bytes) -> None:
-    """Write a file so that it is whole or absent, whenever the power goes."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    work = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with work.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(work, path)
-    finally:
-        work.unlink(missing_ok=True)
-
-
 class WholeCheckpointIO(TorchCheckpointIO):
-    """Lightning's checkpoint files, written beside their place, synced and renamed.
+    """Lightning's checkpoint files, written by :func:`~sketchembed.files.whole_file`.
 
     An interruption or a full disk in the middle leaves the checkpoint before it as it was.
     """
@@ -299,19 +337,13 @@ class WholeCheckpointIO(TorchCheckpointIO):
             CheckpointError: if the disk is full or may not be written.
         """
         path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        work = path.with_name(f".{path.name}.{os.getpid()}")
         try:
-            with work.open("wb") as file:
+            with whole_file(path) as file:
                 torch.save(checkpoint, file)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(work, path)
         except (OSError, RuntimeError) as error:
+            why = getattr(error, "strerror", None) or (str(error).splitlines() or [""])[0]
             raise CheckpointError(
-                f"the checkpoint {path} could not be written ({error})",
+                f"the checkpoint {path} could not be written ({why})",
                 expected="room on the disk and leave to write",
                 fix="Free some room and start the same command again; the checkpoint before it is whole",
             ) from error
-        finally:
-            work.unlink(missing_ok=True)

@@ -17,6 +17,7 @@ class SketchEmbedError(Exception):
 
     def __init__(self, found: str, *, expected: str, fix: str) -> None:
         """Join the three parts to one message."""
+        self.found = found
         super().__init__(f"{found}; expected {expected}. {fix}")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -10,15 +11,16 @@ import pytorch_lightning as pl
 import torch
 import yaml
 from jsonargparse import Namespace
-from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI, instantiate_class
 from pytorch_lightning.loggers import Logger
+from pytorch_lightning.utilities.exceptions import SIGTERMException
 
 from sketchembed._version import __version__
+from sketchembed.callbacks.checkpoints import Checkpoints, Stopped
 from sketchembed.callbacks.curriculum import Curriculum
 from sketchembed.callbacks.gallery import Gallery
 from sketchembed.callbacks.monitor import Monitor
-from sketchembed.checkpoints import WholeCheckpointIO, find, read_raw
+from sketchembed.checkpoints import WholeCheckpointIO, find, newest_whole, read_raw
 from sketchembed.data.connection import NetworkError
 from sketchembed.data.drawings import DrawingDataModule
 from sketchembed.data.modules import DoodlesDataModule
@@ -118,7 +120,7 @@ class FitCLI(LightningCLI):
         parser.add_lightning_class_args(Curriculum, "curriculum")
         parser.add_lightning_class_args(Gallery, "gallery")
         parser.add_lightning_class_args(Monitor, "monitor")
-        parser.add_lightning_class_args(ModelCheckpoint, "checkpoint")
+        parser.add_lightning_class_args(Checkpoints, "checkpoint")
         parser.add_class_arguments(RunOptions, "run")
         parser.link_arguments("seed_everything", "model.init_args.seed")
         parser.link_arguments("seed_everything", "data.init_args.seed")
@@ -128,9 +130,9 @@ class FitCLI(LightningCLI):
 
         Lightning's own would take hyperparameters from it, over those of the command line.
         """
-        path = self.config[self.config.subcommand].get("ckpt_path")
-        if path is not None:
-            read_raw(find(path))
+        config = self.config[self.config.subcommand]
+        if config.get("ckpt_path") is not None:
+            read_raw(find(config.ckpt_path))
 
     # ---- before anything is built ----------------------------------------------------------------
 
@@ -156,11 +158,6 @@ class FitCLI(LightningCLI):
             self.run_folder = self._open_run(config)
             os.environ[FOLDER_VARIABLE] = str(self.run_folder.path)
         config.checkpoint.dirpath = str(self.run_folder.checkpoints)
-        last = self.run_folder.last_checkpoint
-        if config.get("ckpt_path") is None and last is not None:
-            config.ckpt_path = str(last)
-            # Lightning keeps what it saved under a module's hyperparameters apart; ours has none.
-            config.weights_only = True
 
     def _find_data(self, config: Namespace) -> None:
         """Prepare the data, or fall back on doodles where there are none and no network."""
@@ -192,8 +189,7 @@ class FitCLI(LightningCLI):
         described.run.resume = "auto"
         text = self._parser(self.subcommand).dump(described, skip_link_targets=False, skip_validation=True)
         run = Run.open(self.run_options.root, name, text, self.run_options.resume)
-        last = run.last_checkpoint
-        say(f"run     {run.path}" + (f", going on from {last.name}" if last else ""))
+        say(f"run     {run.path}")
         run.note(preset=self.preset, max_steps=config.trainer.max_steps)
         if self.announcement:
             run.note(announcement=self.announcement)
@@ -239,13 +235,14 @@ class FitCLI(LightningCLI):
 
     def before_fit(self) -> None:
         """Write down what runs, and say it."""
+        step = self._choose_checkpoint()
         if not self.trainer.is_global_zero:
             return
         data, model = self.datamodule, self.model
         data.setup("fit")
-        if self.config[str(self.subcommand)].ckpt_path is not None:
-            step = int(read_raw(Path(self.config[str(self.subcommand)].ckpt_path))["global_step"])
-            self.run_folder.rewind(step)
+        if self.run_folder.last_checkpoint is not None:
+            self.run_folder.check_data(data.facts())
+        self.run_folder.rewind(step)
         parameters = sum(parameter.numel() for parameter in model.parameters())
         facts = data.facts() | {"announcement": self.announcement}
         device = str(self.trainer.strategy.root_device)
@@ -270,25 +267,55 @@ class FitCLI(LightningCLI):
                 }
                 logger.experiment.config.update(whole, allow_val_change=True)  # type: ignore[attr-defined]
 
+    def _choose_checkpoint(self) -> int:
+        """Have the trainer go on from the run's newest whole checkpoint, else from one that the user named.
+
+        Returns:
+            the number of steps that are done already.
+        """
+        chosen = newest_whole(
+            self.run_folder.checkpoints,
+            self.model.net,
+            lambda line: say(f"warning {line}"),
+            first=self.trainer.is_global_zero,
+        )
+        if chosen is not None:
+            say(f"resume  going on from {chosen.name}")
+        else:
+            named = self.config[str(self.subcommand)].get("ckpt_path")
+            chosen = None if named is None else find(named)
+        if chosen is None:
+            return 0
+        # Lightning keeps what it saved under a module's hyperparameters apart; ours has none.
+        options = self.config_init[str(self.subcommand)]
+        options.ckpt_path, options.weights_only = str(chosen), True
+        return int(read_raw(chosen)["global_step"])
+
     def _run_subcommand(self, subcommand: str) -> None:
-        """Train; where Ctrl-C stops it, say how to go on."""
+        """Train; where something stops it, say how to go on."""
         try:
             super()._run_subcommand(subcommand)
-        except SystemExit:
+        except SystemExit as error:
             if not self.trainer.interrupted:
                 raise
             last = self.run_folder.last_checkpoint
             goes_on = f"goes on from {last.name}" if last else "starts again: there was no checkpoint yet"
-            say(f"stopped at step {self.trainer.global_step}; the same command {goes_on}")
-            raise SystemExit(130) from None
+            if isinstance(error, Stopped):
+                number = error.signal
+            else:  # before the first step, or by a second Ctrl-C
+                number = signal.SIGTERM if isinstance(error, SIGTERMException) else signal.SIGINT
+            if self.trainer.is_global_zero:
+                write_run_page(self.run_folder.path)
+            say(f"stopped by {number.name} at step {self.trainer.global_step}; the same command {goes_on}")
+            raise SystemExit(128 + number) from None
         finally:
             self.run_folder.release()
 
     def after_fit(self) -> None:
-        """Keep the last step, and mark the run as finished."""
+        """Mark the run as finished."""
         step = self.trainer.global_step
         final = self.run_folder.checkpoints / f"step-{step}.ckpt"
-        if not final.exists():
+        if not final.exists():  # there was nothing left to train after --ckpt_path
             self.trainer.save_checkpoint(final)
         if not self.trainer.is_global_zero:
             return

@@ -11,19 +11,34 @@ import fcntl
 import json
 import math
 import os
-import shutil
 import uuid
 from argparse import Namespace
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import IO, Any, Literal
 
+import yaml
 from lightning_fabric.utilities.rank_zero import rank_zero_only
 from pytorch_lightning.loggers.logger import Logger
 
 from sketchembed._version import __version__
+from sketchembed.checkpoints import by_step
+from sketchembed.errors import DataError
+from sketchembed.files import whole_file
+
+_held: set[IO[str]] = set()
+"""The locks of this process, which processes forked from it must not keep alive after its death."""
+
+
+def _let_go() -> None:
+    for lock in _held:
+        lock.close()
+    _held.clear()
+
+
+os.register_at_fork(after_in_child=_let_go)
 
 
 @dataclass
@@ -77,20 +92,27 @@ class Run:
             config: the whole configuration as YAML; what makes two runs the same.
             resume: ``auto`` or ``never``.
         """
-        number = 1
+        number = 0
         while True:
-            run = cls(Path(root) / (name if number == 1 else f"{name}-{number}"))
             number += 1
-            exists = run.path.exists()
-            if exists and (resume == "never" or run.facts.get("finished") or run.config != config):
+            run = cls(Path(root) / (name if number == 1 else f"{name}-{number}"))
+            run.path.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                run.path.mkdir()
+                new = True
+            except FileExistsError:
+                new = False
+            if not new and (resume == "never" or not run.goes_on(config)):
                 continue
-            run.path.mkdir(parents=True, exist_ok=True)
             if not run.hold():
                 continue
-            if run.last_checkpoint is None:
-                run.clear()
-            if not exists or run.last_checkpoint is None:
-                (run.path / "config.yaml").write_text(config)
+            if not new and not run.goes_on(config):  # another process was quicker, between the lines
+                run.release()
+                continue
+            run.tidy()
+            with whole_file(run.path / "config.yaml") as file:
+                file.write(config.encode())
+            if not run.facts:
                 created = datetime.now().astimezone().isoformat(timespec="seconds")
                 run.note(
                     name=run.path.name,
@@ -101,28 +123,44 @@ class Run:
                 )
             return run
 
+    def goes_on(self, config: str) -> bool:
+        """Return whether the folder is an unfinished run of a configuration, or one that has hardly begun."""
+        if self.config is None:
+            return not any(path.name != ".lock" and path.suffix != ".part" for path in self.path.glob("*"))
+        return not self.facts.get("finished") and trains_alike(self.config, config)
+
     def hold(self) -> bool:
-        """Claim the folder for this process; False if another one has it."""
-        self._lock = (self.path / ".lock").open("w")
+        """Claim the folder for this process; False if another one has it.
+
+        The system lets go of it when the process ends, however it ends.
+        """
         try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            self._lock.close()
+            lock = (self.path / ".lock").open("w")
+        except OSError:  # not a folder, or not ours
             return False
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            lock.close()
+            return False
+        except OSError:  # a file system without locks
+            pass
+        self._lock = lock
+        _held.add(lock)
         return True
 
     def release(self) -> None:
         """Let other processes have the folder."""
         if self._lock is not None:
+            _held.discard(self._lock)
             self._lock.close()
-            (self.path / ".lock").unlink(missing_ok=True)
             self._lock = None
 
-    def clear(self) -> None:
-        """Remove what an attempt without a checkpoint has left."""
-        for item in ("metrics.jsonl", "index.html"):
-            (self.path / item).unlink(missing_ok=True)
-        shutil.rmtree(self.path / "samples", ignore_errors=True)
+    def tidy(self) -> None:
+        """Remove the unfinished files of writers that were killed."""
+        for folder in (self.path, self.checkpoints, self.path / "samples"):
+            for work in folder.glob(".*.part"):
+                work.unlink(missing_ok=True)
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -135,9 +173,26 @@ class Run:
 
     def note(self, **facts: Any) -> None:
         """Add to ``run.json``."""
-        work = self.path / ".run.json"
-        work.write_text(json.dumps(self.facts | facts, indent=1, default=str))
-        os.replace(work, self.path / "run.json")
+        with whole_file(self.path / "run.json") as file:
+            file.write(json.dumps(self.facts | facts, indent=1, default=str).encode())
+
+    def check_data(self, facts: Mapping[str, Any]) -> None:
+        """Check that a run goes on with the data that it began with, wherever they lie now.
+
+        Args:
+            facts: what the data say of themselves.
+
+        Raises:
+            DataError: if they are others, which would make the run neither one nor the other.
+        """
+        found = json.loads(json.dumps(dict(facts), default=str))
+        for name, value in (self.facts.get("data") or {}).items():
+            if name not in ("folder", "announcement") and name in found and found[name] != value:
+                raise DataError(
+                    f"{self.path} was begun with other data: their '{name}' was {value} and is {found[name]}",
+                    expected="the same data to go on with",
+                    fix="Put them back, or start anew with --run.resume never",
+                )
 
     @property
     def config(self) -> str | None:
@@ -153,26 +208,49 @@ class Run:
 
     @property
     def last_checkpoint(self) -> Path | None:
-        """The newest whole checkpoint, if there is any."""
-        found = sorted(self.checkpoints.glob("*.ckpt"), key=lambda file: file.stat().st_mtime)
+        """The checkpoint of the last step, if there is any, whole or not."""
+        found = by_step(self.checkpoints)
         return found[-1] if found else None
 
     def rewind(self, step: int) -> None:
         """Drop the metrics and samples that came after the first `step` steps, where the run goes on."""
         file = self.path / "metrics.jsonl"
-        kept = []
-        with contextlib.suppress(OSError):
-            for line in file.read_text().splitlines():
+        if file.exists():
+            kept = []
+            for line in file.read_bytes().decode(errors="replace").splitlines():
                 with contextlib.suppress(ValueError, KeyError, TypeError):
                     row = json.loads(line)
                     # A training step is logged by the number of steps before it, a validation by those
                     # it follows.
                     if row["step"] < step + (not any(name.startswith("train/") for name in row)):
                         kept.append(line)
-            file.write_text("".join(line + "\n" for line in kept))
+            with whole_file(file) as whole:
+                whole.write("".join(line + "\n" for line in kept).encode())
         for sample in (self.path / "samples").glob("step-*.json"):
             if int(sample.stem.partition("-")[2]) > step:
                 sample.unlink()
+
+
+def trains_alike(one: str, other: str) -> bool:
+    """Return whether two configurations, as YAML, train the same model in the same way.
+
+    Where files lie, and how the run is tracked, may differ: a run that was copied to another machine goes on
+    there.
+    """
+    return bool(_what_trains(one) == _what_trains(other))
+
+
+def _what_trains(config: str) -> Any:
+    try:
+        found = yaml.safe_load(config)
+    except yaml.YAMLError:
+        return config
+    if isinstance(found, dict):
+        found.pop("run", None)
+        options = (found.get("data") or {}).get("init_args") or {}
+        for name in ("folder", "num_workers"):
+            options.pop(name, None)
+    return found
 
 
 class RunLogger(Logger):
@@ -231,6 +309,12 @@ class RunLogger(Logger):
             if key != "epoch"
         }
         self._file.write(json.dumps({"step": step, "time": round(elapsed, 2)} | values) + "\n")
+
+    @rank_zero_only
+    def save(self) -> None:
+        """Have the lines so far written to the disk, before a checkpoint that comes after them."""
+        if self._file is not None:
+            os.fsync(self._file.fileno())
 
     @rank_zero_only
     def finalize(self, status: str) -> None:

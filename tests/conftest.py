@@ -15,6 +15,11 @@ if not torch.cuda.is_available():
     os.environ["TRITON_INTERPRET"] = "1"
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let more runs be killed than there is time for every day."""
+    parser.addoption("--kills", type=int, default=4, help="runs that test_resume.py kills at random")
+
+
 @pytest.fixture(scope="session")
 def real_data() -> Path:
     """The folder of real data, or skip."""

@@ -1,3 +1,4 @@
+import os
 import pickle
 
 import numpy as np
@@ -156,7 +157,7 @@ def test_a_full_disk_leaves_the_checkpoint_before_as_it_was(tmp_path, monkeypatc
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(checkpoints.os, "fsync", full)
+    monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(CheckpointError, match="No space left on device"):
         io.save_checkpoint({"a": torch.zeros(3)}, path)
     assert torch.load(path, weights_only=True)["a"].sum() == 3

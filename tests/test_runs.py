@@ -44,11 +44,13 @@ def test_a_run_that_is_going_on_is_left_alone(tmp_path):
 
 def test_attempt_without_a_checkpoint_starts_again_in_its_place(tmp_path):
     first = opened(tmp_path)
-    (first.path / "metrics.jsonl").write_text('{"step": 1}\n')
+    (first.path / "metrics.jsonl").write_text('{"step": 0, "train/loss": 1}\n')
     first.release()
     again = opened(tmp_path)
     assert again.path == first.path
-    assert not (again.path / "metrics.jsonl").exists()
+    assert again.facts["wandb_id"] == first.facts["wandb_id"]
+    again.rewind(0)
+    assert not (again.path / "metrics.jsonl").read_text()
 
 
 def test_rewind_drops_what_came_after_the_checkpoint(tmp_path):

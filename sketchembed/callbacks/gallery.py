@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, cast
 
@@ -15,6 +14,7 @@ from pytorch_lightning.utilities import move_data_to_device
 from torch import Tensor
 
 from sketchembed.data.pairs import Pair
+from sketchembed.files import whole_file
 from sketchembed.reporting.run_page import write_run_page
 from sketchembed.reporting.shapes import boxed, png_link
 from sketchembed.reporting.sheet import contact_sheet_png
@@ -69,12 +69,9 @@ class Gallery(pl.Callback):
             return
         self._last = trainer.global_step
         items = self.draw(task, trainer.datamodule)  # type: ignore[attr-defined]
-        folder = run.path / "samples"
-        folder.mkdir(exist_ok=True)
-        path = folder / f"step-{trainer.global_step:08d}.json"
-        work = path.with_suffix(".part")
-        work.write_text(json.dumps({"step": trainer.global_step, "items": items}, separators=(",", ":")))
-        os.replace(work, path)
+        samples = {"step": trainer.global_step, "items": items}
+        with whole_file(run.path / "samples" / f"step-{trainer.global_step:08d}.json") as file:
+            file.write(json.dumps(samples, separators=(",", ":")).encode())
         write_run_page(run.path)
         self._to_wandb(trainer, items)
 

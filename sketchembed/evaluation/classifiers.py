@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import yaml
 
-from sketchembed.checkpoints import WholeCheckpointIO, find, load_network, save
+from sketchembed.checkpoints import WholeCheckpointIO, find, load_network, newest_whole, save
 from sketchembed.data.augment import Augmentation
 from sketchembed.data.labelled import LabelledQuickdrawDataModule
 from sketchembed.errors import CheckpointError, ConfigError
@@ -180,6 +180,7 @@ def train(recipe: Recipe, data: LabelledQuickdrawDataModule, sharing: Sharing, f
     """
     import torch
 
+    from sketchembed.callbacks.checkpoints import Stopped
     from sketchembed.tasks.classification import ClassificationTask
 
     data.batch_size = recipe.batch_size
@@ -190,7 +191,7 @@ def train(recipe: Recipe, data: LabelledQuickdrawDataModule, sharing: Sharing, f
         torch.manual_seed(data.seed)
         task = ClassificationTask(network, augmentation=augmentation, seed=data.seed, **options)
     work = file.with_suffix("")
-    unfinished = str(find(work)) if sharing.agreed(any(work.glob("*.ckpt"))) else None
+    unfinished = newest_whole(work, task.net, print, sharing.first)
     if sharing.first:
         print(
             f"training a ResNet-{network.depth} on {len(data.train_indices):,} drawings of "
@@ -201,6 +202,8 @@ def train(recipe: Recipe, data: LabelledQuickdrawDataModule, sharing: Sharing, f
         trainer = _trainer(recipe, sharing, work)
         try:
             trainer.fit(task, datamodule=data, ckpt_path=unfinished, weights_only=True)
+        except Stopped:
+            raise
         except SystemExit:
             if trainer.interrupted:
                 raise KeyboardInterrupt from None
@@ -214,16 +217,14 @@ def train(recipe: Recipe, data: LabelledQuickdrawDataModule, sharing: Sharing, f
 def _trainer(recipe: Recipe, sharing: Sharing, work: Path) -> pl.Trainer:
     """Return a trainer on the processes and devices that there are."""
     import pytorch_lightning as pl
-    from pytorch_lightning.callbacks import ModelCheckpoint
 
+    from sketchembed.callbacks.checkpoints import Checkpoints
     from sketchembed.callbacks.monitor import Monitor
     from sketchembed.fit import has_fast_bfloat16
 
     accelerator, many = sharing.device.type, sharing.processes > 1
     slow = recipe.precision == "bf16-mixed" and not has_fast_bfloat16(accelerator)
-    kept = ModelCheckpoint(
-        work, filename="step-{step}", auto_insert_metric_name=False, every_n_train_steps=recipe.save_every
-    )
+    kept = Checkpoints(recipe.save_every, dirpath=work)
     return pl.Trainer(
         accelerator=accelerator,
         devices=sharing.processes if many or accelerator == "cpu" else [sharing.device.index or 0],

@@ -5,12 +5,13 @@ from __future__ import annotations
 import contextlib
 import json
 import math
-import os
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from sketchembed.files import whole_file
 
 MAX_POINTS = 600
 """Points of a curve; longer ones are thinned."""
@@ -47,12 +48,9 @@ def write_run_page(folder: str | Path) -> Path:
     # only "<" can start what ends it, so that no name of a class or run does harm.
     page = page.replace("__RUN__", page_json(folder).replace("<", "\\u003c"))
     # Two processes may write at once: a run, and somebody who asks for its page.
-    path, work = folder / "index.html", folder / f".index.{os.getpid()}.html"
-    try:
-        work.write_text(page, encoding="utf-8")
-        os.replace(work, path)
-    finally:
-        work.unlink(missing_ok=True)
+    path = folder / "index.html"
+    with whole_file(path) as file:
+        file.write(page.encode())
     return path
 
 
