@@ -158,4 +158,8 @@ class Checkpoints(pl.callbacks.Checkpoint):
             counts["completed"] = counts["started"] - 1
         for counts in epochs["total"], epochs["current"]:
             counts |= dict.fromkeys(("processed", "completed"), counts["started"] - 1)
+        # Of validations Lightning counts on from where it is: the count would tell of the stops.
+        validation = loops["epoch_loop.val_loop.batch_progress"]
+        for counts in validation["total"], validation["current"]:
+            counts |= dict.fromkeys(counts, 0)
         loops["epoch_loop.state_dict"]["_batches_that_stepped"] = trainer.global_step - 1
