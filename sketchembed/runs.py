@@ -219,10 +219,8 @@ class Run:
             kept = []
             for line in file.read_bytes().decode(errors="replace").splitlines():
                 with contextlib.suppress(ValueError, KeyError, TypeError):
-                    row = json.loads(line)
-                    # A training step is logged by the number of steps before it, a validation by those
-                    # it follows.
-                    if row["step"] < step + (not any(name.startswith("train/") for name in row)):
+                    # A step is logged by the number of steps before it, and so is the validation after it.
+                    if json.loads(line)["step"] < step:
                         kept.append(line)
             with whole_file(file) as whole:
                 whole.write("".join(line + "\n" for line in kept).encode())

@@ -9,6 +9,7 @@ import importlib
 import json
 import multiprocessing
 import os
+import resource
 import signal
 import sys
 from pathlib import Path
@@ -21,20 +22,24 @@ processes.set_forkserver_preload(["sketchembed.fit", "killed_runs"])
 
 
 class Place(NamedTuple):
-    """Where a process kills itself with SIGKILL.
+    """Where something happens to a process; by default it kills itself with SIGKILL.
 
     Attributes:
         function: such as ``os.replace``, that is called there.
         mention: what the arguments of the fatal call say.
-        after: whether it is killed when the call is done rather than before.
+        after: whether it happens when the call is done rather than before.
+        signal: what the process sends itself.
+        limit: if given, no signal is sent: from here on no file may grow beyond so many bytes.
     """
 
     function: str
     mention: str = ""
     after: bool = False
+    signal: signal.Signals = signal.SIGKILL
+    limit: int | None = None
 
     def lay(self) -> None:
-        """Have the function kill this process."""
+        """Have it happen where the function is called."""
         owner_name, _, name = self.function.rpartition(".")
         try:
             owner: Any = importlib.import_module(owner_name)
@@ -45,12 +50,20 @@ class Place(NamedTuple):
 
         def fatal(*args: Any, **kwargs: Any) -> Any:
             hit = self.mention in f"{args} {kwargs}"
-            result = None if hit and not self.after else original(*args, **kwargs)
-            if hit:
-                os.kill(os.getpid(), signal.SIGKILL)
+            if hit and not self.after:
+                self._happen()
+            result = original(*args, **kwargs)
+            if hit and self.after:
+                self._happen()
             return result
 
         setattr(owner, name, fatal)
+
+    def _happen(self) -> None:
+        if self.limit is None:
+            os.kill(os.getpid(), self.signal)
+        else:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (self.limit, self.limit))
 
 
 def _train(args: list[str], log: Path, place: Place | None) -> None:
@@ -97,7 +110,7 @@ def outcome(run: Path) -> dict[str, Any]:
     """Return all that must be the same of a run whether it was killed or not."""
     import torch
 
-    checkpoints = sorted((run / "checkpoints").iterdir())
+    checkpoints = sorted((run / "checkpoints").glob("*.ckpt"))
     last = max(checkpoints, key=lambda path: int(path.stem.partition("-")[2]))
     content = torch.load(last, weights_only=True)
     rows = []
@@ -109,9 +122,9 @@ def outcome(run: Path) -> dict[str, Any]:
         "checkpoint": {name: plain(part) for name, part in content.items()},
         "names": [path.name for path in checkpoints],
         "metrics": rows,
-        "samples": {path.name: path.read_bytes() for path in sorted((run / "samples").iterdir())},
+        "samples": {path.name: path.read_bytes() for path in sorted((run / "samples").glob("*"))},
         "finished": facts["finished"],
-        "files": sorted(path.name for path in run.iterdir()),
+        "unfinished": [str(path) for path in run.rglob("*.part")],
     }
 
 

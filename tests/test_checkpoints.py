@@ -1,3 +1,4 @@
+import io
 import os
 import pickle
 
@@ -162,6 +163,54 @@ def test_a_full_disk_leaves_the_checkpoint_before_as_it_was(tmp_path, monkeypatc
         io.save_checkpoint({"a": torch.zeros(3)}, path)
     assert torch.load(path, weights_only=True)["a"].sum() == 3
     assert [file.name for file in tmp_path.iterdir()] == ["last.ckpt"]
+
+
+def as_training(net, path):
+    """Write what a training goes on from, as far as its reader looks."""
+    state = {f"net.{name}": value for name, value in net.state_dict().items()}
+    parts = {name: {} for name in checkpoints.TRAINING_PARTS}
+    torch.save(parts | {"state_dict": state, "global_step": checkpoints.step_of(path)}, path)
+
+
+def flipped(content):
+    """Change what is there of the weights, and nothing of the zip around them."""
+    weights = torch.load(io.BytesIO(content), weights_only=True)["state_dict"]["net.mean.weight"]
+    at = content.index(weights.numpy().tobytes())
+    return content[:at] + bytes(255 - byte for byte in content[at : at + 8]) + content[at + 8 :]
+
+
+@pytest.mark.parametrize(
+    ("damage", "says"),
+    [
+        (lambda content: content[:-500], "cannot be read"),
+        (lambda content: b"", "cannot be read"),
+        (lambda content: bytes(len(content)), "cannot be read"),
+        (lambda content: bytes(range(256)) * 99, "cannot be read"),
+        (flipped, "differs from its checksum"),
+    ],
+    ids=["truncated", "empty", "zeros", "garbage", "flipped"],
+)
+def test_damaged_newest_is_passed_over_with_a_warning(net, damage, says, tmp_path):
+    for step in (2, 4, 10):
+        as_training(net, tmp_path / f"step-{step}.ckpt")
+    newest = tmp_path / "step-10.ckpt"
+    newest.write_bytes(damage(newest.read_bytes()))
+    warnings = []
+    assert checkpoints.newest_whole(tmp_path, net, warnings.append).name == "step-4.ckpt"
+    assert len(warnings) == 1
+    assert str(newest) in warnings[0]
+    assert says in warnings[0]
+    kept = sorted(path.name for path in tmp_path.iterdir())
+    assert kept == ["step-10.ckpt.damaged", "step-2.ckpt", "step-4.ckpt"]
+
+
+def test_checkpoint_of_another_model_or_of_weights_alone_is_passed_over(net, tmp_path):
+    as_training(SketchEmbedNet(ModelConfig(**(SMALL.to_dict() | {"hidden": 12}))), tmp_path / "step-2.ckpt")
+    as_checkpoint(net, tmp_path / "step-3.ckpt")
+    warnings = []
+    assert checkpoints.newest_whole(tmp_path, net, warnings.append) is None
+    assert "has no 'optimizer_states'" in warnings[0]
+    assert "of shape" in warnings[1]
 
 
 def test_last_checkpoint_is_that_of_the_last_step_even_in_a_copied_run(tmp_path):

@@ -18,79 +18,123 @@ PLACES = [
     Place("os.replace", "step-00000003.json"),  # the drawings of step 3
     Place("pathlib.Path.unlink", "step-2.ckpt"),  # while an old one is removed: now 2, 4 and 6 are there
     Place("os.replace", "metrics.jsonl"),  # while going back to the checkpoint
-    Place("os.replace", "step-8.ckpt"),
     Place("sketchembed.runs.Run.note", "'finished': True"),  # after the last step
 ]
 OPTIONS = ("--trainer.max_steps", "8", "--checkpoint.every_n_train_steps", "2")
 
 
 @pytest.fixture(scope="module")
-def data(tmp_path_factory):
-    """A data folder with few doodles, prepared once."""
-    from sketchembed.data.modules import DoodlesDataModule
-
-    folder = tmp_path_factory.mktemp("data")
-    DoodlesDataModule(str(folder), per_class=30).prepare_store()
+def folder(tmp_path_factory):
+    """A folder with a few doodles in ``data``, and an undisturbed run in ``whole``."""
+    folder = tmp_path_factory.mktemp("whole")
+    args = arguments(folder / "data", folder / "whole", *OPTIONS)
+    assert finish(args, folder / "log") == 0, (folder / "log").read_text()
     return folder
 
 
-def test_killed_at_every_place_it_ends_where_an_undisturbed_run_ends(tmp_path):
-    log = tmp_path / "log"
-    args = arguments(tmp_path / "data", tmp_path / "killed", *OPTIONS)
+def test_killed_at_every_place_it_ends_where_an_undisturbed_run_ends(folder, tmp_path):
+    log, root = tmp_path / "log", tmp_path / "runs"
+    args = arguments(tmp_path / "data", root, *OPTIONS)
+    ids = set()
     for place in PLACES:
         assert finish(args, log, place) == -signal.SIGKILL, (place, log.read_text())
+        if (root / "run" / "run.json").exists():
+            ids.add(json.loads((root / "run" / "run.json").read_text())["wandb_id"])
+    last = root / "run" / "checkpoints" / "step-8.ckpt"
+    last.write_bytes(last.read_bytes()[:-1000])
     assert finish(args, log) == 0, log.read_text()
-    whole = arguments(tmp_path / "data", tmp_path / "whole", *OPTIONS)
-    assert finish(whole, log) == 0, log.read_text()
-    assert [path.name for path in (tmp_path / "killed").iterdir()] == ["run"]
-    check_same(outcome(tmp_path / "whole" / "run"), outcome(tmp_path / "killed" / "run"))
+    assert f"warning {last} cannot be read" in log.read_text()
+    assert log.read_text().count("going on from step-6.ckpt") >= 2
+    assert [path.name for path in root.iterdir()] == ["run"]
+    assert len(ids) == 1
+    check_same(outcome(folder / "whole" / "run"), outcome(root / "run"))
 
 
-def steps_logged(run):
-    rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines(keepends=True)[:-1]]
-    return max((row["step"] + 1 for row in rows if "train/loss" in row), default=0)
+def test_told_to_stop_it_saves_the_step_and_goes_on_from_there(folder, tmp_path):
+    log = tmp_path / "log"
+    args = arguments(folder / "data", tmp_path, *OPTIONS)
+    task = "sketchembed.tasks.drawing.DrawingTask"
+    for place, step in (
+        (Place(f"{task}.training_step", signal=signal.SIGTERM), 1),
+        (Place(f"{task}.validation_step", signal=signal.SIGUSR1), 3),
+        (Place("os.replace", "step-4.ckpt", signal=signal.SIGINT), 4),
+    ):
+        assert finish(args, log, place) == 128 + place.signal, log.read_text()
+        says = (
+            f"stopped by {place.signal.name} at step {step}; the same command goes on from step-{step}.ckpt"
+        )
+        assert says in log.read_text()
+    assert "Traceback" not in log.read_text()
+    assert finish(args, log) == 0, log.read_text()
+    check_same(outcome(folder / "whole" / "run"), outcome(tmp_path / "run"))
+
+
+def test_full_disk_ends_it_with_a_line_and_the_last_checkpoint_whole(folder, tmp_path):
+    log = tmp_path / "log"
+    args = arguments(folder / "data", tmp_path, *OPTIONS)
+    size = 50_000  # less than a checkpoint, more than all else
+    assert finish(args, log, Place("os.replace", "step-2.ckpt", after=True, limit=size)) == 2
+    said = log.read_text()
+    assert "step-4.ckpt could not be written (File too large)" in said
+    assert "Free some room and start the same command again; the checkpoint before it is whole" in said
+    assert "Traceback" not in said
+    assert [path.name for path in (tmp_path / "run" / "checkpoints").iterdir()] == ["step-2.ckpt"]
+    assert finish(args, log) == 0, log.read_text()
+    check_same(outcome(folder / "whole" / "run"), outcome(tmp_path / "run"))
 
 
 @pytest.mark.slow
-def test_killed_at_random_it_ends_where_an_undisturbed_run_ends(data, tmp_path, request):
-    every = 5
-    options = ("--trainer.max_steps", "60", "--checkpoint.every_n_train_steps", str(every))
+def test_killed_at_random_it_ends_where_an_undisturbed_run_ends(folder, tmp_path, request):
+    every, steps = 5, 60
+    options = ("--trainer.max_steps", str(steps), "--checkpoint.every_n_train_steps", str(every))
     options += ("--trainer.val_check_interval", "7", "--gallery.every", "15")
     log = tmp_path / "log"
-    begun = time.monotonic()
-    assert finish(arguments(data, tmp_path / "whole", *options), log) == 0, log.read_text()
-    lasts = time.monotonic() - begun
+    args = arguments(folder / "data", tmp_path / "whole", *options)
+    assert finish(args, log) == 0, log.read_text()
     wanted = outcome(tmp_path / "whole" / "run")
-    chance = random.Random(0)
+    chance = random.Random(request.config.getoption("--kills"))
     for number in range(request.config.getoption("--kills")):
         root = tmp_path / f"runs-{number}"
         run = root / "run"
-        # Every fourth prepares its own data, and may be killed while it does.
-        own = tmp_path / f"data-{number}" if number % 4 == 3 else data
+        # Every fourth prepares data of its own, and may be killed while it does.
+        own = tmp_path / f"data-{number}" if number % 4 == 3 else folder / "data"
         args = arguments(own, root, *options)
-        kills = []
-        for _ in range(1 + number % 3):
+        told = []
+        for attempt in range(1 + number % 3):
             process = start(args, log)
-            if number % 4 == 2:  # as soon as a checkpoint is being written, the first or a later one
-                later = chance.randrange(4)
-                while process.is_alive() and not (
-                    len(list(run.glob("checkpoints/*.ckpt"))) >= min(later, 2)
-                    and list(run.glob("checkpoints/.*.part"))
-                ):
-                    time.sleep(0.0005)
+            if number % 4 == 2:  # while a checkpoint is being written
+                least = chance.randrange(0, steps - every)
+                wait_for(process, run, least, writing=True)
+            elif number % 4 == 3 and attempt == 0:  # before the first step, mostly
+                process.join(chance.uniform(0, 3))
             else:
-                process.join(chance.uniform(0, lasts))
+                least = chance.randrange(0, steps)
+                wait_for(process, run, least)
+                time.sleep(chance.uniform(0, 0.1))
             process.kill()
             process.join()
-            if process.exitcode == 0:
-                break
-            at = steps_logged(run) if (run / "metrics.jsonl").exists() else 0
             saved = [int(path.stem.partition("-")[2]) for path in run.glob("checkpoints/step-*.ckpt")]
-            writing = [path.name for path in run.glob("checkpoints/.*.part")]
-            kills.append(f"at {at}, lost {at - max(saved, default=0)}{' writing' if writing else ''}")
-            assert at - max(saved, default=0) <= every, kills
-        if not json.loads((run / "run.json").read_text()).get("finished") if run.exists() else True:
-            assert finish(args, log) == 0, log.read_text()
-        print(f"run {number}: {'; '.join(kills) or 'was done before'}")
+            lost = steps_logged(run) - max(saved, default=0)
+            told.append(f"after {steps_logged(run)} steps, lost {lost}")
+            told[-1] += ", writing" if list(run.glob("checkpoints/.*.part")) else ""
+            assert lost <= every, told
+        assert finish(args, log) == 0, log.read_text()
+        print(f"run {number}: {'; '.join(told)}")
         assert [path.name for path in root.iterdir()] == ["run"]
         check_same(wanted, outcome(run))
+
+
+def wait_for(process, run, steps, writing=False):
+    """Wait until so many steps are done, and until a checkpoint is being written."""
+    while process.is_alive():
+        if steps_logged(run) >= steps and (not writing or list(run.glob("checkpoints/.*.part"))):
+            return
+        time.sleep(0.0005)
+
+
+def steps_logged(run):
+    """Return how many steps a run has done and logged; its last line may be half written."""
+    if not (run / "metrics.jsonl").exists():
+        return 0
+    lines = (run / "metrics.jsonl").read_text().split("\n")[:-1]
+    return max((json.loads(line)["step"] + 1 for line in lines), default=0)

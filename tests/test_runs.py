@@ -1,7 +1,11 @@
 import json
+import os
+import time
 
 import pytest
+from killed_runs import processes
 
+from sketchembed.errors import DataError
 from sketchembed.runs import Run, RunLogger, RunOptions
 
 
@@ -53,17 +57,91 @@ def test_attempt_without_a_checkpoint_starts_again_in_its_place(tmp_path):
     assert not (again.path / "metrics.jsonl").read_text()
 
 
+def _hold_and_die(folder, opened):
+    Run.open(folder, "run", "a: 1\n")
+    if not os.fork():  # as a worker that loads data, and outlives its parent for a while
+        time.sleep(30)
+        os._exit(0)
+    opened.set()
+    time.sleep(30)
+
+
+def test_killed_process_lets_go_of_its_run_though_its_children_live_on(tmp_path):
+    opened_there = processes.Event()
+    process = processes.Process(target=_hold_and_die, args=(tmp_path, opened_there))
+    process.start()
+    assert opened_there.wait(60)
+    assert opened(tmp_path).path.name == "run-2"
+    process.kill()
+    process.join()
+    assert opened(tmp_path).path.name == "run"
+
+
+def _open_at_once(folder, barrier, names):
+    barrier.wait(60)
+    run = Run.open(folder, "run", "a: 1\n")
+    names.put(run.path.name)
+    barrier.wait(60)  # nobody lets go before all have one
+
+
+def test_commands_started_at_the_same_time_get_a_run_each(tmp_path):
+    barrier, names = processes.Barrier(6), processes.Queue()
+    started = [processes.Process(target=_open_at_once, args=(tmp_path, barrier, names)) for _ in range(6)]
+    for process in started:
+        process.start()
+    found = sorted(names.get(timeout=60) for _ in started)
+    for process in started:
+        process.join(60)
+    assert found == ["run", *(f"run-{number}" for number in range(2, 7))]
+
+
+def test_run_that_was_copied_elsewhere_goes_on_there(tmp_path):
+    config = "run: {{root: {0}}}\ndata: {{init_args: {{folder: {0}, batch_size: {1}}}}}\n"
+    first = with_checkpoint(opened(tmp_path / "here", config.format("/here", 8)))
+    os.rename(tmp_path / "here", tmp_path / "there")
+    again = opened(tmp_path / "there", config.format("/there", 8))
+    assert again.facts["wandb_id"] == Run(tmp_path / "there" / "run").facts["wandb_id"]
+    assert (again.path.name, again.last_checkpoint.name) == ("run", "step-3.ckpt")
+    again.release()
+    assert opened(tmp_path / "there", config.format("/there", 9)).path.name == first.path.name + "-2"
+
+
+def test_run_does_not_go_on_with_other_data(tmp_path):
+    run = opened(tmp_path)
+    run.note(data={"folder": "/here", "digest": "ab", "drawings": 10})
+    run.check_data({"folder": "/there", "digest": "ab", "drawings": 10})
+    with pytest.raises(DataError, match=r"'digest' was ab and is cd.*--run.resume never"):
+        run.check_data({"folder": "/here", "digest": "cd", "drawings": 10})
+
+
+def test_what_killed_writers_left_is_removed(tmp_path):
+    run = with_checkpoint(opened(tmp_path))
+    for name in (".run.json.7.part", "checkpoints/.step-4.ckpt.7.part"):
+        (run.path / name).write_bytes(b"x")
+    opened(tmp_path)
+    assert not list(run.path.rglob("*.part"))
+    assert (run.checkpoints / "step-3.ckpt").exists()
+
+
+def test_run_killed_before_it_had_a_configuration_is_taken_up(tmp_path):
+    (tmp_path / "run").mkdir()
+    assert opened(tmp_path).path.name == "run"
+    (tmp_path / "mine" / "run").mkdir(parents=True)
+    (tmp_path / "mine" / "run" / "thesis.tex").touch()
+    assert opened(tmp_path / "mine").path.name == "run-2"
+
+
 def test_rewind_drops_what_came_after_the_checkpoint(tmp_path):
     run = opened(tmp_path)
     lines = [json.dumps({"step": step, "train/loss": 1.0}) for step in (0, 1, 2, 3)]
-    lines += [json.dumps({"step": step, "val/loss": 1.0}) for step in (2, 4)]
+    lines += [json.dumps({"step": step, "val/loss": 1.0}) for step in (1, 2)]
     (run.path / "metrics.jsonl").write_text("\n".join(lines) + '\n{"step": 5, "ti')
     (run.path / "samples").mkdir()
     for step in (2, 4):
         (run.path / "samples" / f"step-{step:08d}.json").write_text("{}")
     run.rewind(2)
     kept = [json.loads(line)["step"] for line in (run.path / "metrics.jsonl").read_text().splitlines()]
-    assert kept == [0, 1, 2]
+    assert kept == [0, 1, 1]
     assert [path.name for path in (run.path / "samples").iterdir()] == ["step-00000002.json"]
 
 

@@ -106,10 +106,11 @@ class Checkpoints(pl.callbacks.Checkpoint):
         """
         if batch_idx % trainer.accumulate_grad_batches:
             return
-        asked = self._asked(trainer)
-        if asked is not None or trainer.global_step % self.every_n_train_steps == 0:
+        if trainer.global_step % self.every_n_train_steps == 0:
             self._save(trainer)
+        asked = self._asked(trainer)
         if asked is not None:
+            self._save(trainer)
             raise Stopped(asked)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-import os
-import tempfile
 import zipfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from sketchembed.files import claimed, remove_leftovers, whole_file
 
 
 def fingerprint(sources: Sequence[Path]) -> str:
@@ -38,13 +38,7 @@ def cached(path: Path, key: str, make: Callable[[], dict[str, np.ndarray]]) -> d
         pass
     made = make()
     arrays: dict[str, Any] = {"key": np.array(key), **made}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, work = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            np.savez(file, **arrays)
-        os.replace(work, path)
-    except BaseException:
-        Path(work).unlink(missing_ok=True)
-        raise
+    remove_leftovers(path.parent, f".{path.name}.*.part")
+    with whole_file(path) as file, claimed(Path(file.name)):
+        np.savez(file, **arrays)
     return made

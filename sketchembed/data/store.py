@@ -29,6 +29,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from sketchembed.errors import DataError
+from sketchembed.files import claimed, remove_leftovers
 
 FORMAT_VERSION = 1
 PARTITIONS = ("train", "valid", "test")
@@ -238,23 +239,25 @@ def write_store(
             expected="a store, which is replaced, or nothing",
             fix="Choose another folder; this one was left as it is",
         )
+    remove_leftovers(path.parent, f".{path.name}.????????")
     work = path.parent / f".{path.name}.{secrets.token_hex(4)}"
     try:
         work.mkdir(parents=True)  # not a temporary folder of tempfile's, which others could not read
-        manifest = _write_files(work, classes, dtype, progress)
-        if manifest["drawings"] and arrays is not None:
-            manifest |= _write_arrays(work, arrays(), manifest["digests"])
-        if not manifest["drawings"]:
-            raise DataError(
-                f"no drawing was left for {path}",
-                expected="at least one drawing of 2 to "
-                f"{max_length} points (left out: {_sum_rejected(manifest['classes']) or 'none'})",
-                fix="Check the source files, or raise the longest length allowed",
-            )
-        manifest |= {"format_version": FORMAT_VERSION, "source": source, "max_length": max_length}
-        manifest |= about or {}
-        (work / "manifest.json").write_text(json.dumps(manifest, indent=1))
-        _put_in_place(work, path)
+        with claimed(work):
+            manifest = _write_files(work, classes, dtype, progress)
+            if manifest["drawings"] and arrays is not None:
+                manifest |= _write_arrays(work, arrays(), manifest["digests"])
+            if not manifest["drawings"]:
+                raise DataError(
+                    f"no drawing was left for {path}",
+                    expected="at least one drawing of 2 to "
+                    f"{max_length} points (left out: {_sum_rejected(manifest['classes']) or 'none'})",
+                    fix="Check the source files, or raise the longest length allowed",
+                )
+            manifest |= {"format_version": FORMAT_VERSION, "source": source, "max_length": max_length}
+            manifest |= about or {}
+            (work / "manifest.json").write_text(json.dumps(manifest, indent=1))
+            _put_in_place(work, path)
     except OSError as error:
         raise DataError(
             f"the store {path} could not be written ({error.strerror or error})",

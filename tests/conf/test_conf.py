@@ -2,15 +2,20 @@
 
 import io
 import json
+import random
+import shutil
 import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 import yaml
+from killed_runs import check_same, outcome
 from PIL import Image
 
 from sketchembed import fit
+from sketchembed.callbacks.checkpoints import Checkpoints
 from sketchembed.checkpoints import load_network
 from sketchembed.data import omniglot, omniglot_images, quickdraw
 
@@ -58,6 +63,14 @@ EPISODIC = {
         *("protonet.yaml", "episodes-mini-imagenet.yaml", "protonet-mini-imagenet.yaml")
     ],
     "maml.yaml on photos": ["maml.yaml", "episodes-mini-imagenet.yaml"],
+}
+EPISODES = {
+    "model.network.width": "8",
+    "data.source": "images",
+    "data.way": "4",
+    "data.shot": "1",
+    "data.query": "1",
+    "data.validation_episodes": "2",
 }
 
 
@@ -270,6 +283,56 @@ def test_file_trains_on_episodes(name, labelled, tmp_path, monkeypatch):
     net = load_network(run)
     assert net.kind == ("protonet" if "protonet.yaml" in EPISODIC[name] else "maml")
     assert (net.config.channels, net.config.image_size) == ((3, 84) if photos else (1, 28))
+
+
+def resumed_exactly(run, folder, again, monkeypatch):
+    """Copy a finished run as it was after step 2, go on there, and compare."""
+    cut = folder / "runs" / run.name
+    shutil.copytree(run, cut)
+    for step in (4, 6):
+        (cut / "checkpoints" / f"step-{step}.ckpt").unlink()
+    (cut / "run.json").write_text(
+        json.dumps(json.loads((cut / "run.json").read_text()) | {"finished": False})
+    )
+    save = Checkpoints.on_train_batch_start
+
+    def scramble(*args, **kwargs):
+        # What a step draws from the global generators would be other numbers.
+        torch.manual_seed(7)
+        np.random.seed(7)  # noqa: NPY002
+        random.seed(7)
+        save(*args, **kwargs)
+
+    monkeypatch.setattr(Checkpoints, "on_train_batch_start", scramble)
+    again(folder / "runs")
+    assert [path.name for path in (folder / "runs").iterdir()] == [run.name]
+    check_same(outcome(run), outcome(cut))
+
+
+@pytest.mark.parametrize(
+    ("files", "options"),
+    [
+        (STACKS["cpu.yaml"], {"gallery.every": "2", "data.init_args.num_workers": "0"}),
+        (PAIRS["sketchy-cpu.yaml"], SMALL | {"gallery.every": "2"}),
+        (
+            VAE_STACKS["mini-imagenet.yaml"],
+            {"model.init_args.network.width": "4", "data.init_args.flip": "true"},
+        ),
+        (CLASSIFIERS["classifier-cpu.yaml"], {"data.init_args.which": "unseen"}),
+        (["protonet.yaml"], EPISODES),
+        (["maml.yaml"], EPISODES),
+    ],
+    ids=["drawings", "photos", "vae", "classifier", "protonet", "maml"],
+)
+def test_every_kind_of_model_goes_on_exactly(files, options, request, tmp_path, monkeypatch):
+    data = request.getfixturevalue("labelled" if options is EPISODES else "data")
+    options = options | {"checkpoint.every_n_train_steps": "2", "checkpoint.save_top_k": "-1"}
+    run, _ = trained(files, options, data, tmp_path / "whole", monkeypatch)
+    if "data.init_args.num_workers" in options:
+        options["data.init_args.num_workers"] = "2"
+    resumed_exactly(
+        run, tmp_path / "cut", lambda root: trained(files, options, data, root, monkeypatch), monkeypatch
+    )
 
 
 def test_paper_configuration_has_the_paper_s_numbers():

@@ -18,6 +18,7 @@ from hypothesis.extra import numpy as hnp
 
 from sketchembed.data.store import ClassDrawings, DrawingStore, write_store
 from sketchembed.errors import DataError
+from sketchembed.files import claimed
 
 
 def drawings(seed: int = 0, count: int = 8) -> list[tuple[int, np.ndarray]]:
@@ -135,6 +136,18 @@ def test_an_interrupted_write_leaves_nothing(store: DrawingStore) -> None:
         write_store(store.path, interrupted(), source="x", max_length=9)
     assert [path.name for path in store.path.parent.iterdir()] == ["store"]
     DrawingStore(store.path).verify()
+
+
+def test_what_killed_writers_left_is_removed_and_what_others_write_is_not(tmp_path: Path) -> None:
+    names = {".store.0000dead", ".store.00bu5y00", ".store.0000new0", ".other.0000dead"}
+    for name in names:
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "points.bin").write_bytes(bytes(9))
+        if "new" not in name:
+            os.utime(tmp_path / name, (0, 0))
+    with claimed(tmp_path / ".store.00bu5y00"):
+        write_store(tmp_path / "store", two_classes(), source="x", max_length=9)
+    assert {path.name for path in tmp_path.iterdir()} == names - {".store.0000dead"} | {"store"}
 
 
 def test_a_full_disk_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
