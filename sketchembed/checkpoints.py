@@ -32,6 +32,8 @@ from sketchembed.networks.sketchembednet import ModelConfig, SketchEmbedNet
 MODEL_KEY = "sketchembed"
 """Where a checkpoint keeps the description of the model, and a weights file its header's JSON."""
 PREFIX = "net."
+PACKAGED = Path(__file__).parent / "weights"
+"""The models that come with the package, each by the name of its file."""
 TRAINING_PARTS = ("state_dict", "optimizer_states", "lr_schedulers", "loops", "global_step")
 """What a checkpoint must hold for a training to go on from it."""
 
