@@ -7,6 +7,7 @@ holds numbers and strings only and is read with ``weights_only=True``. Published
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
@@ -340,12 +341,14 @@ class WholeCheckpointIO(TorchCheckpointIO):
         """
         path = Path(path)
         try:
+            # By way of the memory: of a disk that is full PyTorch says "unexpected pos 1008256 vs 1008148".
+            content = io.BytesIO()
+            torch.save(checkpoint, content)
             with whole_file(path) as file:
-                torch.save(checkpoint, file)
-        except (OSError, RuntimeError) as error:
-            why = getattr(error, "strerror", None) or (str(error).splitlines() or [""])[0]
+                file.write(content.getbuffer())
+        except OSError as error:
             raise CheckpointError(
-                f"the checkpoint {path} could not be written ({why})",
+                f"the checkpoint {path} could not be written ({error.strerror or error})",
                 expected="room on the disk and leave to write",
                 fix="Free some room and start the same command again; the checkpoint before it is whole",
             ) from error

@@ -89,7 +89,7 @@ def start(args: list[str], log: Path, place: Place | None = None) -> Any:
     return process
 
 
-def finish(args: list[str], log: Path, place: Place | None = None, timeout: float = 120) -> int:
+def finish(args: list[str], log: Path, place: Place | None = None, timeout: float = 600) -> int:
     """Run `sketchembed fit`, and return its exit status; -9 if it was killed."""
     process = start(args, log, place)
     process.join(timeout)
@@ -98,9 +98,13 @@ def finish(args: list[str], log: Path, place: Place | None = None, timeout: floa
 
 
 def arguments(data: Path, root: Path, *more: str) -> list[str]:
-    """Return a tiny configuration of which everything happens within a few steps."""
+    """Return the CPU preset, made tiny, with doodles; everything happens within a few steps."""
     return [
-        *("--config", str(CONF / "quickdraw.yaml"), "--config", str(CONF / "debug.yaml")),
+        *(
+            part
+            for name in ("quickdraw", "cpu", "debug")
+            for part in ("--config", str(CONF / f"{name}.yaml"))
+        ),
         *("--data", DOODLES, "--data.init_args.folder", str(data), "--data.init_args.per_class", "30"),
         *("--trainer.accelerator", "cpu", "--run.root", str(root), "--run.name", "run", *more),
     ]

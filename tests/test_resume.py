@@ -85,9 +85,9 @@ def test_full_disk_ends_it_with_a_line_and_the_last_checkpoint_whole(folder, tmp
 
 @pytest.mark.slow
 def test_killed_at_random_it_ends_where_an_undisturbed_run_ends(folder, tmp_path, request):
-    every, steps = 5, 60
+    every, steps = 4, 30
     options = ("--trainer.max_steps", str(steps), "--checkpoint.every_n_train_steps", str(every))
-    options += ("--trainer.val_check_interval", "7", "--gallery.every", "15")
+    options += ("--trainer.val_check_interval", "7", "--gallery.every", "10")
     log = tmp_path / "log"
     args = arguments(folder / "data", tmp_path / "whole", *options)
     assert finish(args, log) == 0, log.read_text()

@@ -70,7 +70,7 @@ def test_killed_process_lets_go_of_its_run_though_its_children_live_on(tmp_path)
     opened_there = processes.Event()
     process = processes.Process(target=_hold_and_die, args=(tmp_path, opened_there))
     process.start()
-    assert opened_there.wait(60)
+    assert opened_there.wait(250)
     assert opened(tmp_path).path.name == "run-2"
     process.kill()
     process.join()
@@ -78,10 +78,10 @@ def test_killed_process_lets_go_of_its_run_though_its_children_live_on(tmp_path)
 
 
 def _open_at_once(folder, barrier, names):
-    barrier.wait(60)
+    barrier.wait(250)
     run = Run.open(folder, "run", "a: 1\n")
     names.put(run.path.name)
-    barrier.wait(60)  # nobody lets go before all have one
+    barrier.wait(250)  # nobody lets go before all have one
 
 
 def test_commands_started_at_the_same_time_get_a_run_each(tmp_path):
@@ -89,7 +89,7 @@ def test_commands_started_at_the_same_time_get_a_run_each(tmp_path):
     started = [processes.Process(target=_open_at_once, args=(tmp_path, barrier, names)) for _ in range(6)]
     for process in started:
         process.start()
-    found = sorted(names.get(timeout=60) for _ in started)
+    found = sorted(names.get(timeout=250) for _ in started)
     for process in started:
         process.join(60)
     assert found == ["run", *(f"run-{number}" for number in range(2, 7))]
