@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from functools import partial
+from typing import Any
 
 
 class SketchEmbedError(Exception):
@@ -18,6 +20,12 @@ class SketchEmbedError(Exception):
     def __init__(self, found: str, *, expected: str, fix: str) -> None:
         """Join the three parts to one message."""
         super().__init__(f"{found}; expected {expected}. {fix}")
+        self._parts = (found, expected, fix)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Let the error reach another process as it is."""
+        found, expected, fix = self._parts
+        return partial(type(self), expected=expected, fix=fix), (found,)
 
 
 class ConfigError(SketchEmbedError):
