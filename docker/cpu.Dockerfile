@@ -1,21 +1,28 @@
-# Trains and draws on a CPU:  docker build -f docker/cpu.Dockerfile -t sketchembed:cpu .
+# Trains, draws and tests on a CPU:  docker build -f docker/cpu.Dockerfile -t sketchembed:cpu .
 FROM python:3.11-slim-bookworm
 
+# Debian keeps only the newest build of a package, so a version named here could not be installed for long.
+# hadolint ignore=DL3008
 RUN apt-get update \
     && apt-get install --yes --no-install-recommends libcairo2 make \
     && rm -rf /var/lib/apt/lists/*
 
-RUN useradd --create-home artist
+# Whoever runs it may write here, so that `--user $(id -u):$(id -g)` gives files of one's own.
 WORKDIR /home/artist/sketchembed
-RUN chown artist:artist .
-USER artist
+RUN useradd --home-dir /home/artist --uid 1000 artist \
+    && mkdir data runs results \
+    && chown --recursive artist:artist /home/artist \
+    && chmod 1777 /home/artist . data runs results
+USER 1000:1000
+ENV HOME=/home/artist USER=artist WANDB_MODE=offline
 
-COPY --chown=artist:artist pyproject.toml README.md LICENSE Makefile ./
-COPY --chown=artist:artist sketchembed sketchembed
-COPY --chown=artist:artist conf conf
-COPY --chown=artist:artist tests tests
-RUN make setup TORCH="torch==2.13.0 --index-url https://download.pytorch.org/whl/cpu"
+# What the packages depend on comes first: a change of the code leaves their layer as it is.
+COPY --chown=1000:1000 pyproject.toml README.md LICENSE Makefile ./
+COPY --chown=1000:1000 sketchembed/_version.py sketchembed/
+RUN PIP_NO_CACHE_DIR=1 make setup TORCH="torch==2.13.0 --index-url https://download.pytorch.org/whl/cpu"
+COPY --chown=1000:1000 . .
+# A layer from the cache is older than files of a new checkout, which would have `make` install anew.
+RUN touch .venv/.ready
 
-ENV WANDB_MODE=offline SKETCHEMBED_DATA=/home/artist/sketchembed/data
 VOLUME ["/home/artist/sketchembed/data", "/home/artist/sketchembed/runs"]
 CMD ["make", "train-quickdraw"]

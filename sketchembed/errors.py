@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from functools import partial
+from typing import Any
 
 
 class SketchEmbedError(Exception):
@@ -19,6 +21,12 @@ class SketchEmbedError(Exception):
         """Join the three parts to one message."""
         self.found = found
         super().__init__(f"{found}; expected {expected}. {fix}")
+        self._parts = (found, expected, fix)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Let the error reach another process as it is."""
+        found, expected, fix = self._parts
+        return partial(type(self), expected=expected, fix=fix), (found,)
 
 
 class ConfigError(SketchEmbedError):

