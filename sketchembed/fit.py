@@ -27,9 +27,11 @@ from sketchembed.data.modules import DoodlesDataModule
 from sketchembed.errors import check_known
 from sketchembed.process import allow_tf32, quiet_lightning, tune_process
 from sketchembed.reporting.run_page import write_run_page
+from sketchembed.reporting.runs_page import update_runs_page
 from sketchembed.runs import Run, RunLogger, RunOptions
 from sketchembed.tasks.captured_step import why_not_captured
 from sketchembed.tasks.drawing import DrawingTask
+from sketchembed.tracking.logger import Tracker
 
 PRESETS = {
     "paper": ["quickdraw.yaml"],
@@ -213,20 +215,14 @@ class FitCLI(LightningCLI):
         if mode == "disabled":
             return loggers
         try:
-            from pytorch_lightning.loggers import WandbLogger
-
-            facts = self.run_folder.facts
-            if mode == "offline":
-                os.environ.setdefault("WANDB_SILENT", "true")  # the lines here say what there is to say
-                say(f"wandb   offline in {self.run_folder.path / 'wandb'}; `wandb sync` sends it")
             loggers.append(
-                WandbLogger(
+                Tracker(
+                    mode,
+                    self.run_folder.path,
+                    say,
                     name=self.run_folder.path.name,
                     project=self.run_options.project,
-                    save_dir=str(self.run_folder.path),
-                    id=os.environ.get("WANDB_RUN_ID") or facts.get("wandb_id"),
-                    resume="allow",
-                    offline=mode == "offline",
+                    id=os.environ.get("WANDB_RUN_ID") or self.run_folder.facts.get("wandb_id"),
                 )
             )
         except ModuleNotFoundError as error:
@@ -259,13 +255,9 @@ class FitCLI(LightningCLI):
             why = why_not_captured(model, self.trainer.strategy.root_device, accumulate)
             say(f"step    launched kernel by kernel: {why}" if why else "step    captured as CUDA graphs")
         say(f"watch   {self.run_folder.path / 'index.html'}")
+        whole = yaml.safe_load(self.run_folder.config or "") | {"preset": self.preset, "data_facts": facts}
         for logger in self.trainer.loggers:
-            if type(logger).__name__ == "WandbLogger":
-                whole = yaml.safe_load(self.run_folder.config or "") | {
-                    "preset": self.preset,
-                    "data_facts": facts,
-                }
-                logger.experiment.config.update(whole, allow_val_change=True)  # type: ignore[attr-defined]
+            logger.log_hyperparams(whole)
 
     def _choose_checkpoint(self) -> int:
         """Have the trainer go on from the run's newest whole checkpoint, else from one that the user named.
@@ -322,6 +314,7 @@ class FitCLI(LightningCLI):
         path = self.run_folder.path
         self.run_folder.note(finished=True, steps=step)
         write_run_page(path)
+        update_runs_page(path)
         if isinstance(self.model, DrawingTask):
             more = f"shows what it draws; `sketchembed draw IMAGE {path}` draws more"
         else:
