@@ -106,6 +106,12 @@ def runs(root: Path = Path("runs")) -> None:
         ) from None
 
 
+def _runs(args: list[str]) -> None:
+    # The folder needs no name, and may be left out.
+    named = [f"--root={args[0]}", *args[1:]] if args and not args[0].startswith("-") else args
+    _jsonargparse(runs)(named)
+
+
 def _bench(args: list[str]) -> None:
     from sketchembed.benchmarks.commands import bench
 
@@ -150,7 +156,7 @@ COMMANDS: Commands = {
     "draw": ("draw images with a trained model", _jsonargparse(draw)),
     "export": ("write a checkpoint's model as safetensors", _jsonargparse(export)),
     "page": ("write a run's page anew", _jsonargparse(page)),
-    "runs": ("write the page of all runs anew", _jsonargparse(runs)),
+    "runs": ("write the page of all runs anew", _runs),
     "bench": ("time every part beside a plain version of it", _bench),
 }
 

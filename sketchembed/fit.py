@@ -192,7 +192,7 @@ class FitCLI(LightningCLI):
         text = self._parser(self.subcommand).dump(described, skip_link_targets=False, skip_validation=True)
         run = Run.open(self.run_options.root, name, text, self.run_options.resume)
         say(f"run     {run.path}")
-        run.note(preset=self.preset, max_steps=config.trainer.max_steps)
+        run.note(preset=self.preset, max_steps=config.trainer.max_steps, failed=None)
         if self.announcement:
             run.note(announcement=self.announcement)
         return run
@@ -300,8 +300,14 @@ class FitCLI(LightningCLI):
                 write_run_page(self.run_folder.path)
             say(f"stopped by {number.name} at step {self.trainer.global_step}; the same command {goes_on}")
             raise SystemExit(128 + number) from None
+        except Exception as error:
+            if self.trainer.is_global_zero:
+                self.run_folder.note(failed=f"{type(error).__name__}: {str(error)[:300]}")
+            raise
         finally:
             self.run_folder.release()
+            if self.trainer.is_global_zero:
+                update_runs_page(self.run_folder.path)
 
     def after_fit(self) -> None:
         """Mark the run as finished."""
@@ -314,7 +320,6 @@ class FitCLI(LightningCLI):
         path = self.run_folder.path
         self.run_folder.note(finished=True, steps=step)
         write_run_page(path)
-        update_runs_page(path)
         if isinstance(self.model, DrawingTask):
             more = f"shows what it draws; `sketchembed draw IMAGE {path}` draws more"
         else:

@@ -58,8 +58,8 @@ def track(report: FewShotReport, figure: Path, mode: str, project: str, folder: 
 def note_scores(report: FewShotReport, mode: str, project: str) -> None:
     """Write the scores of trained models to their runs.
 
-    They are kept in ``scores.json`` of the run's folder, for the page of all runs, and in W&B's summary of the
-    training, as ``fewshot/DATA-SPLIT-PART/SETTING``, if it was tracked and has ended. Of a run whose
+    They are kept in ``scores.json`` of the run's folder, for the page of all runs, and in W&B's summary of
+    the training, as ``fewshot/DATA-SPLIT-PART/SETTING``, if it was tracked and has ended. Of a run whose
     checkpoints were all scored, the last one counts.
 
     Args:

@@ -9,6 +9,7 @@ import os
 import re
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import lru_cache
 from html import escape
 from importlib import resources
 from pathlib import Path
@@ -45,15 +46,17 @@ class Row:
         values: of the last validation.
         scores: accuracies in per cent by data and setting, each with half of its interval.
         sketches: paths of SVG, each with what it shows.
+        paged: whether the run has a page of its own.
     """
 
     name: str
     state: str = "broken"
     why: str = ""
     facts: dict[str, Any] = field(default_factory=dict)
-    values: dict[str, float] = field(default_factory=dict)
+    values: dict[str, float | int] = field(default_factory=dict)
     scores: dict[tuple[str, str], tuple[float, float]] = field(default_factory=dict)
     sketches: list[tuple[str, str]] = field(default_factory=list)
+    paged: bool = False
 
 
 def write_runs_page(root: str | Path) -> Path:
@@ -102,18 +105,19 @@ def _is_run(folder: Path) -> bool:
 
 def _read(folder: Path) -> Row:
     """Return a run's row; of a broken folder, what can be read."""
-    row = Row(folder.name)
+    row = Row(folder.name, paged=(folder / "index.html").exists())
     try:
         _fill(row, folder)
     except Exception as error:  # whatever lies in there, the other runs are shown
-        row.state, row.why = "broken", f"{type(error).__name__}: {error}"
+        first, *_ = str(error).splitlines() or [""]
+        row.state, row.why = "broken", f"it cannot be read ({type(error).__name__}: {first})"
     return row
 
 
 def _fill(row: Row, folder: Path) -> None:
     run = Run(folder)
     facts, config = run.facts, yaml.load(run.config or "", Loader) or {}
-    last, validation = _ends(folder / "metrics.jsonl")
+    last, validation = _ends(*_stamped(folder / "metrics.jsonl"))
     row.values = {
         name: value
         for name in (*LOSSES, "reconstruction")
@@ -150,7 +154,13 @@ def _fill(row: Row, folder: Path) -> None:
     row.sketches = _sketches(folder / "samples")
 
 
-def _ends(path: Path) -> tuple[dict[str, Any], dict[str, float]]:
+def _stamped(path: Path) -> tuple[Path, int]:
+    """Return a file and when it was changed, by which what was read of it is kept."""
+    return path, path.stat().st_mtime_ns if path.exists() else 0
+
+
+@lru_cache(maxsize=4096)
+def _ends(path: Path, changed: int) -> tuple[dict[str, Any], dict[str, float | int]]:
     """Return the last line of a file of metrics, and the numbers of its last validation."""
     last: dict[str, Any] = {}
     with contextlib.suppress(OSError):
@@ -172,31 +182,35 @@ def _ends(path: Path) -> tuple[dict[str, Any], dict[str, float]]:
     return last, {}
 
 
-def _number(value: Any) -> float | None:
+def _number(value: Any) -> float | int | None:
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         return None
     return value
 
 
 def _sketches(folder: Path) -> list[tuple[str, str]]:
-    """Return the newest samples at the lowest temperature, as paths of SVG in a box of 0 to 255."""
-    for file in sorted(folder.glob("step-*.json"), reverse=True):
-        with contextlib.suppress(OSError, ValueError, KeyError, TypeError, IndexError):
-            found = json.loads(file.read_text("utf-8"))
-            items = found["items"]
-            unseen = [item for item in items if item.get("seen") is False]
-            seen = [item for item in items if item.get("seen") is not False]
-            half = max(SKETCHES // 2, SKETCHES - len(unseen))
-            chosen = seen[:half] + unseen
-            return [
-                (_path(item["samples"][0]["strokes"]), f"{item['class']}, step {found['step']}")
-                for item in chosen[:SKETCHES]
-            ]
+    """Return the newest samples, as paths of SVG in a box of 0 to 255, each with what it shows."""
+    files = sorted(folder.glob("step-*.json"), reverse=True)
+    return next((found for file in files if (found := _drawn_of(*_stamped(file)))), [])
+
+
+@lru_cache(maxsize=4096)
+def _drawn_of(file: Path, changed: int) -> list[tuple[str, str]]:
+    """Return a file's samples at the lowest temperature; none if it cannot be read."""
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError, IndexError):
+        found = json.loads(file.read_text("utf-8"))
+        unseen = [item for item in found["items"] if item.get("seen") is False]
+        seen = [item for item in found["items"] if item.get("seen") is not False]
+        chosen = seen[: max(SKETCHES // 2, SKETCHES - len(unseen))] + unseen
+        return [
+            (_path(item["samples"][0]["strokes"]), f"{item['class']}, step {found['step']}")
+            for item in chosen[:SKETCHES]
+        ]
     return []
 
 
 def _path(strokes: list[list[float]]) -> str:
-    """Return strokes as one path, to the nearest unit; a dot is a line of no length, which a round cap shows."""
+    """Return strokes as one path, to the nearest unit; a dot is a line of no length."""
     parts = []
     for flat in strokes:
         points = [f"{round(x)} {round(y)}" for x, y in zip(flat[::2], flat[1::2], strict=False)]
@@ -239,10 +253,11 @@ def _table(rows: list[Row]) -> str:
     terms = [term for term in (*LOSSES, "reconstruction") if any(term in row.values for row in rows)]
     scores = sorted({key for row in rows for key in row.scores}, key=_order)
     heads = [
-        *(("run", ""), ("state", ""), ("sketches", "plain"), ("kind", ""), ("preset", ""), ("data", "")),
-        *(("seed", "number"), ("α max", "number"), ("steps", "number"), ("begun", ""), ("time", "number")),
+        *(("run", ""), ("state", ""), ("sketches", "plain"), ("kind", ""), ("data", "")),
+        *(("seed", "number"), ("α max", "number"), ("steps", "number")),
         *((f"val {term}", "number") for term in terms),
         *((f"{setting} {data}", "number") for data, setting in scores),
+        *(("preset", ""), ("begun", ""), ("time", "number")),
     ]
     shown = "".join(
         f'<th scope="col" class="{kind}">{_two_lines(name)}</th>' if kind else f'<th scope="col">{name}</th>'
@@ -265,16 +280,19 @@ def _row(row: Row, names: list[str], terms: list[str], scores: list[tuple[str, s
     cells = [
         (f'<span class="state {row.state.replace(" ", "-")}">{row.state}</span>{why}', row.state, ""),
         (_drawn(row.sketches), "", "sketches"),
-        *((escape(str(facts.get(key) or "")), None, "") for key in ("kind", "preset", "data")),
+        *((escape(str(facts.get(key) or "")), None, "") for key in ("kind", "data")),
         *((_plain(facts.get(key)), facts.get(key), "number") for key in ("seed", "alpha")),
         (f"{steps:,}{of}" if steps is not None else "", steps, "number"),
-        (_moment(str(facts.get("created") or "")), facts.get("created"), ""),
-        (_duration(seconds) if seconds else "", seconds, "number"),
         *((_plain(row.values.get(term)), row.values.get(term), "number") for term in terms),
     ]
     for key in scores:
         mean, half = row.scores.get(key, (None, None))
         cells.append(("" if mean is None else f"{mean:.2f} <small>± {half:.2f}</small>", mean, "number"))
+    cells += [
+        (escape(str(facts.get("preset") or "")), None, ""),
+        (_moment(str(facts.get("created") or "")), facts.get("created"), ""),
+        (_duration(seconds) if seconds else "", seconds, "number"),
+    ]
     shown = "".join(
         f'<td data-name="{escape(name)}"'
         + (f' data-value="{escape(str(value))}"' if value is not None else "")
@@ -282,7 +300,9 @@ def _row(row: Row, names: list[str], terms: list[str], scores: list[tuple[str, s
         + f">{text}</td>"
         for name, (text, value, kind) in zip(names[1:], cells, strict=True)
     )
-    link = f'<a href="{quote(row.name)}/index.html">{escape(row.name)}</a>'
+    link = escape(row.name)
+    if row.paged:
+        link = f'<a href="{quote(row.name)}/index.html">{link}</a>'
     return f'<tr><th scope="row" data-value="{escape(row.name)}">{link}</th>{shown}</tr>'
 
 
@@ -304,13 +324,9 @@ def _two_lines(name: str) -> str:
 
 
 def _plain(value: Any) -> str:
-    if value is None:
-        return ""
-    return (
-        escape(f"{value:,.4g}" if isinstance(value, float) and abs(value) < 1e4 else f"{value:,.0f}")
-        if (isinstance(value, int | float))
-        else escape(str(value))
-    )
+    if isinstance(value, float):
+        return f"{value:.4g}" if abs(value) < 10_000 else f"{value:,.0f}"
+    return "" if value is None else escape(str(value))
 
 
 def _moment(text: str) -> str:
@@ -318,6 +334,6 @@ def _moment(text: str) -> str:
     return escape(text[:16].replace("T", " "))
 
 
-def _duration(seconds: float) -> str:
+def _duration(seconds: float | int) -> str:
     hours, minutes = divmod(round(seconds / 60), 60)
     return f"{hours} h {minutes} min" if hours else f"{minutes} min" if minutes else f"{seconds:.0f} s"
