@@ -1,4 +1,4 @@
-"""The one command: ``sketchembed fit | data | evaluate | report | draw | export | page | runs | bench``."""
+"""The one command: ``sketchembed fit | data | evaluate | report | draw | export | page | runs | …``."""
 
 from __future__ import annotations
 
@@ -112,6 +112,12 @@ def _runs(args: list[str]) -> None:
     _jsonargparse(runs)(named)
 
 
+def _dashboard(args: list[str]) -> None:
+    from sketchembed.tracking.dashboard import dashboard
+
+    _jsonargparse(dashboard)(args)
+
+
 def _bench(args: list[str]) -> None:
     from sketchembed.benchmarks.commands import bench
 
@@ -157,6 +163,7 @@ COMMANDS: Commands = {
     "export": ("write a checkpoint's model as safetensors", _jsonargparse(export)),
     "page": ("write a run's page anew", _jsonargparse(page)),
     "runs": ("write the page of all runs anew", _runs),
+    "dashboard": ("make a view of the project on W&B", _dashboard),
     "bench": ("time every part beside a plain version of it", _bench),
 }
 

@@ -209,7 +209,7 @@ def _drawn_of(file: Path, changed: int) -> list[tuple[str, str]]:
     return []
 
 
-def _path(strokes: list[list[float]]) -> str:
+def _path(strokes: list[list[float | int]]) -> str:
     """Return strokes as one path, to the nearest unit; a dot is a line of no length."""
     parts = []
     for flat in strokes:

@@ -14,7 +14,7 @@ class FakeServer(http.server.ThreadingHTTPServer):
     def __init__(self):
         super().__init__(("127.0.0.1", 0), Handler)
         self.refuses = False
-        self.history, self.summary, self.files, self.upserts = {}, {}, {}, []
+        self.history, self.summary, self.files, self.upserts, self.views = {}, {}, {}, [], []
         self.url = f"http://127.0.0.1:{self.server_address[1]}"
         threading.Thread(target=self.serve_forever, args=(0.05,), daemon=True).start()
 
@@ -31,6 +31,9 @@ class FakeServer(http.server.ThreadingHTTPServer):
             project = {"id": "p", "name": "p", "entity": {"id": "e", "name": "e"}}
             bucket = {"id": "b", "name": variables["name"], "displayName": "d", "project": project}
             return {"upsertBucket": {"bucket": bucket, "inserted": True}}
+        if "upsertView" in query:
+            self.views.append(variables)
+            return {"upsertView": {"view": {"id": "dg==", "name": variables["name"]}, "inserted": True}}
         if "RunResumeStatus" in query:
             kept = self.history.get(variables["name"])
             if kept is None:
