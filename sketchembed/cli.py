@@ -115,7 +115,8 @@ def _runs(args: list[str]) -> None:
 def _dashboard(args: list[str]) -> None:
     from sketchembed.tracking.dashboard import dashboard
 
-    _jsonargparse(dashboard)(args)
+    flags = ("--dry_run", "--dry-run")
+    _jsonargparse(dashboard)(["--dry_run=true" if argument in flags else argument for argument in args])
 
 
 def _bench(args: list[str]) -> None:

@@ -47,7 +47,7 @@ def train(data, tmp_path, monkeypatch):
     def run(*more):
         monkeypatch.delenv(fit.FOLDER_VARIABLE, raising=False)
         fit.fit(arguments(data, tmp_path, *more))
-        return max((tmp_path / "runs").iterdir(), key=lambda path: path.stat().st_mtime)
+        return max((tmp_path / "runs").glob("*/"), key=lambda path: path.stat().st_mtime)
 
     return run
 

@@ -23,7 +23,7 @@ def panels(plain):
 
 
 def test_dry_run_writes_the_spec_and_needs_no_account(tmp_path, capsys):
-    main(["dashboard", "--dry-run", "true", "--out", str(tmp_path / "view.json")])
+    main(["dashboard", "--dry-run", "--out", str(tmp_path / "view.json")])
     written = json.loads((tmp_path / "view.json").read_text())
     shown = panels(written)
     assert shown["Sampled sketches"]["mediaKeys"] == ["samples"]
