@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from sketchembed.files import whole_file
 from sketchembed.reporting.fewshot_report import FewShotReport
 from sketchembed.reporting.part import Cell, Part
 from sketchembed.reporting.runs_page import update_runs_page
@@ -80,9 +80,8 @@ def note_scores(report: FewShotReport, mode: str, project: str) -> None:
         kept = Run(folder).scores | {
             " ".join(names): {"step": step, "scores": [score.to_dict() for score in scores.values()]}
         }
-        work = folder / f".scores.{os.getpid()}.json"
-        work.write_text(json.dumps(kept, indent=1))
-        os.replace(work, folder / "scores.json")
+        with whole_file(folder / "scores.json") as file:
+            file.write(json.dumps(kept, indent=1).encode())
         update_runs_page(folder)
         key = re.sub(r"[^a-z0-9]+", "-", " ".join(names).lower())
         _to_training(

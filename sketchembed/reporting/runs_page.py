@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import math
-import os
 import re
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -18,6 +17,7 @@ from urllib.parse import quote
 
 import yaml
 
+from sketchembed.files import whole_file
 from sketchembed.runs import Run
 
 SCRIPTS = ("page.js", "runs_page.js")
@@ -73,16 +73,13 @@ def write_runs_page(root: str | Path) -> Path:
         OSError: if it cannot be written.
     """
     root = Path(root)
-    path, work = root / "index.html", root / f".index.{os.getpid()}.html"
+    path = root / "index.html"
     if path.exists() and MARK not in path.read_text("utf-8", errors="replace"):
         raise FileExistsError(f"{path} is not the page of runs, and is left alone")
     folders = sorted(folder for folder in root.iterdir() if _is_run(folder))
     text = page([_read(folder) for folder in folders], root)
-    try:
-        work.write_text(text, encoding="utf-8")
-        os.replace(work, path)
-    finally:
-        work.unlink(missing_ok=True)
+    with whole_file(path) as file:
+        file.write(text.encode())
     return path
 
 
