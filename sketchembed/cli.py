@@ -1,4 +1,4 @@
-"""The one command: ``sketchembed fit | data | evaluate | report | draw | export | page | bench``."""
+"""The one command: ``sketchembed fit | data | evaluate | report | draw | export | page | runs | …``."""
 
 from __future__ import annotations
 
@@ -83,8 +83,40 @@ def page(run: Path) -> None:
         run: the run's folder.
     """
     from sketchembed.reporting.run_page import write_run_page
+    from sketchembed.reporting.runs_page import update_runs_page
 
     print(write_run_page(run))
+    update_runs_page(run)
+
+
+def runs(root: Path = Path("runs")) -> None:
+    """Write the page of all runs, a table to sort and filter.
+
+    Args:
+        root: folder of the runs.
+    """
+    from sketchembed.errors import SketchEmbedError
+    from sketchembed.reporting.runs_page import write_runs_page
+
+    try:
+        print(write_runs_page(root))
+    except (FileNotFoundError, NotADirectoryError, FileExistsError) as error:
+        raise SketchEmbedError(
+            str(error), expected="a folder of runs", fix="Name it: sketchembed runs FOLDER"
+        ) from None
+
+
+def _runs(args: list[str]) -> None:
+    # The folder needs no name, and may be left out.
+    named = [f"--root={args[0]}", *args[1:]] if args and not args[0].startswith("-") else args
+    _jsonargparse(runs)(named)
+
+
+def _dashboard(args: list[str]) -> None:
+    from sketchembed.tracking.dashboard import dashboard
+
+    flags = ("--dry_run", "--dry-run")
+    _jsonargparse(dashboard)(["--dry_run=true" if argument in flags else argument for argument in args])
 
 
 def _bench(args: list[str]) -> None:
@@ -131,6 +163,8 @@ COMMANDS: Commands = {
     "draw": ("draw images with a trained model", _jsonargparse(draw)),
     "export": ("write a checkpoint's model as safetensors", _jsonargparse(export)),
     "page": ("write a run's page anew", _jsonargparse(page)),
+    "runs": ("write the page of all runs anew", _runs),
+    "dashboard": ("make a view of the project on W&B", _dashboard),
     "bench": ("time every part beside a plain version of it", _bench),
 }
 

@@ -27,9 +27,11 @@ from sketchembed.data.modules import DoodlesDataModule
 from sketchembed.errors import check_known
 from sketchembed.process import allow_tf32, quiet_lightning, tune_process
 from sketchembed.reporting.run_page import write_run_page
+from sketchembed.reporting.runs_page import update_runs_page
 from sketchembed.runs import Run, RunLogger, RunOptions
 from sketchembed.tasks.captured_step import why_not_captured
 from sketchembed.tasks.drawing import DrawingTask
+from sketchembed.tracking.logger import Tracker
 
 PRESETS = {
     "paper": ["quickdraw.yaml"],
@@ -190,7 +192,7 @@ class FitCLI(LightningCLI):
         text = self._parser(self.subcommand).dump(described, skip_link_targets=False, skip_validation=True)
         run = Run.open(self.run_options.root, name, text, self.run_options.resume)
         say(f"run     {run.path}")
-        run.note(preset=self.preset, max_steps=config.trainer.max_steps)
+        run.note(preset=self.preset, max_steps=config.trainer.max_steps, failed=None)
         if self.announcement:
             run.note(announcement=self.announcement)
         return run
@@ -213,20 +215,14 @@ class FitCLI(LightningCLI):
         if mode == "disabled":
             return loggers
         try:
-            from pytorch_lightning.loggers import WandbLogger
-
-            facts = self.run_folder.facts
-            if mode == "offline":
-                os.environ.setdefault("WANDB_SILENT", "true")  # the lines here say what there is to say
-                say(f"wandb   offline in {self.run_folder.path / 'wandb'}; `wandb sync` sends it")
             loggers.append(
-                WandbLogger(
+                Tracker(
+                    mode,
+                    self.run_folder.path,
+                    say,
                     name=self.run_folder.path.name,
                     project=self.run_options.project,
-                    save_dir=str(self.run_folder.path),
-                    id=os.environ.get("WANDB_RUN_ID") or facts.get("wandb_id"),
-                    resume="allow",
-                    offline=mode == "offline",
+                    id=os.environ.get("WANDB_RUN_ID") or self.run_folder.facts.get("wandb_id"),
                 )
             )
         except ModuleNotFoundError as error:
@@ -259,13 +255,9 @@ class FitCLI(LightningCLI):
             why = why_not_captured(model, self.trainer.strategy.root_device, accumulate)
             say(f"step    launched kernel by kernel: {why}" if why else "step    captured as CUDA graphs")
         say(f"watch   {self.run_folder.path / 'index.html'}")
+        whole = yaml.safe_load(self.run_folder.config or "") | {"preset": self.preset, "data_facts": facts}
         for logger in self.trainer.loggers:
-            if type(logger).__name__ == "WandbLogger":
-                whole = yaml.safe_load(self.run_folder.config or "") | {
-                    "preset": self.preset,
-                    "data_facts": facts,
-                }
-                logger.experiment.config.update(whole, allow_val_change=True)  # type: ignore[attr-defined]
+            logger.log_hyperparams(whole)
 
     def _choose_checkpoint(self) -> int:
         """Have the trainer go on from the run's newest whole checkpoint, else from one that the user named.
@@ -308,8 +300,14 @@ class FitCLI(LightningCLI):
                 write_run_page(self.run_folder.path)
             say(f"stopped by {number.name} at step {self.trainer.global_step}; the same command {goes_on}")
             raise SystemExit(128 + number) from None
+        except Exception as error:
+            if self.trainer.is_global_zero:
+                self.run_folder.note(failed=f"{type(error).__name__}: {str(error)[:300]}")
+            raise
         finally:
             self.run_folder.release()
+            if self.trainer.is_global_zero:
+                update_runs_page(self.run_folder.path)
 
     def after_fit(self) -> None:
         """Mark the run as finished."""

@@ -1,7 +1,7 @@
 """A run's folder: its name, what is in it, and whether a command starts it or goes on with it.
 
 A folder holds ``run.json`` (facts), ``config.yaml``, ``metrics.jsonl``, ``samples/``, ``checkpoints/`` and
-``index.html``, the page to look at.
+``index.html``, the page to look at; once evaluated, ``scores.json``.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import fcntl
 import json
 import math
 import os
+import time
 import uuid
 from argparse import Namespace
 from collections.abc import Mapping
@@ -138,13 +139,17 @@ class Run:
             lock = (self.path / ".lock").open("w")
         except OSError:  # not a folder, or not ours
             return False
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        for patience in (0.1, 0.0):  # who only looks whether it is held is gone at once
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                time.sleep(patience)
+            except OSError:  # a file system without locks
+                break
+        else:
             lock.close()
             return False
-        except OSError:  # a file system without locks
-            pass
         self._lock = lock
         _held.add(lock)
         return True
@@ -170,6 +175,27 @@ class Run:
             if isinstance(found, dict):
                 return found
         return {}
+
+    @property
+    def scores(self) -> dict[str, Any]:
+        """What evaluations have written of the run to ``scores.json``, by data; empty if nothing."""
+        with contextlib.suppress(OSError, ValueError):
+            found = json.loads((self.path / "scores.json").read_text())
+            if isinstance(found, dict):
+                return found
+        return {}
+
+    @property
+    def held(self) -> bool:
+        """Whether a process of this machine has the folder."""
+        try:
+            with (self.path / ".lock").open() as lock:
+                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
+        return False
 
     def note(self, **facts: Any) -> None:
         """Add to ``run.json``."""

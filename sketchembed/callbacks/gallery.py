@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.loggers import WandbLogger
 from pytorch_lightning.utilities import move_data_to_device
 from torch import Tensor
 
 from sketchembed.data.pairs import Pair
 from sketchembed.files import whole_file
 from sketchembed.reporting.run_page import write_run_page
+from sketchembed.reporting.runs_page import update_runs_page
 from sketchembed.reporting.shapes import boxed, png_link
 from sketchembed.reporting.sheet import contact_sheet_png
 from sketchembed.runs import RunLogger
@@ -73,16 +75,17 @@ class Gallery(pl.Callback):
         with whole_file(run.path / "samples" / f"step-{trainer.global_step:08d}.json") as file:
             file.write(json.dumps(samples, separators=(",", ":")).encode())
         write_run_page(run.path)
+        update_runs_page(run.path)
         self._to_wandb(trainer, items)
 
     def _to_wandb(self, trainer: pl.Trainer, items: list[dict[str, Any]]) -> None:
-        logger = next((logger for logger in trainer.loggers if type(logger).__name__ == "WandbLogger"), None)
+        logger = next((logger for logger in trainer.loggers if isinstance(logger, WandbLogger)), None)
         if logger is None:
             return
         from PIL import Image
 
         sheet = Image.open(io.BytesIO(contact_sheet_png(items)))
-        logger.log_image("samples", [sheet], caption=[f"step {trainer.global_step}"])  # type: ignore[attr-defined]
+        logger.log_image("samples", [sheet], caption=[f"step {trainer.global_step}"])
 
     @torch.no_grad()
     def draw(self, task: DrawingTask, data: DrawingDataModule) -> list[dict[str, Any]]:

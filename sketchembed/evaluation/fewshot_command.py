@@ -12,7 +12,7 @@ from sketchembed.data.drawings import data_folder
 from sketchembed.evaluation.contest import UNTRAINED, Contest, DataName
 from sketchembed.evaluation.models import Model, along, newest
 from sketchembed.evaluation.sharing import Sharing
-from sketchembed.evaluation.tracking import track
+from sketchembed.evaluation.tracking import note_scores, track
 from sketchembed.process import tune_process
 from sketchembed.runs import RunOptions
 
@@ -96,6 +96,7 @@ def fewshot(
     mode = RunOptions(wandb=wandb).wandb_mode()
     if where := track(report, written[-1], mode, project, out.parent):
         print(where)
+    note_scores(report, mode, project)
 
 
 def _models(checkpoint: str | None, checkpoints: str | None, runs: Path, channels: int) -> list[Model]:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from sketchembed.data.drawings import data_folder
 from sketchembed.evaluation.contest import UNTRAINED, Contest, DataName
 from sketchembed.evaluation.study import Study
+from sketchembed.evaluation.tracking import note_scores
 from sketchembed.reporting.fewshot_report import FewShotReport, accuracies
 from sketchembed.reporting.part import Cell, Figure, Part, Table
+from sketchembed.runs import RunOptions
 
 PRINTED = {"vinyals": "Tables 1 and 8", "lake": "Table 6", "ravi": "Table 2"}
 """Where the paper has the numbers, by the split of the data."""
@@ -32,6 +34,8 @@ def fewshot(
     """
     contest = Contest(data, split, settings=settings, episodes=episodes, seed=study.seed, baselines=baselines)
     report = contest.hold(study.both, study.runs, data_folder(study.folder), lambda: study.sharing)
+    if study.sharing.first:
+        note_scores(report, RunOptions(wandb=study.wandb).wandb_mode(), study.project)
     return as_part(report)
 
 

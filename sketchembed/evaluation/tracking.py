@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-import os
+import json
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from sketchembed.files import whole_file
 from sketchembed.reporting.fewshot_report import FewShotReport
 from sketchembed.reporting.part import Cell, Part
+from sketchembed.reporting.runs_page import update_runs_page
+from sketchembed.runs import Run
+from sketchembed.tracking.session import Session
 
 
 def track(report: FewShotReport, figure: Path, mode: str, project: str, folder: Path) -> str:
@@ -48,6 +53,54 @@ def track(report: FewShotReport, figure: Path, mode: str, project: str, folder: 
     names = " ".join(str(report.data.get(key)) for key in ("data", "split", "part"))
     config = {"data": report.data, "methods": report.methods}
     return _logged(log, f"fewshot {names}", mode, project, folder, config)
+
+
+def note_scores(report: FewShotReport, mode: str, project: str) -> None:
+    """Write the scores of trained models to their runs.
+
+    They are kept in ``scores.json`` of the run's folder, for the page of all runs, and in W&B's summary of
+    the training, as ``fewshot/DATA-SPLIT-PART/SETTING``, if it was tracked and has ended. Of a run whose
+    checkpoints were all scored, the last one counts.
+
+    Args:
+        report: with scores.
+        mode: ``offline``, ``online`` or ``disabled``.
+        project: of W&B.
+    """
+    names = [str(report.data[key]) for key in ("data", "split", "part") if report.data.get(key)]
+    latest: dict[Path, tuple[int, str]] = {}
+    for name, facts in report.methods.items():
+        checkpoint = Path(str(facts.get("checkpoint", "")))
+        if checkpoint.parent.name == "checkpoints" and name in report.scores:
+            entry = (int(facts.get("step") or 0), name)
+            folder = checkpoint.parents[1]
+            latest[folder] = max(entry, latest.get(folder, entry))
+    for folder, (step, name) in latest.items():
+        scores = report.scores[name]
+        kept = Run(folder).scores | {
+            " ".join(names): {"step": step, "scores": [score.to_dict() for score in scores.values()]}
+        }
+        with whole_file(folder / "scores.json") as file:
+            file.write(json.dumps(kept, indent=1).encode())
+        update_runs_page(folder)
+        key = re.sub(r"[^a-z0-9]+", "-", " ".join(names).lower())
+        _to_training(
+            folder, {f"fewshot/{key}/{one}": score.mean for one, score in scores.items()}, mode, project
+        )
+
+
+def _to_training(folder: Path, values: dict[str, float], mode: str, project: str) -> None:
+    """Add to the summary of a training on W&B, if it is there and has ended."""
+    facts = Run(folder).facts
+    if mode == "disabled" or not facts.get("finished") or not (folder / "wandb").is_dir():
+        return
+    options = {"project": project, "name": folder.name, "id": facts.get("wandb_id"), "resume": "allow"}
+    try:
+        session = Session(mode, folder, print, **options)
+    except ModuleNotFoundError:
+        return
+    session.attempt(lambda: session.run.summary.update(values))
+    session.finish()
 
 
 def track_parts(name: str, parts: Sequence[Part], mode: str, project: str, folder: Path) -> str:
@@ -94,20 +147,15 @@ def _logged(
     """Open a W&B run, let `log` write to it, and say where it is."""
     if mode == "disabled":
         return ""
+    said: list[str] = []
     try:
         import wandb
+
+        session = Session(
+            mode, folder, said.append, project=project, name=name, job_type="evaluation", config=config
+        )
     except ModuleNotFoundError as error:
         return f"W&B is left out: {error}. `pip install wandb` brings it; the report needs nothing."
-    os.environ.setdefault("WANDB_SILENT", "true")
-    run = wandb.init(
-        project=project,
-        name=name,
-        job_type="evaluation",
-        dir=str(folder),
-        mode="online" if mode == "online" else "offline",
-        config=config,
-    )
-    log(wandb, run)
-    where = run.dir
-    run.finish()
-    return f"wandb   offline in {Path(where).parent}; `wandb sync` sends it" if mode == "offline" else ""
+    session.attempt(log, wandb, session.run)
+    session.finish()
+    return "\n".join(said)

@@ -127,7 +127,7 @@ def test_file_trains(name, data, tmp_path, monkeypatch):
     configs = [part for file in STACKS[name] for part in ("--config", str(CONF / file))]
     fit.fit([*configs, "--trainer.accelerator", "cpu", "--run.root", str(tmp_path)])
     monkeypatch.delenv(fit.FOLDER_VARIABLE, raising=False)
-    (run,) = tmp_path.iterdir()
+    (run,) = tmp_path.glob("*/")
     facts = json.loads((run / "run.json").read_text())
     assert facts["finished"] is True
     assert facts["steps"] == 6
@@ -155,7 +155,7 @@ def trained(files, options, data, folder, monkeypatch):
     configs = [part for file in files for part in ("--config", str(CONF / file))]
     fit.fit([*configs, *(part for key, value in options.items() for part in (f"--{key}", value))])
     monkeypatch.delenv(fit.FOLDER_VARIABLE, raising=False)
-    (run,) = folder.iterdir()
+    (run,) = folder.glob("*/")
     return run, json.loads((run / "run.json").read_text())
 
 
@@ -275,7 +275,7 @@ def test_file_trains_on_episodes(name, labelled, tmp_path, monkeypatch):
     configs = [part for file in EPISODIC[name] for part in ("--config", str(CONF / file))]
     fit.fit([*configs, *(part for key, value in options.items() for part in (f"--{key}", value))])
     monkeypatch.delenv(fit.FOLDER_VARIABLE, raising=False)
-    (run,) = (tmp_path / "runs").iterdir()
+    (run,) = (tmp_path / "runs").glob("*/")
     facts = json.loads((run / "run.json").read_text())
     assert facts["steps"] == 6
     assert facts["data"]["source"] == ("mini-imagenet" if photos else "omniglot")
@@ -305,7 +305,7 @@ def resumed_exactly(run, folder, again, monkeypatch):
 
     monkeypatch.setattr(Checkpoints, "on_train_batch_start", scramble)
     again(folder / "runs")
-    assert [path.name for path in (folder / "runs").iterdir()] == [run.name]
+    assert [path.name for path in (folder / "runs").glob("*/")] == [run.name]
     check_same(outcome(run), outcome(cut))
 
 

@@ -1,0 +1,110 @@
+"""A stand-in for W&B's server, as far as a run needs one."""
+
+import gzip
+import http.server
+import json
+import threading
+
+
+class FakeServer(http.server.ThreadingHTTPServer):
+    """Says yes to everything, and keeps what W&B's own process sends: lines of history, summary, files."""
+
+    daemon_threads = True
+
+    def __init__(self):
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.refuses = False
+        self.history, self.summary, self.files, self.upserts, self.views = {}, {}, {}, [], []
+        self.url = f"http://127.0.0.1:{self.server_address[1]}"
+        threading.Thread(target=self.serve_forever, args=(0.05,), daemon=True).start()
+
+    def cut(self):
+        self.shutdown()
+        self.server_close()
+
+    def handle_error(self, request, client_address):
+        pass
+
+    def answer(self, query, variables):
+        if "upsertBucket" in query:
+            self.upserts.append(variables)
+            project = {"id": "p", "name": "p", "entity": {"id": "e", "name": "e"}}
+            bucket = {"id": "b", "name": variables["name"], "displayName": "d", "project": project}
+            return {"upsertBucket": {"bucket": bucket, "inserted": True}}
+        if "upsertView" in query:
+            self.views.append(variables)
+            return {"upsertView": {"view": {"id": "dg==", "name": variables["name"]}, "inserted": True}}
+        if "RunResumeStatus" in query:
+            kept = self.history.get(variables["name"])
+            if kept is None:
+                return {"model": {"bucket": None}}
+            bucket = {
+                "id": "b",
+                "name": variables["name"],
+                "displayName": "d",
+                "summaryMetrics": json.dumps(self.summary.get(variables["name"], {})),
+                "historyLineCount": len(kept),
+                "logLineCount": 0,
+                "eventsLineCount": 0,
+                "historyTail": json.dumps([json.dumps(line) for line in kept[-1:]]),
+                "eventsTail": "[]",
+                "config": "{}",
+                "wandbConfig": '{"t": 1}',
+            }
+            return {"model": {"id": "p", "name": "p", "entity": {"id": "e", "name": "e"}, "bucket": bucket}}
+        if "CreateRunFiles" in query:
+            files = [{"name": name, "uploadUrl": f"{self.url}/up/{name}"} for name in variables["files"]]
+            return {"createRunFiles": {"runID": "b", "uploadHeaders": [], "files": files}}
+        if "viewer" in query:
+            who = {"id": "u", "entity": "e", "username": "somebody", "flags": "{}", "teams": {"edges": []}}
+            return {"viewer": who}
+        return {}
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def log_message(self, *_):
+        pass
+
+    def reply(self, found, code=200):
+        text = json.dumps(found).encode()
+        self.send_response(code)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(text)))
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(text)
+
+    def body(self):
+        text = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        return gzip.decompress(text) if self.headers.get("Content-Encoding") == "gzip" else text
+
+    def do_POST(self):
+        body = self.body()
+        if self.path == "/graphql":
+            if self.server.refuses:
+                self.reply({"errors": [{"message": "no"}]}, 401)
+                return
+            asked = json.loads(body)
+            self.reply({"data": self.server.answer(asked["query"], asked.get("variables") or {})})
+            return
+        if self.path.endswith("/file_stream"):
+            run = self.path.split("/")[-2]
+            for name, part in json.loads(body).get("files", {}).items():
+                lines = [json.loads(line) for line in part["content"]] if name.endswith(".jsonl") else []
+                if name == "wandb-history.jsonl":
+                    kept = self.server.history.setdefault(run, [])
+                    kept[part["offset"] :] = lines
+                if name == "wandb-summary.json":
+                    self.server.summary[run] = json.loads(part["content"][-1])
+        self.reply({})
+
+    def do_PUT(self):
+        self.server.files[self.path.removeprefix("/up/")] = self.body()
+        self.reply({})
+
+    def do_GET(self):
+        self.reply({})
+
+    do_HEAD = do_GET

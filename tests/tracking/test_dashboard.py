@@ -1,0 +1,94 @@
+"""The dashboard, built by W&B's own package, and sent to a server of ours."""
+
+import json
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from test_session import environment, records
+
+from sketchembed.cli import main
+from sketchembed.evaluation.fewshot import Score, Setting
+from sketchembed.evaluation.tracking import note_scores
+from sketchembed.reporting.fewshot_report import FewShotReport
+from sketchembed.tracking.dashboard import metrics, spec, workspace
+
+
+def panels(plain):
+    """The panels of a spec by their titles, without the names that are drawn anew each time."""
+    sections = plain["section"]["panelBankConfig"]["sections"]
+    return {panel["config"]["chartTitle"]: panel["config"] for one in sections for panel in one["panels"]}
+
+
+def test_dry_run_writes_the_spec_and_needs_no_account(tmp_path, capsys):
+    main(["dashboard", "--dry-run", "--out", str(tmp_path / "view.json")])
+    written = json.loads((tmp_path / "view.json").read_text())
+    shown = panels(written)
+    assert shown["Sampled sketches"]["mediaKeys"] == ["samples"]
+    assert shown["Pixel loss"]["metrics"] == ["train/pixel", "val/pixel", "unseen/pixel"]
+    assert {panel["xAxis"] for panel in shown.values() if "xAxis" in panel} == {"trainer/global_step"}
+    first = written["section"]["panelBankConfig"]["sections"][0]["panels"]
+    assert [panel["viewType"] for panel in first] == ["Media Browser", *["Run History Line Plot"] * 5]
+
+
+def test_the_view_is_saved_as_the_dry_run_says(server, tmp_path):
+    command = [sys.executable, "-m", "sketchembed.cli", "dashboard", "--entity", "e", "--project", "p"]
+    ran = subprocess.run(
+        command,
+        cwd=tmp_path,
+        env=environment(tmp_path, server.url),
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert ran.returncode == 0, ran.stderr
+    (sent,) = server.views
+    assert (sent["entityName"], sent["projectName"], sent["displayName"]) == ("e", "p", "sketchembed")
+    assert panels(json.loads(sent["spec"])) == panels(spec(workspace("e", "p", "sketchembed")))
+    assert ran.stdout.startswith(server.url)
+
+
+@pytest.mark.parametrize(("missing", "options"), [(True, ["--entity", "e"]), (False, [])])
+def test_what_is_missing_is_one_line(missing, options, monkeypatch, capsys):
+    if missing:
+        monkeypatch.setitem(sys.modules, "wandb_workspaces.reports.v2", None)
+    with pytest.raises(SystemExit) as error:
+        main(["dashboard", *options])
+    assert error.value.code == 2
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert ("pip install wandb-workspaces" if missing else "no entity was given") in line
+
+
+def test_scores_go_to_the_run_and_to_its_summary_under_the_dashboard_s_names(tmp_path):
+    run = tmp_path / "runs" / "a"
+    (run / "wandb").mkdir(parents=True)
+    (run / "run.json").write_text(json.dumps({"finished": True, "wandb_id": "abcd1234"}))
+    score = Score(Setting(5, 1), np.array([0.5, 1.0]), 0, None, "d1")
+    checkpoints = {
+        step: {"checkpoint": str(run / "checkpoints" / f"step-{step}.ckpt"), "step": step} for step in (9, 10)
+    }
+    report = FewShotReport(
+        {"data": "Omniglot", "split": "vinyals", "part": "test"},
+        {"at 9": checkpoints[9], "at 10": checkpoints[10], "Raw pixels": {}},
+    )
+    for name, method in (
+        ("at 9", Score(Setting(5, 1), np.zeros(2), 0, None, "d1")),
+        ("at 10", score),
+        ("Raw pixels", score),
+    ):
+        report.add(name, method)
+    note_scores(report, "offline", "p")
+    (kept,) = json.loads((run / "scores.json").read_text())["Omniglot vinyals test"]["scores"]
+    assert (kept["setting"], kept["mean"], kept["digest"]) == ("5w1s", 75.0, "d1")
+    assert "75.00 <small>" in (tmp_path / "runs" / "index.html").read_text()
+    (log,) = run.glob("wandb/offline-run-*-abcd1234/run-abcd1234.wandb")
+    key, until = "fewshot/omniglot-vinyals-test/5w1s", time.monotonic() + 20
+    # W&B writes its log in a process of its own, which may end a moment later.
+    while key.encode() not in log.read_bytes():
+        assert time.monotonic() < until
+        time.sleep(0.1)
+    summaries = [record.summary.update for record in records(log.parent) if record.HasField("summary")]
+    assert {item.key: item.value_json for one in summaries for item in one}[key] == "75.0"
+    assert key in metrics(spec(workspace("e", "p", "n")))

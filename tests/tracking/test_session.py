@@ -1,0 +1,296 @@
+"""Runs whose tracker finds no network, or loses it: in processes of their own, against a server of ours."""
+
+import json
+import os
+import re
+import socket
+import struct
+import subprocess
+import sys
+import time
+import zlib
+from pathlib import Path
+
+import pytest
+from fake_wandb import FakeServer
+
+from sketchembed.tracking import dashboard
+from sketchembed.tracking.session import unreachable
+
+CONF = Path(__file__).parents[2] / "conf"
+DOODLES = "sketchembed.data.modules.DoodlesDataModule"
+# Looks often, and trains no faster than one can look.
+PROGRAM = """
+import sys, time
+from sketchembed.tracking import session
+session.WATCH_EVERY, session.PROBE_LIMIT, session.FINISH_LIMIT = 0.3, 2.0, 3.0
+from sketchembed.callbacks.monitor import Monitor
+slow = Monitor.on_train_batch_end
+def on_train_batch_end(self, *given, **named):
+    slow(self, *given, **named)
+    time.sleep(PAUSE)
+Monitor.on_train_batch_end = on_train_batch_end
+from sketchembed.cli import main
+main(sys.argv[1:])
+"""
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    from sketchembed.data.modules import DoodlesDataModule
+
+    folder = tmp_path_factory.mktemp("data")
+    DoodlesDataModule(str(folder), per_class=30).prepare_store()
+    return folder
+
+
+def environment(home, url, key="a" * 40):
+    """An environment in which W&B's server is at an address; W&B looks into the home folder, too."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("WANDB")}
+    kept |= {"WANDB_BASE_URL": url, "HOME": str(home), "NETRC": str(home / "netrc")}
+    return kept | {"PYTHONPATH": os.pathsep.join(sys.path)} | ({"WANDB_API_KEY": key} if key else {})
+
+
+@pytest.fixture
+def begin(data, tmp_path):
+    """Starts a short training online; returns its process."""
+
+    def start(url, *options, pause=0.0):
+        command = [
+            *(sys.executable, "-c", PROGRAM.replace("PAUSE", str(pause)), "fit"),
+            *("--config", str(CONF / "quickdraw.yaml"), "--config", str(CONF / "debug.yaml")),
+            *("--data", DOODLES, "--data.init_args.folder", str(data), "--data.init_args.per_class", "30"),
+            *("--trainer.accelerator", "cpu", "--run.root", "runs", "--run.wandb", "online", *options),
+        ]
+        return subprocess.Popen(
+            command,
+            cwd=tmp_path,
+            env=environment(tmp_path, url),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    return start
+
+
+def end(process, seconds=200):
+    """Wait for a training that must succeed; return what it said."""
+    said, _ = process.communicate(timeout=seconds)
+    assert process.returncode == 0, said
+    assert "Traceback" not in said
+    return said
+
+
+def lines_about_wandb(said):
+    return [line for line in said.splitlines() if "W&B" in line or "wandb" in line]
+
+
+@pytest.fixture
+def silent():
+    """A server that takes connections and never says a word."""
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        listening.listen(50)
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+
+
+@pytest.fixture
+def hole():
+    """An address that swallows what is sent there: the queue of its port is full, and stays so."""
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        listening.listen(0)
+        waiting = []
+        for _ in range(4):
+            waiting.append(socket.socket())
+            waiting[-1].setblocking(False)
+            waiting[-1].connect_ex(listening.getsockname())
+        time.sleep(0.1)
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+        for one in waiting:
+            one.close()
+
+
+def closed():
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return f"http://127.0.0.1:{free.getsockname()[1]}"
+
+
+def test_a_server_that_answers_is_reached_whatever_it_says(server):
+    assert unreachable(server.url) == ""
+
+
+def test_servers_out_of_reach_are_told_within_the_limit(silent, hole):
+    for url, why in (
+        (silent, "does not answer"),
+        (hole, "does not answer"),
+        (closed(), "Connection refused"),
+    ):
+        begun = time.monotonic()
+        assert why in unreachable(url, 1.0)
+        assert time.monotonic() - begun < 1.5
+    assert "does not answer" in unreachable("http://no-such-host.invalid", 2.0)
+
+
+# Opens a session as a training does, logs what a training logs, and may die in the middle.
+SESSION = """
+import os, signal, sys, time
+from pathlib import Path
+from sketchembed.tracking import session
+session.PROBE_LIMIT, session.INIT_LIMIT, session.FINISH_LIMIT = 2.0, 6.0, 3.0
+mode, first, last, how = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), sys.argv[4]
+opened = session.Session(mode, Path("run"), print, name="run", project="p", id="abcd1234", resume="allow")
+for step in range(first, last):
+    opened.attempt(opened.run.log, {"train/loss": 1.0 / (step + 1), "trainer/global_step": step})
+if how == "kill":
+    time.sleep(1.5)  # what came within the last second may be lost
+    os.kill(os.getpid(), signal.SIGKILL)
+opened.finish()
+"""
+
+
+def session(tmp_path, url, mode, first=0, last=5, how="end", key="a" * 40):
+    command = [sys.executable, "-c", SESSION, mode, str(first), str(last), how]
+    ran = subprocess.run(
+        command,
+        cwd=tmp_path,
+        env=environment(tmp_path, url, key),
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert ran.returncode == (-9 if how == "kill" else 0), ran.stderr
+    return ran.stdout + ran.stderr
+
+
+def sync(tmp_path, url, folders, *options):
+    """Do what the printed line says, to a server."""
+    command = [str(Path(sys.executable).with_name("wandb")), "sync", *options, *map(str, folders)]
+    ran = subprocess.run(
+        command,
+        cwd=tmp_path,
+        env=environment(tmp_path, url),
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert ran.returncode == 0, ran.stderr
+    return ran.stderr
+
+
+def records(folder):
+    """What is in a run's log: seven bytes, then records as in a log of LevelDB, each a message of W&B's."""
+    from wandb.proto import wandb_internal_pb2
+
+    (path,) = folder.glob("run-*.wandb")
+    data, at, message, found = path.read_bytes(), 7, b"", []
+    assert data[:4] == b":W&B"
+    while at + 7 <= len(data):
+        if (left := 32768 - at % 32768) < 7:  # no room for a head at the end of a block
+            at += left
+            continue
+        checksum, length, kind = struct.unpack_from("<IHB", data, at)
+        part = data[at + 7 : at + 7 + length]
+        assert zlib.crc32(part, zlib.crc32(bytes([kind]))) == checksum
+        at, message = at + 7 + length, message + part
+        if kind in (1, 4):  # whole, or the last of several parts
+            found.append(wandb_internal_pb2.Record.FromString(message))
+            message = b""
+    return found
+
+
+def logged(folder):
+    """The lines of history in a run's log, as plain values."""
+    lines = [record.history.item for record in records(folder) if record.HasField("history")]
+    return [{item.key or item.nested_key[0]: json.loads(item.value_json) for item in line} for line in lines]
+
+
+ONE_LINE = re.compile(
+    r"W&B cannot be reached: (.*); the run is kept offline in (\S+), `wandb sync (\S+)` sends it later"
+)
+
+
+@pytest.mark.parametrize(
+    ("how", "why"),
+    [
+        ("closed", "does not answer (Connection refused)"),
+        ("no key", "there is no API key"),
+        ("refused", "no"),
+    ],
+)
+def test_without_network_or_key_a_run_is_kept_offline_and_one_line_says_so(how, why, server, tmp_path):
+    server.refuses = how == "refused"
+    url = closed() if how == "closed" else server.url
+    said = session(tmp_path, url, "online", key=None if how == "no key" else "a" * 40)
+    (line,) = said.splitlines()
+    reason, folder, command = ONE_LINE.fullmatch(line).groups()
+    assert why in reason
+    assert command == folder
+    assert [line["train/loss"] for line in logged(tmp_path / folder)] == [1, 1 / 2, 1 / 3, 1 / 4, 1 / 5]
+    # Nothing of the failed attempt is left that would be sent, too.
+    assert len(list(tmp_path.glob("run/wandb/*run-*"))) == 1
+    server.refuses = False
+    sync(tmp_path, server.url, [folder])
+    assert [line["trainer/global_step"] for line in server.history["abcd1234"]] == [0, 1, 2, 3, 4]
+
+
+def test_killed_and_gone_on_offline_is_one_run_once_it_is_sent(server, tmp_path):
+    session(tmp_path, server.url, "offline", 0, 6, "kill")
+    session(tmp_path, server.url, "offline", 4, 9)
+    first, second = sorted(tmp_path.glob("run/wandb/offline-run-*"))
+    assert [line["trainer/global_step"] for line in logged(first)] == [0, 1, 2, 3, 4, 5]
+    assert [line["trainer/global_step"] for line in logged(second)] == [4, 5, 6, 7, 8]
+    sync(tmp_path, server.url, [first, second])
+    lines = server.history["abcd1234"]
+    assert [line["trainer/global_step"] for line in lines] == [0, 1, 2, 3, 4, 5, 4, 5, 6, 7, 8]
+    # W&B's own count goes on, so that nothing is taken for what was there before.
+    assert [line["_step"] for line in lines] == list(range(11))
+    assert server.summary["abcd1234"]["train/loss"] == 1 / 9
+
+
+@pytest.mark.slow
+def test_a_black_hole_delays_a_training_by_seconds_and_it_leaves_all_that_it_promises(begin, hole, tmp_path):
+    said = end(begin(hole))
+    (line,) = lines_about_wandb(said)
+    reason, folder, _ = ONE_LINE.fullmatch(line).groups()
+    assert "does not answer" in reason
+    found = records(tmp_path / folder)
+    assert list((tmp_path / folder).glob("files/media/images/samples_*.png"))
+    config = {item.key: item.value_json for record in found for item in record.config.update}
+    assert json.loads(config["curriculum"])["alpha_max"] == 0.5
+    assert json.loads(config["data_facts"])["source"] == "doodles"
+    keys = set().union(*logged(tmp_path / folder))
+    # All that the dashboard shows of a training is there under the same names.
+    shown = dashboard.metrics(dashboard.spec(dashboard.workspace("e", "p", "n")))
+    of_trainings = {key for key in shown if not key.startswith("fewshot/")}
+    assert {"samples", "trainer/global_step", "train/alpha", "val/pixel"} <= of_trainings <= keys
+    assert json.loads((tmp_path / folder).parents[1].joinpath("run.json").read_text())["finished"] is True
+
+
+@pytest.mark.slow
+def test_a_network_that_is_cut_is_told_once_and_nothing_is_lost(begin, server, tmp_path):
+    process = begin(server.url, "--trainer.max_steps", "20", pause=0.3)
+    until = time.monotonic() + 120
+    while not list(tmp_path.glob("runs/*/metrics.jsonl")) and time.monotonic() < until:
+        time.sleep(0.05)
+    server.cut()
+    said = end(process)
+    opened, line = lines_about_wandb(said)
+    assert opened.startswith(f"wandb   {server.url}/")
+    found = re.fullmatch(
+        r"W&B cannot be reached: .*Connection refused.*is kept in (\S+): .* or later by `wandb sync "
+        r"--include-online (\S+)`",
+        line,
+    )
+    assert found[1] == found[2]
+    assert said.index(line) < said.index("step     20/20")
+    steps = [line["trainer/global_step"] for line in logged(tmp_path / found[1]) if "train/loss" in line]
+    assert steps == list(range(20))
+    again = FakeServer()
+    sync(tmp_path, again.url, [found[2]], "--include-online")
+    (lines,) = again.history.values()
+    assert [line["trainer/global_step"] for line in lines if "train/loss" in line] == list(range(20))
+    assert any(name.startswith("media/images/samples") for name in again.files)
+    again.cut()
