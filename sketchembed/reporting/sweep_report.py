@@ -246,13 +246,18 @@ class SweepResults:
                         continue
                     if len(scores) > 1:
                         means = [score.mean for score in scores]
-                        panel.plot(means, [place] * len(scores), ".", color="C0", alpha=0.5, markersize=4)
+                        panel.plot(
+                            means, [place - 0.25] * len(scores), "o", color="C0", alpha=0.5, markersize=3
+                        )
                     panel.errorbar(mean.mean, place, xerr=mean.half, fmt="o", color="C0", capsize=2)
                 for place, (_, points) in enumerate(paper, start=len(groups)):
                     values = points.get(key, [])
                     panel.plot(
                         values, [place] * len(values), "D", color="0.45", fillstyle="none", markersize=5
                     )
+                # Intervals of two or three seeds may reach beyond what an accuracy can be.
+                low, high = panel.get_xlim()
+                panel.set_xlim(max(low, 0), min(high, 100.5))
                 panel.set_title(key)
                 panel.set_xlabel("accuracy, %")
                 panel.grid(axis="x", color="0.9")

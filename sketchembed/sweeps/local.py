@@ -19,6 +19,7 @@ from sketchembed.process import PARENT_VARIABLE
 from sketchembed.reporting.run_page import read_curves
 from sketchembed.sweeps.folder import SweepFolder, SweepRun, last_step, last_value
 
+FIT = [sys.executable, "-m", "sketchembed.cli", "fit"]
 POLL = 0.1
 BEAT = 60.0
 """Seconds between lines that say how far the runs are."""
@@ -117,12 +118,11 @@ class LocalSweep:
         environment.pop(FOLDER_VARIABLE, None)
         log = self.folder.path / "logs" / f"{run.name}.log"
         log.parent.mkdir(exist_ok=True)
-        command = [sys.executable, "-m", "sketchembed.cli", "fit", *run.words]
         with log.open("ab") as file:
             file.write(f"$ {shlex.join(['sketchembed', 'fit', *run.words])}\n".encode())
             file.flush()
             process = subprocess.Popen(
-                command,
+                [*FIT, *run.words],
                 stdin=subprocess.DEVNULL,
                 stdout=file,
                 stderr=subprocess.STDOUT,

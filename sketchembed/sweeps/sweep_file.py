@@ -199,7 +199,7 @@ def _command(path: Path, found: Mapping[str, Any]) -> tuple[list[str], list[str]
 def _named(options: Sequence[str]) -> dict[str, str]:
     """Return what a command line gives, by the options' names; the value is the rest or the next word."""
     named = {}
-    for word, following in zip(options, [*options[1:], ""], strict=True):
+    for word, following in zip(options, [*options[1:], ""], strict=False):
         if word.startswith("--"):
             name, equals, value = word[2:].partition("=")
             named[name] = value if equals else following
