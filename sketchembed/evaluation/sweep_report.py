@@ -268,7 +268,6 @@ class Judge:
         """
         results, done = self.results, len(self.finished)
         about = f"{done} of {len(results.runs)} runs are done."
-        # A message on the page keeps to what is wrong; its remedy is on the terminal.
         about += "".join(f"\n\n{line}" for line in [*self.left_out, *self.failures])
         values = {
             f"{run.name}/{key}": score.mean for run in results.runs for key, score in run.scores.items()

@@ -115,8 +115,8 @@ class SweepFolder:
             more = [word for word in run.words if word not in mine.words]
             less = [word for word in mine.words if word not in run.words]
             raise ConfigError(
-                f"{self.path} holds runs of {before.name} with other options"
-                f" ({' '.join(more) or 'without'} instead of {' '.join(less) or 'none'})",
+                f"{self.path} holds runs of {before.name} with other options "
+                f"(then {' '.join(more) or 'none'}, now {' '.join(less) or 'none'})",
                 expected="the same command as before, which goes on",
                 fix="Give the same options, or another folder with --run.root",
             )

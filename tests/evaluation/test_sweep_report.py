@@ -12,7 +12,9 @@ from sketchembed.cli import main
 from sketchembed.data import omniglot_images
 from sketchembed.data.image_set import ImageSet
 from sketchembed.errors import DataError
+from sketchembed.evaluation import sweep_report
 from sketchembed.evaluation.contest import Contest
+from sketchembed.evaluation.verdicts import DRAWN
 from sketchembed.networks import ModelConfig, SketchEmbedNet
 from sketchembed.reporting.paper_sweeps import ALPHA_MAX, OVER_STEPS, SEEDS
 from sketchembed.reporting.part import Part
@@ -154,6 +156,26 @@ def test_alpha_max_over_steps_stands_beside_table_5(omniglot, asked, tmp_path):
     assert len(set(over_steps.rows[1][1:])) == 1
     assert len(asked) == 2 * 13
     assert "sweep-steps" in {figure.name for figure in part.figures}
+
+
+def test_where_alpha_max_is_swept_drawings_are_judged_too(omniglot, tmp_path, monkeypatch):
+    judged = []
+
+    def recognised(study):
+        judged.append(study.model.run)
+        share = 60.0 + len(judged)
+        return Part("x", "X", values={f"{which}/{DRAWN}/accuracy": share for which in ("seen", "unseen")})
+
+    monkeypatch.setattr(sweep_report, "recognizability", recognised)
+    points = {f"alpha_max{alpha:g}": {"curriculum.alpha_max": alpha} for alpha in (0.0, 0.5)}
+    folder = swept(tmp_path / "sweep-mine", points)
+    for seed, name in enumerate(points):
+        leave_run(folder / name, seed)
+    for _ in range(2):
+        table = report(tmp_path, folder, "--parts", "auto").tables[-1]
+        assert table.columns[-2:] == ["recognised, seen", "recognised, unseen"]
+        assert [row[-2:] for row in table.rows] == [["61.0", "61.0"], ["62.0", "62.0"]]
+    assert judged == ["alpha_max0", "alpha_max0.5"]
 
 
 def test_without_omniglot_there_are_losses_and_a_line(tmp_path, monkeypatch, capsys):

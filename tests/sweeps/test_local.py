@@ -117,7 +117,7 @@ def test_other_options_in_the_same_folder_are_refused(tmp_path, pretended):
     with pytest.raises(SystemExit) as stopped:
         main(["sweep", str(path), "--trainer.max_steps", "9"])
     assert stopped.value.code == 2
-    with pytest.raises(SketchEmbedError, match="without instead of --trainer.max_steps 9"):
+    with pytest.raises(SketchEmbedError, match=r"then none, now --trainer.max_steps 9"):
         command.sweep([str(path), "--trainer.max_steps", "9"])
     # More runs of the same are none.
     pretended()
