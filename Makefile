@@ -11,7 +11,7 @@ EXTRAS ?= dev
 
 .DEFAULT_GOAL := help
 
-.PHONY: help setup train-quickdraw train-omniglot train-sketchy train-protonet train-maml train-vae train-classifier eval-fewshot eval-miniimagenet eval-recognizability report bench draw test test-fast lint typecheck format check clean
+.PHONY: help setup train-quickdraw train-omniglot train-sketchy train-protonet train-maml train-vae train-classifier sweep eval-fewshot eval-miniimagenet eval-recognizability report bench draw test test-fast lint typecheck format check clean
 
 help: ## list the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  %-20s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -45,6 +45,9 @@ train-vae: setup ## train the pixel baseline, a convolutional VAE (DATA=quickdra
 
 train-classifier: setup ## train a judge of drawings (PRESET=classifier|classifier-cpu, ARGS="--data.init_args.which unseen")
 	@$(BIN)/sketchembed fit --preset $(if $(filter auto,$(PRESET)),classifier-cpu,$(PRESET)) $(ARGS)
+
+sweep: setup ## train by a sweep file (SWEEP=sweeps/alpha_max.yaml, PRESET, ARGS="--jobs 2 --trainer.max_steps 1000")
+	@$(BIN)/sketchembed sweep $(or $(SWEEP),sweeps/seeds.yaml) $(if $(filter-out auto,$(PRESET)),--preset $(PRESET)) $(ARGS)
 
 eval-fewshot: setup ## few-shot classification on Omniglot (CHECKPOINT=run or file; the newest run if not given)
 	@$(BIN)/sketchembed evaluate fewshot $(if $(CHECKPOINT),--checkpoint $(CHECKPOINT)) $(ARGS)

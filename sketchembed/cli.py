@@ -1,4 +1,4 @@
-"""The one command: ``sketchembed fit | data | evaluate | report | draw | export | page | runs | …``."""
+"""The one command: ``sketchembed fit | sweep | data | evaluate | report | draw | export | page | runs | …``."""
 
 from __future__ import annotations
 
@@ -147,6 +147,12 @@ def _report(args: list[str]) -> None:
     report(_underscored(args))
 
 
+def _sweep(args: list[str]) -> None:
+    from sketchembed.sweeps.command import sweep
+
+    sweep(args)
+
+
 def _fit(args: list[str]) -> None:
     from sketchembed.fit import fit
 
@@ -157,6 +163,7 @@ Commands = dict[str, tuple[str, Callable[[list[str]], None]]]
 
 COMMANDS: Commands = {
     "fit": ("train a model", _fit),
+    "sweep": ("train by a W&B sweep file, without an account", _sweep),
     "data": ("fetch and prepare data sets", _data),
     "evaluate": ("measure what an embedding is worth", _evaluate),
     "report": ("write one page of all evaluations of a model, beside the paper's numbers", _report),

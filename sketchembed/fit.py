@@ -19,13 +19,14 @@ from sketchembed._version import __version__
 from sketchembed.callbacks.checkpoints import Checkpoints, Stopped
 from sketchembed.callbacks.curriculum import Curriculum
 from sketchembed.callbacks.gallery import Gallery
+from sketchembed.callbacks.milestones import Milestones
 from sketchembed.callbacks.monitor import Monitor
 from sketchembed.checkpoints import WholeCheckpointIO, find, newest_whole, read_raw
 from sketchembed.data.connection import NetworkError
 from sketchembed.data.drawings import DrawingDataModule
 from sketchembed.data.modules import DoodlesDataModule
 from sketchembed.errors import check_known
-from sketchembed.process import allow_tf32, quiet_lightning, tune_process
+from sketchembed.process import allow_tf32, end_with_parent, quiet_lightning, tune_process
 from sketchembed.reporting.run_page import write_run_page
 from sketchembed.reporting.runs_page import update_runs_page
 from sketchembed.runs import Run, RunLogger, RunOptions
@@ -54,6 +55,7 @@ PRESETS = {
     "maml-mini-imagenet": ["maml.yaml", "episodes-mini-imagenet.yaml"],
     "classifier": ["classifier.yaml"],
     "classifier-cpu": ["classifier.yaml", "classifier-cpu.yaml"],
+    "debug": ["quickdraw.yaml", "simple.yaml", "cpu.yaml", "debug.yaml"],
 }
 AUTO = {"auto": ("paper", "cpu"), "auto-sketchy": ("sketchy", "sketchy-cpu")}
 """What stands for a preset: the one for a CUDA device, and the one without."""
@@ -122,6 +124,7 @@ class FitCLI(LightningCLI):
         parser.add_lightning_class_args(Curriculum, "curriculum")
         parser.add_lightning_class_args(Gallery, "gallery")
         parser.add_lightning_class_args(Monitor, "monitor")
+        parser.add_lightning_class_args(Milestones, "milestones")
         parser.add_lightning_class_args(Checkpoints, "checkpoint")
         parser.add_class_arguments(RunOptions, "run")
         parser.link_arguments("seed_everything", "model.init_args.seed")
@@ -343,19 +346,28 @@ def say(line: str) -> None:
 def fit(args: list[str]) -> None:
     """Run ``sketchembed fit`` with the arguments after the word.
 
-    ``--preset NAME`` stands for the configuration files of a preset; those given with ``--config`` and single
-    options come after it and overrule it.
+    ``--preset NAME`` stands for the configuration files of a preset, the last one if there are several; those
+    given with ``--config`` and single options come after it and overrule it.
     """
-    args = list(args)
-    name = "custom"
-    chosen: list[str] = []
-    for at, argument in enumerate(args):
-        if argument == "--preset" or argument.startswith("--preset="):
-            wanted = argument.partition("=")[2] if "=" in argument else (args[at + 1 : at + 2] or [""])[0]
-            name, chosen, why = expand_preset(wanted)
-            del args[at : at + (1 if "=" in argument else 2)]
-            say(f"preset  {name} ({why})")
-            say('        PRESET=paper chooses another, ARGS="--trainer.max_steps 1000" changes an option')
-            break
+    end_with_parent()
+    args, wanted = _without_preset(args)
+    name, chosen = "custom", list[str]()
+    if wanted is not None:
+        name, chosen, why = expand_preset(wanted)
+        say(f"preset  {name} ({why})")
+        say('        PRESET=paper chooses another, ARGS="--trainer.max_steps 1000" changes an option')
     with quiet_lightning():
         FitCLI(["fit", *chosen, *args], name)
+
+
+def _without_preset(args: list[str]) -> tuple[list[str], str | None]:
+    """Return a command line without its presets, and the last of these."""
+    rest, wanted, words = list[str](), None, iter(args)
+    for word in words:
+        if word == "--preset":
+            wanted = next(words, "")
+        elif word.startswith("--preset="):
+            wanted = word.partition("=")[2]
+        else:
+            rest.append(word)
+    return rest, wanted

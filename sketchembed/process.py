@@ -5,10 +5,16 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import logging
+import os
+import signal
+import threading
 import warnings
 from collections.abc import Iterator
 
 import torch
+
+PARENT_VARIABLE = "SKETCHEMBED_PARENT"
+"""Number of an open file, a pipe, that ends when the process ends that has started this one."""
 
 
 def tune_process() -> None:
@@ -49,3 +55,20 @@ def allow_tf32() -> None:
     """
     torch.backends.cuda.matmul.allow_tf32 = True
     torch.backends.cudnn.allow_tf32 = True
+
+
+def end_with_parent() -> None:
+    """End this process and its group when the process ends that has started it, however that is.
+
+    Nothing happens where none asked for it by :data:`PARENT_VARIABLE`.
+    """
+    pipe = os.environ.pop(PARENT_VARIABLE, None)
+    if pipe is None:
+        return
+
+    def watch() -> None:
+        # Nobody writes: to read is to wait for the end.
+        os.read(int(pipe), 1)
+        os.killpg(os.getpgrp(), signal.SIGKILL)
+
+    threading.Thread(target=watch, daemon=True).start()

@@ -29,6 +29,8 @@ from sketchembed.checkpoints import by_step
 from sketchembed.errors import DataError
 from sketchembed.files import whole_file
 
+MILESTONES = "milestones"
+"""Folder in a run's, of the weights that are kept along the way."""
 _held: set[IO[str]] = set()
 """The locks of this process, which processes forked from it must not keep alive after its death."""
 

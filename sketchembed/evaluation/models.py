@@ -11,7 +11,7 @@ from sketchembed.checkpoints import Network, find, load_network, step_of
 from sketchembed.errors import CheckpointError
 from sketchembed.networks.resnet101 import ResNet
 from sketchembed.networks.sketchembednet import SketchEmbedNet
-from sketchembed.runs import Run
+from sketchembed.runs import MILESTONES, Run
 
 LABELS = {
     "sketchembednet": "SketchEmbedding",
@@ -116,12 +116,23 @@ def along(folder: Path) -> list[Model]:
     Raises:
         CheckpointError: if there are none.
     """
-    inner = folder / "checkpoints" if (folder / "checkpoints").is_dir() else folder
-    files = [(step, file) for file in inner.glob("*.ckpt") if (step := step_of(file)) is not None]
+    files = files_along(folder)
     if not files:
         raise CheckpointError(
-            f"there is no step-N.ckpt in {inner}",
+            f"there is no step-N.ckpt in {folder}",
             expected="the checkpoints of a run",
-            fix="Keep them all while training, with --checkpoint.save_top_k -1",
+            fix="Keep them while training, with --milestones.count 12 or --checkpoint.save_top_k -1",
         )
-    return [Model.load(file) for _, file in sorted(files)]
+    return [Model.load(file) for file in files]
+
+
+def files_along(folder: Path) -> list[Path]:
+    """Return a run's milestones, or its checkpoints if it has none, by step; empty if there are neither.
+
+    Args:
+        folder: of the run, or of its checkpoints.
+    """
+    inner = folder / "checkpoints" if (folder / "checkpoints").is_dir() else folder
+    files = list((folder / MILESTONES).glob("*.safetensors")) or list(inner.glob("*.ckpt"))
+    found = [(step, file) for file in files if (step := step_of(file)) is not None]
+    return [file for _, file in sorted(found)]

@@ -11,6 +11,7 @@ from sketchembed.errors import check_known
 from sketchembed.evaluation.parts import PARTS
 from sketchembed.evaluation.report import PAGE, Report
 from sketchembed.evaluation.study import Study
+from sketchembed.evaluation.sweep_report import sweep_report
 from sketchembed.evaluation.tracking import track_parts
 from sketchembed.process import tune_process
 from sketchembed.runs import RunOptions
@@ -25,12 +26,16 @@ def report(args: list[str]) -> None:
     Raises:
         SystemExit: with 2 if a part could not be computed, 130 if it was stopped.
     """
-    from jsonargparse import ArgumentParser
+    from jsonargparse import ArgumentParser, auto_cli
 
+    if any(word.partition("=")[0] == "--sweep" for word in args):
+        auto_cli(sweep_report, args=args, as_positional=False)
+        return
     parser = ArgumentParser(
         prog="sketchembed report",
         description="All evaluations of a model on one page, beside the paper's numbers. What is finished is "
-        "kept: the same command goes on where it was stopped.",
+        "kept: the same command goes on where it was stopped. `--sweep FOLDER` judges the runs of a sweep "
+        "instead, and has options of its own: `--sweep FOLDER --help`.",
     )
     parser.add_argument(
         "--parts", type=str, default="all", help=f"of {', '.join(PARTS)}, with commas; or all"

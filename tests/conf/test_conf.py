@@ -18,8 +18,11 @@ from sketchembed import fit
 from sketchembed.callbacks.checkpoints import Checkpoints
 from sketchembed.checkpoints import load_network
 from sketchembed.data import omniglot, omniglot_images, quickdraw
+from sketchembed.sweeps.command import planned
+from sketchembed.sweeps.sweep_file import SweepFile
 
 CONF = Path(__file__).parents[2] / "conf"
+SWEEPS = sorted((CONF.parent / "sweeps").glob("*.yaml"))
 STACKS = {
     "quickdraw.yaml": ["quickdraw.yaml", "debug.yaml"],
     "cpu.yaml": ["quickdraw.yaml", "simple.yaml", "cpu.yaml", "debug.yaml"],
@@ -138,6 +141,25 @@ def test_file_trains(name, data, tmp_path, monkeypatch):
         facts["model"]["max_length"]
         == yaml.safe_load((run / "config.yaml").read_text())["data"]["init_args"]["max_length"]
     )
+
+
+@pytest.mark.parametrize("path", SWEEPS, ids=lambda path: path.stem)
+def test_first_run_of_a_sweep_trains(path, data, tmp_path, monkeypatch):
+    monkeypatch.setenv("SKETCHEMBED_DATA", str(data))
+    options = ["--preset", "debug", "--trainer.accelerator", "cpu", "--run.root", str(tmp_path)]
+    folder = planned(SweepFile.read(path), options)
+    monkeypatch.delenv(fit.FOLDER_VARIABLE, raising=False)
+    name, first = next(iter(folder.runs.items()))
+    fit.fit(first.words)
+    monkeypatch.delenv(fit.FOLDER_VARIABLE, raising=False)
+    run = folder.finished(name)
+    assert run == tmp_path / name
+    config = yaml.safe_load((run / "config.yaml").read_text())
+    ((key, value),) = first.point.items()
+    assert (config["curriculum"]["alpha_max"] if "." in key else config[key]) == value
+    # Twelve parts of six steps are the six steps; a milestone is a model of its own.
+    found = [load_network(file).kind for file in (run / "milestones").glob("*")]
+    assert found == ([] if path.stem == "seeds" else ["sketchembednet"] * 6)
 
 
 def trained(files, options, data, folder, monkeypatch):

@@ -1,0 +1,241 @@
+"""Sweeps on one machine: what is done, what fails, and what is killed."""
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+
+from sketchembed.cli import main
+from sketchembed.errors import SketchEmbedError
+from sketchembed.sweeps import command, local
+from sketchembed.sweeps.folder import SweepFolder
+
+PRETENDED = """
+import json, os, pathlib, sys, time
+given = dict(word[2:].split("=", 1) for word in sys.argv[1:] if "=" in word)
+root, name = pathlib.Path(given["run.root"]), given["run.name"]
+started = root.parent / "started"
+with started.open("a") as file:
+    file.write(name + "\\n")
+if (root.parent / "broken").exists() and given["seed_everything"] == "2":
+    sys.exit("sketchembed: the pen is dry")
+run = root / name
+run.mkdir()
+(run / "metrics.jsonl").write_text(json.dumps({"step": 3, "train/loss": 1.5}) + "\\n")
+(run / "run.json").write_text(json.dumps({"max_steps": 4}))
+beside = list(root.parent.glob("going-*"))
+going = root.parent / f"going-{name}"
+going.write_text("")
+time.sleep(0.4)
+going.unlink()
+(run / "run.json").write_text(json.dumps({"finished": True, "beside": len(beside)}))
+"""
+
+
+def sweep_file(tmp_path, **more):
+    path = tmp_path / "mine.yaml"
+    found = {
+        "command": ["sketchembed", "fit", "--preset=debug", "${args}"],
+        "method": "grid",
+        "parameters": {
+            "curriculum.alpha_max": {"values": [0.0, 0.5]},
+            "seed_everything": {"values": [1, 2]},
+            "run.root": {"value": str(tmp_path / "runs")},
+            **more,
+        },
+    }
+    path.write_text(yaml.safe_dump(found, sort_keys=False))
+    return path
+
+
+@pytest.fixture
+def pretended(tmp_path, monkeypatch):
+    """Put a script in the place of the training; return the names of the runs that it was started for."""
+    (tmp_path / "fit.py").write_text(PRETENDED)
+    monkeypatch.setattr(local, "FIT", [sys.executable, str(tmp_path / "fit.py")])
+    monkeypatch.setattr(command, "check_options", lambda folder: None)
+
+    def started():
+        file = tmp_path / "started"
+        names = file.read_text().split() if file.exists() else []
+        file.unlink(missing_ok=True)
+        return names
+
+    return started
+
+
+def test_run_that_fails_is_told_and_tried_again_while_others_are_left_alone(tmp_path, pretended, capsys):
+    path, broken = sweep_file(tmp_path), tmp_path / "broken"
+    broken.write_text("")
+    with pytest.raises(SystemExit) as stopped:
+        main(["sweep", str(path), "--jobs", "2"])
+    assert stopped.value.code == 2
+    assert sorted(pretended()) == [
+        f"alpha_max{alpha}-seed{seed}" for alpha in ("0", "0.5") for seed in (1, 2)
+    ]
+    said = capsys.readouterr()
+    assert "alpha_max0-seed2 failed: the pen is dry (exit status 1)" in said.err
+    assert "2 of 4 failed; the same command tries them again" in said.err
+    table = (tmp_path / "runs" / "sweep.md").read_text()
+    assert "2 of 4 runs are done" in table
+    assert "| alpha_max0.5-seed2 | 0.5 | 2 | failed: the pen is dry (exit status 1) |" in table
+    broken.unlink()
+    main(["sweep", str(path)])
+    assert pretended() == ["alpha_max0-seed2", "alpha_max0.5-seed2"]
+    assert "4 of 4 runs are done" in (tmp_path / "runs" / "sweep.md").read_text()
+    main(["sweep", str(path), "--jobs=2"])
+    assert pretended() == []
+    assert capsys.readouterr().out.count("done before") == 6
+
+
+def test_jobs_run_beside_each_other_once_the_first_has_begun(tmp_path, pretended):
+    main(["sweep", str(sweep_file(tmp_path)), "--jobs", "2"])
+    beside = [json.loads(file.read_text())["beside"] for file in (tmp_path / "runs").glob("*/run.json")]
+    assert max(beside) == 1
+    assert len(beside) == 4
+
+
+def test_dry_run_lists_the_runs_and_begins_none(tmp_path, pretended, capsys):
+    main(["sweep", str(sweep_file(tmp_path)), "--dry-run", "--", "--trainer.max_steps", "9"])
+    said = capsys.readouterr().out
+    assert said.count("not begun") == 4
+    assert "--trainer.max_steps 9" in said
+    assert pretended() == []
+    assert not (tmp_path / "runs").exists()
+
+
+def test_other_options_in_the_same_folder_are_refused(tmp_path, pretended):
+    path = sweep_file(tmp_path)
+    main(["sweep", str(path), "--count", "1"])
+    with pytest.raises(SystemExit) as stopped:
+        main(["sweep", str(path), "--trainer.max_steps", "9"])
+    assert stopped.value.code == 2
+    with pytest.raises(SketchEmbedError, match=r"then none, now --trainer.max_steps 9"):
+        command.sweep([str(path), "--trainer.max_steps", "9"])
+    # More runs of the same are none.
+    pretended()
+    main(["sweep", str(path), "--count", "2"])
+    assert pretended() == ["alpha_max0-seed2"]
+
+
+def test_folder_that_another_process_works_on_is_left_alone(tmp_path, pretended, monkeypatch, capsys):
+    monkeypatch.setattr("sketchembed.sweeps.folder.LOCK_WAIT", 0.3)
+    lock = SweepFolder(tmp_path / "runs", "mine", {}).hold()
+    with pytest.raises(SystemExit) as stopped:
+        main(["sweep", str(sweep_file(tmp_path))])
+    assert stopped.value.code == 2
+    assert f"being worked on by another process ({os.getpid()})" in capsys.readouterr().err
+    lock.close()
+    assert pretended() == []
+
+
+def test_runs_of_wandb_s_agents_are_told_apart_by_their_configurations(tmp_path):
+    for number, (alpha, seed) in enumerate(((0.0, 1), (0.5, 1), (0.5, 2))):
+        run = tmp_path / f"quickdraw-auto-seed{seed}-{number}"
+        run.mkdir()
+        config = {
+            "seed_everything": seed,
+            "curriculum": {"alpha_max": alpha, "every": 3},
+            "model": {"init_args": {"seed": seed}},
+            "run": {"name": None, "root": str(tmp_path)},
+        }
+        (run / "config.yaml").write_text(yaml.safe_dump(config))
+        (run / "run.json").write_text(json.dumps({"finished": number < 2, "max_steps": 9}))
+    folder = SweepFolder.read(tmp_path)
+    assert [run.point for run in folder.runs.values()] == [
+        {"seed_everything": seed, "curriculum.alpha_max": alpha}
+        for alpha, seed in ((0.0, 1), (0.5, 1), (0.5, 2))
+    ]
+    assert [folder.state(name) for name in folder.runs] == ["done", "done", "begun"]
+    with pytest.raises(SketchEmbedError, match="holds no sweep"):
+        SweepFolder.read(tmp_path / "quickdraw-auto-seed1-0")
+
+
+# ---- real trainings ------------------------------------------------------------------------------------
+
+
+def processes_of(folder):
+    """Return the processes whose command line names a folder."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            if str(folder).encode() in path.read_bytes() and int(path.parent.name) != os.getpid():
+                found.append(int(path.parent.name))
+    return found
+
+
+def until(condition, seconds=200.0):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+@pytest.fixture
+def runs(tmp_path):
+    """The sweep's folder; nothing goes on in it after the test."""
+    yield tmp_path / "runs"
+    kill(processes_of(tmp_path / "mine.yaml") + processes_of(tmp_path / "runs"))
+
+
+def kill(numbers):
+    for number in numbers:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(number, signal.SIGKILL)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.skipif(not Path("/proc/self/cmdline").exists(), reason="looks for processes in /proc")
+def test_sweep_that_is_killed_goes_on_and_ends_with_a_table_of_four_rows(tmp_path, runs):
+    from sketchembed.data.modules import DoodlesDataModule
+
+    DoodlesDataModule(str(tmp_path / "data"), per_class=30).prepare_store()
+    constants = {
+        "data": "sketchembed.data.modules.DoodlesDataModule",
+        "data.init_args.folder": str(tmp_path / "data"),
+        "data.init_args.per_class": 30,
+        "trainer.max_steps": 20,
+        "trainer.val_check_interval": 20,
+        "trainer.accelerator": "cpu",
+        "gallery.every": 1000,
+        "checkpoint.every_n_train_steps": 2,
+    }
+    path = sweep_file(tmp_path, **{name: {"value": value} for name, value in constants.items()})
+    words = [sys.executable, "-m", "sketchembed.cli", "sweep", str(path), "--jobs", "2"]
+
+    def begin():
+        with (tmp_path / "log").open("ab") as log:
+            return subprocess.Popen(words, stdout=log, stderr=log, start_new_session=True)
+
+    # The sweep alone is killed: its runs end by themselves, and nothing goes on training.
+    process = begin()
+    until(lambda: list(runs.glob("*/checkpoints/*.ckpt")))
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    until(lambda: not processes_of(runs))
+    unfinished = [file for file in runs.glob("*/run.json") if not json.loads(file.read_text())["finished"]]
+    assert unfinished
+    # All of it is killed at once.
+    process = begin()
+    until(lambda: len(processes_of(runs)) >= 2 and (tmp_path / "log").read_text().count("started") >= 3)
+    kill([process.pid, *processes_of(runs)])
+    process.wait()
+    assert begin().wait(500) == 0, (tmp_path / "log").read_text()
+    rows = [line for line in (runs / "sweep.md").read_text().splitlines() if "| done |" in line]
+    assert len(rows) == 4
+    # Each run was trained in one folder, step after step.
+    assert sorted(file.parent.name for file in runs.glob("*/run.json")) == [
+        f"alpha_max{alpha}-seed{seed}" for alpha in ("0", "0.5") for seed in (1, 2)
+    ]
+    assert any("going on from" in log.read_text() for log in (runs / "logs").iterdir())
+    for file in runs.glob("*/metrics.jsonl"):
+        lines = [json.loads(line) for line in file.read_text().splitlines()]
+        assert [line["step"] for line in lines if "train/loss" in line] == list(range(20))
