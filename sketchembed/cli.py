@@ -1,4 +1,4 @@
-"""The one command: ``sketchembed fit | data | evaluate | report | draw | export | page | bench``."""
+"""The one command: ``sketchembed fit | data | evaluate | report | draw | export | page | replay | bench``."""
 
 from __future__ import annotations
 
@@ -87,6 +87,12 @@ def page(run: Path) -> None:
     print(write_run_page(run))
 
 
+def _replay(args: list[str]) -> None:
+    from sketchembed.replay import replay
+
+    _jsonargparse(replay)(args)
+
+
 def _bench(args: list[str]) -> None:
     from sketchembed.benchmarks.commands import bench
 
@@ -131,6 +137,7 @@ COMMANDS: Commands = {
     "draw": ("draw images with a trained model", _jsonargparse(draw)),
     "export": ("write a checkpoint's model as safetensors", _jsonargparse(export)),
     "page": ("write a run's page anew", _jsonargparse(page)),
+    "replay": ("compute a step again that was not finite, and say where that arose", _replay),
     "bench": ("time every part beside a plain version of it", _bench),
 }
 
@@ -154,6 +161,8 @@ def _dispatch(program: str, commands: Commands, args: list[str]) -> None:
 def main(args: list[str] | None = None) -> None:
     """Run the command line; a mistake that the user can mend is one line and exit status 2.
 
+    Training that ends at numbers which are not finite has the status 1.
+
     Args:
         args: without the program's name; those of the process if not given.
     """
@@ -165,7 +174,7 @@ def main(args: list[str] | None = None) -> None:
         _dispatch("sketchembed", COMMANDS, args)
     except SketchEmbedError as error:
         print(f"sketchembed: {error}", file=sys.stderr)
-        raise SystemExit(2) from None
+        raise SystemExit(error.status) from None
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise

@@ -18,6 +18,7 @@ from pytorch_lightning.utilities.exceptions import SIGTERMException
 from sketchembed._version import __version__
 from sketchembed.callbacks.checkpoints import Checkpoints, Stopped
 from sketchembed.callbacks.curriculum import Curriculum
+from sketchembed.callbacks.finite import Finite, RollBack
 from sketchembed.callbacks.gallery import Gallery
 from sketchembed.callbacks.monitor import Monitor
 from sketchembed.checkpoints import WholeCheckpointIO, find, newest_whole, read_raw
@@ -88,7 +89,7 @@ def expand_preset(name: str) -> tuple[str, list[str], str]:
 
 
 class FitCLI(LightningCLI):
-    """LightningCLI with the project's own groups: ``curriculum``, ``gallery``, ``checkpoint``, ``run``.
+    """LightningCLI with the project's own groups: ``curriculum``, ``finite``, ``checkpoint``, ``run``, ….
 
     Args:
         args: the command line, beginning with the subcommand.
@@ -120,6 +121,7 @@ class FitCLI(LightningCLI):
         parser.add_lightning_class_args(Curriculum, "curriculum")
         parser.add_lightning_class_args(Gallery, "gallery")
         parser.add_lightning_class_args(Monitor, "monitor")
+        parser.add_lightning_class_args(Finite, "finite")
         parser.add_lightning_class_args(Checkpoints, "checkpoint")
         parser.add_class_arguments(RunOptions, "run")
         parser.link_arguments("seed_everything", "model.init_args.seed")
@@ -294,7 +296,7 @@ class FitCLI(LightningCLI):
     def _run_subcommand(self, subcommand: str) -> None:
         """Train; where something stops it, say how to go on."""
         try:
-            super()._run_subcommand(subcommand)
+            self._train(subcommand)
         except SystemExit as error:
             if not self.trainer.interrupted:
                 raise
@@ -310,6 +312,15 @@ class FitCLI(LightningCLI):
             raise SystemExit(128 + number) from None
         finally:
             self.run_folder.release()
+
+    def _train(self, subcommand: str) -> None:
+        """Train, and again from a checkpoint whenever :class:`Finite` goes back to one."""
+        while True:
+            try:
+                return super()._run_subcommand(subcommand)
+            except RollBack as back:
+                for config in (self.config[subcommand], self.config_init[subcommand]):
+                    config.ckpt_path, config.weights_only = str(back.checkpoint), True
 
     def after_fit(self) -> None:
         """Mark the run as finished."""

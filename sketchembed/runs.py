@@ -319,4 +319,4 @@ class RunLogger(Logger):
         """Close the file."""
         if self._file is not None:
             self._file.close()
-            self._file = None
+            self._file, self._start = None, datetime.now()
