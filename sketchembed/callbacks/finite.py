@@ -12,7 +12,7 @@ from torch import Tensor, distributed
 
 from sketchembed.callbacks.verdict import Verdict, judge
 from sketchembed.checkpoints import read_raw
-from sketchembed.errors import CheckpointError, NonFiniteError, check_known, check_range
+from sketchembed.errors import CheckpointError, NonFiniteError, check_range
 from sketchembed.reporting.run_page import write_run_page
 from sketchembed.runs import Run, RunLogger
 from sketchembed.tasks.incident import Incident, Setting, not_finite, write
@@ -23,7 +23,6 @@ MOST_FILES = 10
 """Steps of a run whose files are kept, each as large as the weights; of further ones only the words are."""
 MOST_EVENTS = 100
 """Steps that a run's page and its checkpoints know the words of, the newest."""
-ACTIONS = ("stop", "skip", "rollback")
 STATE = ("skipped", "in_a_row", "went_back", "passed_over", "events")
 Value = TypeVar("Value")
 
@@ -70,7 +69,6 @@ class Finite(pl.Callback):
     def __init__(
         self, action: Literal["stop", "skip", "rollback"] = "stop", skips: int = 10, rollbacks: int = 3
     ) -> None:
-        check_known("finite.action", action, ACTIONS)
         check_range("finite.skips", skips, 1)
         check_range("finite.rollbacks", rollbacks, 1)
         self.action, self.skips, self.rollbacks = action, skips, rollbacks
@@ -152,6 +150,9 @@ class Finite(pl.Callback):
             NonFiniteError: or :class:`RollBack`, as the action says.
         """
         self._settle(trainer, pl_module)
+        if not self._losses:  # the task had none for this batch
+            self._batches = []
+            return
         scaled = getattr(trainer.precision_plugin, "scaler", None) is not None
         verdict = judge(trainer, pl_module, self._batches, self._losses, scaled)
         kept = list(zip(pl_module.buffers(), self._buffers, strict=True))
