@@ -1,6 +1,9 @@
 """Steps that are not finite, in training end to end on a few doodles."""
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -27,18 +30,23 @@ def data(tmp_path_factory):
     return folder
 
 
+def fitting(data, tmp_path):
+    return [
+        *("fit", "--config", str(CONF / "quickdraw.yaml"), "--config", str(CONF / "debug.yaml")),
+        *("--data", "sketchembed.data.modules.DoodlesDataModule", "--data.init_args.folder", str(data)),
+        *("--data.init_args.per_class", "30", "--data.init_args.validation_drawings", "2"),
+        *("--trainer.accelerator", "cpu", "--run.root", str(tmp_path / "runs"), "--gallery.every", "100"),
+        *("--trainer.val_check_interval", "100", "--checkpoint.every_n_train_steps", "2"),
+    ]
+
+
 @pytest.fixture
 def command(data, tmp_path, monkeypatch):
     """Run a command line of six steps of training, and return the run's folder."""
 
     def run(*more, name="run"):
         monkeypatch.delenv(fit.FOLDER_VARIABLE, raising=False)
-        words = ["fit", "--config", str(CONF / "quickdraw.yaml"), "--config", str(CONF / "debug.yaml")]
-        words += ["--data", "sketchembed.data.modules.DoodlesDataModule"]
-        words += ["--data.init_args.folder", str(data), "--data.init_args.per_class", "30"]
-        words += ["--trainer.accelerator", "cpu", "--run.root", str(tmp_path / "runs"), "--run.name", name]
-        words += ["--gallery.every", "100", "--checkpoint.every_n_train_steps", "2"]
-        main([*words, *more])
+        main([*fitting(data, tmp_path), "--run.name", name, *more])
         return tmp_path / "runs" / name
 
     return run
@@ -105,6 +113,12 @@ def stopped(command, *more, **options):
     with pytest.raises(SystemExit) as caught:
         command(*more, **options)
     return caught.value.code
+
+
+def replayed(said):
+    """The losses that a replay has printed, by name."""
+    line = next(line for line in said.splitlines() if line.startswith("losses"))
+    return dict(part.split(" ", 1) for part in line.removeprefix("losses").strip().split(", "))
 
 
 def end(run, step=6):
@@ -181,24 +195,12 @@ def test_nan_in_the_gradient_alone_names_the_parameters_and_the_operation(
     said = capsys.readouterr().err
     assert "step 4 is not finite: the gradient of net." in said
     assert "finite are loss " in said
-    main(["replay", str(tmp_path / "runs" / "run" / "non-finite" / "step-4.ckpt")])
-    said = capsys.readouterr().out
-    assert "(not finite)" not in said
-    assert "Function 'VanishBackward' returned nan values" in said
-
-
-def test_replay_computes_the_very_losses_that_were_logged(command, monkeypatch, tmp_path, capsys):
-    replace_terms(monkeypatch, lambda terms: terms._replace(pen=Vanish.apply(terms.pen)))
-    stopped(command)
     file = tmp_path / "runs" / "run" / "non-finite" / "step-4.ckpt"
-    terms = read_raw(file)[KEY]["terms"]
-    capsys.readouterr()
     main(["replay", str(file)])
-    line = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("losses"))
-    again = dict(part.split(" ") for part in line.removeprefix("losses").strip().split(", "))
-    assert again == {name: f"{value:.6g}" for name, value in terms.items()}
-    assert {"pen", "stroke", "pixel", "kl"} <= set(again)
-    assert float(again["pixel"]) > 0
+    said = capsys.readouterr().out
+    assert replayed(said) == {name: f"{value:.6g}" for name, value in read_raw(file)[KEY]["terms"].items()}
+    assert float(replayed(said)["pixel"]) > 0
+    assert "Function 'VanishBackward' returned nan values" in said
 
 
 def test_huge_learning_rate_ends_at_a_loss_and_never_in_a_checkpoint(command, tmp_path, capsys):
@@ -246,8 +248,7 @@ def without_step(monkeypatch, step):
     monkeypatch.setattr(DrawingTask, "training_step", train)
 
 
-@pytest.mark.parametrize("way", ["at once", "later"])
-@pytest.mark.parametrize("what", ["loss", "gradient"])
+@pytest.mark.parametrize(("what", "way"), [("loss", "at once"), ("gradient", "later")])
 def test_skipping_equals_a_run_in_which_the_batch_was_not_there(
     command, data, monkeypatch, capsys, request, way, what
 ):
@@ -379,9 +380,72 @@ def test_one_number_decides_and_large_ones_do_not(bad):
     assert torch.isfinite(largest(gradients)).tolist() == [True, False, True]
 
 
-def test_what_is_no_step_to_replay_is_one_line(command, capsys, tmp_path):
-    for path in (tmp_path / "none.ckpt", command() / "checkpoints" / "step-6.ckpt"):
+def test_what_is_no_step_to_replay_is_one_line(capsys, tmp_path):
+    torch.save({"state_dict": {}}, tmp_path / "other.ckpt")
+    for name in ("none.ckpt", "other.ckpt"):
         with pytest.raises(SystemExit) as caught:
-            main(["replay", str(path)])
+            main(["replay", str(tmp_path / name)])
         assert caught.value.code == 2
-        assert "is no step to replay" in capsys.readouterr().err
+        assert f"{name} is no step to replay" in capsys.readouterr().err
+
+
+# ---- several processes -----------------------------------------------------------------------------
+
+SCRIPT = """
+import sys
+from sketchembed.cli import main
+from sketchembed.tasks.drawing import DrawingTask
+
+original = DrawingTask.terms
+
+
+def terms(self, *args):
+    found = original(self, *args)
+    bad = self.training and self.global_step == 4 and self.global_rank == 1
+    # The gradient stays finite: without a word from the second process the first one knows of nothing.
+    return found._replace(pen=found.pen + float("nan")) if bad else found
+
+
+DrawingTask.terms = terms
+main(sys.argv[1:])
+"""
+
+
+@pytest.mark.slow
+def test_two_processes_agree_on_what_only_one_of_them_sees(data, tmp_path, capsys):
+    (tmp_path / "train.py").write_text(SCRIPT)
+    words = [sys.executable, str(tmp_path / "train.py"), *fitting(data, tmp_path), "--trainer.devices", "2"]
+    words += ["--trainer.strategy", "ddp"]
+    environment = {name: value for name, value in os.environ.items() if name != fit.FOLDER_VARIABLE}
+
+    def run(*more):
+        return subprocess.run(
+            [*words, *more], capture_output=True, text=True, timeout=240, env=environment, check=False
+        )
+
+    done = run("--run.name", "back", "--finite.action", "rollback", "--finite.rollbacks", "1")
+    assert "goes back to step-4.ckpt" in done.stdout
+    # The step is bad again, whatever its data are.
+    assert done.returncode == 1, done.stderr
+    assert done.stderr.count("step 4 is not finite: on rank 1 pen is nan") == 1
+    assert "Traceback" not in done.stderr
+    folder = tmp_path / "runs" / "back" / "non-finite"
+    assert [path.name for path in folder.iterdir()] == ["step-4-rank-1.ckpt"]
+    # What the second process drew, and its random numbers, are computed again in one process.
+    saved = read_raw(folder / "step-4-rank-1.ckpt")[KEY]
+    module = DoodlesDataModule(str(data), batch_size=8, per_class=30)
+    module.setup()
+    # It went back from step 4 to step 4, and so past one batch.
+    assert (saved["step"], saved["passed_over"]) == (4, 1)
+    assert saved["members"]["indices"] == module.members(5, 1, 2)["indices"]
+    main(["replay", str(folder / "step-4-rank-1.ckpt")])
+    again = replayed(capsys.readouterr().out)
+    for name in ("stroke", "pixel", "kl"):
+        assert again[name] == f"{saved['terms'][name]:.6g}"
+
+    done = run("--run.name", "skip", "--finite.action", "skip")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("leaves it out") == 1
+    last = end(tmp_path / "runs" / "skip")
+    assert last["callbacks"]["Finite"]["skipped"] == 1
+    assert {int(state["step"]) for state in last["optimizer_states"][0]["state"].values()} == {5}
