@@ -15,7 +15,7 @@ from jsonargparse import ArgumentParser
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from sketchembed.callbacks.verdict import largest
+from sketchembed.callbacks.verdict import are_finite
 from sketchembed.process import allow_tf32, quiet_lightning, tune_process
 from sketchembed.tasks.incident import Incident, Setting, read, some
 
@@ -95,7 +95,7 @@ class _Witness(pl.Callback):
     ) -> None:
         """Note the gradients."""
         graded = {name: value.grad for name, value in pl_module.named_parameters() if value.grad is not None}
-        finite = torch.isfinite(largest(list(graded.values()))).tolist()
+        finite = are_finite(list(graded.values())).tolist()
         self.bad = [name for name, good in zip(graded, finite, strict=True) if not good]
 
 

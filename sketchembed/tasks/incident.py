@@ -25,7 +25,7 @@ KEY = "non_finite"
 """Where a checkpoint keeps what is known of the step."""
 BATCHES: dict[str, type] = {kind.__name__: kind for kind in (Pair, LabelledDrawings, EpisodeImages)}
 """The kinds of batches, besides plain tensors."""
-SHOWN = 5
+SHOWN = 3
 """Names that a line of text lists; of more it says how many there are."""
 
 
@@ -89,10 +89,11 @@ class Incident:
         if self.weights:
             yield f"before the step {some(self.weights)} were not finite"
         names = self.names()
-        if self.broken:
-            yield f"the batch itself has what is not finite: {some([names[at] for at in self.broken])}"
-        elif names:
+        if names:
             yield f"batch {self.batch} is of {some(names)}"
+        if self.broken:
+            which = [names[at] if "indices" in self.members else f"item {at}" for at in self.broken]
+            yield f"the batch itself has numbers that are not finite, of {some(which)}"
 
     def names(self) -> list[str]:
         """Return what each item of the batches is called: its index in the store, and its class."""

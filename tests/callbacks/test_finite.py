@@ -11,7 +11,7 @@ import torch
 
 from sketchembed import fit
 from sketchembed.callbacks.finite import Finite
-from sketchembed.callbacks.verdict import largest
+from sketchembed.callbacks.verdict import are_finite
 from sketchembed.checkpoints import load, read_raw
 from sketchembed.cli import main
 from sketchembed.data.drawings import DrawingDataset
@@ -153,7 +153,7 @@ def test_nan_in_a_drawing_stops_with_one_message_and_leaves_what_replays_it(
     assert said.startswith("sketchembed: step 4 is not finite: ")
     assert "Traceback" not in said
     assert "stroke is nan" in said
-    assert f"the batch itself has what is not finite: {broken} (" in said
+    assert f"the batch itself has numbers that are not finite, of {broken} (" in said
     assert "--finite.action skip" in said
     # The checkpoint before is whole, and the only one.
     assert [path.name for path in (run / "checkpoints").iterdir()] == ["step-4.ckpt"]
@@ -176,6 +176,17 @@ def test_nan_in_a_drawing_stops_with_one_message_and_leaves_what_replays_it(
         "first not finite in the output of net.encoder" in said or "first not finite in the output of" in said
     )
     assert "gradients not finite: net." in said
+
+
+def test_accumulated_batches_are_all_saved_and_replayed(command, broken, data, tmp_path, capsys):
+    assert stopped(command, "--trainer.accumulate_grad_batches", "2") == 1
+    # Step 2 is of batches 4 and 5.
+    assert "step 2 is not finite: loss of batch 1 is nan" in capsys.readouterr().err
+    file = tmp_path / "runs" / "run" / "non-finite" / "step-2.ckpt"
+    assert read_raw(file)[KEY]["members"]["indices"] == [*members(data, 4), *members(data, 5)]
+    main(["replay", str(file)])
+    losses = [line for line in capsys.readouterr().out.splitlines() if line.startswith("losses")]
+    assert ["not finite" in line for line in losses] == [True, False]
 
 
 def test_the_same_command_goes_on_and_stops_at_the_same_step(command, broken, capsys):
@@ -373,11 +384,11 @@ def test_numbers_out_of_range_are_refused():
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf"), float("-inf")])
-def test_one_number_decides_and_large_ones_do_not(bad):
+def test_one_number_of_a_gradient_decides_and_large_ones_do_not(bad):
     gradients = [torch.full((3, 4), 3e38), torch.full((5,), -3e38), torch.randn(7, 2)]
-    assert torch.isfinite(largest(gradients)).all()
+    assert are_finite(gradients).all()
     gradients[1][2] = bad
-    assert torch.isfinite(largest(gradients)).tolist() == [True, False, True]
+    assert are_finite(gradients).tolist() == [True, False, True]
 
 
 def test_what_is_no_step_to_replay_is_one_line(capsys, tmp_path):

@@ -51,11 +51,14 @@ def test_the_sum_is_blamed_only_where_none_of_its_terms_is():
     assert incident(terms={"loss": -float("inf"), "pen": 1.0}).cause() == "loss is -inf"
     assert incident(terms={"loss": NAN}, world=2).cause() == "on rank 1 loss is nan"
     assert incident(gradients=["a", "b"]).cause() == "the gradient of a, b"
-    assert incident(gradients=list("abcdefgh")).cause() == "the gradient of a, b, c, d, e and 3 more"
+    assert incident(gradients=list("abcdefgh")).cause() == "the gradient of a, b, c and 5 more"
 
 
 def test_what_a_batch_is_made_of_is_named():
     assert "batch 9 is of 5 (cat), 6 (dog)" in list(incident().lines())
-    assert "the batch itself has what is not finite: 6 (dog)" in list(incident(broken=[1]).lines())
+    assert "the batch itself has numbers that are not finite, of 6 (dog)" in list(
+        incident(broken=[1]).lines()
+    )
     assert "batch 9 is of episode 3" in list(incident(members={"episodes": [3]}).lines())
+    assert "of item 4" in list(incident(members={"episodes": [3]}, broken=[4]).lines())[-1]
     assert list(incident(terms={"loss": NAN}, members={}).lines()) == []
