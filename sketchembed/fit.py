@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from sketchembed.checkpoints import WholeCheckpointIO, find, newest_whole, read_
 from sketchembed.data.connection import NetworkError
 from sketchembed.data.drawings import DrawingDataModule
 from sketchembed.data.modules import DoodlesDataModule
-from sketchembed.errors import check_known
+from sketchembed.errors import NonFiniteError, check_known
 from sketchembed.process import allow_tf32, quiet_lightning, tune_process
 from sketchembed.reporting.run_page import write_run_page
 from sketchembed.runs import Run, RunLogger, RunOptions
@@ -297,6 +298,10 @@ class FitCLI(LightningCLI):
         """Train; where something stops it, say how to go on."""
         try:
             self._train(subcommand)
+        except NonFiniteError as error:
+            if self.trainer.is_global_zero:
+                raise
+            sys.exit(error.status)  # the first process says it for all
         except SystemExit as error:
             if not self.trainer.interrupted:
                 raise
@@ -318,9 +323,8 @@ class FitCLI(LightningCLI):
         while True:
             try:
                 return super()._run_subcommand(subcommand)
-            except RollBack as back:
-                for config in (self.config[subcommand], self.config_init[subcommand]):
-                    config.ckpt_path, config.weights_only = str(back.checkpoint), True
+            except RollBack:
+                continue
 
     def after_fit(self) -> None:
         """Mark the run as finished."""

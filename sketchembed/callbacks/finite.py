@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, distributed
 
 from sketchembed.callbacks.verdict import Verdict, judge
-from sketchembed.checkpoints import read_raw
+from sketchembed.checkpoints import newest_whole, read_raw
 from sketchembed.errors import CheckpointError, NonFiniteError, check_range
 from sketchembed.reporting.run_page import write_run_page
 from sketchembed.runs import Run, RunLogger
@@ -28,15 +28,7 @@ Value = TypeVar("Value")
 
 
 class RollBack(Exception):
-    """Training is to go on from a checkpoint.
-
-    Args:
-        checkpoint: the file.
-    """
-
-    def __init__(self, checkpoint: Path) -> None:
-        super().__init__(f"training goes back to {checkpoint}, which `sketchembed fit` does by itself")
-        self.checkpoint = checkpoint
+    """Training is to go on from its newest whole checkpoint, as `sketchembed fit` does by itself."""
 
 
 class Finite(pl.Callback):
@@ -82,6 +74,7 @@ class Finite(pl.Callback):
         self._batches: list[Any] = []
         self._losses: list[Tensor] = []
         self._pending: Verdict | None = None
+        self._first = True
 
     # ---- what checkpoints keep -------------------------------------------------------------------
 
@@ -118,23 +111,23 @@ class Finite(pl.Callback):
         pl_module.passed_over = self.passed_over  # type: ignore[assignment]
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """See that there is something to go back to, and that the run's facts are those of its checkpoint."""
+        """See that the run's facts are those of its checkpoint."""
         self._forget()
         run = _run(trainer)
-        if run is None:
-            return
-        if trainer.is_global_zero and (self.events or "non_finite" in run.facts):
+        if run is not None and trainer.is_global_zero and (self.events or "non_finite" in run.facts):
             self._note(run)
-        if self.action == "rollback" and trainer.global_step == 0:
-            trainer.save_checkpoint(run.checkpoints / "step-0.ckpt")
 
     def on_train_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
     ) -> None:
-        """Keep what the forward pass changes."""
+        """Keep what the forward pass changes; once, see that there is something to go back to."""
         if not self._batches:
             self._buffers = [buffer.clone() for buffer in pl_module.buffers()]
         self._batches.append(batch)
+        run = _run(trainer)
+        if self._first and self.action == "rollback" and run is not None and _newest(trainer) is None:
+            trainer.save_checkpoint(run.checkpoints / f"step-{trainer.global_step}.ckpt")
+        self._first = False
 
     def on_before_backward(self, trainer: pl.Trainer, pl_module: pl.LightningModule, loss: Tensor) -> None:
         """Keep the loss."""
@@ -231,7 +224,7 @@ class Finite(pl.Callback):
             elif self.in_a_row > self.skips:
                 why = f"That is {self.in_a_row} steps in a row, more than --finite.skips {self.skips}"
         elif self.action == "rollback":
-            checkpoint = _last_checkpoint(trainer)
+            checkpoint = _newest(trainer)
             if checkpoint is None:
                 why = "There is no checkpoint to go back to"
             elif self.went_back >= self.rollbacks:
@@ -257,7 +250,7 @@ class Finite(pl.Callback):
             then = f"goes back to {checkpoint.name}, past the data since" if checkpoint else "leaves it out"
             print(f"!!! step {step} is not finite ({what}); training {then}{_how(files)}", flush=True)
         if checkpoint is not None:
-            raise RollBack(checkpoint)
+            raise RollBack
 
     def _note(self, run: Run) -> None:
         run.note(non_finite={"skipped": self.skipped, "rollbacks": self.went_back, "events": self.events})
@@ -267,12 +260,12 @@ def _run(trainer: pl.Trainer) -> Run | None:
     return next((logger.run for logger in trainer.loggers if isinstance(logger, RunLogger)), None)
 
 
-def _last_checkpoint(trainer: pl.Trainer) -> Path | None:
-    """Return the last checkpoint, the same on all processes."""
-    run = _run(trainer)
-    found = str(run.last_checkpoint or "") if run is not None else ""
-    found = _gathered(trainer, found)[0]
-    return Path(found) if found else None
+def _newest(trainer: pl.Trainer) -> Path | None:
+    """Return the checkpoint that training would go on from, the same on all processes."""
+    run, first = _run(trainer), trainer.is_global_zero
+    net: Any = getattr(trainer.lightning_module, "net", None)
+    found = newest_whole(run.checkpoints, net, print, first) if run is not None and first else None
+    return _gathered(trainer, found)[0]
 
 
 def _gathered(trainer: pl.Trainer, value: Value) -> list[Value]:
@@ -290,15 +283,15 @@ def _how(files: Sequence[Path]) -> str:
 
 def _ending(
     trainer: pl.Trainer, incidents: Sequence[Incident], files: Sequence[Path], why: str
-) -> BaseException:
-    """Return what ends the run: the message on the first process, none on the others."""
-    if not trainer.is_global_zero:
-        return SystemExit(NonFiniteError.status)
-    run = _run(trainer)
-    last = run.last_checkpoint if run is not None else None
-    advice = [why or "--finite.action skip leaves such a step out, rollback goes back to the last checkpoint"]
-    if last is not None:
-        advice.append(f"{last} is whole; --ckpt_path {last} goes on from it with other options")
+) -> NonFiniteError:
+    """Return what ends the run."""
+    last = _newest(trainer)
+    advice = [why] if why else []
+    goes_on = f"goes on from {last.name}" if last is not None else "starts again"
+    advice.append(
+        f"The same command {goes_on}, with --finite.action skip past such steps, and with rollback past "
+        "all data up to them"
+    )
     if files:
         advice.append(f"This computes the step again and says where that arose:{_how(files)}")
     found = "; ".join("; ".join([one.cause(), *one.lines()]) for one in incidents)

@@ -155,9 +155,9 @@ def test_nan_in_a_drawing_stops_with_one_message_and_leaves_what_replays_it(
     assert "stroke is nan" in said
     assert f"the batch itself has numbers that are not finite, of {broken} (" in said
     assert "--finite.action skip" in said
-    # The checkpoint before is whole, and the only one.
-    assert [path.name for path in (run / "checkpoints").iterdir()] == ["step-4.ckpt"]
-    assert "step-4.ckpt is whole" in said
+    # The checkpoints before are whole.
+    assert {path.name for path in (run / "checkpoints").iterdir()} == {"step-2.ckpt", "step-4.ckpt"}
+    assert "The same command goes on from step-4.ckpt, with --finite.action skip past" in said
     file = run / "non-finite" / "step-4.ckpt"
     assert f"sketchembed replay {file}" in said
     saved = read_raw(file)
@@ -189,13 +189,16 @@ def test_accumulated_batches_are_all_saved_and_replayed(command, broken, data, t
     assert ["not finite" in line for line in losses] == [True, False]
 
 
-def test_the_same_command_goes_on_and_stops_at_the_same_step(command, broken, capsys):
+def test_the_same_command_stops_at_the_same_step_and_goes_past_it_if_it_may(command, broken, capsys):
     assert stopped(command) == 1
     capsys.readouterr()
     assert stopped(command) == 1
     said = capsys.readouterr()
     assert "going on from step-4.ckpt" in said.out
     assert "step 4 is not finite" in said.err
+    run = command("--finite.action", "skip")
+    assert json.loads((run / "run.json").read_text())["finished"] is True
+    assert end(run)["callbacks"]["Finite"]["skipped"] == 1
 
 
 def test_nan_in_the_gradient_alone_names_the_parameters_and_the_operation(
