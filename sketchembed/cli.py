@@ -1,4 +1,4 @@
-"""The one command: ``sketchembed fit | sweep | data | evaluate | report | draw | export | page | runs | …``."""
+"""The one command: ``sketchembed fit | sweep | data | evaluate | report | draw | …``."""
 
 from __future__ import annotations
 
@@ -119,6 +119,12 @@ def _dashboard(args: list[str]) -> None:
     _jsonargparse(dashboard)(["--dry_run=true" if argument in flags else argument for argument in args])
 
 
+def _replay(args: list[str]) -> None:
+    from sketchembed.replay import replay
+
+    _jsonargparse(replay)(args)
+
+
 def _bench(args: list[str]) -> None:
     from sketchembed.benchmarks.commands import bench
 
@@ -172,6 +178,7 @@ COMMANDS: Commands = {
     "page": ("write a run's page anew", _jsonargparse(page)),
     "runs": ("write the page of all runs anew", _runs),
     "dashboard": ("make a view of the project on W&B", _dashboard),
+    "replay": ("compute a step again that was not finite, and say where that arose", _replay),
     "bench": ("time every part beside a plain version of it", _bench),
 }
 
@@ -195,6 +202,8 @@ def _dispatch(program: str, commands: Commands, args: list[str]) -> None:
 def main(args: list[str] | None = None) -> None:
     """Run the command line; a mistake that the user can mend is one line and exit status 2.
 
+    Training that ends at numbers which are not finite has the status 1.
+
     Args:
         args: without the program's name; those of the process if not given.
     """
@@ -206,7 +215,7 @@ def main(args: list[str] | None = None) -> None:
         _dispatch("sketchembed", COMMANDS, args)
     except SketchEmbedError as error:
         print(f"sketchembed: {error}", file=sys.stderr)
-        raise SystemExit(2) from None
+        raise SystemExit(error.status) from None
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise

@@ -9,13 +9,15 @@ from typing import Any
 
 
 class SketchEmbedError(Exception):
-    """A mistake that its reader can mend; the command line prints it as one line and exits with 2.
+    """A mistake that its reader can mend; the command line prints it as one line and exits with `status`.
 
     Args:
         found: what was found, naming the file or option.
         expected: what should have been there.
         fix: what to do next.
     """
+
+    status = 2
 
     def __init__(self, found: str, *, expected: str, fix: str) -> None:
         """Join the three parts to one message."""
@@ -39,6 +41,12 @@ class DataError(SketchEmbedError):
 
 class CheckpointError(SketchEmbedError):
     """A checkpoint or a weights file is not what it should be."""
+
+
+class NonFiniteError(SketchEmbedError):
+    """A loss, a gradient or a weight is not finite, and training ends."""
+
+    status = 1
 
 
 def check_known(what: str, name: str, known: Iterable[str]) -> None:

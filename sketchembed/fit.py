@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from pytorch_lightning.utilities.exceptions import SIGTERMException
 from sketchembed._version import __version__
 from sketchembed.callbacks.checkpoints import Checkpoints, Stopped
 from sketchembed.callbacks.curriculum import Curriculum
+from sketchembed.callbacks.finite import Finite, RollBack
 from sketchembed.callbacks.gallery import Gallery
 from sketchembed.callbacks.milestones import Milestones
 from sketchembed.callbacks.monitor import Monitor
@@ -25,7 +27,7 @@ from sketchembed.checkpoints import WholeCheckpointIO, find, newest_whole, read_
 from sketchembed.data.connection import NetworkError
 from sketchembed.data.drawings import DrawingDataModule
 from sketchembed.data.modules import DoodlesDataModule
-from sketchembed.errors import check_known
+from sketchembed.errors import NonFiniteError, check_known
 from sketchembed.process import allow_tf32, end_with_parent, quiet_lightning, tune_process
 from sketchembed.reporting.run_page import write_run_page
 from sketchembed.reporting.runs_page import update_runs_page
@@ -92,7 +94,7 @@ def expand_preset(name: str) -> tuple[str, list[str], str]:
 
 
 class FitCLI(LightningCLI):
-    """LightningCLI with the project's own groups: ``curriculum``, ``gallery``, ``checkpoint``, ``run``.
+    """LightningCLI with the project's own groups: ``curriculum``, ``finite``, ``checkpoint``, ``run``, ….
 
     Args:
         args: the command line, beginning with the subcommand.
@@ -125,6 +127,7 @@ class FitCLI(LightningCLI):
         parser.add_lightning_class_args(Gallery, "gallery")
         parser.add_lightning_class_args(Monitor, "monitor")
         parser.add_lightning_class_args(Milestones, "milestones")
+        parser.add_lightning_class_args(Finite, "finite")
         parser.add_lightning_class_args(Checkpoints, "checkpoint")
         parser.add_class_arguments(RunOptions, "run")
         parser.link_arguments("seed_everything", "model.init_args.seed")
@@ -289,7 +292,7 @@ class FitCLI(LightningCLI):
     def _run_subcommand(self, subcommand: str) -> None:
         """Train; where something stops it, say how to go on."""
         try:
-            super()._run_subcommand(subcommand)
+            self._train(subcommand)
         except SystemExit as error:
             if not self.trainer.interrupted:
                 raise
@@ -306,11 +309,21 @@ class FitCLI(LightningCLI):
         except Exception as error:
             if self.trainer.is_global_zero:
                 self.run_folder.note(failed=f"{type(error).__name__}: {str(error)[:300]}")
+            elif isinstance(error, NonFiniteError):
+                sys.exit(error.status)  # the first process says it for all
             raise
         finally:
             self.run_folder.release()
             if self.trainer.is_global_zero:
                 update_runs_page(self.run_folder.path)
+
+    def _train(self, subcommand: str) -> None:
+        """Train, and again from a checkpoint whenever :class:`Finite` goes back to one."""
+        while True:
+            try:
+                return super()._run_subcommand(subcommand)
+            except RollBack:
+                continue
 
     def after_fit(self) -> None:
         """Mark the run as finished."""

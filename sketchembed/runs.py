@@ -261,7 +261,7 @@ def trains_alike(one: str, other: str) -> bool:
     """Return whether two configurations, as YAML, train the same model in the same way.
 
     Where files lie, and how the run is tracked, may differ: a run that was copied to another machine goes on
-    there.
+    there. So may what becomes of steps that are not finite: a run that stopped at one goes on past it.
     """
     return bool(_what_trains(one) == _what_trains(other))
 
@@ -272,7 +272,8 @@ def _what_trains(config: str) -> Any:
     except yaml.YAMLError:
         return config
     if isinstance(found, dict):
-        found.pop("run", None)
+        for name in ("run", "finite"):
+            found.pop(name, None)
         options = (found.get("data") or {}).get("init_args") or {}
         for name in ("folder", "num_workers"):
             options.pop(name, None)
@@ -347,4 +348,4 @@ class RunLogger(Logger):
         """Close the file."""
         if self._file is not None:
             self._file.close()
-            self._file = None
+            self._file, self._start = None, datetime.now()

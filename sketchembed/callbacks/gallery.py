@@ -55,6 +55,10 @@ class Gallery(pl.Callback):
         self._inputs: tuple[list[tuple[str, bool]], Tensor | Pair] | None = None
         self._last = -1
 
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Forget the last sampling, which a run that has gone back comes by again."""
+        self._last = -1
+
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any) -> None:
         """Sample every so many steps."""
         if trainer.global_step % self.every == 0:

@@ -19,7 +19,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from sketchembed.data.sampling import StepBatchSampler
+from sketchembed.data.sampling import StepBatchSampler, batches_before
 from sketchembed.data.store import OFFSET_LIMIT, DrawingStore
 
 VALIDATION_BATCH = 128
@@ -160,9 +160,8 @@ class DrawingDataModule(pl.LightningDataModule, ABC):
         """Return the endless stream of training batches, from the trainer's step on."""
         trainer = self.trainer
         rank, world, step = (
-            (trainer.global_rank, trainer.world_size, trainer.global_step) if trainer else (0, 1, 0)
+            (trainer.global_rank, trainer.world_size, batches_before(trainer)) if trainer else (0, 1, 0)
         )
-        step *= trainer.accumulate_grad_batches if trainer else 1
         sampler = StepBatchSampler(self.train_indices, self.batch_size, self.seed, rank, world, step)
         return DataLoader(
             self.dataset,
@@ -172,6 +171,22 @@ class DrawingDataModule(pl.LightningDataModule, ABC):
             persistent_workers=self.num_workers > 0,
             pin_memory=torch.cuda.is_available(),
         )
+
+    def members(self, number: int, rank: int, world: int) -> dict[str, list[Any]]:
+        """Return the indices in the store of a training batch's drawings, and their classes.
+
+        Args:
+            number: of the batch, from 0.
+            rank: of the process that it is for.
+            world: number of processes.
+        """
+        assert self.store is not None, "setup() has not been called"
+        sampler = StepBatchSampler(self.train_indices, self.batch_size, self.seed, rank, world, number)
+        indices = next(iter(sampler))
+        return {
+            "indices": indices,
+            "classes": [self.store.class_names[self.store.labels[at]] for at in indices],
+        }
 
     def val_dataloader(self) -> list[DataLoader]:
         """Return held-out drawings of the training classes, and drawings of the held-out classes."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import pytorch_lightning as pl
 from jaxtyping import Float
@@ -16,6 +16,7 @@ from sketchembed.data.drawings import data_folder
 from sketchembed.data.episodes import Episodes
 from sketchembed.data.image_set import ImageSet
 from sketchembed.data.modules import prepared_folder
+from sketchembed.data.sampling import batches_before
 
 
 class EpisodeImages(NamedTuple):
@@ -112,11 +113,19 @@ class EpisodeDataModule(pl.LightningDataModule, ABC):
         """Return the endless stream of training episodes, from the trainer's step on."""
         trainer = self.trainer
         rank, world, seen = (
-            (trainer.global_rank, trainer.world_size, trainer.global_step * trainer.accumulate_grad_batches)
-            if trainer
-            else (0, 1, 0)
+            (trainer.global_rank, trainer.world_size, batches_before(trainer)) if trainer else (0, 1, 0)
         )
         return DataLoader(EpisodeStream(self.train, seen * world + rank, world), batch_size=None)
+
+    def members(self, number: int, rank: int, world: int) -> dict[str, list[Any]]:
+        """Return the id of a training batch's episode.
+
+        Args:
+            number: of the batch, from 0.
+            rank: of the process that it is for.
+            world: number of processes.
+        """
+        return {"episodes": [number * world + rank]}
 
     def val_dataloader(self) -> DataLoader:
         """Return this process's share of the validation episodes."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pytorch_lightning as pl
@@ -15,7 +16,7 @@ from sketchembed.data import mini_imagenet
 from sketchembed.data.drawings import VALIDATION_BATCH, data_folder
 from sketchembed.data.image_set import ImageSet
 from sketchembed.data.modules import prepared_folder
-from sketchembed.data.sampling import StepBatchSampler
+from sketchembed.data.sampling import StepBatchSampler, batches_before
 
 FLIPS = 1
 """Tells the random numbers of the flips from those of the order."""
@@ -113,13 +114,26 @@ class MiniImageNetDataModule(pl.LightningDataModule):
         """Return the endless stream of training batches, from the trainer's step on."""
         trainer = self.trainer
         rank, world, step = (
-            (trainer.global_rank, trainer.world_size, trainer.global_step) if trainer else (0, 1, 0)
+            (trainer.global_rank, trainer.world_size, batches_before(trainer)) if trainer else (0, 1, 0)
         )
-        step *= trainer.accumulate_grad_batches if trainer else 1
         stream = ImageStream(
             self.parts["train"], self.batch_size, self.seed, rank, world, step, flip=self.flip
         )
         return DataLoader(stream, batch_size=None, pin_memory=torch.cuda.is_available())
+
+    def members(self, number: int, rank: int, world: int) -> dict[str, list[Any]]:
+        """Return the rows of a training batch's photos, their classes and their names.
+
+        Args:
+            number: of the batch, from 0.
+            rank: of the process that it is for.
+            world: number of processes.
+        """
+        train = self.parts["train"]
+        order = np.arange(len(train))
+        rows = next(iter(StepBatchSampler(order, self.batch_size, self.seed, rank, world, number)))
+        classes = [train.class_names[train.labels[row]] for row in rows]
+        return {"indices": rows, "classes": classes, "names": [train.names[row] for row in rows]}
 
     def val_dataloader(self) -> DataLoader:
         """Return this process's share of photos of the validation part, the same for every seed."""

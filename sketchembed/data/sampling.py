@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
+import pytorch_lightning as pl
 from torch.utils.data import Sampler
 
 from sketchembed.errors import DataError
@@ -67,3 +68,9 @@ class StepBatchSampler(Sampler[list[int]]):
                 batch.append(int(order[place % count]))
             yield batch
             position += self.batch_size
+
+
+def batches_before(trainer: pl.Trainer) -> int:
+    """Return how many batches of each process come before those of the trainer's step."""
+    passed_over = getattr(trainer.lightning_module, "passed_over", 0)
+    return int((trainer.global_step + passed_over) * trainer.accumulate_grad_batches)

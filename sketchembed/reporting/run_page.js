@@ -62,6 +62,23 @@ function showFacts() {
     if (value) list.append(make("div", {}, make("dt", {}, name), make("dd", {}, String(value))));
   page.append(list);
 }
+function showNonFinite() {
+  const found = facts.non_finite || {}, events = Array.isArray(found.events) ? found.events : [];
+  if (!events.length) return;
+  const then = (one) => ({skip: "left out", rollback: `went back to step ${one.to}`}[one.action] || "the run stopped");
+  const parts = [
+    found.skipped && `${whole(found.skipped)} left out`, found.rollbacks && `${whole(found.rollbacks)} gone back from`,
+    events.at(-1).action === "stop" && "the run stopped",
+  ].filter(Boolean);
+  const list = make("ul");
+  for (const one of events) {
+    const item = make("li", {}, `step ${whole(one.step)}: ${one.what}; ${then(one)}`);
+    for (const file of one.files || []) item.append(" ", make("code", {}, `sketchembed replay ${facts.name}/non-finite/${file}`));
+    list.append(item);
+  }
+  const title = make("summary", {}, `Steps that were not finite: ${parts.join(", ")}`);
+  page.append(make("details", {open: "", class: "nonfinite"}, title, list));
+}
 function showConfig() {
   if (!run.config) return;
   page.append(make("details", {}, make("summary", {}, "Configuration"), make("pre", {tabindex: 0}, run.config)));

@@ -173,6 +173,7 @@ function showCurves() {
 }
 
 showFacts();
+showNonFinite();
 showCurves();
 showDrawings();
 showConfig();

@@ -93,6 +93,7 @@ class DrawingTask(Task):
 
     def setup(self, stage: str) -> None:
         """Take the unit of the offsets from the data."""
+        self._graph = None  # a graph of an earlier fit holds weights that have moved elsewhere
         data = getattr(self.trainer, "datamodule", None)
         if data is not None and hasattr(data, "offset_scale"):
             self.net.offset_scale = float(data.offset_scale)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, Literal
 
 import numpy as np
@@ -27,7 +29,15 @@ class Task(pl.LightningModule):
             falls along half a wave and stays.
         lr_warmup: steps over which the learning rate grows from 0; the paper has none.
         seed: of the random numbers of the steps.
+
+    Attributes:
+        passed_over: steps by which the data and the random numbers are ahead of the step's number, see
+            :class:`~sketchembed.callbacks.finite.Finite`.
+        logged: what the step before logged, by name, for whoever says which term is not finite.
     """
+
+    passed_over: int = 0
+    logged: Mapping[str, Any] = MappingProxyType({})
 
     def __init__(
         self,
@@ -45,7 +55,14 @@ class Task(pl.LightningModule):
         self.lr_shape, self.lr_warmup = lr_shape, lr_warmup
         self.seed = seed
 
+    def log_dict(self, dictionary: Any, *args: Any, **kwargs: Any) -> None:
+        """Log values, and keep them until the next ones."""
+        self.logged = dictionary
+        super().log_dict(dictionary, *args, **kwargs)
+
     def _generator(self, step: int, stream: int) -> torch.Generator:
+        if self.training:
+            step += self.passed_over
         state = np.random.SeedSequence([self.seed, step, stream]).generate_state(1, np.uint64)
         return torch.Generator(self.device).manual_seed(int(state[0] >> np.uint64(1)))
 
@@ -67,6 +84,16 @@ class Task(pl.LightningModule):
         optimizer = torch.optim.Adam(self.parameters(), lr=self.lr, eps=1e-7, fused=fused)
         factor = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: self.learning_rate(step) / self.lr)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": factor, "interval": "step"}}
+
+    def configure_gradient_clipping(
+        self,
+        optimizer: torch.optim.Optimizer,
+        gradient_clip_val: int | float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        """Clip the gradients, if there are any: a step that is left out has none."""
+        if any(parameter.grad is not None for parameter in self.parameters()):
+            self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Write what is needed to rebuild the model alone."""
