@@ -35,6 +35,8 @@ def quiet_lightning() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", category=DeprecationWarning)
         warnings.filterwarnings("ignore", message=".*LeafSpec.*")
+        # What is logged at the end of a validation is of all processes already.
+        warnings.filterwarnings("ignore", message=".*recommended to use .self.log.*sync_dist=True.*")
         # A run that goes on has checkpoints already.
         warnings.filterwarnings("ignore", message=".*exists and is not empty.*")
         # The same words are on the command line already, which is how other processes are started.

@@ -11,13 +11,15 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from sketchembed.networks.batch_norm import BatchNorm2d
+
 Module = TypeVar("Module", bound=nn.Module)
 Pool = Literal["mean", "flatten"]
 
 
-def batch_norm(channels: int) -> nn.BatchNorm2d:
+def batch_norm(channels: int) -> BatchNorm2d:
     """Return Keras' batch norm, which the released code uses: its momentum of 0.99 is PyTorch's 0.01."""
-    return nn.BatchNorm2d(channels, eps=1e-3, momentum=0.01)
+    return BatchNorm2d(channels, eps=1e-3, momentum=0.01)
 
 
 def init_convolutions(network: nn.Module) -> None:
