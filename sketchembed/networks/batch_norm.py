@@ -105,7 +105,7 @@ def _blocks(*maps: Tensor) -> Iterator[tuple[Tensor, ...]]:
     """Yield views of the same images of each, ``[images, h, w, channels]``, block by block."""
     images, channels, height, width = maps[0].shape
     size = max(1, BLOCK // (channels * height * width)) if maps[0].device.type == "cpu" else images
-    yield from zip(*(each.permute(0, 2, 3, 1).split(size) for each in maps), strict=True)
+    yield from zip(*(torch.split(each.permute(0, 2, 3, 1), size) for each in maps), strict=True)
 
 
 def _wide(block: Tensor) -> Tensor:
