@@ -12,6 +12,9 @@ import pytorch_lightning as pl
 import torch
 import yaml
 from jsonargparse import Namespace
+from lightning_fabric import Fabric
+from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
+from lightning_fabric.utilities.rank_zero import rank_zero_only
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI, instantiate_class
 from pytorch_lightning.loggers import Logger
 from pytorch_lightning.utilities.exceptions import SIGTERMException
@@ -24,10 +27,13 @@ from sketchembed.callbacks.gallery import Gallery
 from sketchembed.callbacks.milestones import Milestones
 from sketchembed.callbacks.monitor import Monitor
 from sketchembed.checkpoints import WholeCheckpointIO, find, newest_whole, read_raw
+from sketchembed.companions import await_reason, let_go, stop
 from sketchembed.data.connection import NetworkError
 from sketchembed.data.drawings import DrawingDataModule
 from sketchembed.data.modules import DoodlesDataModule
+from sketchembed.data.sampling import check_share
 from sketchembed.errors import NonFiniteError, check_known
+from sketchembed.evaluation.sharing import Sharing
 from sketchembed.process import allow_tf32, end_with_parent, quiet_lightning, tune_process
 from sketchembed.reporting.run_page import write_run_page
 from sketchembed.reporting.runs_page import update_runs_page
@@ -61,8 +67,6 @@ PRESETS = {
 }
 AUTO = {"auto": ("paper", "cpu"), "auto-sketchy": ("sketchy", "sketchy-cpu")}
 """What stands for a preset: the one for a CUDA device, and the one without."""
-FOLDER_VARIABLE = "SKETCHEMBED_RUN"
-"""Tells the other processes of a run which folder the first one has opened."""
 DOODLES = "sketchembed.data.modules.DoodlesDataModule"
 COMMON_DATA_OPTIONS = ("folder", "batch_size", "max_length", "num_workers", "seed", "validation_drawings")
 
@@ -103,6 +107,7 @@ class FitCLI(LightningCLI):
 
     def __init__(self, args: list[str], preset: str = "custom") -> None:
         self.preset = preset
+        self.sharing = Sharing()
         self.announcement: str | None = None
         super().__init__(
             pl.LightningModule,
@@ -145,27 +150,33 @@ class FitCLI(LightningCLI):
     # ---- before anything is built ----------------------------------------------------------------
 
     def before_instantiate_classes(self) -> None:
-        """Find the data and open the run's folder."""
+        """Start the processes, find the data and open the run's folder."""
         config = self.config[str(self.subcommand)]
+        tune_process()
+        allow_tf32()
+        self.run_options: RunOptions = RunOptions(**config.run.as_dict())
+        self.sharing = launch(config.trainer)
+        for name, value in self.sharing.decided(lambda: self._decide(config)).items():
+            config[name] = value
+        if not self.sharing.first:
+            self.run_folder = Run(Path(config.checkpoint.dirpath).parent)
+
+    def _decide(self, config: Namespace) -> dict[str, Any]:
+        """Find out, on the first process, what all of them go by; return the options that this changes."""
         if config.trainer.precision == "bf16-mixed" and not has_fast_bfloat16(config.trainer.accelerator):
             say("note    this processor has no 16-bit products; training in 32-true instead of bf16-mixed")
             config.trainer.precision = "32-true"
-        tune_process()
-        allow_tf32()
-        first = int(os.environ.get("LOCAL_RANK", "0")) == 0
-        if first:
-            self._find_data(config)
+        processes = self.sharing.processes
+        check_share(config.data.init_args.get("batch_size") or processes, processes)
+        self._find_data(config)
         network = config.model.init_args.get("network")
         if isinstance(network, Namespace) and "max_length" in network:
             # T is the data's. A link of the parser's does not reach into a dataclass.
             network.max_length = config.data.init_args.max_length
-        self.run_options: RunOptions = RunOptions(**config.run.as_dict())
-        if FOLDER_VARIABLE in os.environ and not first:
-            self.run_folder = Run(Path(os.environ[FOLDER_VARIABLE]))
-        else:
-            self.run_folder = self._open_run(config)
-            os.environ[FOLDER_VARIABLE] = str(self.run_folder.path)
+        self.run_folder = self._open_run(config)
         config.checkpoint.dirpath = str(self.run_folder.checkpoints)
+        changed = "trainer.precision", "data", "model", "checkpoint.dirpath"
+        return {name: config.get(name) for name in changed}
 
     def _find_data(self, config: Namespace) -> None:
         """Prepare the data, or fall back on doodles where there are none and no network."""
@@ -213,6 +224,9 @@ class FitCLI(LightningCLI):
         trainer: pl.Trainer = super().instantiate_trainer(
             logger=self._loggers(), plugins=[WholeCheckpointIO()], use_distributed_sampler=False, **kwargs
         )
+        if self.sharing.started:
+            # Where it is interrupted, the trainer ends what it believes its own launcher to have started.
+            trainer.strategy.launcher.procs = self.sharing.started  # type: ignore[union-attr]
         return trainer
 
     def _loggers(self) -> list[Logger]:
@@ -258,7 +272,9 @@ class FitCLI(LightningCLI):
         say(f"model   {parameters / 1e6:.2f} million parameters on {device}, {self.trainer.max_steps} steps")
         if isinstance(model, DrawingTask) and self.trainer.strategy.root_device.type == "cuda":
             accumulate = self.trainer.accumulate_grad_batches
-            why = why_not_captured(model, self.trainer.strategy.root_device, accumulate)
+            why = why_not_captured(
+                model, self.trainer.strategy.root_device, accumulate, self.trainer.world_size
+            )
             say(f"step    launched kernel by kernel: {why}" if why else "step    captured as CUDA graphs")
         say(f"watch   {self.run_folder.path / 'index.html'}")
         whole = yaml.safe_load(self.run_folder.config or "") | {"preset": self.preset, "data_facts": facts}
@@ -271,12 +287,8 @@ class FitCLI(LightningCLI):
         Returns:
             the number of steps that are done already.
         """
-        chosen = newest_whole(
-            self.run_folder.checkpoints,
-            self.model.net,
-            lambda line: say(f"warning {line}"),
-            first=self.trainer.is_global_zero,
-        )
+        folder, net = self.run_folder.checkpoints, self.model.net
+        chosen = self.sharing.decided(lambda: newest_whole(folder, net, lambda line: say(f"warning {line}")))
         if chosen is not None:
             say(f"resume  going on from {chosen.name}")
         else:
@@ -296,6 +308,7 @@ class FitCLI(LightningCLI):
         except SystemExit as error:
             if not self.trainer.interrupted:
                 raise
+            let_go()
             last = self.run_folder.last_checkpoint
             goes_on = f"goes on from {last.name}" if last else "starts again: there was no checkpoint yet"
             if isinstance(error, Stopped):
@@ -307,6 +320,8 @@ class FitCLI(LightningCLI):
             say(f"stopped by {number.name} at step {self.trainer.global_step}; the same command {goes_on}")
             raise SystemExit(128 + number) from None
         except Exception as error:
+            await_reason(error)
+            stop(self.sharing.started)
             if self.trainer.is_global_zero:
                 self.run_folder.note(failed=f"{type(error).__name__}: {str(error)[:300]}")
             elif isinstance(error, NonFiniteError):
@@ -329,7 +344,7 @@ class FitCLI(LightningCLI):
         """Mark the run as finished."""
         step = self.trainer.global_step
         final = self.run_folder.checkpoints / f"step-{step}.ckpt"
-        if not final.exists():  # there was nothing left to train after --ckpt_path
+        if not self.sharing.agreed(final.exists()):  # there was nothing left to train after --ckpt_path
             self.trainer.save_checkpoint(final)
         if not self.trainer.is_global_zero:
             return
@@ -352,8 +367,21 @@ def has_fast_bfloat16(accelerator: str) -> bool:
 
 def say(line: str) -> None:
     """Print a line at once, on the first process."""
-    if int(os.environ.get("LOCAL_RANK", "0")) == 0:
+    if rank_zero_only.rank == 0:  # type: ignore[attr-defined]
         print(line, flush=True)
+
+
+def launch(trainer: Namespace) -> Sharing:
+    """Start or meet the processes that train together.
+
+    Args:
+        trainer: options, of which the number of processes is taken from `torchrun` if they leave it open.
+    """
+    here, everywhere = (int(os.environ.get(name, "1")) for name in ("LOCAL_WORLD_SIZE", "WORLD_SIZE"))
+    if TorchElasticEnvironment.detect() and trainer.devices == "auto":
+        trainer.devices, trainer.num_nodes = here, everywhere // here
+    fabric = Fabric(accelerator=trainer.accelerator, devices=trainer.devices, num_nodes=trainer.num_nodes)
+    return Sharing.of(fabric)
 
 
 def fit(args: list[str]) -> None:

@@ -7,6 +7,7 @@ the paper differ, the default is what produced the paper's numbers (docs/deviati
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -168,7 +169,11 @@ def drawing_loss(
     return DrawingLoss(pen + (1 - alpha) * stroke + weight * pixel, pen, stroke, pixel)
 
 
-def kl_loss(latent: Latent, tolerance: float | int = 0.0) -> Float[Tensor, ""]:
+def kl_loss(
+    latent: Latent,
+    tolerance: float | int = 0.0,
+    over_processes: Callable[[Tensor], Tensor] | None = None,
+) -> Float[Tensor, ""]:
     """Return the divergence of N(μ, σ²) from N(0, 1), the mean over the dimensions of z, in nats.
 
     *Source*: Ha and Eck 2018; the paper leaves it out (section 3.1), and so does the default configuration.
@@ -176,7 +181,11 @@ def kl_loss(latent: Latent, tolerance: float | int = 0.0) -> Float[Tensor, ""]:
     Args:
         latent: of the encoder.
         tolerance: divergence a dimension that costs nothing.
+        over_processes: returns the mean over all processes, without gradient, where they share the batch: the
+            tolerance is for the whole of it.
     """
     mean, logvar = latent.mean.float(), latent.logvar.float()
     divergence = 0.5 * (mean**2 + logvar.exp() - 1 - logvar).mean()
+    if over_processes is not None:
+        divergence = divergence + (over_processes(divergence) - divergence.detach())
     return divergence.clamp_min(tolerance)

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 
 import torch
 
-PARENT_VARIABLE = "SKETCHEMBED_PARENT"
+PIPE_VARIABLE = "SKETCHEMBED_PARENT_PIPE"
 """Number of an open file, a pipe, that ends when the process ends that has started this one."""
 
 
@@ -41,6 +41,8 @@ def quiet_lightning() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", category=DeprecationWarning)
         warnings.filterwarnings("ignore", message=".*LeafSpec.*")
+        # What is logged at the end of a validation is of all processes already.
+        warnings.filterwarnings("ignore", message=".*recommended to use .self.log.*sync_dist=True.*")
         # A run that goes on has checkpoints already.
         warnings.filterwarnings("ignore", message=".*exists and is not empty.*")
         # The same words are on the command line already, which is how other processes are started.
@@ -60,9 +62,9 @@ def allow_tf32() -> None:
 def end_with_parent() -> None:
     """End this process and its group when the process ends that has started it, however that is.
 
-    Nothing happens where none asked for it by :data:`PARENT_VARIABLE`.
+    Nothing happens where none asked for it by :data:`PIPE_VARIABLE`.
     """
-    pipe = os.environ.pop(PARENT_VARIABLE, None)
+    pipe = os.environ.pop(PIPE_VARIABLE, None)
     if pipe is None:
         return
 

@@ -42,10 +42,8 @@ def arguments(data, tmp_path, *more):
 
 @pytest.fixture
 def train(data, tmp_path, monkeypatch):
-    monkeypatch.delenv(fit.FOLDER_VARIABLE, raising=False)
 
     def run(*more):
-        monkeypatch.delenv(fit.FOLDER_VARIABLE, raising=False)
         fit.fit(arguments(data, tmp_path, *more))
         return max((tmp_path / "runs").glob("*/"), key=lambda path: path.stat().st_mtime)
 
@@ -186,7 +184,6 @@ def test_misuse_of_the_command_line_is_one_line(capsys):
 
 def test_checkpoint_of_another_shape_or_none_is_one_clear_line(train, data, tmp_path, monkeypatch, capsys):
     run = train()
-    monkeypatch.delenv(fit.FOLDER_VARIABLE, raising=False)
     last = run / "checkpoints" / "step-6.ckpt"
     (tmp_path / "cut.ckpt").write_bytes(last.read_bytes()[:-900])
     for path, options, says in (
@@ -194,7 +191,6 @@ def test_checkpoint_of_another_shape_or_none_is_one_clear_line(train, data, tmp_
         (tmp_path / "cut.ckpt", [], "cannot be read"),
         (tmp_path / "none.ckpt", [], "there is no checkpoint"),
     ):
-        monkeypatch.delenv(fit.FOLDER_VARIABLE, raising=False)
         with pytest.raises(SystemExit) as caught:
             main(["fit", *arguments(data, tmp_path, "--ckpt_path", str(path), *options)])
         assert caught.value.code == 2

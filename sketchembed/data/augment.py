@@ -12,6 +12,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from sketchembed.data.randomness import normal, uniform
+
 
 @dataclass(frozen=True)
 class Augmentation:
@@ -61,16 +63,14 @@ class Augmentation:
             offsets = offsets * (_side(stroke5[..., :2]) / _side(offsets).clamp_min(1e-6))[:, None, None]
             stroke5 = torch.cat([offsets, stroke5[..., 2:]], dim=-1)
         if self.jitter > 0:
-            noise = _normal(stroke5[..., :2].shape, stroke5, generator) * self.jitter
+            noise = normal(stroke5[..., :2].shape, generator, stroke5) * self.jitter
             real = stroke5[..., 4:] < 0.5
             real[:, 0] = False
             stroke5 = torch.cat([stroke5[..., :2] + noise * real, stroke5[..., 2:]], dim=-1)
         return stroke5
 
     def _matrices(self, like: Tensor, generator: torch.Generator | None) -> Float[Tensor, "batch 2 2"]:
-        angle, x, y, shear, flip = (
-            torch.rand((5, like.shape[0]), generator=generator, device=like.device, dtype=like.dtype) * 2 - 1
-        )
+        angle, x, y, shear, flip = uniform((5, len(like)), generator, like, batch_dim=1) * 2 - 1
         angle = angle * math.radians(self.rotation)
         cosine, sine, zero = angle.cos(), angle.sin(), torch.zeros_like(angle)
         turn = torch.stack([torch.stack([cosine, sine], -1), torch.stack([-sine, cosine], -1)], -2)
@@ -89,9 +89,9 @@ class Augmentation:
         number = number.masked_fill(ended, rows)
 
         def chance(probability: float, size: tuple[int, ...]) -> Tensor:
-            return torch.rand(size, generator=generator, device=stroke5.device) < probability
+            return uniform(size, generator, stroke5) < probability
 
-        rank = torch.rand((batch, rows + 1), generator=generator, device=stroke5.device)
+        rank = uniform((batch, rows + 1), generator, stroke5)
         straight = torch.arange(rows + 1, device=stroke5.device, dtype=rank.dtype) / (rows + 1)
         # A stroke of one point goes after the others: as the first its lift would be lost to the start token.
         sizes = number.new_zeros(batch, rows + 1).scatter_add_(1, number, torch.ones_like(number))
@@ -125,7 +125,3 @@ def _side(offsets: Float[Tensor, "batch n 2"]) -> Float[Tensor, " batch"]:
     """Return the larger side of each drawing's box."""
     points = offsets.cumsum(dim=1)
     return (points.amax(dim=1) - points.amin(dim=1)).amax(dim=-1)
-
-
-def _normal(shape: torch.Size, like: Tensor, generator: torch.Generator | None) -> Tensor:
-    return torch.randn(shape, generator=generator, device=like.device, dtype=like.dtype)

@@ -73,6 +73,15 @@ class DrawingDataset(Dataset[Tensor]):
         return torch.from_numpy(out)
 
 
+def validation_share(indices: np.ndarray, trainer: pl.Trainer | None) -> list[np.ndarray]:
+    """Return this process's batches of a validation set.
+
+    The batches are the same whatever the number of processes, and are dealt out in turn.
+    """
+    batches = [indices[at : at + VALIDATION_BATCH] for at in range(0, len(indices), VALIDATION_BATCH)]
+    return batches if trainer is None else batches[trainer.global_rank :: trainer.world_size]
+
+
 def _whole(batch: Any) -> Any:
     """Hand on what :meth:`DrawingDataset.__getitems__` has already put together."""
     return batch
@@ -106,6 +115,7 @@ class DrawingDataModule(pl.LightningDataModule, ABC):
         validation_drawings: int = 512,
     ) -> None:
         super().__init__()
+        self.allow_zero_length_dataloader_with_multiple_devices = True
         self.folder = data_folder(folder)
         self.batch_size, self.max_length, self.per_class = batch_size, max_length, per_class
         self.num_workers, self.seed, self.validation_drawings = num_workers, seed, validation_drawings
@@ -193,12 +203,7 @@ class DrawingDataModule(pl.LightningDataModule, ABC):
         loaders = []
         for indices in (self.seen_indices, self.unseen_indices):
             if len(indices):
-                mine = (
-                    indices[self.trainer.global_rank :: self.trainer.world_size] if self.trainer else indices
-                )
-                batches = [
-                    mine[at : at + VALIDATION_BATCH].tolist() for at in range(0, len(mine), VALIDATION_BATCH)
-                ]
+                batches = [batch.tolist() for batch in validation_share(indices, self.trainer)]
                 loaders.append(DataLoader(self.dataset, batch_sampler=batches, collate_fn=_whole))
         return loaders
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset
 
 from sketchembed.data import mini_imagenet
-from sketchembed.data.drawings import VALIDATION_BATCH, data_folder
+from sketchembed.data.drawings import data_folder, validation_share
 from sketchembed.data.image_set import ImageSet
 from sketchembed.data.modules import prepared_folder
 from sketchembed.data.sampling import StepBatchSampler, batches_before
@@ -93,6 +93,7 @@ class MiniImageNetDataModule(pl.LightningDataModule):
         validation_images: int = 512,
     ) -> None:
         super().__init__()
+        self.allow_zero_length_dataloader_with_multiple_devices = True
         self.folder = data_folder(folder)
         self.batch_size, self.flip, self.image_size, self.seed = batch_size, flip, image_size, seed
         self.validation_images = validation_images
@@ -137,13 +138,10 @@ class MiniImageNetDataModule(pl.LightningDataModule):
 
     def val_dataloader(self) -> DataLoader:
         """Return this process's share of photos of the validation part, the same for every seed."""
-        rank, world = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
         data = self.parts["val"]
         count = min(self.validation_images, len(data))
-        chosen = np.sort(np.random.default_rng(0).choice(len(data), count, replace=False))[rank::world]
-        batches = [
-            data.batch(chosen[at : at + VALIDATION_BATCH]) for at in range(0, len(chosen), VALIDATION_BATCH)
-        ]
+        chosen = np.sort(np.random.default_rng(0).choice(len(data), count, replace=False))
+        batches = [data.batch(rows) for rows in validation_share(chosen, self.trainer)]
         return DataLoader(batches, batch_size=None)  # type: ignore[arg-type]
 
     def facts(self) -> dict[str, object]:

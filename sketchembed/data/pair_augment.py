@@ -14,6 +14,8 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
+from sketchembed.data.randomness import uniform
+
 LUMA = (0.299, 0.587, 0.114)
 """What red, green and blue contribute to brightness (ITU-R BT.601)."""
 
@@ -53,7 +55,7 @@ class PairAugmentation:
             stroke5: rows with their start token, in normalised units.
             generator: source of randomness, on the photos' device.
         """
-        chances = torch.rand((9, len(photo)), generator=generator, device=photo.device) * 2 - 1
+        chances = uniform((9, len(photo)), generator, photo, batch_dim=1) * 2 - 1
         if self.rotation or self.scale or self.shift or self.flip:
             matrix = self._matrices(chances[:3])
             photo = moved(photo, matrix, chances[3:5].T * (2 * self.shift))

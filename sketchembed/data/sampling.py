@@ -11,6 +11,24 @@ from torch.utils.data import Sampler
 from sketchembed.errors import DataError
 
 
+def check_share(batch_size: int, world: int) -> None:
+    """Check that a batch can be divided evenly.
+
+    Args:
+        batch_size: drawings in a step, over all processes together.
+        world: number of processes.
+
+    Raises:
+        DataError: if it cannot.
+    """
+    if batch_size % world:
+        raise DataError(
+            f"a batch of {batch_size} cannot be divided over {world} processes",
+            expected="a global batch that is a multiple of their number",
+            fix=f"Set --data.init_args.batch_size to a multiple of {world}",
+        )
+
+
 class StepBatchSampler(Sampler[list[int]]):
     """An endless stream of batches, the one of step s always the same.
 
@@ -45,12 +63,7 @@ class StepBatchSampler(Sampler[list[int]]):
                 expected="at least one drawing in the training partition of the chosen classes",
                 fix="Choose other classes, or prepare more drawings",
             )
-        if batch_size % world:
-            raise DataError(
-                f"a batch of {batch_size} cannot be divided over {world} processes",
-                expected="a global batch that is a multiple of their number",
-                fix=f"Set --data.batch_size to a multiple of {world}",
-            )
+        check_share(batch_size, world)
         self.indices, self.batch_size, self.seed = indices, batch_size, seed
         self.rank, self.world, self.first_step = rank, world, first_step
 

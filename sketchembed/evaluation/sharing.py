@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import atexit
+import subprocess
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
 import torch
 from lightning_fabric import Fabric
+from lightning_fabric.strategies.launchers.subprocess_script import _SubprocessScriptLauncher
 from torch import Tensor
 
+from sketchembed.companions import bind, let_go
 from sketchembed.errors import ConfigError
 
 Value = TypeVar("Value")
@@ -46,12 +49,27 @@ class Sharing:
             )
         count: int | str = "auto" if devices == "auto" and torch.cuda.is_available() else 1
         count = int(devices) if devices.isdigit() else count
-        fabric = Fabric(accelerator=accelerator, devices=count, strategy="auto" if count == 1 else "ddp")
+        return cls.of(
+            Fabric(accelerator=accelerator, devices=count, strategy="auto" if count == 1 else "ddp")
+        )
+
+    @classmethod
+    def of(cls, fabric: Fabric) -> Sharing:
+        """Start the other processes of a launcher, or meet those that have been started already."""
+        sharing = cls(fabric)
+        if isinstance(fabric.strategy.launcher, _SubprocessScriptLauncher):
+            bind(sharing.started)
         fabric.launch()
         if fabric.world_size > 1:
             # Lightning leaves only NCCL's group; what is left to the interpreter's end can abort there.
             atexit.register(_leave_group)
-        return cls(fabric)
+        return sharing
+
+    @property
+    def started(self) -> list[subprocess.Popen]:
+        """The processes that this one has started."""
+        launcher = self.fabric.strategy.launcher if self.fabric else None
+        return launcher.procs if isinstance(launcher, _SubprocessScriptLauncher) else []
 
     @property
     def device(self) -> torch.device:
@@ -71,6 +89,26 @@ class Sharing:
     def agreed(self, value: Value) -> Value:
         """Return the first process's value, on all."""
         return self.fabric.broadcast(value) if self.fabric else value
+
+    def decided(self, function: Callable[[], Value]) -> Value:
+        """Return what the function gives on the first process, on all; if it fails, the others just end.
+
+        Args:
+            function: called on the first process alone.
+        """
+        if self.processes == 1:
+            return function()
+        outcome: tuple[Value] | None = None
+        try:
+            if self.first:
+                outcome = (function(),)
+        finally:
+            if outcome is None:
+                let_go()
+            outcome = self.agreed(outcome)
+        if outcome is None:
+            raise SystemExit(2)
+        return outcome[0]
 
     def wait(self) -> None:
         """Wait until every process has come here."""

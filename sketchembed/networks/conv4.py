@@ -11,13 +11,27 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from sketchembed.networks.batch_norm import BatchNorm2d
+
 Module = TypeVar("Module", bound=nn.Module)
+Convolution = TypeVar("Convolution", nn.Conv2d, nn.ConvTranspose2d)
 Pool = Literal["mean", "flatten"]
 
 
-def batch_norm(channels: int) -> nn.BatchNorm2d:
+def batch_norm(channels: int) -> BatchNorm2d:
     """Return Keras' batch norm, which the released code uses: its momentum of 0.99 is PyTorch's 0.01."""
-    return nn.BatchNorm2d(channels, eps=1e-3, momentum=0.01)
+    return BatchNorm2d(channels, eps=1e-3, momentum=0.01)
+
+
+def normalised(convolution: Convolution) -> Convolution:
+    """Return a convolution that batch norm follows, with a bias that stays what it is.
+
+    Batch norm takes a bias out again, so its gradient is nothing but rounding errors, of which Adam makes
+    steps as large as any.
+    """
+    assert convolution.bias is not None
+    convolution.bias.requires_grad_(False)
+    return convolution
 
 
 def init_convolutions(network: nn.Module) -> None:
@@ -52,7 +66,7 @@ class Conv4(nn.Module):
         pools = 4 if pool == "mean" or size >= 32 else 3
         for number in range(4):
             blocks += [
-                nn.Conv2d(channels if number == 0 else width, width, 3, padding=1),
+                normalised(nn.Conv2d(channels if number == 0 else width, width, 3, padding=1)),
                 batch_norm(width),
                 nn.ReLU(inplace=True),
             ]

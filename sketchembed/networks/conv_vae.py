@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from sketchembed.networks.conv4 import Conv4, batch_norm
+from sketchembed.networks.conv4 import Conv4, batch_norm, normalised
 from sketchembed.networks.evaluating import evaluating
 from sketchembed.networks.hyperlstm import at_least_float32
 from sketchembed.networks.resnet12 import ResNet12
@@ -169,7 +169,7 @@ def scale(
 def _decoder(config: ConvVAEConfig) -> nn.Sequential:
     """Return the layers from ``[batch, latent, 1, 1]`` to the logits of the canvas."""
 
-    def convolution(inputs: int, outputs: int) -> nn.Module:
+    def convolution(inputs: int, outputs: int) -> nn.ConvTranspose2d:
         return nn.ConvTranspose2d(inputs, outputs, 3, padding=1)
 
     def doubling() -> nn.Module:
@@ -179,14 +179,14 @@ def _decoder(config: ConvVAEConfig) -> nn.Sequential:
     for number in range(3):
         inputs = config.latent if number == 0 else config.width
         layers += [
-            convolution(inputs, config.width),
+            normalised(convolution(inputs, config.width)),
             batch_norm(config.width),
             nn.ReLU(inplace=True),
             doubling(),
         ]
     last = convolution(config.width, config.channels)
     if config.variant == "released":
-        layers += [last, batch_norm(config.channels), nn.ReLU(inplace=True), doubling()]
+        layers += [normalised(last), batch_norm(config.channels), nn.ReLU(inplace=True), doubling()]
     else:
         layers += [doubling(), last]
     return nn.Sequential(*layers)

@@ -63,6 +63,8 @@ class SupportNormConv4(nn.Module):
         self.conv4 = Conv4(channels, width, pool, size)
         self.features = self.conv4.features
         replace_all_batch_norm_modules_(self.conv4)
+        # Adapting takes the gradient of every parameter.
+        self.conv4.requires_grad_()
 
     def forward(
         self, images: Float[Tensor, "batch channels size size"], known: int

@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from sketchembed.networks.batch_norm import BatchNorm2d
 from sketchembed.networks.evaluating import evaluating
 from sketchembed.networks.hyperlstm import at_least_float32
 
@@ -62,7 +63,7 @@ class Block(nn.Module, ABC):
         self.downsample = (
             None
             if stride == 1 and inputs == outputs
-            else nn.Sequential(convolution(inputs, outputs, 1, stride), nn.BatchNorm2d(outputs))
+            else nn.Sequential(convolution(inputs, outputs, 1, stride), BatchNorm2d(outputs))
         )
 
     @abstractmethod
@@ -83,8 +84,8 @@ class BasicBlock(Block):
 
     def __init__(self, inputs: int, filters: int, stride: int) -> None:
         super().__init__(inputs, filters, stride)
-        self.conv1, self.bn1 = convolution(inputs, filters, 3, stride), nn.BatchNorm2d(filters)
-        self.conv2, self.bn2 = convolution(filters, filters, 3), nn.BatchNorm2d(filters)
+        self.conv1, self.bn1 = convolution(inputs, filters, 3, stride), BatchNorm2d(filters)
+        self.conv2, self.bn2 = convolution(filters, filters, 3), BatchNorm2d(filters)
 
     def branch(self, image: Tensor) -> Tensor:
         """Return what the convolutions add to the shortcut."""
@@ -103,9 +104,9 @@ class Bottleneck(Block):
 
     def __init__(self, inputs: int, filters: int, stride: int) -> None:
         super().__init__(inputs, 4 * filters, stride)
-        self.conv1, self.bn1 = convolution(inputs, filters, 1), nn.BatchNorm2d(filters)
-        self.conv2, self.bn2 = convolution(filters, filters, 3, stride), nn.BatchNorm2d(filters)
-        self.conv3, self.bn3 = convolution(filters, 4 * filters, 1), nn.BatchNorm2d(4 * filters)
+        self.conv1, self.bn1 = convolution(inputs, filters, 1), BatchNorm2d(filters)
+        self.conv2, self.bn2 = convolution(filters, filters, 3, stride), BatchNorm2d(filters)
+        self.conv3, self.bn3 = convolution(filters, 4 * filters, 1), BatchNorm2d(4 * filters)
 
     def branch(self, image: Tensor) -> Tensor:
         """Return what the convolutions add to the shortcut."""
@@ -134,7 +135,7 @@ class ResNet(nn.Module):
         self.config = config = config or ResNetConfig()
         width, small = config.width, config.stem == "small"
         self.conv1 = convolution(config.channels, width, 3 if small else 7, 1 if small else 2)
-        self.bn1 = nn.BatchNorm2d(width)
+        self.bn1 = BatchNorm2d(width)
         self.relu = nn.ReLU(inplace=True)
         self.maxpool = nn.Identity() if small else nn.MaxPool2d(3, stride=2, padding=1)
         block = BasicBlock if config.depth < 50 else Bottleneck

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from sketchembed.networks.conv4 import Pool, batch_norm, init_convolutions
+from sketchembed.networks.conv4 import Pool, batch_norm, init_convolutions, normalised
 
 
 class ResidualBlock(nn.Module):
@@ -25,12 +25,12 @@ class ResidualBlock(nn.Module):
         for number in range(3):
             inputs = channels if number == 0 else filters
             layers += [
-                nn.Conv2d(inputs, filters, 3, padding=1),
+                normalised(nn.Conv2d(inputs, filters, 3, padding=1)),
                 batch_norm(filters),
                 nn.ReLU(inplace=True),
             ]
         self.residual = nn.Sequential(*layers)
-        self.shortcut = nn.Sequential(nn.Conv2d(channels, filters, 1), batch_norm(filters))
+        self.shortcut = nn.Sequential(normalised(nn.Conv2d(channels, filters, 1)), batch_norm(filters))
         self.pool = nn.MaxPool2d(2, ceil_mode=True)
 
     def forward(self, image: Tensor) -> Tensor:

@@ -14,8 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sketchembed.errors import check_range
-from sketchembed.fit import FOLDER_VARIABLE
-from sketchembed.process import PARENT_VARIABLE
+from sketchembed.process import PIPE_VARIABLE
 from sketchembed.reporting.run_page import read_curves
 from sketchembed.sweeps.folder import SweepFolder, SweepRun, last_step, last_value
 
@@ -114,8 +113,7 @@ class LocalSweep:
 
     def _start(self, run: SweepRun, watched: int, lock: int) -> None:
         slot = min(set(range(self.jobs)) - {attempt.slot for attempt in self._attempts})
-        environment = os.environ | self._share(slot) | {PARENT_VARIABLE: str(watched)}
-        environment.pop(FOLDER_VARIABLE, None)
+        environment = os.environ | self._share(slot) | {PIPE_VARIABLE: str(watched)}
         log = self.folder.path / "logs" / f"{run.name}.log"
         log.parent.mkdir(exist_ok=True)
         with log.open("ab") as file:

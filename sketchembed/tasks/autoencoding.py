@@ -11,6 +11,7 @@ from torch.nn import functional
 
 from sketchembed.data.augment import Augmentation
 from sketchembed.data.pairs import Pair
+from sketchembed.data.randomness import normal
 from sketchembed.losses import kl_loss
 from sketchembed.networks.conv_vae import ConvVAE, ConvVAEConfig
 from sketchembed.tasks.drawing import VALIDATION_SETS
@@ -43,7 +44,7 @@ class AutoencodingTask(Task):
     as heavily.
 
     Every random number of a step (ε of z, of the augmentation) comes from a generator seeded by (seed,
-    step, rank), so a resumed run draws the same ones.
+    step), so a resumed run draws the same ones, and so do several processes.
 
     Args:
         network: sizes of the model.
@@ -95,7 +96,7 @@ class AutoencodingTask(Task):
     ) -> VAELoss:
         """Return the terms of the loss, the mean over the batch."""
         config = self.net.config
-        noise = torch.randn((len(images), config.latent), generator=generator, device=images.device)
+        noise = normal((len(images), config.latent), generator, images)
         logits, latent = self.net(images, noise)
         target = self.net.to_canvas(images)
         # Means over all pixels and over all dimensions.
@@ -107,24 +108,17 @@ class AutoencodingTask(Task):
 
     def training_step(self, batch: Tensor | Pair, batch_idx: int) -> Tensor:
         """Return the loss of a batch, see :meth:`images`."""
-        generator = self._generator(self.global_step, self.global_rank)
+        generator = self._training_generator(batch_idx)
         if isinstance(batch, Tensor) and batch.ndim == 3:
             batch = self.augmentation(batch, generator)
         images = self.images(batch)
         terms = self.losses(images, generator)
-        rate = self.learning_rate(self.global_step)
-        logged = {f"train/{term}": value.detach() for term, value in terms._asdict().items()}
-        self.log_dict(logged | {"train/lr": rate}, batch_size=len(images))
+        self.log_training(terms._asdict(), len(images), lr=self.learning_rate(self.global_step))
         return terms.loss
 
     def validation_step(self, batch: Tensor | Pair, batch_idx: int, dataloader_idx: int = 0) -> None:
         """Log the losses on what does not train, and on classes that do not."""
         images = self.images(batch)
-        terms = self.losses(images, self._generator(batch_idx, dataloader_idx))
+        terms = self.losses(images, self._validation_generator(batch_idx, dataloader_idx))
         name = VALIDATION_SETS[dataloader_idx]
-        self.log_dict(
-            {f"{name}/{term}": value for term, value in terms._asdict().items()},
-            batch_size=len(images),
-            add_dataloader_idx=False,
-            sync_dist=True,
-        )
+        self.log_validation({f"{name}/{term}": value for term, value in terms._asdict().items()}, len(images))

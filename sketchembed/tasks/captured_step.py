@@ -93,13 +93,14 @@ def capture(task: DrawingTask, inputs: StepInputs) -> Callable[..., tuple[Tensor
     return lambda *inputs: step(*inputs)
 
 
-def why_not_captured(task: DrawingTask, device: torch.device, accumulate: int = 1) -> str:
+def why_not_captured(task: DrawingTask, device: torch.device, accumulate: int = 1, processes: int = 1) -> str:
     """Return why a task's steps are not captured; nothing where they are.
 
     Args:
         task: the task.
         device: where it trains.
         accumulate: batches an optimiser step.
+        processes: that train together.
     """
     if device.type != "cuda":
         return f"there are no graphs on {device.type}"
@@ -109,4 +110,6 @@ def why_not_captured(task: DrawingTask, device: torch.device, accumulate: int = 
         return "skip_padding makes every batch another size"
     if accumulate != 1:
         return "gradients are accumulated, which would overwrite a graph's own"
+    if processes != 1:
+        return "batch norm asks the other processes in the middle of it"
     return why_not_triton(device)

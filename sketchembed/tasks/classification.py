@@ -102,28 +102,18 @@ class ClassificationTask(Task):
 
     def training_step(self, batch: LabelledDrawings, batch_idx: int) -> Tensor:
         """Return the loss of a batch."""
-        generator = self._generator(self.global_step, self.global_rank)
+        generator = self._training_generator(batch_idx)
         logits = self.logits(self.augmentation(batch.stroke5, generator))
         loss = functional.cross_entropy(logits, batch.labels, label_smoothing=self.label_smoothing)
-        self.log_dict(
-            {
-                "train/loss": loss.detach(),
-                "train/accuracy": accuracy(logits, batch.labels),
-                "train/lr": self.learning_rate(self.global_step),
-            },
-            batch_size=len(batch),
-        )
+        found = {"loss": loss, "accuracy": accuracy(logits, batch.labels)}
+        self.log_training(found, len(batch), lr=self.learning_rate(self.global_step))
         return loss
 
     def validation_step(self, batch: LabelledDrawings, batch_idx: int) -> None:
         """Log loss and accuracy on drawings that do not train."""
         logits = self.logits(batch.stroke5)
         loss = functional.cross_entropy(logits, batch.labels)
-        self.log_dict(
-            {"val/loss": loss, "val/accuracy": accuracy(logits, batch.labels)},
-            batch_size=len(batch),
-            sync_dist=True,
-        )
+        self.log_validation({"val/loss": loss, "val/accuracy": accuracy(logits, batch.labels)}, len(batch))
 
 
 def accuracy(logits: Float[Tensor, "batch classes"], labels: Int[Tensor, " batch"]) -> Float[Tensor, ""]:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from sketchembed.checkpoints import MODEL_KEY, copy_weights
 from sketchembed.data.augment import Augmentation
+from sketchembed.data.randomness import normal
 from sketchembed.losses import DrawingLoss, PixelLoss, drawing_loss, kl_loss, pen_loss, stroke_loss
 from sketchembed.networks.sketchembednet import ModelConfig, SketchEmbedNet
 from sketchembed.tasks.captured_step import StepInputs, capture, why_not_captured
@@ -34,7 +35,7 @@ class DrawingTask(Task):
     *Source*: paper section 3.1 and appendix B; the defaults are the paper's.
 
     Every random number of a step (ε of z, of the pixel loss' samples, of the augmentation) comes from a
-    generator seeded by (seed, step, rank), so a resumed run draws the same ones.
+    generator seeded by (seed, step), so a resumed run draws the same ones, and so do several processes.
 
     Args:
         network: sizes of the model.
@@ -136,14 +137,15 @@ class DrawingTask(Task):
         if drawn is not None:
             size = self.net.config.image_size
             pixel = self.pixel_loss(distribution.mixture, distribution.pen_logits, stroke5, size, drawn)
-        return Terms(pen, stroke, pixel, kl_loss(latent, self.kl_tolerance))
+        mean = self.over_processes if self.training and self.processes > 1 else None
+        return Terms(pen, stroke, pixel, kl_loss(latent, self.kl_tolerance, mean))
 
     def noises(self, stroke5: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Draw ε of z, and of the pixel loss' samples, for a batch; see :meth:`terms`."""
         batch, rows = stroke5.shape[:2]
         steps = rows - 1 + (self.net.config.start == "centre")
-        sizes = (batch, self.net.config.latent), (self.pixel_loss.samples, batch, steps, 2)
-        noise, drawn = (torch.randn(size, generator=generator, device=stroke5.device) for size in sizes)
+        noise = normal((batch, self.net.config.latent), generator, stroke5)
+        drawn = normal((self.pixel_loss.samples, batch, steps, 2), generator, stroke5, batch_dim=1)
         return noise, drawn
 
     def losses(
@@ -162,9 +164,9 @@ class DrawingTask(Task):
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
         """Return the loss of a batch, see :meth:`pairs`."""
-        generator = self._generator(self.global_step, self.global_rank)
+        generator = self._training_generator(batch_idx)
         image, stroke5 = self.pairs(batch, generator)
-        if why_not_captured(self, stroke5.device, self.trainer.accumulate_grad_batches):
+        if why_not_captured(self, stroke5.device, self.trainer.accumulate_grad_batches, self.processes):
             logs = self.trainer.log_every_n_steps  # type: ignore[attr-defined]
             loss, kl = self.losses(image, stroke5, generator, with_pixels=(self.global_step + 1) % logs == 0)
             total = loss.total + self.kl_weight * kl if self.kl_weight else loss.total
@@ -172,18 +174,8 @@ class DrawingTask(Task):
         else:
             total, values = self.captured(image, stroke5, generator)
             terms = Terms(*values.unbind())
-        self.log_dict(
-            {
-                "train/loss": total.detach(),
-                "train/pen": terms.pen,
-                "train/stroke": terms.stroke,
-                "train/pixel": terms.pixel,
-                "train/kl": terms.kl,
-                "train/alpha": self.alpha,
-                "train/lr": self.learning_rate(self.global_step),
-            },
-            batch_size=len(stroke5),
-        )
+        rate = self.learning_rate(self.global_step)
+        self.log_training({"loss": total, **terms._asdict()}, len(stroke5), alpha=self.alpha, lr=rate)
         return total
 
     def captured(self, image: Tensor, stroke5: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -197,19 +189,12 @@ class DrawingTask(Task):
 
     def validation_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> None:
         """Log the losses on held-out drawings, and on drawings of held-out classes."""
-        generator = self._generator(batch_idx, dataloader_idx)
+        generator = self._validation_generator(batch_idx, dataloader_idx)
         image, stroke5 = self.pairs(batch)
         loss, _ = self.losses(image, stroke5, generator, with_pixels=True)
         name = VALIDATION_SETS[dataloader_idx]
-        self.log_dict(
-            {
-                f"{name}/{term}": value
-                for term, value in zip(("loss", "pen", "stroke", "pixel"), loss, strict=True)
-            },
-            batch_size=len(stroke5),
-            add_dataloader_idx=False,
-            sync_dist=True,
-        )
+        terms = zip(("loss", "pen", "stroke", "pixel"), loss, strict=True)
+        self.log_validation({f"{name}/{term}": value for term, value in terms}, len(stroke5))
 
     # ---- checkpoints -----------------------------------------------------------------------------
 

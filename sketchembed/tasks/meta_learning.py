@@ -17,7 +17,8 @@ class MAMLTask(Task):
     """Trains a network so that some steps of gradient descent fit it to a new task.
 
     *Source*: Finn et al. 2017, algorithm 2, with Adam in the outer loop; a supervised row of the paper's
-    tables 1 and 2. A step of the outer loop takes as many episodes as the trainer accumulates batches.
+    tables 1 and 2. A step of the outer loop takes as many episodes as the trainer accumulates batches, times
+    the number of processes.
 
     Args:
         network: sizes, and how it adapts.
@@ -31,6 +32,7 @@ class MAMLTask(Task):
     """
 
     net: MAML
+    shares_batches = False
 
     def __init__(
         self,
@@ -59,10 +61,7 @@ class MAMLTask(Task):
     def training_step(self, batch: EpisodeImages, batch_idx: int) -> Tensor:
         """Return the loss of an episode."""
         loss, accuracy = self.episode(batch)
-        rate = self.learning_rate(self.global_step)
-        self.log_dict(
-            {"train/loss": loss.detach(), "train/accuracy": accuracy, "train/lr": rate}, batch_size=1
-        )
+        self.log_training({"loss": loss, "accuracy": accuracy}, 1, lr=self.learning_rate(self.global_step))
         return loss
 
     def validation_step(self, batch: EpisodeImages, batch_idx: int) -> None:
@@ -71,4 +70,4 @@ class MAMLTask(Task):
         with torch.inference_mode(False), torch.enable_grad():
             own = EpisodeImages(*(part.clone() for part in batch))
             loss, accuracy = self.episode(own, self.net.config.test_steps)
-        self.log_dict({"val/loss": loss.detach(), "val/accuracy": accuracy}, batch_size=1, sync_dist=True)
+        self.log_validation({"val/loss": loss, "val/accuracy": accuracy}, 1)

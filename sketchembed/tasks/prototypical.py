@@ -15,7 +15,8 @@ from sketchembed.tasks.task import Task
 class PrototypicalTask(Task):
     """Trains a prototypical network.
 
-    *Source*: Snell et al. 2017: Adam at 1e-3, halved every 2,000 episodes.
+    *Source*: Snell et al. 2017: Adam at 1e-3, halved every 2,000 episodes. A step takes an episode for each
+    process.
 
     Args:
         network: sizes of the model.
@@ -28,6 +29,7 @@ class PrototypicalTask(Task):
     """
 
     net: ProtoNet
+    shares_batches = False
 
     def __init__(
         self,
@@ -53,13 +55,10 @@ class PrototypicalTask(Task):
     def training_step(self, batch: EpisodeImages, batch_idx: int) -> Tensor:
         """Return the loss of an episode."""
         loss, accuracy = self.episode(batch)
-        rate = self.learning_rate(self.global_step)
-        self.log_dict(
-            {"train/loss": loss.detach(), "train/accuracy": accuracy, "train/lr": rate}, batch_size=1
-        )
+        self.log_training({"loss": loss, "accuracy": accuracy}, 1, lr=self.learning_rate(self.global_step))
         return loss
 
     def validation_step(self, batch: EpisodeImages, batch_idx: int) -> None:
         """Log loss and accuracy on classes that do not train."""
         loss, accuracy = self.episode(batch)
-        self.log_dict({"val/loss": loss, "val/accuracy": accuracy}, batch_size=1, sync_dist=True)
+        self.log_validation({"val/loss": loss, "val/accuracy": accuracy}, 1)

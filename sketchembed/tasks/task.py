@@ -5,20 +5,25 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import pytorch_lightning as pl
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor, distributed, nn
 
 from sketchembed import raster
 from sketchembed.checkpoints import MODEL_KEY, check_weights, describe, network_weights
+from sketchembed.data.randomness import SharedGenerator
+from sketchembed.networks.batch_norm import BatchNorm2d
 
 
 class Task(pl.LightningModule):
     """Trains the network `net` with Adam.
+
+    On several processes a step is the same as on one: each has its share of the batch, the random numbers of
+    its rows, and batch norm's statistics of the whole; what is logged is the mean over all of them.
 
     Args:
         net: the network.
@@ -35,6 +40,12 @@ class Task(pl.LightningModule):
             :class:`~sketchembed.callbacks.finite.Finite`.
         logged: what the step before logged, by name, for whoever says which term is not finite.
     """
+
+    shares_batches: ClassVar[bool] = True
+    """Whether the processes share a batch; if not, each has one of its own, such as an episode."""
+
+    processes: int = 1
+    """How many train together; set where training begins."""
 
     passed_over: int = 0
     logged: Mapping[str, Any] = MappingProxyType({})
@@ -54,17 +65,100 @@ class Task(pl.LightningModule):
         self.lr, self.lr_decay, self.lr_decay_steps = lr, lr_decay, lr_decay_steps
         self.lr_shape, self.lr_warmup = lr_shape, lr_warmup
         self.seed = seed
+        self._validated: dict[str, tuple[Tensor, int]] = {}
 
     def log_dict(self, dictionary: Any, *args: Any, **kwargs: Any) -> None:
         """Log values, and keep them until the next ones."""
         self.logged = dictionary
         super().log_dict(dictionary, *args, **kwargs)
 
-    def _generator(self, step: int, stream: int) -> torch.Generator:
-        if self.training:
-            step += self.passed_over
+    # ---- processes -------------------------------------------------------------------------------
+
+    def on_fit_start(self) -> None:
+        """Have batch norm ask the other processes, where they share a batch."""
+        self.processes = self.trainer.world_size
+        self._share_batch_norm(self.shares_batches and self.processes > 1)
+
+    def teardown(self, stage: str) -> None:
+        """Leave a network that asks no other process."""
+        self._share_batch_norm(False)
+
+    def _share_batch_norm(self, shared: bool) -> None:
+        for module in self.net.modules():
+            if isinstance(module, BatchNorm2d):
+                module.shared = shared
+
+    def over_processes(self, values: Tensor) -> Tensor:
+        """Return the mean of each process's values, without gradient; all must ask for it."""
+        values = values.detach()
+        if self.processes == 1:
+            return values
+        total = values.clone()
+        distributed.all_reduce(total)
+        return total / self.processes
+
+    # ---- random numbers --------------------------------------------------------------------------
+
+    def _generator(self, step: int, stream: int) -> SharedGenerator:
         state = np.random.SeedSequence([self.seed, step, stream]).generate_state(1, np.uint64)
-        return torch.Generator(self.device).manual_seed(int(state[0] >> np.uint64(1)))
+        generator = SharedGenerator(self.device)
+        generator.manual_seed(int(state[0] >> np.uint64(1)))
+        return generator
+
+    def _training_generator(self, batch_idx: int) -> SharedGenerator:
+        """Return the generator of a training batch, the same on all processes."""
+        accumulated = self.trainer.accumulate_grad_batches
+        step = self.global_step + self.passed_over
+        generator = self._generator(step * accumulated + batch_idx % accumulated, 0)
+        generator.rank, generator.world = self.global_rank, self.processes
+        return generator
+
+    def _validation_generator(self, batch_idx: int, dataloader_idx: int) -> SharedGenerator:
+        """Return the generator of a batch of a validation set, whichever process has it."""
+        return self._generator(batch_idx * self.trainer.world_size + self.global_rank, dataloader_idx)
+
+    # ---- metrics ---------------------------------------------------------------------------------
+
+    def log_training(self, values: Mapping[str, Tensor], size: int, **own: float) -> None:
+        """Log what a training step found, the mean over the processes, and numbers that all have alike.
+
+        Args:
+            values: by name, without ``train/``.
+            size: of this process's batch.
+            own: by name, without ``train/``.
+        """
+        means = self.over_processes(torch.stack([value.detach().float() for value in values.values()]))
+        logged = dict(zip(values, means.unbind(), strict=True)) | own
+        self.log_dict({f"train/{name}": value for name, value in logged.items()}, batch_size=size)
+
+    def log_validation(self, values: Mapping[str, Tensor], size: int) -> None:
+        """Note what a batch of a validation set found, for the mean over all of the set.
+
+        Lightning's own mean would have every process take part in it, also one whose share is empty.
+
+        Args:
+            values: means over the batch, by their whole names.
+            size: of the batch.
+        """
+        for name, value in values.items():
+            total, count = self._validated.get(name, (0.0, 0))
+            self._validated[name] = (total + value.detach().double() * size, count + size)
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the means over all batches of all processes."""
+        mine = {name: (float(total), count) for name, (total, count) in self._validated.items()}
+        self._validated.clear()
+        every: list[Any] = [mine]
+        if self.trainer.world_size > 1:
+            every *= self.trainer.world_size
+            distributed.all_gather_object(every, mine)
+        found: dict[str, list[tuple[float, int]]] = {}
+        for shares in every:
+            for name, share in shares.items():
+                found.setdefault(name, []).append(share)
+        for name, shares in found.items():
+            total, count = (sum(part) for part in zip(*shares, strict=True))
+            self.log(name, total / count, batch_size=1)
 
     def learning_rate(self, step: int) -> float:
         """Return the learning rate of a step, a function of the step alone.

@@ -1,7 +1,6 @@
 """Steps that are not finite, in training end to end on a few doodles."""
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -9,7 +8,6 @@ from pathlib import Path
 import pytest
 import torch
 
-from sketchembed import fit
 from sketchembed.callbacks.finite import Finite
 from sketchembed.callbacks.verdict import are_finite
 from sketchembed.checkpoints import load, read_raw
@@ -45,7 +43,6 @@ def command(data, tmp_path, monkeypatch):
     """Run a command line of six steps of training, and return the run's folder."""
 
     def run(*more, name="run"):
-        monkeypatch.delenv(fit.FOLDER_VARIABLE, raising=False)
         main([*fitting(data, tmp_path), "--run.name", name, *more])
         return tmp_path / "runs" / name
 
@@ -430,12 +427,9 @@ def test_two_processes_agree_on_what_only_one_of_them_sees(data, tmp_path, capsy
     (tmp_path / "train.py").write_text(SCRIPT)
     words = [sys.executable, str(tmp_path / "train.py"), *fitting(data, tmp_path), "--trainer.devices", "2"]
     words += ["--trainer.strategy", "ddp"]
-    environment = {name: value for name, value in os.environ.items() if name != fit.FOLDER_VARIABLE}
 
     def run(*more):
-        return subprocess.run(
-            [*words, *more], capture_output=True, text=True, timeout=240, env=environment, check=False
-        )
+        return subprocess.run([*words, *more], capture_output=True, text=True, timeout=240, check=False)
 
     done = run("--run.name", "back", "--finite.action", "rollback", "--finite.rollbacks", "1")
     assert "goes back to step-4.ckpt" in done.stdout

@@ -125,11 +125,9 @@ def test_every_file_is_run_by_this_test():
 
 @pytest.mark.parametrize("name", STACKS)
 def test_file_trains(name, data, tmp_path, monkeypatch):
-    monkeypatch.delenv(fit.FOLDER_VARIABLE, raising=False)
     monkeypatch.setenv("SKETCHEMBED_DATA", str(data))
     configs = [part for file in STACKS[name] for part in ("--config", str(CONF / file))]
     fit.fit([*configs, "--trainer.accelerator", "cpu", "--run.root", str(tmp_path)])
-    monkeypatch.delenv(fit.FOLDER_VARIABLE, raising=False)
     (run,) = tmp_path.glob("*/")
     facts = json.loads((run / "run.json").read_text())
     assert facts["finished"] is True
@@ -148,10 +146,8 @@ def test_first_run_of_a_sweep_trains(path, data, tmp_path, monkeypatch):
     monkeypatch.setenv("SKETCHEMBED_DATA", str(data))
     options = ["--preset", "debug", "--trainer.accelerator", "cpu", "--run.root", str(tmp_path)]
     folder = planned(SweepFile.read(path), options)
-    monkeypatch.delenv(fit.FOLDER_VARIABLE, raising=False)
     name, first = next(iter(folder.runs.items()))
     fit.fit(first.words)
-    monkeypatch.delenv(fit.FOLDER_VARIABLE, raising=False)
     run = folder.finished(name)
     assert run == tmp_path / name
     config = yaml.safe_load((run / "config.yaml").read_text())
@@ -164,7 +160,6 @@ def test_first_run_of_a_sweep_trains(path, data, tmp_path, monkeypatch):
 
 def trained(files, options, data, folder, monkeypatch):
     """Train six steps by a stack of files with further options; return the run and its facts."""
-    monkeypatch.delenv(fit.FOLDER_VARIABLE, raising=False)
     monkeypatch.setenv("SKETCHEMBED_DATA", str(data))
     options = options | {
         "trainer.max_steps": "6",
@@ -176,7 +171,6 @@ def trained(files, options, data, folder, monkeypatch):
     }
     configs = [part for file in files for part in ("--config", str(CONF / file))]
     fit.fit([*configs, *(part for key, value in options.items() for part in (f"--{key}", value))])
-    monkeypatch.delenv(fit.FOLDER_VARIABLE, raising=False)
     (run,) = folder.glob("*/")
     return run, json.loads((run / "run.json").read_text())
 
@@ -277,7 +271,6 @@ def labelled(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("name", EPISODIC)
 def test_file_trains_on_episodes(name, labelled, tmp_path, monkeypatch):
-    monkeypatch.delenv(fit.FOLDER_VARIABLE, raising=False)
     photos = "episodes-mini-imagenet.yaml" in EPISODIC[name]
     options = {
         "model.network.width": "8",
@@ -296,7 +289,6 @@ def test_file_trains_on_episodes(name, labelled, tmp_path, monkeypatch):
     }
     configs = [part for file in EPISODIC[name] for part in ("--config", str(CONF / file))]
     fit.fit([*configs, *(part for key, value in options.items() for part in (f"--{key}", value))])
-    monkeypatch.delenv(fit.FOLDER_VARIABLE, raising=False)
     (run,) = (tmp_path / "runs").glob("*/")
     facts = json.loads((run / "run.json").read_text())
     assert facts["steps"] == 6

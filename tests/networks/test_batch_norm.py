@@ -1,0 +1,115 @@
+"""Batch norm against PyTorch's in float64, in one process and in several."""
+
+import pytest
+import torch
+from torch import distributed, multiprocessing, nn
+
+from sketchembed.networks.batch_norm import BatchNorm2d
+from sketchembed.networks.conv4 import Conv4
+from sketchembed.networks.conv_vae import ConvVAE
+from sketchembed.networks.resnet12 import ResNet12
+from sketchembed.networks.resnet101 import ResNet
+
+SHAPE = (12, 5, 20, 20)
+
+
+def maps(scale=1.0):
+    """Maps as of line drawings: mostly one value, far from zero, and channels last in memory."""
+    random = torch.Generator().manual_seed(0)
+    values = 3 + scale * torch.randn(SHAPE, generator=random) * (torch.rand(SHAPE, generator=random) < 0.1)
+    return values.contiguous(memory_format=torch.channels_last), torch.randn(SHAPE, generator=random)
+
+
+def results(norm, values, grads):
+    """Outputs, gradients and running statistics of two steps."""
+    with torch.no_grad():
+        norm.weight.copy_(torch.linspace(0.5, 2, 5))
+        norm.bias.copy_(torch.linspace(-1, 1, 5))
+    norm(values + 1)
+    values = values.clone().requires_grad_()
+    out = norm(values)
+    found = torch.autograd.grad(out, (values, norm.weight, norm.bias), grads)
+    return [out.detach(), *found, norm.running_mean, norm.running_var, norm.num_batches_tracked]
+
+
+def expected():
+    values, grads = maps()
+    return results(nn.BatchNorm2d(5, 1e-3, 0.01).double(), values.double(), grads.double())
+
+
+def test_is_pytorch_s_and_more_exact_than_it_on_a_cpu():
+    values, grads = maps()
+    ours = results(BatchNorm2d(5, 1e-3, 0.01), values, grads)
+    for found, wanted in zip(ours, expected(), strict=True):
+        torch.testing.assert_close(found.to(wanted.dtype), wanted, rtol=2e-6, atol=2e-6)
+    # 16 bits and evaluation are left to PyTorch.
+    one, other = BatchNorm2d(5), nn.BatchNorm2d(5)
+    assert torch.equal(one(values.bfloat16()), other(values.bfloat16()))
+    assert torch.equal(one.eval()(values), other.eval()(values))
+    assert one.state_dict().keys() == other.state_dict().keys()
+
+
+def test_gradients_by_finite_differences():
+    norm = BatchNorm2d(2).double()
+    norm.shared = True
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(distributed, "get_world_size", lambda: 1)
+        patch.setattr(distributed, "all_gather", lambda out, value: out[0].copy_(value))
+        patch.setattr(distributed, "all_reduce", lambda value: None)
+        values = torch.randn(3, 2, 2, 3, dtype=torch.float64, requires_grad=True)
+        torch.autograd.gradcheck(norm, (values,))
+
+
+def share(rank, world, file, out):
+    torch.set_num_threads(1)
+    distributed.init_process_group("gloo", init_method=f"file://{file}", rank=rank, world_size=world)
+    rows = slice(rank * 12 // world, (rank + 1) * 12 // world)
+    found = []
+    for dtype in (torch.float32, torch.float64, torch.bfloat16):
+        norm = BatchNorm2d(5, 1e-3, 0.01)
+        norm = norm.double() if dtype == torch.float64 else norm
+        norm.shared = True
+        values, grads = (each[rows].to(dtype) for each in maps())
+        found.append(results(norm, values, grads))
+    torch.save(found, f"{out}{rank}")
+    distributed.destroy_process_group()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("world", [2, 3])
+def test_processes_normalise_by_the_statistics_of_the_whole_batch(world, tmp_path):
+    multiprocessing.spawn(share, (world, str(tmp_path / "meet"), str(tmp_path / "out")), nprocs=world)
+    shares = [torch.load(tmp_path / f"out{rank}") for rank in range(world)]
+    for number, tolerance in ((0, 2e-6), (1, 1e-11), (2, 3e-2)):
+        parts = list(zip(*(each[number] for each in shares), strict=True))
+        for place, (part, wanted) in enumerate(zip(parts, expected(), strict=True)):
+            if place in (0, 1):
+                found = torch.cat(part)
+            elif place in (2, 3):  # which DDP adds up
+                found = torch.stack(part).sum(0)
+            else:
+                found = part[0]
+                assert all(torch.equal(found, other) for other in part)
+            torch.testing.assert_close(found.to(wanted.dtype), wanted, rtol=tolerance, atol=tolerance)
+
+
+@pytest.mark.parametrize("network", [Conv4, ResNet12, ConvVAE, ResNet])
+def test_every_batch_norm_of_a_network_can_be_shared(network):
+    norms = [module for module in network().modules() if isinstance(module, nn.BatchNorm2d)]
+    assert norms
+    assert all(isinstance(norm, BatchNorm2d) for norm in norms)
+
+
+@pytest.mark.parametrize("network", [lambda: Conv4(1, 4), lambda: ResNet12(1, 4)])
+def test_bias_before_batch_norm_is_left_alone_and_has_no_gradient_to_speak_of(network):
+    torch.manual_seed(0)
+    net = network().double()
+    frozen = [parameter for parameter in net.parameters() if not parameter.requires_grad]
+    assert len(frozen) == sum(isinstance(module, nn.Conv2d) for module in net.modules())
+    net.requires_grad_()
+    images = torch.rand(4, 1, 28, 28, dtype=torch.float64)
+    grads = torch.autograd.grad(net(images).square().sum(), list(net.parameters()))
+    largest = max(grad.abs().max() for grad in grads)
+    for parameter, grad in zip(net.parameters(), grads, strict=True):
+        if any(parameter is one for one in frozen):
+            assert grad.abs().max() < 1e-12 * largest

@@ -1,0 +1,235 @@
+"""Training on several processes is training on one: real processes, on a CPU."""
+
+import itertools
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from sketchembed.checkpoints import read_raw
+from sketchembed.data.modules import DoodlesDataModule
+
+CONF = Path(__file__).parents[1] / "conf"
+PROGRAM = Path(__file__).with_name("watched_fit.py")
+STEPS, BATCH, DRAWINGS = 50, 12, 130
+SMALL = ["--trainer.accelerator", "cpu", "--trainer.precision", "32-true", "--trainer.log_every_n_steps", "1"]
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    """A data folder with few doodles, few photos with sketches, and few characters, prepared once."""
+    folder = tmp_path_factory.mktemp("data")
+    DoodlesDataModule(str(folder), per_class=28).prepare_store()
+    random = np.random.default_rng(0)
+    for label in ("cat", "bee"):
+        for kind in ("photo", "sketches"):
+            (folder / "sketchy" / kind / label).mkdir(parents=True)
+        for number in range(30):
+            name = f"n02000000_{number}"
+            photo = Image.fromarray(random.integers(0, 256, (64, 64, 3), dtype=np.uint8))
+            photo.save(folder / "sketchy" / "photo" / label / f"{name}.jpg")
+            lines = "".join(f"L {x} {y} " for x, y in random.integers(0, 400, (6, 2)))
+            svg = f'<svg xmlns="http://www.w3.org/2000/svg"><path d="M 9 9 {lines}"/></svg>'
+            (folder / "sketchy" / "sketches" / label / f"{name}-1.svg").write_text(svg)
+    for part in ("train", "val"):
+        for label in ("n01", "n02", "n03"):
+            (folder / "mini_imagenet" / part / label).mkdir(parents=True)
+            for number in range(5):
+                photo = Image.fromarray(random.integers(0, 256, (84, 84, 3), dtype=np.uint8))
+                photo.save(folder / "mini_imagenet" / part / label / f"{number}.png")
+    return folder
+
+
+def doodles(folder, *more):
+    """Everything that random numbers or the other drawings of a batch have a part in."""
+    return [
+        *("--config", str(CONF / "quickdraw.yaml"), "--config", str(CONF / "debug.yaml")),
+        *("--data", "sketchembed.data.modules.DoodlesDataModule", "--data.init_args.per_class", "28"),
+        *("--data.init_args.batch_size", str(BATCH), "--run.root", str(folder / "runs"), *SMALL),
+        *("--model.init_args.skip_padding", "true", "--model.init_args.kl_weight", "0.1"),
+        *("--model.init_args.augmentation.rotation", "15", "--model.init_args.augmentation.flip", "0.5"),
+        *("--model.init_args.augmentation.jitter", "0.02", "--model.init_args.augmentation.reorder", "0.5"),
+        *("--trainer.max_steps", str(STEPS), "--trainer.val_check_interval", "25", "--gallery.every", "100"),
+        *("--monitor.print_every", "0", "--checkpoint.every_n_train_steps", "50", *more),
+    ]
+
+
+def program(folder, arguments, processes=1, launcher="lightning"):
+    folder.mkdir(parents=True, exist_ok=True)
+    started = [sys.executable]
+    if launcher == "torchrun":
+        started += ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
+    else:
+        arguments = [
+            part
+            for a in arguments
+            for part in ((a,) if a != "+" else ("--trainer.devices", str(processes), a))
+        ] + ["--trainer.devices", str(processes)]
+    return [*started, str(PROGRAM), str(folder), *arguments]
+
+
+def environment(data, **more):
+    kept = {
+        key: value for key, value in os.environ.items() if not key.startswith(("SKETCHEMBED_", "WATCHED"))
+    }
+    return (
+        kept
+        | {"SKETCHEMBED_DATA": str(data), "OMP_NUM_THREADS": "1", "WATCHED_DRAWINGS": str(DRAWINGS)}
+        | more
+    )
+
+
+def train(data, folder, arguments, processes=1, launcher="lightning"):
+    command = program(folder, arguments, processes, launcher)
+    ended = subprocess.run(command, env=environment(data), capture_output=True, text=True, timeout=250)
+    assert ended.returncode == 0, ended.stderr
+    return ended
+
+
+def curve(folder, run=0):
+    """The metrics of each step."""
+    rows: dict = {}
+    for line in (folder / f"curve-{run}.jsonl").read_text().splitlines():
+        row = json.loads(line)
+        rows.setdefault(row["step"], {}).update(row)
+    return rows
+
+
+def assert_same_curves(one, other, steps, tolerance):
+    assert len(one) == len(other) == steps
+    for step, row in one.items():
+        assert row.keys() == other[step].keys()
+        for name, value in row.items():
+            if name.partition("/")[2] not in ("drawings_per_second", "grad_norm"):
+                assert other[step][name] == pytest.approx(value, rel=tolerance, abs=1e-7), (step, name)
+
+
+@pytest.mark.slow
+def test_one_process_two_and_three_have_the_same_curve_and_see_every_drawing_once(data, tmp_path):
+    folders = {count: tmp_path / str(count) for count in (1, 2, 3)}
+    for count, folder in folders.items():
+        said = train(data, folder, doodles(folder), count, "torchrun" if count == 2 else "lightning").stdout
+        assert said.count("model ") == 1  # the first process speaks for all
+        (run,) = (folder / "runs").iterdir()
+        assert json.loads((run / "run.json").read_text())["finished"] is True
+    curves = {count: curve(folder) for count, folder in folders.items()}
+    assert {row["train/alpha"] for row in curves[1].values()} == {0.0, 0.25, 0.5}
+    assert sum("val/pixel" in row for row in curves[1].values()) == 2
+    for count in (2, 3):
+        # The 16 drawings of a validation set are one block, so the other processes have none.
+        assert_same_curves(curves[1], curves[count], STEPS, 1e-5)
+    seen = {}
+    for count, folder in folders.items():
+        shares = [
+            [json.loads(line) for line in (folder / f"seen-0-{rank}.jsonl").read_text().splitlines()[:STEPS]]
+            for rank in range(count)
+        ]
+        seen[count] = [list(itertools.chain(*parts)) for parts in zip(*shares, strict=True)]
+    assert seen[1] == seen[2] == seen[3]
+    order = list(itertools.chain(*seen[1]))
+    for first in range(0, STEPS * BATCH - DRAWINGS, DRAWINGS):
+        assert len(set(order[first : first + DRAWINGS])) == DRAWINGS
+
+
+def others(data, folder, processes):
+    """A few steps of photos with ResNet12, of a VAE and of a prototypical network."""
+    root = ["--run.root", str(folder / "runs"), *SMALL, "--run.wandb", "disabled", "--trainer.max_steps", "4"]
+    sizes = [f"--model.init_args.network.{name}" for name in ("width", "latent", "hidden", "hyper")]
+    photos = [
+        part
+        for name in ("quickdraw", "sketchy", "debug")
+        for part in ("--config", str(CONF / f"{name}.yaml"))
+    ]
+    photos += [
+        *("--model.init_args.augmentation.rotation", "10", "--model.init_args.augmentation.flip", "0.5")
+    ]
+    photos += ["--data.init_args.batch_size", "4", "--trainer.accumulate_grad_batches", "2", *root]
+    vae = [
+        "--config",
+        str(CONF / "vae.yaml"),
+        sizes[0],
+        "4",
+        sizes[1],
+        "8",
+        "--data.init_args.batch_size",
+        "8",
+    ]
+    vae += ["--data", "sketchembed.data.modules.DoodlesDataModule", "--data.init_args.per_class", "28", *root]
+    episodes = [
+        "--config",
+        str(CONF / "protonet.yaml"),
+        "--config",
+        str(CONF / "episodes-mini-imagenet.yaml"),
+    ]
+    episodes += [sizes[0], "4", "--trainer.accumulate_grad_batches", str(2 // processes), *root]
+    episodes += [*("--data.init_args.way", "2", "--data.init_args.shot", "1", "--data.init_args.query", "2")]
+    episodes += [
+        "--data.init_args.validation_episodes",
+        "3",
+        "--trainer.val_check_interval",
+        str(8 // processes),
+    ]
+    return [*photos, "+", *vae, "+", *episodes]
+
+
+@pytest.mark.slow
+def test_photos_a_vae_and_episodes_train_on_two_processes_as_on_one(data, tmp_path):
+    for count in (1, 2):
+        train(data, tmp_path / str(count), others(data, tmp_path / str(count), count), count)
+    for run in (0, 1):
+        assert_same_curves(curve(tmp_path / "1", run), curve(tmp_path / "2", run), 4, 1e-5)
+    # An episode has no share: two processes take two of them, as one that accumulates.
+    found = []
+    for count in (1, 2):
+        (run,) = (tmp_path / str(count) / "runs").glob("*protonet*") or [None]
+        found.append(read_raw(run / "checkpoints" / "step-4.ckpt")["state_dict"])
+    for name, value in found[0].items():
+        if "running" not in name and "batches" not in name:
+            np.testing.assert_allclose(value, found[1][name], rtol=1e-4, atol=1e-5, err_msg=name)
+
+
+def wait_for(path, process, seconds=120):
+    until = time.monotonic() + seconds
+    while not path.exists() or not path.read_text():
+        assert process.poll() is None, process.stderr.read()
+        assert time.monotonic() < until
+        time.sleep(0.05)
+    return int(path.read_text())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("launcher", ["lightning", "torchrun"])
+@pytest.mark.parametrize("how", ["killed", "raised"])
+def test_a_process_that_dies_ends_them_all(launcher, how, data, tmp_path):
+    more = {"WATCHED_FAIL": "1"} if how == "raised" else {"WATCHED_PAUSE": "2"}
+    command = program(tmp_path, doodles(tmp_path), 2, launcher)
+    process = subprocess.Popen(
+        command, env=environment(data, **more), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    )
+    other, first = (wait_for(tmp_path / f"pid-{rank}", process) for rank in (1, 0))
+    if how == "killed":
+        os.kill(other, signal.SIGKILL)
+    since = time.monotonic()
+    _, said = process.communicate(timeout=60)
+    print(f"{launcher}, {how}: ended after {time.monotonic() - since:.1f} s")
+    assert process.returncode != 0
+    assert ("the pen is broken" if how == "raised" else "SIGKILL") in said
+    for pid in (other, first):
+        with pytest.raises(ProcessLookupError):
+            os.kill(pid, 0)
+
+
+@pytest.mark.slow
+def test_what_a_user_can_mend_is_said_once(data, tmp_path):
+    command = program(tmp_path, doodles(tmp_path, "--data.init_args.batch_size", "13"), 2)
+    ended = subprocess.run(command, env=environment(data), capture_output=True, text=True, timeout=120)
+    assert ended.returncode == 2
+    (line,) = ended.stderr.strip().splitlines()
+    assert "a batch of 13 cannot be divided over 2 processes" in line
