@@ -19,6 +19,7 @@ from pytorch_lightning.cli import LightningArgumentParser, LightningCLI, instant
 from pytorch_lightning.loggers import Logger
 from pytorch_lightning.utilities.exceptions import SIGTERMException
 
+from sketchembed import slurm
 from sketchembed._version import __version__
 from sketchembed.callbacks.checkpoints import Checkpoints, Stopped
 from sketchembed.callbacks.curriculum import Curriculum
@@ -222,7 +223,10 @@ class FitCLI(LightningCLI):
         if config.trainer.logger is None:
             config.trainer.logger = True
         trainer: pl.Trainer = super().instantiate_trainer(
-            logger=self._loggers(), plugins=[WholeCheckpointIO()], use_distributed_sampler=False, **kwargs
+            logger=self._loggers(),
+            plugins=[WholeCheckpointIO(), *([slurm.environment()] if slurm.started() else [])],
+            use_distributed_sampler=False,
+            **kwargs,
         )
         if self.sharing.started:
             # Where it is interrupted, the trainer ends what it believes its own launcher to have started.
@@ -266,6 +270,7 @@ class FitCLI(LightningCLI):
             data=facts,
             parameters=parameters,
             device=device,
+            processes=self.trainer.world_size,
             model=model.net.config.to_dict(),
             kind=model.net.kind,
         )
@@ -375,11 +380,14 @@ def launch(trainer: Namespace) -> Sharing:
     """Start or meet the processes that train together.
 
     Args:
-        trainer: options, of which the number of processes is taken from `torchrun` if they leave it open.
+        trainer: options, of which the number of processes is taken from `torchrun` if they leave it open, and
+            always from SLURM, which has started them all.
     """
     here, everywhere = (int(os.environ.get(name, "1")) for name in ("LOCAL_WORLD_SIZE", "WORLD_SIZE"))
     if TorchElasticEnvironment.detect() and trainer.devices == "auto":
         trainer.devices, trainer.num_nodes = here, everywhere // here
+    elif slurm.started():
+        trainer.devices, trainer.num_nodes = slurm.processes()
     fabric = Fabric(accelerator=trainer.accelerator, devices=trainer.devices, num_nodes=trainer.num_nodes)
     return Sharing.of(fabric)
 

@@ -260,8 +260,9 @@ class Run:
 def trains_alike(one: str, other: str) -> bool:
     """Return whether two configurations, as YAML, train the same model in the same way.
 
-    Where files lie, and how the run is tracked, may differ: a run that was copied to another machine goes on
-    there. So may what becomes of steps that are not finite: a run that stopped at one goes on past it.
+    Where files lie, how the run is tracked and on how many devices may differ: a run that was copied to
+    another machine goes on there. So may what becomes of steps that are not finite: a run that stopped at one
+    goes on past it.
     """
     return bool(_what_trains(one) == _what_trains(other))
 
@@ -274,6 +275,8 @@ def _what_trains(config: str) -> Any:
     if isinstance(found, dict):
         for name in ("run", "finite"):
             found.pop(name, None)
+        for name in ("devices", "num_nodes"):
+            (found.get("trainer") or {}).pop(name, None)
         options = (found.get("data") or {}).get("init_args") or {}
         for name in ("folder", "num_workers"):
             options.pop(name, None)

@@ -1,11 +1,13 @@
 """The job script of SLURM, with stand-ins for `srun` and `scontrol` that treat processes as SLURM's do."""
 
 import contextlib
+import json
 import os
 import shutil
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -76,8 +78,6 @@ def cluster(tmp_path):
     for name, text in commands.items():
         (tmp_path / "bin" / name).write_text(text)
         (tmp_path / "bin" / name).chmod(0o755)
-    DoodlesDataModule(str(tmp_path / "data"), per_class=30).prepare_store()
-
     jobs = []
 
     def job(nodes, tasks_per_node, *options, seconds=100):
@@ -121,6 +121,34 @@ def cluster(tmp_path):
     for process in jobs:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
+
+
+@pytest.mark.slow
+def test_a_job_on_two_nodes_that_is_cut_off_goes_on_on_one_and_finishes(cluster, tmp_path):
+    options = ("--trainer.max_steps", "16", "--trainer.val_check_interval", "1000", "--gallery.every", "1000")
+    options += ("--trainer.log_every_n_steps", "1")
+    DoodlesDataModule(str(tmp_path / "data"), per_class=30).prepare_store()
+    log, run = tmp_path / "log", tmp_path / "runs" / "doodles-custom-seed0"
+    job = cluster(2, 1, *options)
+    rows = run / "metrics.jsonl"
+    for _ in range(9000):
+        if job.poll() is not None or (rows.exists() and len(rows.read_text().splitlines()) > 3):
+            break
+        time.sleep(0.01)
+    os.killpg(job.pid, signal.SIGTERM)  # as SLURM does at the end of a job: the shell and every task
+    assert job.wait(120) == 143, log.read_text()
+    assert (tmp_path / "scontrol").read_text() == "requeue 4242\n"
+    assert json.loads((run / "run.json").read_text())["finished"] is False
+    stopped = max(run.glob("checkpoints/*.ckpt"), key=lambda path: path.stat().st_mtime)
+
+    assert cluster(1, 2, *options).wait(240) == 0, log.read_text()
+    assert f"going on from {stopped.name}" in log.read_text()
+    assert json.loads((run / "run.json").read_text())["finished"] is True
+    assert [path.name for path in run.parent.iterdir()] == [run.name]
+    steps = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    assert [row["step"] for row in steps if "train/loss" in row] == list(range(16))
+    assert log.read_text().count("\nrun ") == 2  # one line of each job, not of each process
+    assert (tmp_path / "scontrol").read_text() == "requeue 4242\n"
 
 
 @pytest.mark.slow
