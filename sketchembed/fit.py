@@ -9,7 +9,7 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 import yaml
-from jsonargparse import Namespace
+from jsonargparse import Namespace, set_parsing_settings
 from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI, instantiate_class
 from pytorch_lightning.loggers import Logger
@@ -22,7 +22,7 @@ from sketchembed.checkpoints import WholeCheckpointIO, find, read_raw
 from sketchembed.data.connection import NetworkError
 from sketchembed.data.drawings import DrawingDataModule
 from sketchembed.data.modules import DoodlesDataModule
-from sketchembed.errors import check_known
+from sketchembed.errors import ConfigError, check_known
 from sketchembed.process import allow_tf32, quiet_lightning, tune_process
 from sketchembed.reporting.run_page import write_run_page
 from sketchembed.runs import Run, RunLogger, RunOptions
@@ -53,6 +53,10 @@ PRESETS = {
 }
 AUTO = {"auto": ("paper", "cpu"), "auto-sketchy": ("sketchy", "sketchy-cpu")}
 """What stands for a preset: the one for a CUDA device, and the one without."""
+IMPORTS_VARIABLE = "SKETCHEMBED_IMPORTS"
+"""Names modules, with commas between them, of which a configuration may take classes and functions too."""
+DENIED = ("pytorch_lightning.callbacks.LambdaCallback", "pytorch_lightning.callbacks.lambda_function")
+"""Call whatever they are told."""
 FOLDER_VARIABLE = "SKETCHEMBED_RUN"
 """Tells the other processes of a run which folder the first one has opened."""
 DOODLES = "sketchembed.data.modules.DoodlesDataModule"
@@ -94,6 +98,7 @@ class FitCLI(LightningCLI):
     """
 
     def __init__(self, args: list[str], preset: str = "custom") -> None:
+        limit_imports()
         self.preset = preset
         self.announcement: str | None = None
         super().__init__(
@@ -334,3 +339,27 @@ def fit(args: list[str]) -> None:
             break
     with quiet_lightning():
         FitCLI(["fit", *chosen, *args], name)
+
+
+def limit_imports() -> None:
+    """Let a configuration name what belongs to this package and to PyTorch Lightning, and nothing else.
+
+    A ``class_path`` is imported before its type is looked at, and a function that is named may be called.
+    One's own modules are allowed by :data:`IMPORTS_VARIABLE`.
+
+    Raises:
+        ConfigError: if that names what can be no module.
+    """
+    own = [name.strip() for name in os.environ.get(IMPORTS_VARIABLE, "").split(",") if name.strip()]
+    try:
+        set_parsing_settings(
+            import_path_denylist=["*", *DENIED],
+            import_path_allowlist=["sketchembed", "pytorch_lightning", *own],
+            instantiate_subclass_spec_in_any=False,
+        )
+    except ValueError as error:
+        raise ConfigError(
+            f"{IMPORTS_VARIABLE} is '{','.join(own)[:80]}' ({error})",
+            expected="names of modules, with commas between them",
+            fix=f"Set it as in {IMPORTS_VARIABLE}=mymodule, or leave it out",
+        ) from error

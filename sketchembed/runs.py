@@ -24,6 +24,8 @@ from lightning_fabric.utilities.rank_zero import rank_zero_only
 from pytorch_lightning.loggers.logger import Logger
 
 from sketchembed._version import __version__
+from sketchembed.files import read_text
+from sketchembed.plain import parse_json
 
 
 @dataclass
@@ -128,7 +130,7 @@ class Run:
     def facts(self) -> dict[str, Any]:
         """What ``run.json`` says; empty if it says nothing."""
         with contextlib.suppress(OSError, ValueError):
-            found = json.loads((self.path / "run.json").read_text())
+            found = parse_json(read_text(self.path / "run.json"))
             if isinstance(found, dict):
                 return found
         return {}
@@ -142,9 +144,7 @@ class Run:
     @property
     def config(self) -> str | None:
         """The configuration that the folder was made with."""
-        with contextlib.suppress(OSError):
-            return (self.path / "config.yaml").read_text()
-        return None
+        return read_text(self.path / "config.yaml") or None
 
     @property
     def checkpoints(self) -> Path:
@@ -154,7 +154,8 @@ class Run:
     @property
     def last_checkpoint(self) -> Path | None:
         """The newest whole checkpoint, if there is any."""
-        found = sorted(self.checkpoints.glob("*.ckpt"), key=lambda file: file.stat().st_mtime)
+        files = [file for file in self.checkpoints.glob("*.ckpt") if file.is_file()]
+        found = sorted(files, key=lambda file: file.stat().st_mtime)
         return found[-1] if found else None
 
     def rewind(self, step: int) -> None:
@@ -162,16 +163,17 @@ class Run:
         file = self.path / "metrics.jsonl"
         kept = []
         with contextlib.suppress(OSError):
-            for line in file.read_text().splitlines():
+            for line in file.read_text("utf-8", errors="replace").splitlines():
                 with contextlib.suppress(ValueError, KeyError, TypeError):
-                    row = json.loads(line)
+                    row = parse_json(line)
                     # A training step is logged by the number of steps before it, a validation by those
                     # it follows.
                     if row["step"] < step + (not any(name.startswith("train/") for name in row)):
                         kept.append(line)
             file.write_text("".join(line + "\n" for line in kept))
         for sample in (self.path / "samples").glob("step-*.json"):
-            if int(sample.stem.partition("-")[2]) > step:
+            number = sample.stem.partition("-")[2]
+            if number.isdecimal() and len(number) < 20 and int(number) > step:
                 sample.unlink()
 
 
@@ -221,8 +223,12 @@ class RunLogger(Logger):
         """Append a line."""
         if self._file is None:
             path = self.run.path / "metrics.jsonl"
-            if path.exists() and (lines := path.read_text().splitlines()):
-                self._before = float(json.loads(lines[-1]).get("time", 0.0))
+            lines = path.read_text("utf-8", errors="replace").splitlines() if path.exists() else []
+            if lines:
+                # The last one may be half written.
+                with contextlib.suppress(ValueError, TypeError, KeyError, OverflowError):
+                    before = float(parse_json(lines[-1])["time"])
+                    self._before = before if math.isfinite(before) else 0.0
             self._file = path.open("a", buffering=1)
         elapsed = self._before + (datetime.now() - self._start).total_seconds()
         values = {
