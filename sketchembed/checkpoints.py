@@ -121,7 +121,7 @@ def _described(path: Path, described: Mapping[str, Any]) -> tuple[type[Network],
     if isinstance(given, dict) and (extra := sorted(str(name)[:40] for name in given if name not in known)):
         raise _unknown(path, described, str(extra[:9]))
     try:
-        config = build(sizes, given)
+        config: Any = build(sizes, given)
     except ValueError as error:
         raise _unknown(path, described, str(error)) from error
     for name, value in config.to_dict().items():

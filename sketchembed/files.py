@@ -120,7 +120,7 @@ class _Entry(tarfile.TarInfo):
         found: tarfile.TarInfo = super()._proc_member(archive)  # type: ignore[misc]
         if found.size < 0 or archive.offset <= self.offset:
             raise tarfile.ReadError("an entry that leads back to where it stands")
-        if len(archive.members) >= MAX_ENTRIES:
+        if len(archive.members) >= MAX_ENTRIES:  # type: ignore[attr-defined]
             raise tarfile.ReadError(f"more than {MAX_ENTRIES:,} entries")
         return found
 

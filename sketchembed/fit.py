@@ -9,7 +9,7 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 import yaml
-from jsonargparse import Namespace, set_parsing_settings
+from jsonargparse import Namespace
 from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI, instantiate_class
 from pytorch_lightning.loggers import Logger
@@ -19,10 +19,11 @@ from sketchembed.callbacks.curriculum import Curriculum
 from sketchembed.callbacks.gallery import Gallery
 from sketchembed.callbacks.monitor import Monitor
 from sketchembed.checkpoints import WholeCheckpointIO, find, read_raw
+from sketchembed.configuration import trust_no_configuration
 from sketchembed.data.connection import NetworkError
 from sketchembed.data.drawings import DrawingDataModule
 from sketchembed.data.modules import DoodlesDataModule
-from sketchembed.errors import ConfigError, check_known
+from sketchembed.errors import ConfigError, SketchEmbedError, check_known
 from sketchembed.process import allow_tf32, quiet_lightning, tune_process
 from sketchembed.reporting.run_page import write_run_page
 from sketchembed.runs import Run, RunLogger, RunOptions
@@ -53,10 +54,6 @@ PRESETS = {
 }
 AUTO = {"auto": ("paper", "cpu"), "auto-sketchy": ("sketchy", "sketchy-cpu")}
 """What stands for a preset: the one for a CUDA device, and the one without."""
-IMPORTS_VARIABLE = "SKETCHEMBED_IMPORTS"
-"""Names modules, with commas between them, of which a configuration may take classes and functions too."""
-DENIED = ("pytorch_lightning.callbacks.LambdaCallback", "pytorch_lightning.callbacks.lambda_function")
-"""Call whatever they are told."""
 FOLDER_VARIABLE = "SKETCHEMBED_RUN"
 """Tells the other processes of a run which folder the first one has opened."""
 DOODLES = "sketchembed.data.modules.DoodlesDataModule"
@@ -98,7 +95,7 @@ class FitCLI(LightningCLI):
     """
 
     def __init__(self, args: list[str], preset: str = "custom") -> None:
-        limit_imports()
+        trust_no_configuration()
         self.preset = preset
         self.announcement: str | None = None
         super().__init__(
@@ -127,6 +124,24 @@ class FitCLI(LightningCLI):
         parser.add_class_arguments(RunOptions, "run")
         parser.link_arguments("seed_everything", "model.init_args.seed")
         parser.link_arguments("seed_everything", "data.init_args.seed")
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        """Parse the command line and the configurations that it names.
+
+        Raises:
+            ConfigError: where the parser itself stumbles over a value's form.
+        """
+        try:
+            super().parse_arguments(parser, args)
+        except SketchEmbedError:
+            raise
+        except Exception as error:  # of nearly any kind; what the parser expects is a SystemExit
+            what = (str(error).splitlines() or [type(error).__name__])[0][:200]
+            raise ConfigError(
+                f"the configuration cannot be read ({what})",
+                expected="options as `sketchembed fit --help` lists them",
+                fix="Correct the file that --config names, or the option",
+            ) from error
 
     def _parse_ckpt_path(self) -> None:
         """Check the checkpoint that a user names, before minutes are spent.
@@ -339,27 +354,3 @@ def fit(args: list[str]) -> None:
             break
     with quiet_lightning():
         FitCLI(["fit", *chosen, *args], name)
-
-
-def limit_imports() -> None:
-    """Let a configuration name what belongs to this package and to PyTorch Lightning, and nothing else.
-
-    A ``class_path`` is imported before its type is looked at, and a function that is named may be called.
-    One's own modules are allowed by :data:`IMPORTS_VARIABLE`.
-
-    Raises:
-        ConfigError: if that names what can be no module.
-    """
-    own = [name.strip() for name in os.environ.get(IMPORTS_VARIABLE, "").split(",") if name.strip()]
-    try:
-        set_parsing_settings(
-            import_path_denylist=["*", *DENIED],
-            import_path_allowlist=["sketchembed", "pytorch_lightning", *own],
-            instantiate_subclass_spec_in_any=False,
-        )
-    except ValueError as error:
-        raise ConfigError(
-            f"{IMPORTS_VARIABLE} is '{','.join(own)[:80]}' ({error})",
-            expected="names of modules, with commas between them",
-            fix=f"Set it as in {IMPORTS_VARIABLE}=mymodule, or leave it out",
-        ) from error

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import types
-from collections.abc import Callable
 from dataclasses import MISSING, fields, is_dataclass
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 Made = TypeVar("Made")
 
 
-def parse_json(text: str | bytes, **options: Callable[[str], Any]) -> Any:
+def parse_json(text: str | bytes, **options: Any) -> Any:
     """Return what JSON says.
 
     Args:

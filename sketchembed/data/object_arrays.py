@@ -187,10 +187,10 @@ def _check_opcodes(data: memoryview, where: str, drawings: int) -> None:
         if position == end:
             return
         if size := _SIZED.get(data[position]):
-            code, first = data[position], position + 1 + size
+            text, first = data[position] in _TEXTS, position + 1 + size
             position = first + int.from_bytes(data[position + 1 : first], "little")
             # One wide letter makes a text four times as large; arrays' bytes are written as narrow ones.
-            if code in _TEXTS and _BEYOND_LATIN1.search(data, first, min(position, end)):
+            if text and _BEYOND_LATIN1.search(data, first, min(position, end)):
                 _refuse(where, "holds a text of letters that are no bytes")
         elif match := _GLOBAL.match(data, position):
             position = match.end()

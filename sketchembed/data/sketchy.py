@@ -55,8 +55,6 @@ LIST_LIMIT = 32 << 20
 MAX_SIDE = 4096
 """Of a photo by ``stats.csv``, in pixels, which it is scaled to; the published ones have at most 500."""
 
-FILE = {"expected": "a file of Sketchy", "fix": "Check its permissions, or take it away"}
-
 Read = Callable[[], bytes]
 Box = tuple[tuple[int, int], tuple[int, int, int, int]]
 """Width and height of the published photo, and the object's box in it: left, top, right, bottom."""
@@ -358,7 +356,12 @@ def _files(folder: Path) -> Iterator[tuple[PurePosixPath, Read]]:
         if path.suffix == ".tar" and path.is_file():
             yield from _members(path)
         elif path.is_file():
-            yield PurePosixPath(path.relative_to(folder)), partial(read_file, path, str(path), **FILE)
+            yield PurePosixPath(path.relative_to(folder)), partial(_read_plain, path)
+
+
+def _read_plain(path: Path) -> bytes:
+    fix = "Check its permissions, or take it away"
+    return read_file(path, str(path), expected="a file of Sketchy", fix=fix)
 
 
 def _members(archive: Path) -> Iterator[tuple[PurePosixPath, Read]]:

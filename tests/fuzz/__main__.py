@@ -14,7 +14,7 @@ LIMIT = 512
 """MB that reading may take on top of what the process held before."""
 
 
-def all_readers():  # noqa: ANN201
+def all_readers():
     """Return the readers by name; late, since it imports PyTorch."""
     from . import configs, downloads, drawings, models, pictures, reports
 
@@ -60,7 +60,8 @@ def outside(name: str, args: argparse.Namespace) -> bool:
     refused = sum(found["refused"].values())
     print(
         f"{name}: {found['inputs']:,} inputs in {found['seconds']:.0f} s, {len(found['uncaught'])} uncaught, "
-        f"slowest {found['slowest'][0]:.2f} s (input {found['slowest'][1]}), memory +{found['grown']:.0f} MB, "
+        f"slowest {found['slowest'][0]:.2f} s (input {found['slowest'][1]}), "
+        f"memory +{found['grown']:.0f} MB, "
         f"answered {found['answered']:,}, refused {refused:,} in {len(found['refused'])} ways",
         flush=True,
     )

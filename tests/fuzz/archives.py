@@ -16,8 +16,10 @@ from . import structured
 from .bytewise import INTEGERS, change_bytes
 
 NAMES = (
-    "../../escaped.png", "/tmp/escaped.png", "..", ".", "a/../b.png", "\udcff.png", "x" * 300 + ".png", "CON", "a\\b.png",
-    "a\nb.png", "é.png", "run01/class_labels.txt", "photo/axe/n1_1.jpg", "sketches/axe/checked.txt", "a/b/c.txt", "",
+    "../../escaped.png", "/tmp/escaped.png", "..", ".", "a/../b.png", "\udcff.png", "x" * 300 + ".png", "CON",
+    "a\\b.png", "a\nb.png", "é.png", "run01/class_labels.txt", "photo/axe/n1_1.jpg",
+    "sketches/axe/checked.txt",
+    "a/b/c.txt", "",
 )  # fmt: skip
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
 from pathlib import Path
 from random import Random
 
+from sketchembed.errors import ConfigError
 from sketchembed.fit import FitCLI, conf_folder
 from sketchembed.process import quiet_lightning
 
@@ -14,8 +17,9 @@ from .structured import change_yaml
 
 CLASSES = (
     b"subprocess.Popen", b"os.system", b"antigravity.geohash", b"sketchembed.fit.os.system", b"builtins.eval",
-    b"pytorch_lightning.callbacks.LambdaCallback", b"torch.nn.Linear", b"sketchembed.tasks.drawing.DrawingTask",
-    b"DrawingTask", b"pytorch_lightning.trainer.trainer.os.system", b"functools.partial", b"x", b"sketchembed.",
+    b"pytorch_lightning.callbacks.LambdaCallback", b"torch.nn.Linear",
+    b"sketchembed.tasks.drawing.DrawingTask", b"DrawingTask", b"pytorch_lightning.trainer.trainer.os.system",
+    b"functools.partial", b"x", b"sketchembed.",
 )  # fmt: skip
 EXTRA = (
     b"trainer:\n  callbacks:\n  - class_path: %s\n    init_args: {on_fit_start: os.system}\n",
@@ -61,7 +65,8 @@ def read_config(folder: Path) -> object:
     before = Path.cwd()
     os.chdir(folder if folder.is_dir() else "/")
     try:
-        with quiet_lightning():
+        says = io.StringIO()
+        with quiet_lightning(), contextlib.redirect_stderr(says):
             first = (
                 []
                 if b"class_path" in _content(folder)
@@ -70,9 +75,11 @@ def read_config(folder: Path) -> object:
             Read(["fit", *first, "--config", "run.yaml"])
     except Stop:
         return True
-    except SystemExit as stop:
-        assert stop.code == 2
-        raise
+    except SystemExit:
+        # The parser's own way out: usage, and a line that says what is wrong.
+        raise ConfigError(
+            says.getvalue().partition("error:")[2], expected="a configuration", fix="Correct it"
+        ) from None
     finally:
         os.chdir(before)
     return None
@@ -82,4 +89,4 @@ def _content(folder: Path) -> bytes:
     return (folder / "run.yaml").read_bytes() if (folder / "run.yaml").is_file() else b""
 
 
-READERS = (Reader("config", config_seeds, read_config, change_config, (SystemExit,)),)
+READERS = (Reader("config", config_seeds, read_config, change_config, (SystemExit, ConfigError)),)

@@ -59,9 +59,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         else:
             self.send_response_only(int(str(ANSWER["status"])))
             for name, value in ANSWER["headers"].items():  # type: ignore[attr-defined]
-                self.wfile.write(
-                    f"{name}: {value}\r\n".encode("utf-8", "replace")
-                ) if False else self.send_header(name, value)
+                self.send_header(name, value)
             try:
                 self.end_headers()
             except UnicodeEncodeError:

@@ -1,4 +1,4 @@
-"""Readers of drawings: Quick, Draw!'s three forms, Omniglot's strokes, SVG; and of the arithmetic on classes."""
+"""Readers of drawings: Quick, Draw!'s three forms, Omniglot's strokes, SVG; and of sums of classes."""
 
 from __future__ import annotations
 
@@ -147,7 +147,8 @@ def read_omniglot(folder: Path) -> object:
 
 SVG = b"""<?xml version="1.0" encoding="UTF-8"?>
 <svg viewBox="0 0 640 480" height="480" width="640" xmlns="http://www.w3.org/2000/svg"><g id="a">
-<path d="M 10 20 L 30.5,40 l5 5 H 90 V 12 C 1 2 3 4 5 6 S 8 9 20 21 Q 4 5 60 70 T 90 91 A 30 50 0 0 1 162.5 162 Z"
+<path d="M 10 20 L 30.5,40 l5 5 H 90 V 12 C 1 2 3 4 5 6 S 8 9 20 21 Q 4 5 60 70 T 90 91
+ A 30 50 0 0 1 162.5 162 Z"
  fill="none" stroke="black"/><polyline points="1,2 30,4 50,60"/><polygon points="10 12 130 14 150 160"/>
 <line x1="1" y1="2" x2="300" y2="4"/></g></svg>"""
 

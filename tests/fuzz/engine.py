@@ -273,10 +273,8 @@ def run(
 
 def _read(reader: Reader, case: Case, place: Path) -> None:
     folder = place / "case"
-    try:
+    with contextlib.suppress(OSError, ValueError):  # a name that no file can have
         write_case(case, folder)
-    except (OSError, ValueError):
-        pass  # a name that no file can have
     says = io.StringIO()
     try:
         with (

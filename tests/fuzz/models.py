@@ -43,7 +43,7 @@ def networks() -> list[torch.nn.Module]:
         ),
         ConvVAE(ConvVAEConfig(width=4, latent=6)),
         ProtoNet(ProtoNetConfig(width=4)),
-        MAML(MAMLConfig(width=4)) if False else ProtoNet(ProtoNetConfig(width=3, pool="flatten")),
+        MAML(MAMLConfig(width=4)),
         ResNet(ResNetConfig(depth=18, width=4, classes=3, stem="small", labels=["a", "b", "c"])),
     ]
 

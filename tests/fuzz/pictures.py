@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
 from pathlib import Path
 from random import Random
 
@@ -45,7 +44,7 @@ def image_seeds() -> list[Case]:
         ("a.png", image("PNG", mode="RGBA", exif=exif)),
         ("a.png", image("PNG", mode="L")),
         ("a.png", image("PNG", mode="P", transparency=1)),
-        ("a.png", image("PNG", mode="I;16" if False else "1")),
+        ("a.png", image("PNG", mode="1")),
         ("a.jpg", image("JPEG", exif=exif)),
         ("a.jpg", image("JPEG", mode="CMYK", progressive=True)),
         ("a.bmp", image("BMP")),
@@ -218,7 +217,8 @@ def use_store(store: DrawingStore) -> object:
     try:
         scale = store.offset_scale()
     except DataError as error:
-        assert "spread" in str(error)
+        if "spread" not in str(error):
+            raise
         scale = 1.0
     assert np.isfinite(scale)
     assert scale > 0

@@ -1,4 +1,4 @@
-"""Readers of what runs and evaluations leave behind: a run's folder, the parts of a report, and their pages."""
+"""Readers of what runs and evaluations leave behind: a run's folder, a report's parts, and their pages."""
 
 from __future__ import annotations
 

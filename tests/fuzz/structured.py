@@ -155,10 +155,8 @@ def change_numbers(content: bytes, random: Random) -> bytes:
     if not found or random.random() < 0.2:
         return change_bytes(content, random)
     place = random.choice(found)
-    if random.random() < 0.3:
-        new = str(random.choice(INTEGERS)).encode()
-    else:
-        new = random.choice(ODD_NUMBERS)
+    number = str(random.choice(INTEGERS)).encode()
+    new = number if random.random() < 0.3 else random.choice(ODD_NUMBERS)
     return content[: place.start()] + new + content[place.end() :]
 
 
@@ -211,7 +209,8 @@ def change_yaml(content: bytes, random: Random) -> bytes:
 
 PATHS = (
     b"M0 0A1e9 1e9 0 0 1 9 9", b"M0 0C9e8 1 -9e8 5 3 3 " * 40, b"M0 0A 5 5 0 1", b"M0,0L" + b"1" * 20_000,
-    b"M0 0" + b"Z" * 999, b"M0 0T9 9S1 2 3 4", b"M 1e308 1e308 l 1e308 1e308", b"M0 0A" + b"1" * 4000 + b" 2 x",
+    b"M0 0" + b"Z" * 999, b"M0 0T9 9S1 2 3 4", b"M 1e308 1e308 l 1e308 1e308",
+    b"M0 0A" + b"1" * 4000 + b" 2 x",
     b"m" + b"1-1" * 3000, b"M0 0A 0 0 0 0 0 0 0", b"M0 0A1e-300 1e-300 0 0 1 1e300 1e300",
     b"M" + b" 1 2 3 7 5 1" * 3000,
 )  # fmt: skip
@@ -298,7 +297,8 @@ def change_svg(content: bytes, random: Random) -> bytes:
         )
         at = content.find(b">") + 1
         return content[:at] + extra + content[at:]
-    return change_numbers(content, random)
+    start = max(content.find(b"<g"), 0)  # not those of XML's version and name spaces
+    return content[:start] + change_numbers(content[start:], random)
 
 
 def change_npy(content: bytes, random: Random) -> bytes:
@@ -320,7 +320,7 @@ def change_npy(content: bytes, random: Random) -> bytes:
         shape[random.randrange(len(shape))] = random.choice((*INTEGERS, "x", None, 1.5))
         facts["shape"] = tuple(shape)
     elif what == 1:
-        facts["shape"] = tuple(shape) + (random.choice((0, 1, 2)),)
+        facts["shape"] = (*shape, random.choice((0, 1, 2)))
     elif what == 2:
         facts["shape"] = tuple(shape[:-1])
     elif what == 3:
@@ -356,14 +356,18 @@ def change_npy(content: bytes, random: Random) -> bytes:
 OPCODES = (
     b"cos\nsystem\n", b"cbuiltins\neval\n", b"cnumpy\nndarray\n", b"cnumpy.core.multiarray\n_reconstruct\n",
     b"cnumpy\ndtype\n", b"c_codecs\nencode\n", b"ccollections\nOrderedDict\n", b"cbuiltins\nbytearray\n",
-    b"ctorch\nTensor\n", b"ctorch._utils\n_rebuild_tensor_v2\n", b"ctorch\nFloatStorage\n", b"ctorch\ndevice\n",
+    b"ctorch\nTensor\n", b"ctorch._utils\n_rebuild_tensor_v2\n", b"ctorch\nFloatStorage\n",
+    b"ctorch\ndevice\n",
     b"ctorch._utils\n_rebuild_parameter\n", b"ctorch\nSize\n", b"cnumpy.core.multiarray\nscalar\n",
     b"ctorch._utils\n_rebuild_meta_tensor_no_storage\n", b"ctorch._utils\n_rebuild_sparse_tensor\n",
-    b"R", b"b", b"\x81", b"(", b"t", b"\x85", b"\x86", b"\x87", b"]", b"}", b")", b"N", b"K\x07", b"M\xff\xff",
+    b"R", b"b", b"\x81", b"(", b"t", b"\x85", b"\x86", b"\x87", b"]", b"}", b")", b"N", b"K\x07",
+    b"M\xff\xff",
     b"J\xff\xff\xff\x7f", b"\x8a\x09" + b"\xff" * 8 + b"\0", b"0", b"2", b"a", b"e", b"s", b"u", b"Q", b".",
     b"r\xff\xff\xff\x7f", b"r\xff\xff\xff\x00", b"q\x01", b"h\x01", b"j\x01\0\0\0", b"X\x05\0\0\0hello",
-    b"X\xff\xff\xff\x7f", b"B\xff\xff\xff\xff", b"\x8e" + b"\xff" * 8, b"C\x04abcd", b"\x95" + b"\x09" + b"\0" * 7,
-    b"]" * 3000, b"N\x85" * 3000, b"(" * 3000, b"G\x7f\xf0" + b"\0" * 6, b"U\x03i2x", b"\x93", b"i", b"o", b"P1\n",
+    b"X\xff\xff\xff\x7f", b"B\xff\xff\xff\xff", b"\x8e" + b"\xff" * 8, b"C\x04abcd",
+    b"\x95" + b"\x09" + b"\0" * 7,
+    b"]" * 3000, b"N\x85" * 3000, b"(" * 3000, b"G\x7f\xf0" + b"\0" * 6, b"U\x03i2x", b"\x93", b"i", b"o",
+    b"P1\n",
 )  # fmt: skip
 
 
@@ -402,7 +406,7 @@ def change_safetensors(content: bytes, random: Random) -> bytes:
     except (ValueError, KeyError, TypeError):
         return change_bytes(content, random)
     what = random.random()
-    if what < 0.6:
+    if what < 0.8:
         facts = json.loads(described)
         if random.random() < 0.7:
             config = facts["config"]
@@ -412,7 +416,7 @@ def change_safetensors(content: bytes, random: Random) -> bytes:
         else:
             new = change_json(described.encode(), random).decode("utf-8", "replace")
         header["__metadata__"]["sketchembed"] = new
-    elif what < 0.9:
+    elif what < 0.92:
         header = change_value(header, random)
     else:
         body = change_bytes(body, random)
