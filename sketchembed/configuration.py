@@ -1,8 +1,8 @@
 """Configuration files from anywhere: what they may name, and how much there may be of it.
 
 jsonargparse reads them with YAML's safe loader, which makes plain values, and checks every value's type. What
-is left are two things: it imports the classes and functions that a file names, before it knows their types; and
-a few lines of YAML, whose aliases repeat each other, are as large as one likes.
+is left are two things: it imports the classes and functions that a file names, before it knows their types;
+and a few lines of YAML, whose aliases repeat each other, are as large as one likes.
 """
 
 from __future__ import annotations

@@ -57,6 +57,8 @@ def _value(value: Any, hint: Any, name: str) -> Any:
     if is_dataclass(hint):
         return build(hint, value)  # type: ignore[arg-type]
     if origin in (Union, types.UnionType):
+        if type(value) in inner:
+            return value  # an int where a float would do too stays one
         for one in inner:
             try:
                 return _value(value, one, name)
@@ -74,7 +76,7 @@ def _value(value: Any, hint: Any, name: str) -> Any:
     elif hint is float:
         # Not a truth value, and nothing that a float cannot hold.
         if isinstance(value, float) or (type(value) is int and abs(value) <= 2**53):
-            return value
+            return float(value)
     elif hint is type(None):
         if value is None:
             return None
