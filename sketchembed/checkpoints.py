@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import os
 import re
 import zipfile
@@ -22,6 +23,7 @@ from pytorch_lightning.plugins.io import TorchCheckpointIO
 from torch import Tensor
 
 from sketchembed._version import __version__
+from sketchembed.checkpoint_archive import check_archive
 from sketchembed.errors import CheckpointError
 from sketchembed.files import whole_file
 from sketchembed.networks.conv_vae import ConvVAE, ConvVAEConfig
@@ -29,10 +31,17 @@ from sketchembed.networks.maml import MAML, MAMLConfig
 from sketchembed.networks.protonet import ProtoNet, ProtoNetConfig
 from sketchembed.networks.resnet101 import ResNet, ResNetConfig
 from sketchembed.networks.sketchembednet import ModelConfig, SketchEmbedNet
+from sketchembed.plain import build, parse_json
 
 MODEL_KEY = "sketchembed"
 """Where a checkpoint keeps the description of the model, and a weights file its header's JSON."""
 PREFIX = "net."
+MOST = {"image_size": 512, "max_length": 1024, "channels": 16, "inner_steps": 1000, "test_steps": 1000}
+"""The largest sizes that no tensor answers for, in a description from anywhere."""
+MOST_OF_OTHERS = 1 << 16
+MOST_FACT = 1e9
+_RAISED = (OSError, ValueError, LookupError, AttributeError, TypeError, RuntimeError)
+"""What reading weights of types that PyTorch lacks raises."""
 PACKAGED = Path(__file__).parent / "weights"
 """The models that come with the package, each by the name of its file."""
 TRAINING_PARTS = ("state_dict", "optimizer_states", "lr_schedulers", "loops", "global_step")
@@ -87,21 +96,59 @@ def load_network(path: str | Path, device: str | torch.device = "cpu") -> Networ
     """
     path = find(path)
     described, weights = _read_safetensors(path) if path.suffix == ".safetensors" else _read_checkpoint(path)
-    kind, config = described.get("kind", SketchEmbedNet.kind), described.get("config", {})
-    known = {field.name for field in fields(KINDS[kind][1])} if kind in KINDS else set()
-    if not isinstance(config, dict) or set(config) - known:
-        extra = sorted(set(config) - known) if isinstance(config, dict) and kind in KINDS else kind
-        raise CheckpointError(
-            f"{path} describes a model with unknown settings: {extra}",
-            expected=f"settings that version {__version__} knows",
-            fix=f"Use version {described.get('version', 'that wrote it')} or a newer one",
-        )
-    network, sizes = KINDS[kind]
-    net = network(sizes(**config))
+    network, config = _described(path, described)
+    # First without memory, so that what a file claims is held against the weights that it has.
+    try:
+        with torch.device("meta"):
+            check_weights(network(config), weights, path)
+    except (RuntimeError, ValueError, ArithmeticError) as error:
+        raise _unknown(path, described, str(error)) from error
+    net = network(config)
     for name in net.facts:
-        setattr(net, name, float(described.get(name, getattr(net, name))))
+        setattr(net, name, described.get(name, getattr(net, name)))
     load_weights(net, weights, path)
     return net.to(device).eval()
+
+
+def _described(path: Path, described: Mapping[str, Any]) -> tuple[type[Network], Any]:
+    """Return the class and the sizes of the network that a file describes.
+
+    Raises:
+        CheckpointError: if it is none that this version knows, or too large for any use.
+    """
+    kind = described.get("kind", SketchEmbedNet.kind)
+    if not isinstance(kind, str) or kind not in KINDS:
+        raise _unknown(path, described, f"kind {kind!a:.40}")
+    network, sizes = KINDS[kind]
+    given = described.get("config", {})
+    known = {entry.name for entry in fields(sizes)}
+    if isinstance(given, dict) and (extra := sorted(str(name)[:40] for name in given if name not in known)):
+        raise _unknown(path, described, str(extra[:9]))
+    try:
+        config: Any = build(sizes, given)
+    except ValueError as error:
+        raise _unknown(path, described, str(error)) from error
+    for name, value in config.to_dict().items():
+        if isinstance(value, int) and not isinstance(value, bool):
+            most = MOST.get(name, MOST_OF_OTHERS)
+            if not 1 <= value <= most:
+                raise _unknown(path, described, f"{name} is {str(value)[:20]}, not 1 to {most:,}")
+        elif isinstance(value, float) and not math.isfinite(value):
+            raise _unknown(path, described, f"{name} is {value}")
+    for name in network.facts:
+        value = described.get(name, 1.0)
+        if not isinstance(value, float) or not 0 < abs(value) < MOST_FACT:
+            raise _unknown(path, described, f"{name} is {value!a:.40}")
+    return network, config
+
+
+def _unknown(path: Path, described: Mapping[str, Any], what: str) -> CheckpointError:
+    version = described.get("version")
+    return CheckpointError(
+        f"{path} describes a model with unknown settings: {(what.splitlines() or [''])[0][:160]}",
+        expected=f"settings that version {__version__} knows",
+        fix=f"Use version {version[:20] if isinstance(version, str) else 'that wrote it'} or a newer one",
+    )
 
 
 def copy_weights(path: str | Path, net: torch.nn.Module) -> None:
@@ -142,6 +189,15 @@ def check_weights(net: torch.nn.Module, weights: Mapping[str, Tensor], path: Pat
     for name, tensor in wanted.items():
         if name not in weights:
             raise _misfit(path, f"has no '{name}'")
+        found = weights[name]
+        if not isinstance(found, Tensor) or found.layout != torch.strided or found.is_meta:
+            raise _misfit(path, f"has a '{name}' that is no plain tensor")
+        if (
+            found.is_quantized
+            or found.is_complex()
+            or found.is_floating_point() != tensor.is_floating_point()
+        ):
+            raise _misfit(path, f"has '{name}' of type {found.dtype}, not {tensor.dtype}")
         if weights[name].shape != tensor.shape:
             raise _misfit(
                 path, f"has '{name}' of shape {list(weights[name].shape)}, not {list(tensor.shape)}"
@@ -202,7 +258,8 @@ def find(path: str | Path) -> Path:
 
 def by_step(folder: Path) -> list[Path]:
     """Return a folder's checkpoints, the last step's last, whatever the order in which they were copied."""
-    return sorted(folder.glob("*.ckpt"), key=lambda file: (step_of(file) or 0, file.stat().st_mtime))
+    files = [file for file in folder.glob("*.ckpt") if file.is_file()]
+    return sorted(files, key=lambda file: (step_of(file) or 0, file.stat().st_mtime))
 
 
 def newest_whole(
@@ -258,8 +315,16 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
             weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        described = json.loads(metadata.get(MODEL_KEY, "null"))
-    except (SafetensorError, OSError, ValueError) as error:
+        described = parse_json(metadata.get(MODEL_KEY, "null"))
+    except (
+        SafetensorError,
+        OSError,
+        ValueError,
+        LookupError,
+        AttributeError,
+        TypeError,
+        RuntimeError,
+    ) as error:
         raise _unreadable(path, error) from error
     if not isinstance(described, dict):
         raise _foreign(path)
@@ -270,10 +335,14 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
 def read_raw(path: Path) -> dict[str, Any]:
     """Read a checkpoint's plain values and tensors; nothing in it is executed.
 
+    The zip is looked through first: that nothing in it is packed, so that it takes no more memory than the
+    file has bytes, and that its pickle names nothing but tensors and their parts.
+
     Raises:
         CheckpointError: if it is damaged, or holds anything else.
     """
     try:
+        check_archive(path)
         if zipfile.is_zipfile(path):
             # PyTorch reads past damage within a tensor; the checksums that it wrote are there.
             with zipfile.ZipFile(path) as archive:
@@ -296,7 +365,7 @@ def _read_checkpoint(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
 
 def network_weights(checkpoint: Mapping[str, Any]) -> dict[str, Tensor]:
     """Return a checkpoint's weights by the network's own names."""
-    state = checkpoint["state_dict"]
+    state = {name: value for name, value in checkpoint["state_dict"].items() if isinstance(name, str)}
     return {name.removeprefix(PREFIX): value for name, value in state.items() if name.startswith(PREFIX)}
 
 

@@ -29,11 +29,12 @@ from sketchembed.callbacks.milestones import Milestones
 from sketchembed.callbacks.monitor import Monitor
 from sketchembed.checkpoints import WholeCheckpointIO, find, newest_whole, read_raw
 from sketchembed.companions import await_reason, let_go, stop
+from sketchembed.configuration import trust_no_configuration
 from sketchembed.data.connection import NetworkError
 from sketchembed.data.drawings import DrawingDataModule
 from sketchembed.data.modules import DoodlesDataModule
 from sketchembed.data.sampling import check_share
-from sketchembed.errors import NonFiniteError, check_known
+from sketchembed.errors import ConfigError, NonFiniteError, SketchEmbedError, check_known
 from sketchembed.evaluation.sharing import Sharing
 from sketchembed.process import allow_tf32, end_with_parent, quiet_lightning, tune_process
 from sketchembed.reporting.run_page import write_run_page
@@ -107,6 +108,7 @@ class FitCLI(LightningCLI):
     """
 
     def __init__(self, args: list[str], preset: str = "custom") -> None:
+        trust_no_configuration()
         self.preset = preset
         self.sharing = Sharing()
         self.announcement: str | None = None
@@ -138,6 +140,24 @@ class FitCLI(LightningCLI):
         parser.add_class_arguments(RunOptions, "run")
         parser.link_arguments("seed_everything", "model.init_args.seed")
         parser.link_arguments("seed_everything", "data.init_args.seed")
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        """Parse the command line and the configurations that it names.
+
+        Raises:
+            ConfigError: where the parser itself stumbles over a value's form.
+        """
+        try:
+            super().parse_arguments(parser, args)
+        except SketchEmbedError:
+            raise
+        except Exception as error:  # of nearly any kind; what the parser expects is a SystemExit
+            what = (str(error).splitlines() or [type(error).__name__])[0][:200]
+            raise ConfigError(
+                f"the configuration cannot be read ({what})",
+                expected="options as `sketchembed fit --help` lists them",
+                fix="Correct the file that --config names, or the option",
+            ) from error
 
     def _parse_ckpt_path(self) -> None:
         """Check the checkpoint that a user names, before minutes are spent.

@@ -86,7 +86,9 @@ class GaussianMixture(NamedTuple):
         if component == "argmax" or temperature == 0.0:
             index = self.logits.argmax(dim=-1)
         else:
-            flat = torch.softmax(self.logits / temperature, dim=-1).reshape(-1, self.logits.shape[-1])
+            # What is no number has no chances; the offset, which is none either, tells.
+            chances = torch.softmax((self.logits / temperature).nan_to_num(), dim=-1)
+            flat = chances.reshape(-1, self.logits.shape[-1])
             index = torch.multinomial(flat, 1, generator=generator).reshape(self.logits.shape[:-1])
         pick = index[..., None, None].expand(*index.shape, 1, 2)
         mean = self.mean.gather(-2, pick).squeeze(-2)

@@ -32,10 +32,14 @@ FORMATS = {
 """What is opened, and how it begins. Pillow knows more, and for some it would start other programs."""
 SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff"}
 """Of the files that are looked for in a folder."""
-MAX_PIXELS = 2**26
-"""67 million, as 8192 × 8192: more than most cameras take, and at most 1 GiB of memory while it is read."""
+MAX_PIXELS = 2**25
+"""34 million, as 8192 × 4096: at most half a gigabyte of memory while it is read."""
 MAX_WEBP_PIXELS = MAX_PIXELS // 2
 """Pillow holds a WEBP four times over while it reads it."""
+MAX_JPEG_PIXELS = 2 * MAX_PIXELS
+"""67 million: a large JPEG, if it has one scan, is read at half its sides, as the format allows."""
+MAX_JPEG_BYTES = 2**26
+"""Of a JPEG, beside whose content its coefficients are held."""
 MAX_SCANS = 64
 """Of a progressive JPEG, which has about ten; each costs a pass over all pixels, and can be a few bytes."""
 EXPECTED = "a whole PNG, JPEG, BMP, GIF, WEBP or TIFF file"
@@ -75,7 +79,8 @@ def open_image(source: Path | bytes, name: str, *, expected: str = EXPECTED, fix
 
     Raises:
         DataError: if it is no file or none of :data:`FORMATS`, is damaged or cut off, has more than
-            :data:`MAX_PIXELS` pixels (a WEBP :data:`MAX_WEBP_PIXELS`) or
+            :data:`MAX_PIXELS` pixels (a WEBP :data:`MAX_WEBP_PIXELS`, a JPEG of one
+            scan :data:`MAX_JPEG_PIXELS`) or
             :data:`~sketchembed.files.MAX_BYTES` bytes, or its pixels are 32-bit numbers, for which no file
             says what is white.
     """
@@ -92,11 +97,18 @@ def open_image(source: Path | bytes, name: str, *, expected: str = EXPECTED, fix
             warnings.simplefilter("ignore")  # Pillow's doubts about notes in the file
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(io.BytesIO(content), formats=list(FORMATS)) as opened:
+                jpeg = opened.format in ("JPEG", "MPO")
                 most = MAX_WEBP_PIXELS if opened.format == "WEBP" else MAX_PIXELS
+                if jpeg:
+                    check_file_size(len(content), name, MAX_JPEG_BYTES)
+                    if _scans(content) == 1:
+                        most = MAX_JPEG_PIXELS
                 for width, height in (opened.size, _tile(opened)):
                     if width * height > most:
                         raise _too_large(name, f"{width} x {height}", most)
-                if opened.format in ("JPEG", "MPO") and _scans(content) > MAX_SCANS:
+                if jpeg and opened.width * opened.height > MAX_PIXELS:
+                    opened.draft(None, (opened.width // 2, opened.height // 2))
+                if jpeg and _scans(content) > MAX_SCANS:
                     raise unreadable(f"a JPEG of more than {MAX_SCANS} scans")
                 if opened.mode in ("I", "F"):
                     raise unreadable("its pixels are 32-bit numbers, of which none is known to be white")

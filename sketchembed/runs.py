@@ -27,7 +27,8 @@ from pytorch_lightning.loggers.logger import Logger
 from sketchembed._version import __version__
 from sketchembed.checkpoints import by_step
 from sketchembed.errors import DataError
-from sketchembed.files import whole_file
+from sketchembed.files import read_text, whole_file
+from sketchembed.plain import parse_json
 
 MILESTONES = "milestones"
 """Folder in a run's, of the weights that are kept along the way."""
@@ -173,7 +174,7 @@ class Run:
     def facts(self) -> dict[str, Any]:
         """What ``run.json`` says; empty if it says nothing."""
         with contextlib.suppress(OSError, ValueError):
-            found = json.loads((self.path / "run.json").read_text())
+            found = parse_json(read_text(self.path / "run.json"))
             if isinstance(found, dict):
                 return found
         return {}
@@ -182,7 +183,7 @@ class Run:
     def scores(self) -> dict[str, Any]:
         """What evaluations have written of the run to ``scores.json``, by data; empty if nothing."""
         with contextlib.suppress(OSError, ValueError):
-            found = json.loads((self.path / "scores.json").read_text())
+            found = parse_json(read_text(self.path / "scores.json"))
             if isinstance(found, dict):
                 return found
         return {}
@@ -225,9 +226,7 @@ class Run:
     @property
     def config(self) -> str | None:
         """The configuration that the folder was made with."""
-        with contextlib.suppress(OSError):
-            return (self.path / "config.yaml").read_text()
-        return None
+        return read_text(self.path / "config.yaml") or None
 
     @property
     def checkpoints(self) -> Path:
@@ -248,12 +247,13 @@ class Run:
             for line in file.read_bytes().decode(errors="replace").splitlines():
                 with contextlib.suppress(ValueError, KeyError, TypeError):
                     # A step is logged by the number of steps before it, and so is the validation after it.
-                    if json.loads(line)["step"] < step:
+                    if parse_json(line)["step"] < step:
                         kept.append(line)
             with whole_file(file) as whole:
                 whole.write("".join(line + "\n" for line in kept).encode())
         for sample in (self.path / "samples").glob("step-*.json"):
-            if int(sample.stem.partition("-")[2]) > step:
+            number = sample.stem.partition("-")[2]
+            if number.isdecimal() and len(number) < 20 and int(number) > step:
                 sample.unlink()
 
 
@@ -329,8 +329,12 @@ class RunLogger(Logger):
         """Append a line."""
         if self._file is None:
             path = self.run.path / "metrics.jsonl"
-            if path.exists() and (lines := path.read_text().splitlines()):
-                self._before = float(json.loads(lines[-1]).get("time", 0.0))
+            lines = path.read_text("utf-8", errors="replace").splitlines() if path.exists() else []
+            if lines:
+                # The last one may be half written.
+                with contextlib.suppress(ValueError, TypeError, KeyError, OverflowError):
+                    before = float(parse_json(lines[-1])["time"])
+                    self._before = before if math.isfinite(before) else 0.0
             self._file = path.open("a", buffering=1)
         elapsed = self._before + (datetime.now() - self._start).total_seconds()
         values = {

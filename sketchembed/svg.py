@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +14,7 @@ from defusedxml.ElementTree import ParseError, fromstring
 
 from sketchembed.curves import Point, arc, bezier
 from sketchembed.errors import DataError
+from sketchembed.files import check_file_size, read_file
 
 LINES = ("path", "polyline", "polygon", "line")
 UNDRAWN = ("defs", "clipPath", "mask", "marker", "pattern", "symbol")
@@ -21,7 +23,14 @@ UNDRAWN = ("defs", "clipPath", "mask", "marker", "pattern", "symbol")
 NUMBERS_OF = {"M": 2, "L": 2, "H": 1, "V": 1, "C": 6, "S": 4, "Q": 4, "T": 2, "A": 7}
 SPACING = 1.0
 """How far apart the points of a curve are, in the document's unit."""
-_NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?")
+SVG_LIMIT = 2 << 20
+"""The largest document that is read, in bytes; the largest published sketch has about 80,000."""
+MAX_POINTS = 100_000
+"""Of a document, curves included; what comes after, simplifying them first of all, takes time for each."""
+MAX_COORDINATE = 1e9
+"""In the document's unit. Beyond it, differences of coordinates lose what is drawn, and squares overflow."""
+# Possessive, so that a digit is tried once: a number may be as long as the document.
+_NUMBER = re.compile(r"[-+]?(?:[0-9]++\.?+[0-9]*+|\.[0-9]++)(?:[eE][-+]?[0-9]++)?+")
 _ONE = rf"({_NUMBER.pattern})"
 _ARC = re.compile(rf"\s*{_ONE}\s+{_ONE}\s+{_ONE}\s+([01])\s*([01])\s*{_ONE}\s+{_ONE}")
 _TOKEN = re.compile(rf"[\s,]*(?:([A-Za-z])|({_NUMBER.pattern}))")
@@ -47,15 +56,14 @@ def read_strokes(source: str | bytes | Path) -> list[np.ndarray]:
     name = "the SVG text" if inline else str(source)
     try:
         if isinstance(source, bytes):
-            root = fromstring(source)
+            content: str | bytes = source
+        elif inline:
+            content = str(source).lstrip()
         else:
-            root = fromstring(str(source).lstrip() if inline else Path(source).read_bytes())
-    except OSError as error:
-        raise DataError(
-            f"{name} cannot be read ({error.strerror or error})",
-            expected="an SVG file",
-            fix="Check the path",
-        ) from error
+            fix = "Check the path"
+            content = read_file(Path(source), name, expected="an SVG file", fix=fix, most=SVG_LIMIT)
+        check_file_size(len(content), name, SVG_LIMIT)
+        root = fromstring(content)
     except (ParseError, DefusedXmlException, ValueError, LookupError) as error:
         raise DataError(
             f"{name} is not SVG that can be read ({type(error).__name__}: {error})",
@@ -69,12 +77,16 @@ def read_strokes(source: str | bytes | Path) -> list[np.ndarray]:
             fix="Export the drawing as plain SVG",
         )
     strokes: list[np.ndarray] = []
+    points = 0
     for element in _line_elements(root, name):
-        strokes += [
-            np.array(stroke, dtype=np.float64) for stroke in _element_strokes(element, name) if stroke
-        ]
-    if not all(np.isfinite(stroke).all() for stroke in strokes):
-        raise _unfollowed(name, "a coordinate too large for a number")
+        found = [np.array(stroke, dtype=np.float64) for stroke in _element_strokes(element, name) if stroke]
+        points += sum(map(len, found))
+        if points > MAX_POINTS:
+            raise _unfollowed(name, f"more than {MAX_POINTS:,} points", "Simplify it, or leave it out")
+        # Written so that what is not a number is refused too.
+        if not all((np.abs(stroke) <= MAX_COORDINATE).all() for stroke in found):
+            raise _unfollowed(name, "a coordinate too large for a number")
+        strokes += found
     return strokes
 
 
@@ -143,7 +155,7 @@ def _numbers(data: str, name: str) -> list[float]:
 def _path_strokes(data: str, name: str) -> list[list[tuple[float, float]]]:
     """Follow the commands of a path; each moveto begins a stroke."""
     strokes: list[list[Point]] = []
-    pen, handle = (0.0, 0.0), None
+    pen, handle, count = (0.0, 0.0), None, 0
     for command, numbers in _commands(data, name):
         upper = command.upper()
         if upper != "M" and not strokes:
@@ -158,6 +170,9 @@ def _path_strokes(data: str, name: str) -> list[list[tuple[float, float]]]:
             values = numbers[at : at + NUMBERS_OF[upper]]
             places, handle = _followed(command, values, pen, handle)
             strokes[-1] += places
+            count += len(places)
+            if count > MAX_POINTS:
+                raise _unfollowed(name, f"more than {MAX_POINTS:,} points", "Simplify it, or leave it out")
             pen = places[-1] if places else pen
     return strokes
 
@@ -207,9 +222,13 @@ def _followed(
         return [(pen[0], from_y + values[0])], None
     if upper == "A":
         rx, ry, rotation, large, sweep, x, y = values
+        if not max(map(abs, (*pen, *values, from_x, from_y))) <= MAX_COORDINATE:
+            return [(math.inf, math.inf)], None  # refused with all that is too large
         end = (from_x + x, from_y + y)
         return _pairs(arc(pen, (rx, ry), rotation, bool(large), bool(sweep), end, SPACING)), None
     points = [(from_x + x, from_y + y) for x, y in zip(values[::2], values[1::2], strict=True)]
+    if not max(map(abs, (*pen, *values, from_x, from_y))) <= MAX_COORDINATE:
+        return [(math.inf, math.inf)], None
     if upper in "ML":
         return points, None
     kind = "cubic" if upper in "CS" else "quadratic"

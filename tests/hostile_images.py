@@ -33,7 +33,7 @@ from sketchembed.files import MAX_BYTES
 from sketchembed.networks import ModelConfig, SketchEmbedNet
 
 SIDE = 8192
-"""Of the largest square that is read."""
+"""Of the largest picture that is read; it is half as high, but for a JPEG of one scan."""
 
 
 def saved(picture, kind, **settings):
@@ -84,7 +84,7 @@ def house():
 
 def progressive_bomb(scans):
     """Return a progressive JPEG of the largest size whose last scan is there many times over."""
-    content = saved(Image.new("L", (SIDE, SIDE), 255), "JPEG", progressive=True)
+    content = saved(Image.new("L", (SIDE, SIDE // 2), 255), "JPEG", progressive=True)
     last = content[content.rfind(b"\xff\xda") : -2]
     return content[:-2] + last * scans + content[-2:]
 
@@ -119,9 +119,10 @@ def largest():
     """Return files, by name, that take the most memory of those that can be read."""
     ink = bytes([0, 0, 0, 255]) * SIDE
     return {
-        "largest.png": png((SIDE, SIDE), 8, 6, [bytes(4 * SIDE)] * (SIDE - 99) + [ink] * 99),
-        "largest.jpg": saved(Image.new("CMYK", (SIDE, SIDE), (9, 9, 9, 9)), "JPEG", progressive=True),
-        "largest.webp": saved(Image.new("RGBA", (SIDE, SIDE // 2)), "WEBP", lossless=True, method=0),
+        "largest.png": png((SIDE, SIDE // 2), 8, 6, [bytes(4 * SIDE)] * (SIDE // 2 - 99) + [ink] * 99),
+        "largest.jpg": saved(Image.new("CMYK", (SIDE, SIDE // 2), (9, 9, 9, 9)), "JPEG", progressive=True),
+        "largest-plain.jpg": saved(Image.new("CMYK", (SIDE, SIDE), (9, 9, 9, 9)), "JPEG"),
+        "largest.webp": saved(Image.new("RGBA", (SIDE, SIDE // 4)), "WEBP", lossless=True, method=0),
     }
 
 
@@ -164,10 +165,11 @@ def refused():
         "no-pixels.png": png((0, 0), 8, 0, []),
         "long-chunk.png": whole[:33] + b"\xff\xff\xff\xfftEXt" + whole[33:],
         "claims-much.png": png((16, 16), 8, 0, row, claimed=(60000, 60000)),
-        "claims-more.png": png((16, 16), 8, 0, row, claimed=(SIDE, SIDE + 1)),
+        "claims-more.png": png((16, 16), 8, 0, row, claimed=(SIDE, SIDE // 2 + 1)),
         "claims-most.png": png((16, 16), 8, 0, row, claimed=(2**31 - 1, 2**31 - 1)),
-        "claims-lawful.png": png((16, 16), 8, 0, row, claimed=(SIDE, SIDE)),
-        "beyond.png": png((SIDE, SIDE + 1), 1, 0, [bytes(SIDE // 8)] * (SIDE + 1)),
+        "claims-lawful.png": png((16, 16), 8, 0, row, claimed=(SIDE, SIDE // 2)),
+        "beyond.png": png((SIDE, SIDE // 2 + 1), 1, 0, [bytes(SIDE // 8)] * (SIDE // 2 + 1)),
+        "beyond.jpg": saved(Image.new("L", (SIDE, SIDE // 2 + 1)), "JPEG", progressive=True),
         "text-bomb.png": png((16, 16), 8, 0, row, chunk(b"zTXt", b"Comment\0\0" + packed)),
         "more-text-bomb.png": png((16, 16), 8, 0, row, chunk(b"iTXt", b"Comment\0\1\0\0\0" + packed)),
         "profile-bomb.png": png((16, 16), 8, 0, row, chunk(b"iCCP", b"ICC\0\0" + packed)),
@@ -177,7 +179,7 @@ def refused():
         "claims-much.bmp": bitmap[:18] + struct.pack("<ii", 60000, 60000) + bitmap[26:],
         "no-height.bmp": bitmap[:18] + struct.pack("<ii", 16, -(2**31)) + bitmap[26:],
         "claims-much.webp": b"RIFF\x1e\0\0\0WEBPVP8X\x0a\0\0\0\x02\0\0\0" + b"\xff\xff\0" * 2 + webp[12:],
-        "beyond.webp": saved(Image.new("L", (SIDE, SIDE // 2 + 1)), "WEBP", lossless=True, method=0),
+        "beyond.webp": saved(Image.new("L", (SIDE, SIDE // 4 + 1)), "WEBP", lossless=True, method=0),
         "claims-much.tif": grey_tiff(60000, 60000, (273, 4, 1, 8), (279, 4, 1, 256)),
         "large-tile.tif": grey_tiff(16, 16, (259, 3, 1, 5), *tiles),
         "many-tags.tif": b"II+\0\x08\0\0\0\x10\0\0\0\0\0\0\0" + b"\xff" * 64,

@@ -52,7 +52,7 @@ def open_url(url: str, headers: dict[str, str], timeout: float, method: str = "G
     """
     headers = {"User-Agent": f"sketchembed/{__version__}", "Accept-Encoding": "identity", **headers}
     request = urllib.request.Request(url, headers=headers, method=method)
-    opener = urllib.request.build_opener(_HTTPHandler, _HTTPSHandler)
+    opener = urllib.request.build_opener(_HTTPHandler, _HTTPSHandler, _Redirects)
     try:
         response = opener.open(request, timeout=timeout)
     except urllib.error.HTTPError as error:
@@ -102,7 +102,8 @@ def remote_size(url: str, timeout: float) -> int:
     """
     try:
         with open_url(url, {}, timeout, method="HEAD") as response:
-            return int(response.headers.get("Content-Length", "-1"))
+            length = response.headers.get("Content-Length", "")
+            return int(length) if length.isascii() and length.isdecimal() and len(length) < 20 else -1
     except Transient as error:
         raise NetworkError(
             f"{url} could not be asked for its size ({error})",
@@ -160,6 +161,16 @@ class _HTTPSConnection(http.client.HTTPSConnection):
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self._create_connection = _connect
+
+
+class _Redirects(urllib.request.HTTPRedirectHandler):
+    """Follows a server's redirections to the web alone, and from an encrypted address to no other."""
+
+    def redirect_request(self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str) -> Any:
+        allowed = ("https://",) if req.full_url.lower().startswith("https://") else ("https://", "http://")
+        if not newurl.lower().startswith(allowed):
+            raise urllib.error.HTTPError(newurl, code, f"leads to {newurl[:60]!r}", headers, fp)
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
 class _HTTPHandler(urllib.request.HTTPHandler):

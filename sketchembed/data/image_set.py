@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -104,3 +105,25 @@ class ImageSet:
             None if self.groups is None else [group for group in self.groups for _ in range(4)],
             self.about | {"rotations": 4},
         )
+
+
+def sound(arrays: Mapping[str, np.ndarray], channels: int, size: int) -> bool:
+    """Return whether arrays from a file are the images, labels and names of a set.
+
+    Args:
+        arrays: by name: ``images``, ``labels``, ``names`` and ``class_names``.
+        channels: of the images.
+        size: their side in pixels.
+    """
+    images, labels, names, classes = (arrays[name] for name in ("images", "labels", "names", "class_names"))
+    return (
+        images.dtype == np.uint8
+        and images.shape == (len(labels), channels, size, size)
+        and labels.dtype.kind == "i"
+        and labels.shape == names.shape
+        and labels.ndim == classes.ndim == 1
+        and names.dtype.kind == classes.dtype.kind == "U"
+        and len(labels) > 0
+        and 0 <= int(labels.min()) <= int(labels.max()) < len(classes)
+        and len(set(classes.tolist())) == len(classes)
+    )

@@ -7,8 +7,7 @@ paper section 5.
 from __future__ import annotations
 
 import csv
-import tarfile
-import zlib
+import io
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,10 +15,10 @@ import numpy as np
 from rich.progress import track
 
 from sketchembed.data.array_cache import cached, fingerprint
-from sketchembed.data.image_set import ImageSet
+from sketchembed.data.image_set import ImageSet, sound
 from sketchembed.data.splits import check_disjoint
 from sketchembed.errors import ConfigError, DataError
-from sketchembed.files import check_file_size, read_file
+from sketchembed.files import TAR_ERRORS, check_file_size, open_tar, read_file
 from sketchembed.photos import open_image, photo_pixels
 
 PARTS = ("train", "val", "test")
@@ -27,6 +26,8 @@ SIZE = 84
 """Side of the images in pixels (paper section 4)."""
 SUFFIXES = {".jpg", ".jpeg", ".png"}
 EXPECTED, FIX = "a whole JPEG or PNG", "Fetch the archive again"
+LIST_LIMIT = 16 << 20
+"""Of a csv, in bytes; the largest published one has 1.2 million."""
 FORMAT = 1
 """Of the prepared file; one of another format is made anew."""
 
@@ -57,7 +58,10 @@ def load(folder: Path, prepared: Path, part: str = "test", size: int = SIZE) -> 
     path = prepared / f"mini-imagenet-{part}-{size}px.npz"
     sources = [folder / name for name in (f"{part}.tar", part, f"{part}.csv", "images")]
     found = cached(
-        path, f"{FORMAT} {fingerprint(sources)}", lambda: _prepare(folder, part, size, lists.get(part))
+        path,
+        f"{FORMAT} {fingerprint(sources)}",
+        lambda: _prepare(folder, part, size, lists.get(part)),
+        lambda arrays: sound(arrays, 3, size),
     )
     return ImageSet(
         found["images"],
@@ -79,26 +83,33 @@ def read_list(path: Path) -> dict[str, str]:
     """Read a csv of ``filename,label``.
 
     Raises:
-        DataError: if it has other columns or an empty field.
+        DataError: if it has other columns or an empty field, or a name that is a path.
     """
     out: dict[str, str] = {}
-    with path.open(newline="", errors="replace") as file:
-        rows = csv.reader(file)
+    fix = "Fetch the list again"
+    content = read_file(path, str(path), expected="a list of files and classes", fix=fix, most=LIST_LIMIT)
+    rows = csv.reader(io.StringIO(content.decode("utf-8", "replace"), newline=""))
+    try:
         header = next(rows, [])
         if [column.strip() for column in header] != ["filename", "label"]:
             raise DataError(
                 f"{path} begins with '{','.join(header)[:60]}'",
                 expected="the columns filename,label",
-                fix="Fetch the list again",
+                fix=fix,
             )
         for number, row in enumerate(rows, 2):
-            if len(row) != 2 or not all(row):
+            # A name leads to no other folder.
+            if len(row) != 2 or not all(row) or set(row[0]) & set("/\\\0") or row[0] in (".", ".."):
                 raise DataError(
                     f"{path} has '{','.join(row)[:60]}' in line {number}",
                     expected="a file's name and its class",
-                    fix="Fetch the list again",
+                    fix=fix,
                 )
             out[row[0]] = row[1]
+    except csv.Error as error:
+        raise DataError(
+            f"{path} cannot be read ({error})", expected="a list of files and classes", fix=fix
+        ) from error
     return out
 
 
@@ -135,8 +146,8 @@ def _files(folder: Path, part: str, listed: dict[str, str] | None) -> Iterator[t
 
 def _from_tar(archive: Path) -> Iterator[tuple[str, str, bytes]]:
     try:
-        with tarfile.open(archive) as file:
-            members = [entry for entry in file.getmembers() if entry.isfile()]
+        file, members = open_tar(archive)
+        with file:
             kept = [entry for entry in members if Path(entry.name).suffix.lower() in SUFFIXES]
             for entry in sorted(kept, key=lambda entry: entry.name):
                 check_file_size(entry.size, f"{archive}: {entry.name}")
@@ -146,10 +157,10 @@ def _from_tar(archive: Path) -> Iterator[tuple[str, str, bytes]]:
                 if len(content) != entry.size:
                     raise EOFError(f"{entry.name} is cut off")
                 yield Path(entry.name).parent.name, Path(entry.name).name, content
-    except (tarfile.TarError, zlib.error, EOFError, OSError) as error:
+    except TAR_ERRORS as error:
         raise DataError(
             f"{archive} cannot be read ({error})",
-            expected="a whole tar of class folders",
+            expected="a whole, uncompressed tar of class folders",
             fix="Fetch it again",
         ) from error
 

@@ -4,7 +4,8 @@ The sketch-rnn files hold ragged drawings as numpy object arrays, which numpy st
 pickle is a program. Here its three powers are taken away one after the other:
 
 * a pass over the opcodes lets through only those that build numbers, text, bytes, tuples and lists (no
-  dictionaries, no instances), and bounds the memo, so that a few bytes cannot claim gigabytes;
+  dictionaries, no instances), and bounds the memo, the number of objects and the letters of texts, so that a
+  few bytes cannot claim gigabytes;
 * the only globals are the five with which numpy describes an array, and each is answered by an inert
   stand-in of this module: neither numpy's nor anybody else's code sees the pickle's arguments;
 * arrays are then made of the stand-ins' raw bytes, once type, shape and length have been checked.
@@ -26,8 +27,11 @@ import numpy as np
 
 from sketchembed.errors import DataError
 
-MEMBER_LIMIT = 512 << 20
-"""The largest array file that is unpacked, in bytes; the largest published one is about a fifth of it."""
+MEMBER_LIMIT = 128 << 20
+"""The largest array file that is unpacked, in bytes; 70,000 published drawings take about 30 million."""
+OBJECTS_LIMIT = 64
+"""Opcodes of a drawing, on average; there are about 30. Some of one byte make an object of 64."""
+OBJECTS_AT_LEAST, OBJECTS_AT_MOST = 10_000, 5_000_000
 RATIO_LIMIT = 100
 """How many times its packed size an array file may have; drawings have 2 to 4."""
 DRAWING_SIZE = 16
@@ -134,8 +138,8 @@ def _arrays(data: bytes, where: str) -> list[np.ndarray]:
     payload = memoryview(data)[file.tell() :]
     if shape[0] * DRAWING_SIZE > len(payload):
         _refuse(where, f"claims {shape[0]} drawings in {len(payload)} bytes")
-    _check_opcodes(payload, where)
-    whole = _Unpickler(io.BytesIO(payload), where).load()
+    _check_opcodes(payload, where, shape[0])
+    whole = _Unpickler(file, where).load()
     items = whole.raw if isinstance(whole, _Array) else None
     if not isinstance(items, list) or len(items) != shape[0]:
         _refuse(where, "does not hold as many drawings as its header says")
@@ -157,27 +161,37 @@ def _refuse(where: str, what: str) -> NoReturn:
 
 # ---- the pickle, disarmed ----------------------------------------------------------------------------
 
-# Opcodes without a length of their own. LONG_BINPUT (r) is let through up to index 2^24 only: the
+# Opcodes without a length of their own. LONG_BINPUT (r) is let through up to index 2^22 only: the
 # unpickler makes a table as large as the index it is told.
-_PLAIN = re.compile(
-    rb"(?:[()\]aet\x85-\x87NRb.02\x88\x89\x93\x94]|[Khq\x80].|M..|[Jj]....|r...\x00|[G\x95].{8}){0,999}",
-    re.DOTALL,
-)
+_ONE = rb"[()\]aet\x85-\x87NRb.02\x88\x89\x93\x94]|[Khq\x80].|M..|[Jj]....|r..[\x00-\x3f]\x00|[G\x95].{8}"
+_PLAIN = re.compile(rb"(?:" + _ONE + rb"){0,999}", re.DOTALL)
+_COUNTED = re.compile(_ONE, re.DOTALL)
+_BEYOND_LATIN1 = re.compile(rb"[\xc4-\xff]")
 _LENGTHS = {1: "CU\x8c\x8a", 4: "BTX", 8: "\x8d\x8e"}
 _SIZED = {ord(code): size for size, codes in _LENGTHS.items() for code in codes}
+_TEXTS = frozenset(b"X\x8c\x8d")
 _GLOBAL = re.compile(rb"c[\w.]{1,80}\n[\w.]{1,80}\n")
 
 
-def _check_opcodes(data: memoryview, where: str) -> None:
+def _check_opcodes(data: memoryview, where: str, drawings: int) -> None:
     position, end = 0, len(data)
+    left = min(max(OBJECTS_AT_LEAST, OBJECTS_LIMIT * drawings), OBJECTS_AT_MOST)
     while position < end:
         start = position
         if match := _PLAIN.match(data, start):
             position = match.end()
+            left -= len(_COUNTED.findall(data, start, position))
+        left -= 1
+        if left < 0:
+            _refuse(where, f"has a pickle of more steps than {drawings} drawings need")
         if position == end:
             return
         if size := _SIZED.get(data[position]):
-            position += 1 + size + int.from_bytes(data[position + 1 : position + 1 + size], "little")
+            text, first = data[position] in _TEXTS, position + 1 + size
+            position = first + int.from_bytes(data[position + 1 : first], "little")
+            # One wide letter makes a text four times as large; arrays' bytes are written as narrow ones.
+            if text and _BEYOND_LATIN1.search(data, first, min(position, end)):
+                _refuse(where, "holds a text of letters that are no bytes")
         elif match := _GLOBAL.match(data, position):
             position = match.end()
         elif position == start:

@@ -21,6 +21,8 @@ from sketchembed.errors import DataError
 from sketchembed.files import ZIP_ERRORS, read_file, read_member
 from sketchembed.sketch import Sketch
 
+LIMITS = {"strokes": 1 << 18, "images": 1 << 20}
+"""The largest file that is read, in bytes; a published one of strokes has thousands, an image hundreds."""
 EPSILON = 2.0
 """Tolerance of the simplification, in pixels (paper appendix H.2)."""
 SPLIT = ("train", "val", "test")
@@ -112,7 +114,11 @@ def published_files(folder: Path, kind: Literal["strokes", "images"]) -> Iterato
                 with zipfile.ZipFile(archive) as file:
                     for entry in sorted(name for name in file.namelist() if name.endswith(suffix)):
                         alphabet, character, name = entry.split("/")[-3:]
-                        yield f"{alphabet}/{character}", Path(name).stem, read_member(file, entry)
+                        yield (
+                            f"{alphabet}/{character}",
+                            Path(name).stem,
+                            read_member(file, entry, LIMITS[kind]),
+                        )
             except ZIP_ERRORS as error:
                 raise DataError(
                     f"{archive} cannot be read ({error})",
@@ -123,7 +129,8 @@ def published_files(folder: Path, kind: Literal["strokes", "images"]) -> Iterato
             for path in sorted(unpacked.glob(f"*/*/*{suffix}")):
                 character = f"{path.parts[-3]}/{path.parts[-2]}"
                 name = f"{character}/{path.name}"
-                content = read_file(path, name, expected=f"one of the {kind}", fix="Fetch it again")
+                expected = f"one of the {kind}"
+                content = read_file(path, name, expected=expected, fix="Fetch it again", most=LIMITS[kind])
                 yield character, path.stem, content
         else:
             raise DataError(

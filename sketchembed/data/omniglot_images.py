@@ -15,7 +15,7 @@ from rich.progress import track
 
 from sketchembed import raster
 from sketchembed.data.array_cache import cached, fingerprint
-from sketchembed.data.image_set import ImageSet
+from sketchembed.data.image_set import ImageSet, sound
 from sketchembed.data.omniglot import (
     CHARACTERS,
     LAKE_PARTS,
@@ -62,7 +62,7 @@ def load(folder: Path, prepared: Path, kind: Kind = "strokes", size: int = 28) -
     used = ("images", "strokes") if kind == "strokes" else ("images",)
     parts = [f"{what}_{part}" for what in used for part in LAKE_PARTS]
     key = f"{FORMAT} {fingerprint([folder / name for part in parts for name in (part, f'{part}.zip')])}"
-    found = cached(path, key, lambda: _prepare(folder, kind, size))
+    found = cached(path, key, lambda: _prepare(folder, kind, size), lambda arrays: _sound(arrays, size))
     stand_ins = int(found["stand_in"].sum())
     class_names = [str(name) for name in found["class_names"]]
     return ImageSet(
@@ -146,6 +146,11 @@ def character_image(content: bytes, name: str, size: int) -> np.ndarray:
 
 
 # ---- preparing -----------------------------------------------------------------------------------------
+
+
+def _sound(arrays: dict[str, np.ndarray], size: int) -> bool:
+    stand_in = arrays["stand_in"]
+    return sound(arrays, 1, size) and stand_in.dtype == bool and stand_in.shape == arrays["labels"].shape
 
 
 def _prepare(folder: Path, kind: Kind, size: int) -> dict[str, np.ndarray]:

@@ -26,6 +26,10 @@ from sketchembed.photos import open_image
 LABELS = "class_labels.txt"
 FORMAT = 1
 """Of the prepared file."""
+FILE_LIMIT = 1 << 16
+"""The largest file that is read, in bytes; a published image has a few hundred."""
+MOST_RUNS, MOST_FILES = 100, 100
+"""In one zip; there are 20 runs of 41 files."""
 
 
 class OneShotRuns:
@@ -58,6 +62,7 @@ class OneShotRuns:
             prepared / "omniglot-one-shot-runs.npz",
             key,
             lambda: _read(folder, sources, set(data.class_names)),
+            _sound,
         )
         self.names = [str(name) for name in found["names"]]
         row = {
@@ -139,6 +144,12 @@ def _read(folder: Path, sources: list[Path], characters: set[str]) -> dict[str, 
         support.append(found[0])
         query.append(found[1])
         labels.append(answers)
+    if not runs or not support[0] or not query[0]:
+        raise DataError(
+            f"there is no whole run in {sources[0]}",
+            expected="folders run01 to run20 with training and test images",
+            fix="Fetch the runs again",
+        )
     if len({len(run) for run in support}) > 1 or len({len(run) for run in query}) > 1:
         raise DataError(
             "the runs are of different sizes",
@@ -151,6 +162,21 @@ def _read(folder: Path, sources: list[Path], characters: set[str]) -> dict[str, 
         "query": np.array(query),
         "labels": np.array(labels, dtype=np.int32),
     }
+
+
+def _sound(arrays: dict[str, np.ndarray]) -> bool:
+    """Return whether arrays from a file are runs."""
+    names, support, query, labels = (arrays[name] for name in ("names", "support", "query", "labels"))
+    return (
+        names.ndim == 1
+        and len(names) > 0
+        and support.ndim == query.ndim == 2
+        and names.dtype.kind == support.dtype.kind == query.dtype.kind == "U"
+        and len(names) == len(support) == len(query)
+        and labels.shape == query.shape
+        and labels.dtype.kind == "i"
+        and 0 <= int(labels.min()) <= int(labels.max()) < support.shape[1]
+    )
 
 
 def _run(name: str, files: dict[str, bytes]) -> tuple[list[str], list[str], list[int]]:
@@ -186,7 +212,11 @@ def _files(source: Path) -> dict[str, dict[str, bytes]]:
         for path in [*sorted(source.glob("*/*.png")), source / LABELS]:
             name = path.relative_to(source).as_posix()
             runs.setdefault(source.name, {})[name] = read_file(
-                path, f"{source.name}/{name}", expected="a file of a run", fix="Fetch the runs again"
+                path,
+                f"{source.name}/{name}",
+                expected="a file of a run",
+                fix="Fetch the runs again",
+                most=FILE_LIMIT,
             )
         return runs
     try:
@@ -194,7 +224,9 @@ def _files(source: Path) -> dict[str, dict[str, bytes]]:
             for entry in archive.namelist():
                 match = re.search(rf"(run\d+)/((?:training|test)/[^/]+\.png|{LABELS})$", entry)
                 if match:
-                    runs.setdefault(match[1], {})[match[2]] = read_member(archive, entry)
+                    if len(runs) > MOST_RUNS or len(runs.get(match[1], ())) > MOST_FILES:
+                        raise ValueError(f"more than {MOST_RUNS} runs of {MOST_FILES} files")
+                    runs.setdefault(match[1], {})[match[2]] = read_member(archive, entry, FILE_LIMIT)
     except ZIP_ERRORS as error:
         raise DataError(
             f"{source} cannot be read ({error})", expected="the published zip of runs", fix="Fetch it again"

@@ -23,6 +23,7 @@ from torch.utils.data import Dataset
 
 from sketchembed.data.drawings import DrawingDataModule, DrawingDataset
 from sketchembed.data.store import DrawingStore
+from sketchembed.errors import DataError
 
 HELD_OUT_EVERY = 10
 """One photo in so many is looked at, and one more is kept for tests."""
@@ -52,11 +53,30 @@ class PairDataset(Dataset[Pair]):
         store: of pairs.
         length: see :class:`~sketchembed.data.drawings.DrawingDataset`.
         offset_scale: see there.
+
+    Raises:
+        DataError: if the store is one of drawings alone, or its photos are not there.
     """
 
     def __init__(self, store: DrawingStore, length: int, offset_scale: float) -> None:
         self.drawings = DrawingDataset(store, length, offset_scale)
-        self.photos, self.photo_of = store.arrays["photos"], store.arrays["photo_of"]
+        photos, photo_of = (store.arrays.get(name) for name in ("photos", "photo_of"))
+        if (
+            photos is None
+            or photo_of is None
+            or photos.ndim != 4
+            or photos.dtype != np.uint8
+            or photos.shape[1] != 3
+            or photo_of.dtype != np.int32
+            or photo_of.shape != (len(store),)
+            or not 0 <= int(photo_of.min()) <= int(photo_of.max()) < len(photos)
+        ):
+            raise DataError(
+                f"{store.path} has no photo of each drawing",
+                expected="a store of prepared pairs",
+                fix="Delete the folder; it is prepared again from the source files",
+            )
+        self.photos, self.photo_of = photos, photo_of
 
     def __len__(self) -> int:
         """Return the number of drawings."""

@@ -35,10 +35,10 @@ from sketchembed.data.store import (
     write_store,
 )
 from sketchembed.errors import DataError
-from sketchembed.files import check_file_size, read_file
+from sketchembed.files import TAR_ERRORS, check_file_size, open_tar, read_file
 from sketchembed.photos import open_image, photo_pixels
 from sketchembed.sketch import Sketch
-from sketchembed.svg import read_strokes
+from sketchembed.svg import SVG_LIMIT, read_strokes
 
 EPSILON = 5.0
 """Tolerance of the simplification, in the sketches' unit, a pixel of their canvas (appendix H.3)."""
@@ -50,10 +50,10 @@ READER_VERSION = 1
 """Of what is made of the files; a store of another one is made anew."""
 WHOLE, CENTRED = "tx_000000000000", "tx_000100000000"
 """Folders of the rendered photos: scaled to the square, and the object centred in it."""
-SVG_LIMIT = 8 << 20
-"""The largest sketch that is read, in bytes; the largest published one is about a hundredth of it."""
-
-FILE = {"expected": "a file of Sketchy", "fix": "Check its permissions, or take it away"}
+LIST_LIMIT = 32 << 20
+"""The largest list that is read, in bytes; ``stats.csv`` has 12 million."""
+MAX_SIDE = 4096
+"""Of a photo by ``stats.csv``, in pixels, which it is scaled to; the published ones have at most 500."""
 
 Read = Callable[[], bytes]
 Box = tuple[tuple[int, int], tuple[int, int, int, int]]
@@ -99,9 +99,11 @@ def find(folder: Path) -> Published:
             photos[label][path.stem] = read
         elif path.name in ("checked.txt", "invalid.txt"):
             lists = found.checked if path.name == "checked.txt" else found.invalid
-            lists[label] = {line.strip() for line in read().decode("utf-8", "replace").splitlines()}
+            check_file_size(len(content := read()), str(path), LIST_LIMIT)
+            lists[label] = {line.strip() for line in io.StringIO(content.decode("utf-8", "replace"))}
         elif path.name == "stats.csv":
-            found.boxes |= read_boxes(read(), str(path))
+            check_file_size(len(content := read()), str(path), LIST_LIMIT)
+            found.boxes |= read_boxes(content, str(path))
     found.photos = found.photos or centred
     if not found.sketches or not found.photos:
         has = "photos but no sketches" if found.photos else "sketches but no photos"
@@ -127,25 +129,32 @@ def read_boxes(content: bytes, name: str) -> dict[str, Box]:
         DataError: if a line has other columns, or a box that lies outside its photo.
     """
     boxes: dict[str, Box] = {}
-    rows = csv.reader(io.StringIO(content.decode("utf-8", "replace")))
-    next(rows, None)
-    for number, row in enumerate(rows, 2):
-        if len(row) > 2 and row[2] in boxes:
-            continue  # one line a sketch, the same box in each
-        try:
-            width, height, left, top, wide, high = (int(value) for value in row[12:18])
-        except ValueError:
-            width = height = left = top = wide = high = 0
-        right, bottom = min(left + wide, width), min(top + high, height)
-        left, top = max(left, 0), max(top, 0)
-        if left >= right or top >= bottom:
-            raise DataError(
-                f"{name} has '{','.join(row)[:60]}' in line {number}",
-                expected="in columns 13 to 18 width and height of a photo, and a box in it",
-                fix="Fetch the file again, or take it away: photos are then not cropped",
-            )
-        boxes[row[2]] = ((width, height), (left, top, right, bottom))
+    rows = csv.reader(io.StringIO(content.decode("utf-8", "replace"), newline=""))
+    try:
+        next(rows, None)
+        for number, row in enumerate(rows, 2):
+            if len(row) > 2 and row[2] in boxes:
+                continue  # one line a sketch, the same box in each
+            try:
+                width, height, left, top, wide, high = (int(value) for value in row[12:18])
+            except ValueError:
+                width = height = left = top = wide = high = 0
+            right, bottom = min(left + wide, width), min(top + high, height)
+            left, top = max(left, 0), max(top, 0)
+            if left >= right or top >= bottom or max(width, height) > MAX_SIDE:
+                raise _no_box(name, f"'{','.join(row)[:60]}' in line {number}")
+            boxes[row[2]] = ((width, height), (left, top, right, bottom))
+    except csv.Error as error:
+        raise _no_box(name, f"a line that is no line of a csv ({error})") from error
     return boxes
+
+
+def _no_box(name: str, what: str) -> DataError:
+    return DataError(
+        f"{name} has {what}",
+        expected=f"in columns 13 to 18 width and height of a photo, at most {MAX_SIDE}, and a box in it",
+        fix="Fetch the file again, or take it away: photos are then not cropped",
+    )
 
 
 def read_sketch(content: bytes, name: str, epsilon: float = EPSILON) -> Sketch:
@@ -347,7 +356,12 @@ def _files(folder: Path) -> Iterator[tuple[PurePosixPath, Read]]:
         if path.suffix == ".tar" and path.is_file():
             yield from _members(path)
         elif path.is_file():
-            yield PurePosixPath(path.relative_to(folder)), partial(read_file, path, str(path), **FILE)
+            yield PurePosixPath(path.relative_to(folder)), partial(_read_plain, path)
+
+
+def _read_plain(path: Path) -> bytes:
+    fix = "Check its permissions, or take it away"
+    return read_file(path, str(path), expected="a file of Sketchy", fix=fix)
 
 
 def _members(archive: Path) -> Iterator[tuple[PurePosixPath, Read]]:
@@ -357,7 +371,7 @@ def _members(archive: Path) -> Iterator[tuple[PurePosixPath, Read]]:
             try:
                 opened = file.extractfile(entry)
                 content = opened.read() if opened else b""
-            except (tarfile.TarError, OSError, EOFError) as error:
+            except TAR_ERRORS as error:
                 raise _damaged(archive, str(error)) from error
             if len(content) != entry.size:
                 raise _damaged(archive, f"{entry.name} is cut off")
@@ -366,9 +380,8 @@ def _members(archive: Path) -> Iterator[tuple[PurePosixPath, Read]]:
         return read
 
     try:
-        file = tarfile.open(archive, "r:")  # noqa: SIM115 - its members are read one by one, later
-        entries = [entry for entry in file.getmembers() if entry.isfile()]
-    except (tarfile.TarError, OSError, EOFError, ValueError) as error:
+        file, entries = open_tar(archive)
+    except TAR_ERRORS as error:
         raise _damaged(archive, str(error)) from error
     if archive.stat().st_size < file.offset + tarfile.BLOCKSIZE:
         raise _damaged(archive, "it ends before the block of zeros that ends every tar")

@@ -18,6 +18,7 @@ import hashlib
 import json
 import math
 import os
+import re
 import secrets
 import shutil
 from collections import Counter
@@ -29,11 +30,17 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from sketchembed.errors import DataError
-from sketchembed.files import claimed, remove_leftovers
+from sketchembed.files import claimed, read_file, remove_leftovers
+from sketchembed.plain import build, parse_json
 
 FORMAT_VERSION = 1
 PARTITIONS = ("train", "valid", "test")
 OFFSET_LIMIT = 1000.0
+DTYPES = ("<i2", "<f4")
+"""Of the rows."""
+MANIFEST_LIMIT = 32 << 20
+"""The largest manifest that is read, in bytes; that of Omniglot's 6,492 classes has one million."""
+_BLOCK = 1 << 20
 
 
 class ClassDrawings(NamedTuple):
@@ -68,6 +75,19 @@ class ClassEntry:
     moments: list[float] = field(default_factory=lambda: [0.0, 0.0, 0.0])
 
 
+@dataclass
+class _Facts:
+    """What of a manifest the files are read by."""
+
+    classes: list[ClassEntry]
+    source: str
+    dtype: str
+    rows: int
+    drawings: int
+    digests: dict[str, str]
+    arrays: list[str] | None = None
+
+
 class DrawingStore:
     """A store opened for reading.
 
@@ -82,37 +102,65 @@ class DrawingStore:
     """
 
     def __init__(self, path: str | Path) -> None:
-        """Open the files; nothing is read but the manifest."""
+        """Open the files; what is read is the manifest, and where drawings begin and what they are of."""
         self.path = Path(path)
         try:
-            self.manifest: dict[str, Any] = dict(json.loads((self.path / "manifest.json").read_bytes()))
-        except (OSError, ValueError, TypeError) as error:
+            self.manifest = self._read_manifest()
+        except (OSError, ValueError, TypeError, DataError) as error:
             raise self._broken(f"has no readable manifest.json ({error})") from error
         if self.manifest.get("format_version") != FORMAT_VERSION:
-            raise self._broken(f"has format version {self.manifest.get('format_version')}")
+            raise self._broken(f"has format version {str(self.manifest.get('format_version'))[:40]}")
         try:
-            self.classes = [ClassEntry(**entry) for entry in self.manifest["classes"]]
-            self._open(np.dtype(self.manifest["dtype"]), int(self.manifest["rows"]))
-        except (OSError, ValueError, TypeError, KeyError, EOFError) as error:
+            facts = build(_Facts, {name: self.manifest.get(name) for name in _Facts.__annotations__})
+            self.classes = facts.classes
+            self._open(facts)
+        except (OSError, ValueError, OverflowError) as error:
             raise self._broken(f"is not whole ({error})") from error
 
-    def _open(self, dtype: np.dtype, rows: int) -> None:
-        size = (self.path / "points.bin").stat().st_size
-        if size != rows * 3 * dtype.itemsize:
-            raise ValueError(f"points.bin has {size} bytes, not {rows * 3 * dtype.itemsize}")
-        self.points = np.memmap(self.path / "points.bin", dtype=dtype, mode="r", shape=(rows, 3))
-        self.starts: np.ndarray = np.load(self.path / "starts.npy", mmap_mode="r")
-        self.labels: np.ndarray = np.load(self.path / "labels.npy", mmap_mode="r")
-        self.partitions: np.ndarray = np.load(self.path / "partitions.npy", mmap_mode="r")
-        count = int(self.manifest["drawings"])
-        self.arrays = {name: np.load(self.path / f"{name}.npy", mmap_mode="r") for name in self._further}
-        found = (len(self.starts), len(self.labels), len(self.partitions), int(self.starts[-1]))
-        if found != (count + 1, count, count, rows):
-            raise ValueError(f"its files do not all hold {count} drawings of {rows} rows")
+    def _read_manifest(self) -> dict[str, Any]:
+        path = self.path / "manifest.json"
+        content = read_file(path, "it", expected="a manifest", fix="Prepare it again", most=MANIFEST_LIMIT)
+        return dict(parse_json(content))
 
-    @property
-    def _further(self) -> list[str]:
-        return [str(name) for name in self.manifest.get("arrays", [])]
+    def _open(self, facts: _Facts) -> None:
+        points, rows, count = self.path / "points.bin", facts.rows, facts.drawings
+        size = points.stat().st_size
+        if facts.dtype not in DTYPES or not 0 < count <= rows or not points.is_file():
+            raise ValueError(f"{count} drawings of {rows} rows of type {facts.dtype[:20]}")
+        if size != rows * 3 * np.dtype(facts.dtype).itemsize:
+            raise ValueError(f"points.bin has {size} bytes, not {rows * 3 * np.dtype(facts.dtype).itemsize}")
+        if "points.bin" not in facts.digests or not all(
+            len(entry.moments) == 3 and np.isfinite(entry.moments).all() for entry in facts.classes
+        ):
+            raise ValueError("its manifest lacks a digest, or the moments of a class")
+        self.points = np.memmap(points, dtype=facts.dtype, mode="r", shape=(rows, 3))
+        self.starts = self._array("starts", np.int64, (count + 1,))
+        self.labels = self._array("labels", np.int32, (count,))
+        self.partitions = self._array("partitions", np.uint8, (count,))
+        _check_ranges(self.starts, self.labels, self.partitions, rows, len(self.classes))
+        further = facts.arrays or []
+        if not all(re.fullmatch(r"[a-z_]{1,40}", name) for name in further):
+            raise ValueError(f"there is no array {further!r:.60}")
+        self.arrays = {name: self._array(name) for name in further}
+
+    def _array(
+        self, name: str, dtype: type | None = None, shape: tuple[int, ...] | None = None
+    ) -> np.ndarray:
+        """Map a file of numbers, and of this type and shape if they are given."""
+        path = self.path / f"{name}.npy"
+        if not path.is_file():
+            raise ValueError(f"there is no {path.name}")
+        try:
+            found = np.lib.format.open_memmap(path, mode="r")
+        except Exception as error:  # what a damaged header is read as raises nearly anything
+            raise ValueError(f"{path.name} is damaged: {str(error)[:80]}") from error
+        if (
+            found.dtype.kind not in "iufb"
+            or (dtype and found.dtype != dtype)
+            or (shape and found.shape != shape)
+        ):
+            raise ValueError(f"{path.name} holds {found.dtype} {list(found.shape)}")
+        return found
 
     def __reduce__(self) -> tuple[type[DrawingStore], tuple[Path]]:
         """Pickle the path alone: a worker process opens the files again and copies none."""
@@ -174,8 +222,8 @@ class DrawingStore:
         wanted = set(self.class_names if classes is None else classes)
         moments = np.sum([entry.moments for entry in self.classes if entry.name in wanted], axis=0)
         count, total, squares = (float(value) for value in np.broadcast_to(moments, (3,)))
-        variance = squares / count - (total / count) ** 2 if count else 0.0
-        if variance <= 0:
+        variance = squares / count - (total / count) ** 2 if count > 0 else 0.0
+        if not 0 < variance < OFFSET_LIMIT**2 * 2:
             raise self._broken("has no training drawings with any spread among the chosen classes")
         return math.sqrt(variance)
 
@@ -185,9 +233,31 @@ class DrawingStore:
         Raises:
             DataError: naming the first that differs.
         """
-        for name, digest in self.manifest["digests"].items():
-            if _digest(self.path / name) != digest:
+        digests: dict[str, str] = self.manifest["digests"]
+        files = ["points.bin", *(f"{name}.npy" for name in ("starts", "labels", "partitions", *self.arrays))]
+        for name in files:
+            if _digest(self.path / name) != digests.get(name):
                 raise self._broken(f"has a {name} that differs from its digest")
+
+
+def _check_ranges(
+    starts: np.ndarray, labels: np.ndarray, partitions: np.ndarray, rows: int, classes: int
+) -> None:
+    """Check that drawings follow each other, and are of classes and partitions that there are.
+
+    Raises:
+        ValueError: if not.
+    """
+    if starts[0] != 0 or starts[-1] != rows:
+        raise ValueError(f"its files do not all hold drawings of {rows} rows")
+    for first in range(0, len(labels), _BLOCK):
+        block = slice(first, first + _BLOCK)
+        if (np.diff(starts[first : first + _BLOCK + 1]) < 1).any():
+            raise ValueError("a drawing ends before it begins")
+        if labels[block].min() < 0 or labels[block].max() >= classes:
+            raise ValueError("a drawing is of a class that is not there")
+        if partitions[block].max() >= len(PARTITIONS):
+            raise ValueError("a drawing is in a partition that is not there")
 
 
 def open_store(path: str | Path, fingerprint: str) -> DrawingStore | None:
@@ -201,7 +271,7 @@ def open_store(path: str | Path, fingerprint: str) -> DrawingStore | None:
 
 def left_out(store: DrawingStore) -> str:
     """Say in a few words how many drawings were left out, and why, the most frequent reason first."""
-    rejected = Counter(_sum_rejected(store.manifest["classes"]))
+    rejected = Counter(_sum_rejected([asdict(entry) for entry in store.classes]))
     reasons = ", ".join(f"{reason} {count:,}" for reason, count in rejected.most_common())
     return f"{rejected.total():,} left out" + (f" ({reasons})" if reasons else "")
 

@@ -124,7 +124,10 @@ class _Part:
     def __init__(self, path: Path, file: io.BufferedRandom) -> None:
         self.path, self.file = path, file
         self.tag_path = path.with_name(path.name + ".tag")
-        self.tag = self.tag_path.read_text("utf-8") if self.tag_path.exists() else ""
+        try:
+            self.tag = self.tag_path.read_text("utf-8") if self.tag_path.exists() else ""
+        except ValueError:
+            self.tag = ""  # damaged: what is there cannot be gone on with
         self.size = self.file.seek(0, os.SEEK_END)
         if not self.tag:
             self.restart("")
@@ -277,7 +280,7 @@ class _Transfer:
         # A weak tag does not promise the same bytes, so the date is the better validator.
         self._restart(etag if etag.startswith('"') else headers.get("Last-Modified", ""))
         length = headers.get("Content-Length", "")
-        return int(length) if length.isdecimal() else None
+        return int(length) if length.isascii() and length.isdecimal() and len(length) < 20 else None
 
     def _verify(self, response: Any) -> None:
         """Compare with Google storage's digest, which is of the file as it is stored there."""

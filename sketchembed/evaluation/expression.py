@@ -12,6 +12,10 @@ from sketchembed.errors import ConfigError, nearest
 Weights = dict[str, float]
 """How much of each class, in the order in which they are named."""
 
+MAX_LETTERS = 10_000
+"""Of a sum."""
+MAX_TRIED = 8
+"""Beginnings with hyphens of what is no name that are compared with the names."""
 WINDOW = 24
 """Letters shown on either side of a mistake."""
 _SPACE = re.compile(r"\s*")
@@ -59,6 +63,8 @@ class _Parser:
         self.known = {_folded(name): name for name in names}
 
     def parse(self) -> Weights:
+        if len(self.text) > MAX_LETTERS:
+            raise self._mistake(f"it has {len(self.text):,} letters", f"at most {MAX_LETTERS:,}")
         try:
             value = self._sum()
         except RecursionError:
@@ -146,7 +152,8 @@ class _Parser:
             what = f"'{letter}' is out of place" if letter else "something is missing at the end"
             raise self._mistake(what, "a class or a number")
         # The longest beginning that is a name: in snowman-circle the hyphen is a minus.
-        run = found.group()
+        # One that is far longer than any name, even with blanks to spare, is none.
+        run = found.group()[: 4 * max(map(len, self.known), default=1)]
         ends = [len(run), *(place.start() for place in reversed(list(re.finditer("-", run))))]
         wanted = [run[:end] for end in ends]
         name = self._look_up(wanted, start)
@@ -160,12 +167,12 @@ class _Parser:
                 return self.known[_folded(piece)]
 
         def likeness(piece: str) -> float:
-            close = difflib.get_close_matches(_folded(piece), self.known, n=1, cutoff=0.0)
-            return max(
-                (difflib.SequenceMatcher(None, _folded(piece), name).ratio() for name in close), default=0
-            )
+            folded = _folded(piece)
+            close = difflib.get_close_matches(folded, self.known, n=1, cutoff=0.0)
+            return max((difflib.SequenceMatcher(None, folded, name).ratio() for name in close), default=0)
 
-        meant = max(wanted, key=likeness)
+        # The last ones are the shortest.
+        meant = max(wanted[-MAX_TRIED:], key=likeness)[:40]
         raise self._mistake(f"there is no class '{meant}'", f"one of {len(self.names)} classes", at, meant)
 
     def _mistake(self, found: str, expected: str, at: int | None = None, name: str = "") -> ConfigError:

@@ -64,11 +64,17 @@ class Model:
         in_run = file.parent.name == "checkpoints"
         facts: dict[str, Any] = {"checkpoint": str(file), "step": step_of(file)}
         if in_run:
-            data = Run(file.parents[1]).facts.get("data") or {}
+            data = trained_on(Run(file.parents[1]))
             facts |= {"trained_on": data.get("source"), "drawings": data.get("drawings")}
         facts["parameters"] = sum(parameter.numel() for parameter in network.parameters())
         known = {key: value for key, value in facts.items() if value is not None}
         return cls(file, network, file.parents[1].name if in_run else file.stem, known)
+
+
+def trained_on(run: Run) -> dict[str, Any]:
+    """Return what a run's ``run.json`` says of its data; empty if it says nothing that can be read."""
+    data = run.facts.get("data")
+    return data if isinstance(data, dict) else {}
 
 
 def newest(runs: Path, channels: int | None = None) -> Model | None:

@@ -17,7 +17,7 @@ import yaml
 from sketchembed._version import __version__
 from sketchembed.data.drawings import data_folder
 from sketchembed.errors import SketchEmbedError
-from sketchembed.evaluation.models import Model
+from sketchembed.evaluation.models import Model, trained_on
 from sketchembed.evaluation.parts import about, make
 from sketchembed.evaluation.study import Study
 from sketchembed.reporting.part import Part
@@ -117,7 +117,7 @@ class Report:
 
     def _kept(self, name: str) -> Part | None:
         """Return a part that was computed before of the same; None if there is none."""
-        with suppress(OSError, ValueError):
+        with suppress(ValueError):
             part = Part.read(self.study.out / f"{name}.json")
             if part.name == name and part.facts.get(REQUEST) == self.request(name):
                 return part
@@ -130,7 +130,7 @@ class Report:
         study, model, net = self.study, self.study.model, self.study.net.config
         folder = model.path.parents[1] if model.path.parent.name == "checkpoints" else None
         run, beside = Run(folder) if folder else None, study.beside
-        data = (run.facts.get("data") or {}) if run else {}
+        data = trained_on(run) if run else {}
         done, count = len(self.parts), len(self.entries)
         seconds = sum(part.seconds for part in self.parts)
         written = f"{datetime.now().astimezone():%Y-%m-%d %H:%M}"

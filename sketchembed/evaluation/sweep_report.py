@@ -29,6 +29,7 @@ from sketchembed.evaluation.sharing import Sharing
 from sketchembed.evaluation.study import Study
 from sketchembed.evaluation.tracking import track_parts
 from sketchembed.evaluation.verdicts import DRAWN
+from sketchembed.plain import parse_json
 from sketchembed.process import tune_process
 from sketchembed.reporting.part import Part
 from sketchembed.reporting.report_page import Entry, ReportPage
@@ -242,7 +243,7 @@ class Judge:
         request = hashlib.sha256(text.encode()).hexdigest()[:16]
         kept = None
         with suppress(OSError, ValueError, KeyError):
-            found = json.loads(place.read_text("utf-8"))
+            found = parse_json(place.read_text("utf-8"))
             if found[REQUEST] == request and not self.fresh:
                 kept = found["values"]
         # All processes compute, or none does.

@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from sketchembed.errors import CheckpointError
 from sketchembed.networks.conv4 import Conv4
 from sketchembed.networks.decoder import HyperLSTMDecoder, LSTMDecoder, StrokeDecoder, StrokeDistribution
 from sketchembed.networks.evaluating import evaluating
@@ -236,7 +237,8 @@ class SketchEmbedNet(nn.Module):
             if temperature == 0.0 or component == "argmax":
                 pen = logits[:, 0].argmax(-1)
             else:
-                chances = torch.softmax(logits[:, 0] / temperature, dim=-1)
+                # What is no number has no chances; the offsets, which are none either, tell.
+                chances = torch.softmax((logits[:, 0] / temperature).nan_to_num(), dim=-1)
                 pen = torch.multinomial(chances, 1, generator=generator)[:, 0]
             ended |= pen == 2
             row = torch.cat([offset.to(z.dtype), nn.functional.one_hot(pen, 3).to(z.dtype)], dim=-1)
@@ -271,6 +273,9 @@ class SketchEmbedNet(nn.Module):
             temperature: 0 is greedy and always gives the same drawing.
             seed: of the sampling; None for a new one each time.
             component: see :meth:`generate`.
+
+        Raises:
+            CheckpointError: if the weights give what is no number.
         """
         generator = torch.Generator(images.device)
         if seed is None:
@@ -278,5 +283,12 @@ class SketchEmbedNet(nn.Module):
         else:
             generator.manual_seed(seed)
         with evaluating(self):
-            rows = self.generate(self.encode(images).mean, temperature, component, generator=generator)
+            z = self.encode(images).mean
+            rows = self.generate(z, temperature, component, generator=generator) if z.isfinite().all() else z
+        if not rows.isfinite().all():
+            raise CheckpointError(
+                "the model draws what is not finite",
+                expected="weights that give numbers",
+                fix="Take an older checkpoint, or train again",
+            )
         return [Sketch.from_stroke5(row).scaled(self.offset_scale) for row in rows.float().cpu().numpy()]

@@ -23,6 +23,15 @@ KEPT_NAMES: dict[str, str] = {
     "{http://www.w3.org/XML/1998/namespace}space": "xml:space",
     "{http://www.w3.org/1999/xlink}href": "href",
 }
+CASED = frozenset(
+    (
+        *("viewBox", "preserveAspectRatio", "gradientUnits", "gradientTransform", "patternUnits"),
+        *("patternContentUnits", "patternTransform", "clipPathUnits", "maskUnits", "maskContentUnits"),
+        *("markerWidth", "markerHeight", "markerUnits", "refX", "refY", "textLength", "lengthAdjust"),
+        *("startOffset", "spreadMethod", "pathLength"),
+    )
+)
+"""Attributes with capital letters."""
 PIXELS = {"": 1.0, "px": 1.0, "pt": 4 / 3, "in": 96.0, "cm": 96 / 2.54, "mm": 96 / 25.4}
 
 
@@ -44,8 +53,15 @@ def inline_svg(svg: str, prefix: str, label: str = "") -> str:
     """
     try:
         root = fromstring(svg.strip())
-    except (ElementTree.ParseError, DefusedXmlException) as error:
+    except (ElementTree.ParseError, DefusedXmlException, LookupError) as error:
         raise ValueError(f"no SVG ({error})") from error
+    try:
+        return _inlined(root, prefix, label)
+    except RecursionError:
+        raise ValueError("SVG of elements within elements without end") from None
+
+
+def _inlined(root: Any, prefix: str, label: str) -> str:
     if _local(root) != "svg":
         raise ValueError(f"<{_local(root)}> is no SVG")
     width, height = (_pixels(root.get(name, "")) for name in ("width", "height"))
@@ -74,7 +90,8 @@ def _clean(element: Any, prefix: str) -> None:
     attributes: dict[str, str] = dict(element.attrib)
     element.attrib.clear()
     for name, value in attributes.items():
-        name = KEPT_NAMES.get(name, name)
+        # A browser takes ONLOAD in a page's SVG for onload.
+        name = KEPT_NAMES.get(name, name if name in CASED else name.lower())
         kept = _attribute(element.tag, name, value, prefix)
         if kept is not None:
             element.set(name, kept)

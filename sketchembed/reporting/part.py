@@ -9,6 +9,10 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from sketchembed.errors import DataError
+from sketchembed.files import read_file
+from sketchembed.plain import build, parse_json
+
 Cell = str | float | int | None
 
 
@@ -116,7 +120,7 @@ class Part:
         texts |= {f"{self.name}.md": self.markdown(), f"{self.name}.json": self.to_json()}
         for name, text in texts.items():
             work = folder / f".{name}.{os.getpid()}"
-            work.write_text(text, encoding="utf-8")
+            work.write_text(text, encoding="utf-8", errors="replace")
             os.replace(work, folder / name)
         return [folder / name for name in texts]
 
@@ -129,16 +133,12 @@ class Part:
         """Return a part that was written.
 
         Raises:
-            OSError: if there is none.
-            ValueError: if the file is no part's.
+            ValueError: if there is none, or the file is no part's.
         """
         try:
-            found = json.loads(file.read_text("utf-8"))
-            found["tables"] = [Table(**table) for table in found["tables"]]
-            found["figures"] = [Figure(**figure) for figure in found["figures"]]
-            found["drawings"] = [Drawings(**drawings) for drawings in found["drawings"]]
-            return cls(**found)
-        except (KeyError, TypeError) as error:
+            content = read_file(file, str(file), expected="a part of a report", fix="Compute it anew")
+            return build(cls, parse_json(content.decode("utf-8", "replace")))
+        except (DataError, ValueError) as error:
             raise ValueError(f"{file} is no part of a report ({error})") from error
 
 

@@ -71,7 +71,8 @@ class ReportPage:
         path.parent.mkdir(parents=True, exist_ok=True)
         work = path.with_name(f".{path.name}.{os.getpid()}")
         try:
-            work.write_text(self.html(), encoding="utf-8")
+            # Half a surrogate pair, which a stranger's JSON may hold, is no letter.
+            work.write_text(self.html(), encoding="utf-8", errors="replace")
             os.replace(work, path)
         finally:
             work.unlink(missing_ok=True)

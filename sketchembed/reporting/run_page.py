@@ -11,10 +11,15 @@ from typing import Any
 
 import numpy as np
 
-from sketchembed.files import whole_file
+from sketchembed.files import read_text, whole_file
+from sketchembed.plain import parse_json
 
 MAX_POINTS = 600
 """Points of a curve; longer ones are thinned."""
+MAX_CURVES = 1000
+"""Names of curves; those that come after are left out."""
+MAX_METRICS, MAX_SAMPLE = 32 << 20, 1 << 20
+"""Bytes of a file of metrics, and of one of samples; a larger one is left out."""
 MAX_SAMPLES = 40
 """Steps whose drawings are on the page; more are thinned, the first and last always there."""
 SCRIPTS = ("page.js", "run_page.js", "page_drawings.js", "run_page_drawings.js", "run_page_curves.js")
@@ -65,7 +70,7 @@ def page_json(folder: Path) -> str:
     head = json.dumps(
         {
             "facts": _read_facts(folder / "run.json") or {"name": folder.name},
-            "config": _read_text(folder / "config.yaml"),
+            "config": read_text(folder / "config.yaml"),
             "curves": read_curves(folder / "metrics.jsonl"),
         },
         separators=(",", ":"),
@@ -87,15 +92,17 @@ def read_curves(path: Path) -> dict[str, Curve]:
         path: a file of one JSON object a line; missing is as good as empty.
     """
     curves: dict[str, Curve] = {}
-    for line in _read_text(path).splitlines():
+    for line in read_text(path, MAX_METRICS).splitlines():
         try:
-            row = json.loads(line)
+            row = parse_json(line)
             step, time = _finite(row.pop("step")), _finite(row.pop("time", None))
         except (ValueError, KeyError, TypeError, AttributeError):
             continue
         if step is None:
             continue
         for name, value in row.items():
+            if name not in curves and len(curves) == MAX_CURVES:
+                continue
             curve = curves.setdefault(name, {"step": [], "time": [], "value": []})
             curve["step"].append(step)
             curve["time"].append(time)
@@ -151,7 +158,7 @@ def _read_samples(folder: Path) -> list[str]:
     files = sorted(folder.glob("step-*.json"))
     if len(files) > MAX_SAMPLES:
         files = [files[at] for at in np.linspace(0, len(files) - 1, MAX_SAMPLES).round().astype(int)]
-    found = (_checked(_read_text(file)) for file in files)
+    found = (_checked(read_text(file, MAX_SAMPLE)) for file in files)
     return [text for text in found if text is not None]
 
 
@@ -159,7 +166,7 @@ def _checked(text: str) -> str | None:
     """Return JSON that a browser can read, or None if these are no samples."""
     constants: list[str] = []
     try:
-        found = json.loads(text, parse_constant=constants.append)
+        found = parse_json(text, parse_constant=constants.append)
     except ValueError:
         return None
     if not isinstance(found, dict) or not isinstance(found.get("items"), list):
@@ -171,16 +178,9 @@ def _checked(text: str) -> str | None:
 
 def _read_facts(path: Path) -> dict[str, Any] | None:
     try:
-        found = json.loads(
-            _read_text(path), parse_constant=lambda _: None, parse_float=lambda text: _finite(float(text))
+        found = parse_json(
+            read_text(path), parse_constant=lambda _: None, parse_float=lambda text: _finite(float(text))
         )
     except ValueError:
         return None
     return found if isinstance(found, dict) else None
-
-
-def _read_text(path: Path) -> str:
-    try:
-        return path.read_text("utf-8", errors="replace")
-    except OSError:
-        return ""

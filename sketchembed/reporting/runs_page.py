@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import math
 import re
 from dataclasses import dataclass, field
@@ -18,6 +17,7 @@ from urllib.parse import quote
 import yaml
 
 from sketchembed.files import whole_file
+from sketchembed.plain import parse_json
 from sketchembed.runs import Run
 
 SCRIPTS = ("page.js", "runs_page.js")
@@ -169,7 +169,7 @@ def _ends(path: Path, changed: int) -> tuple[dict[str, Any], dict[str, float | i
             last = {}
             for line in reversed(lines):
                 with contextlib.suppress(ValueError, AttributeError):
-                    found = json.loads(line)
+                    found = parse_json(line)
                     last = last or dict(found.items())
                     if any(name.startswith("val/") for name in found):
                         values = {name: _number(value) for name, value in found.items()}
@@ -195,7 +195,7 @@ def _sketches(folder: Path) -> list[tuple[str, str]]:
 def _drawn_of(file: Path, changed: int) -> list[tuple[str, str]]:
     """Return a file's samples at the lowest temperature; none if it cannot be read."""
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError, IndexError):
-        found = json.loads(file.read_text("utf-8"))
+        found = parse_json(file.read_text("utf-8"))
         unseen = [item for item in found["items"] if item.get("seen") is False]
         seen = [item for item in found["items"] if item.get("seen") is not False]
         chosen = seen[: max(SKETCHES // 2, SKETCHES - len(unseen))] + unseen

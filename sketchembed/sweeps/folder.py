@@ -20,6 +20,7 @@ from typing import IO, Any
 import yaml
 
 from sketchembed.errors import ConfigError
+from sketchembed.plain import parse_json
 from sketchembed.reporting.part import Cell, Table
 from sketchembed.reporting.run_page import read_curves
 from sketchembed.runs import Run
@@ -74,7 +75,7 @@ class SweepFolder:
             ConfigError: if there is no sweep.
         """
         with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
-            found = json.loads((path / FILE).read_text("utf-8"))
+            found = parse_json((path / FILE).read_text("utf-8"))
             return cls(path, found["name"], {run["name"]: SweepRun(**run) for run in found["runs"]})
         points = _differing(path)
         if not points:
