@@ -67,23 +67,16 @@ def program(folder, arguments, processes=1, launcher="lightning"):
     if launcher == "torchrun":
         started += ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
     else:
-        arguments = [
-            part
-            for a in arguments
-            for part in ((a,) if a != "+" else ("--trainer.devices", str(processes), a))
-        ] + ["--trainer.devices", str(processes)]
+        devices = ["--trainer.devices", str(processes)]
+        runs = [list(run) for plus, run in itertools.groupby(arguments, "+".__eq__) if not plus]
+        arguments = [part for run in runs for part in (*run, *devices, "+")][:-1]
     return [*started, str(PROGRAM), str(folder), *arguments]
 
 
 def environment(data, **more):
-    kept = {
-        key: value for key, value in os.environ.items() if not key.startswith(("SKETCHEMBED_", "WATCHED"))
-    }
-    return (
-        kept
-        | {"SKETCHEMBED_DATA": str(data), "OMP_NUM_THREADS": "1", "WATCHED_DRAWINGS": str(DRAWINGS)}
-        | more
-    )
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("SKETCHEMBED_")}
+    own = {"SKETCHEMBED_DATA": str(data), "OMP_NUM_THREADS": "1", "WATCHED_DRAWINGS": str(DRAWINGS)}
+    return kept | own | more
 
 
 def train(data, folder, arguments, processes=1, launcher="lightning"):
@@ -138,57 +131,58 @@ def test_one_process_two_and_three_have_the_same_curve_and_see_every_drawing_onc
         assert len(set(order[first : first + DRAWINGS])) == DRAWINGS
 
 
-def others(data, folder, processes):
+def options(prefix, **values):
+    return [part for name, value in values.items() for part in (f"--{prefix}.{name}", str(value))]
+
+
+def configs(*names):
+    return [part for name in names for part in ("--config", str(CONF / f"{name}.yaml"))]
+
+
+def others(folder, processes):
     """A few steps of photos with ResNet12, of a VAE and of a prototypical network."""
-    root = ["--run.root", str(folder / "runs"), *SMALL, "--run.wandb", "disabled", "--trainer.max_steps", "4"]
-    sizes = [f"--model.init_args.network.{name}" for name in ("width", "latent", "hidden", "hyper")]
-    photos = [
-        part
-        for name in ("quickdraw", "sketchy", "debug")
-        for part in ("--config", str(CONF / f"{name}.yaml"))
-    ]
-    photos += [
-        *("--model.init_args.augmentation.rotation", "10", "--model.init_args.augmentation.flip", "0.5")
-    ]
-    photos += ["--data.init_args.batch_size", "4", "--trainer.accumulate_grad_batches", "2", *root]
-    vae = [
-        "--config",
-        str(CONF / "vae.yaml"),
-        sizes[0],
+    common = [
+        "--run.root",
+        str(folder / "runs"),
+        "--run.wandb",
+        "disabled",
+        "--trainer.max_steps",
         "4",
-        sizes[1],
-        "8",
-        "--data.init_args.batch_size",
-        "8",
+        *SMALL,
     ]
-    vae += ["--data", "sketchembed.data.modules.DoodlesDataModule", "--data.init_args.per_class", "28", *root]
+    network, data = "model.init_args.network", "data.init_args"
+    photos = [
+        *configs("quickdraw", "sketchy", "debug"),
+        *options("model.init_args.augmentation", rotation=10, flip=0.5),
+        *options(data, batch_size=4),
+        *options("trainer", accumulate_grad_batches=2),
+    ]
+    vae = [
+        *configs("vae"),
+        *("--data", "sketchembed.data.modules.DoodlesDataModule"),
+        *options(data, batch_size=8, per_class=28),
+        *options(network, width=4, latent=8),
+        *options("trainer", val_check_interval=2),
+    ]
     episodes = [
-        "--config",
-        str(CONF / "protonet.yaml"),
-        "--config",
-        str(CONF / "episodes-mini-imagenet.yaml"),
+        *configs("protonet", "episodes-mini-imagenet"),
+        *options(data, way=2, shot=1, query=2, validation_way=2, validation_episodes=3),
+        *options(network, width=4),
+        *options("trainer", accumulate_grad_batches=2 // processes, val_check_interval=8 // processes),
     ]
-    episodes += [sizes[0], "4", "--trainer.accumulate_grad_batches", str(2 // processes), *root]
-    episodes += [*("--data.init_args.way", "2", "--data.init_args.shot", "1", "--data.init_args.query", "2")]
-    episodes += [
-        "--data.init_args.validation_episodes",
-        "3",
-        "--trainer.val_check_interval",
-        str(8 // processes),
-    ]
-    return [*photos, "+", *vae, "+", *episodes]
+    return [*photos, *common, "+", *vae, *common, "+", *episodes, *common]
 
 
 @pytest.mark.slow
 def test_photos_a_vae_and_episodes_train_on_two_processes_as_on_one(data, tmp_path):
     for count in (1, 2):
-        train(data, tmp_path / str(count), others(data, tmp_path / str(count), count), count)
+        train(data, tmp_path / str(count), others(tmp_path / str(count), count), count)
     for run in (0, 1):
         assert_same_curves(curve(tmp_path / "1", run), curve(tmp_path / "2", run), 4, 1e-5)
     # An episode has no share: two processes take two of them, as one that accumulates.
     found = []
     for count in (1, 2):
-        (run,) = (tmp_path / str(count) / "runs").glob("*protonet*") or [None]
+        (run,) = (tmp_path / str(count) / "runs").glob("miniimagenetepisode*")
         found.append(read_raw(run / "checkpoints" / "step-4.ckpt")["state_dict"])
     for name, value in found[0].items():
         if "running" not in name and "batches" not in name:

@@ -1,10 +1,10 @@
 """`sketchembed fit` as a program, with what the tests of several processes want to see.
 
-Usage: ``python watched_fit.py OUT FIT-ARGUMENTS ... [+ FIT-ARGUMENTS ...]``: one run after the other. The
-first process writes all logged numbers in full to ``OUT/curve-RUN.jsonl``; process r writes the drawings that
-it trains on to ``OUT/seen-RUN-r.jsonl``, a batch a line, and its number to ``OUT/pid-r`` when it comes to the
-fourth step. ``WATCHED_DRAWINGS`` leaves so many drawings to train on; ``WATCHED_FAIL`` makes process 1 raise
-in that step, and ``WATCHED_PAUSE`` sleep there for so many seconds.
+Usage: ``python watched_fit.py OUT FIT-ARGUMENTS ... [+ FIT-ARGUMENTS ...]``, one run after the other. The
+first process writes all logged numbers in full to ``OUT/curve-RUN.jsonl``. Process r writes the drawings that
+it trains on to ``OUT/seen-RUN-r.jsonl``, a batch a line, and its number to ``OUT/pid-r`` in the fourth step.
+``WATCHED_DRAWINGS`` leaves so many drawings to train on. ``WATCHED_FAIL`` makes process 1 raise in the fourth
+step, ``WATCHED_PAUSE`` makes all sleep there for so many seconds.
 """
 
 import json
@@ -32,9 +32,8 @@ def rank() -> int:
 def written(self, metrics, step=None):
     if rank() == 0:
         with (out / f"curve-{run}.jsonl").open("a") as file:
-            file.write(
-                json.dumps({"step": step, **{key: float(value) for key, value in metrics.items()}}) + "\n"
-            )
+            values = {name: float(value) for name, value in metrics.items()}
+            file.write(json.dumps({"step": step, **values}) + "\n")
     log(self, metrics, step)
 
 
@@ -71,5 +70,6 @@ for argument in sys.argv[2:]:
         arguments.append([])
     else:
         arguments[-1].append(argument)
-for run, chosen in enumerate(arguments):  # noqa: B007, the functions above read it
+for chosen in arguments:
     main(["fit", *chosen])
+    run += 1

@@ -28,9 +28,8 @@ def test_one_process_draws_as_torch_does_and_several_the_same_rows(draw, torch_d
     whole = torch_draw(5, 12, 3, generator=torch.Generator().manual_seed(3))
     assert torch.equal(draw((5, 12, 3), generator(), like, batch_dim=1), whole)
     for world in (2, 3):
-        parts = [
-            draw((5, 12 // world, 3), generator(rank, world), like, batch_dim=1) for rank in range(world)
-        ]
+        size = (5, 12 // world, 3)
+        parts = [draw(size, generator(rank, world), like, batch_dim=1) for rank in range(world)]
         assert torch.equal(torch.cat(parts, dim=1), whole)
 
 

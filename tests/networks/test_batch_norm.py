@@ -39,9 +39,11 @@ def expected():
 
 def test_is_pytorch_s_and_more_exact_than_it_on_a_cpu():
     values, grads = maps()
-    ours = results(BatchNorm2d(5, 1e-3, 0.01), values, grads)
+    ours, theirs = (results(norm(5, 1e-3, 0.01), values, grads) for norm in (BatchNorm2d, nn.BatchNorm2d))
     for found, wanted in zip(ours, expected(), strict=True):
-        torch.testing.assert_close(found.to(wanted.dtype), wanted, rtol=2e-6, atol=2e-6)
+        torch.testing.assert_close(found.to(wanted.dtype), wanted, rtol=1e-5, atol=1e-5)
+    errors = [(found[0] - expected()[0]).norm() for found in (ours, theirs)]
+    assert errors[0] < 0.3 * errors[1]
     # 16 bits and evaluation are left to PyTorch.
     one, other = BatchNorm2d(5), nn.BatchNorm2d(5)
     assert torch.equal(one(values.bfloat16()), other(values.bfloat16()))
@@ -80,7 +82,7 @@ def share(rank, world, file, out):
 def test_processes_normalise_by_the_statistics_of_the_whole_batch(world, tmp_path):
     multiprocessing.spawn(share, (world, str(tmp_path / "meet"), str(tmp_path / "out")), nprocs=world)
     shares = [torch.load(tmp_path / f"out{rank}") for rank in range(world)]
-    for number, tolerance in ((0, 2e-6), (1, 1e-11), (2, 3e-2)):
+    for number, tolerance in ((0, 1e-5), (1, 1e-11), (2, 3e-2)):
         parts = list(zip(*(each[number] for each in shares), strict=True))
         for place, (part, wanted) in enumerate(zip(parts, expected(), strict=True)):
             if place in (0, 1):
