@@ -28,6 +28,11 @@ from sketchembed.checkpoints import by_step
 from sketchembed.errors import DataError
 from sketchembed.files import whole_file
 
+WHERE = (
+    *("run", "data.init_args.folder", "data.init_args.num_workers"),
+    *("trainer.devices", "trainer.num_nodes", "trainer.strategy"),
+)
+"""Settings that say where a run trains and how it is tracked, and not what comes out."""
 _held: set[IO[str]] = set()
 """The locks of this process, which processes forked from it must not keep alive after its death."""
 
@@ -232,8 +237,8 @@ class Run:
 def trains_alike(one: str, other: str) -> bool:
     """Return whether two configurations, as YAML, train the same model in the same way.
 
-    Where files lie, and how the run is tracked, may differ: a run that was copied to another machine goes on
-    there.
+    What :data:`WHERE` names may differ: a run that was copied to another machine goes on there, on as many
+    devices as there are.
     """
     return bool(_what_trains(one) == _what_trains(other))
 
@@ -243,11 +248,13 @@ def _what_trains(config: str) -> Any:
         found = yaml.safe_load(config)
     except yaml.YAMLError:
         return config
-    if isinstance(found, dict):
-        found.pop("run", None)
-        options = (found.get("data") or {}).get("init_args") or {}
-        for name in ("folder", "num_workers"):
-            options.pop(name, None)
+    for path in WHERE:
+        *groups, name = path.split(".")
+        inner = found
+        for group in groups:
+            inner = inner.get(group) if isinstance(inner, dict) else None
+        if isinstance(inner, dict):
+            inner.pop(name, None)
     return found
 
 
