@@ -21,8 +21,8 @@ class SketchEmbedError(Exception):
 
     def __init__(self, found: str, *, expected: str, fix: str) -> None:
         """Join the three parts to one message."""
-        self.found = found
         super().__init__(f"{found}; expected {expected}. {fix}")
+        self.found = found
         self._parts = (found, expected, fix)
 
     def __reduce__(self) -> tuple[Any, ...]:

@@ -32,6 +32,11 @@ from sketchembed.plain import parse_json
 
 MILESTONES = "milestones"
 """Folder in a run's, of the weights that are kept along the way."""
+WHERE = (
+    *("run", "finite", "data.init_args.folder", "data.init_args.num_workers"),
+    *("trainer.devices", "trainer.num_nodes", "trainer.strategy"),
+)
+"""Settings that say where a run trains and how it is watched, and not what comes out if nothing goes wrong."""
 _held: set[IO[str]] = set()
 """The locks of this process, which processes forked from it must not keep alive after its death."""
 
@@ -260,9 +265,8 @@ class Run:
 def trains_alike(one: str, other: str) -> bool:
     """Return whether two configurations, as YAML, train the same model in the same way.
 
-    Where files lie, how the run is tracked and on how many devices may differ: a run that was copied to
-    another machine goes on there. So may what becomes of steps that are not finite: a run that stopped at one
-    goes on past it.
+    What :data:`WHERE` names may differ: a run that was copied to another machine goes on there, on as many
+    devices as there are, and one that stopped at a step that is not finite goes on past it.
     """
     return bool(_what_trains(one) == _what_trains(other))
 
@@ -272,14 +276,13 @@ def _what_trains(config: str) -> Any:
         found = yaml.safe_load(config)
     except yaml.YAMLError:
         return config
-    if isinstance(found, dict):
-        for name in ("run", "finite"):
-            found.pop(name, None)
-        for name in ("devices", "num_nodes"):
-            (found.get("trainer") or {}).pop(name, None)
-        options = (found.get("data") or {}).get("init_args") or {}
-        for name in ("folder", "num_workers"):
-            options.pop(name, None)
+    for path in WHERE:
+        *groups, name = path.split(".")
+        inner = found
+        for group in groups:
+            inner = inner.get(group) if isinstance(inner, dict) else None
+        if isinstance(inner, dict):
+            inner.pop(name, None)
     return found
 
 

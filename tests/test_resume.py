@@ -20,6 +20,7 @@ PLACES = [
     Place("os.replace", "metrics.jsonl"),  # while going back to the checkpoint
     Place("sketchembed.runs.Run.note", "'finished': True"),  # after the last step
 ]
+pytestmark = pytest.mark.timeout(3600)  # twenty runs, or a busy machine
 OPTIONS = ("--trainer.max_steps", "8", "--checkpoint.every_n_train_steps", "2")
 
 

@@ -96,14 +96,18 @@ def test_commands_started_at_the_same_time_get_a_run_each(tmp_path):
 
 
 def test_run_that_was_copied_elsewhere_goes_on_there(tmp_path):
-    config = "run: {{root: {0}}}\ndata: {{init_args: {{folder: {0}, batch_size: {1}}}}}\n"
-    first = with_checkpoint(opened(tmp_path / "here", config.format("/here", 8)))
+    def config(place, devices, batch):
+        data = {"class_path": "Doodles", "init_args": {"folder": place, "batch_size": batch}}
+        return json.dumps({"run": {"root": place}, "trainer": {"devices": devices}, "data": data})
+
+    first = with_checkpoint(opened(tmp_path / "here", config("/here", 8, 64)))
+    known = first.facts["wandb_id"]
     os.rename(tmp_path / "here", tmp_path / "there")
-    again = opened(tmp_path / "there", config.format("/there", 8))
-    assert again.facts["wandb_id"] == Run(tmp_path / "there" / "run").facts["wandb_id"]
+    again = opened(tmp_path / "there", config("/there", 1, 64))
     assert (again.path.name, again.last_checkpoint.name) == ("run", "step-3.ckpt")
+    assert again.facts["wandb_id"] == known
     again.release()
-    assert opened(tmp_path / "there", config.format("/there", 9)).path.name == first.path.name + "-2"
+    assert opened(tmp_path / "there", config("/there", 1, 32)).path.name == "run-2"
 
 
 def test_run_does_not_go_on_with_other_data(tmp_path):
