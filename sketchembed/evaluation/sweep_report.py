@@ -181,7 +181,8 @@ class Judge:
         def judge(run: JudgedRun, path: Path) -> None:
             run.scores = self._scores(run.name, find(path), whole)
             files = files_along(path)
-            if curve_episodes and len(files) > 1:
+            # Without milestones two checkpoints are kept, to go on from.
+            if curve_episodes and len(files) > 2:
                 places = np.linspace(0, len(files) - 1, min(len(files), MOST_STEPS)).round().astype(int)
                 for file in (files[place] for place in places):
                     step = step_of(file)

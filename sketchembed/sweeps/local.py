@@ -167,10 +167,10 @@ class LocalSweep:
         self.folder.write()
 
     def _stop(self) -> None:
-        """End what is going on, as Ctrl-C does, and wait for it."""
+        """Ask what is going on to save and stop, and wait for it."""
         until = time.monotonic() + PATIENCE
         for attempt in self._attempts:
-            _kill(attempt.process, signal.SIGINT)
+            _kill(attempt.process, signal.SIGTERM)  # a Ctrl-C may be ignored in a shell's background
         with contextlib.suppress(KeyboardInterrupt):
             for attempt in self._attempts:
                 with contextlib.suppress(subprocess.TimeoutExpired):
