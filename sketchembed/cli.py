@@ -217,9 +217,9 @@ def main(args: list[str] | None = None) -> None:
         print(f"sketchembed: {error}", file=sys.stderr)
         raise SystemExit(error.status) from None
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-            raise
-        print(f"sketchembed: the disk is full ({error}). Free some room and start again", file=sys.stderr)
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        what = f"the disk is full ({error}). Free some room and start again" if full else str(error)
+        print(f"sketchembed: {what}", file=sys.stderr)
         raise SystemExit(2) from None
     except KeyboardInterrupt:
         print("sketchembed: stopped", file=sys.stderr)

@@ -36,7 +36,7 @@ WHERE = (
     *("run", "finite", "data.init_args.folder", "data.init_args.num_workers"),
     *("trainer.devices", "trainer.num_nodes", "trainer.strategy"),
 )
-"""Settings that say where a run trains and how it is watched, and not what comes out if nothing goes wrong."""
+"""Settings that say where a run trains and how it is watched, and not what comes out."""
 _held: set[IO[str]] = set()
 """The locks of this process, which processes forked from it must not keep alive after its death."""
 

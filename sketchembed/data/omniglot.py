@@ -23,6 +23,8 @@ from sketchembed.sketch import Sketch
 
 LIMITS = {"strokes": 1 << 18, "images": 1 << 20}
 """The largest file that is read, in bytes; a published one of strokes has thousands, an image hundreds."""
+FAR = 1e6
+"""In pixels; a published drawing stays within its square of 105."""
 EPSILON = 2.0
 """Tolerance of the simplification, in pixels (paper appendix H.2)."""
 SPLIT = ("train", "val", "test")
@@ -69,9 +71,10 @@ def parse_strokes(text: str, name: str = "the text") -> Sketch:
             ) from None
         strokes[-1].append((x, -y))
     sketch = Sketch.from_strokes(np.array(stroke) for stroke in strokes if stroke)
-    if not len(sketch) or not np.isfinite(sketch.points).all():
+    # Written so that what is no number is far away too.
+    if not len(sketch) or not (np.abs(sketch.points) <= FAR).all():
         raise DataError(
-            f"{name} holds {len(sketch)} points, not all of them finite"
+            f"{name} holds {len(sketch)} points, some of them far from the square"
             if len(sketch)
             else f"{name} holds no point",
             expected="the points of a drawing",
