@@ -44,9 +44,6 @@ class Task(pl.LightningModule):
     shares_batches: ClassVar[bool] = True
     """Whether the processes share a batch; if not, each has one of its own, such as an episode."""
 
-    processes: int = 1
-    """How many train together; set where training begins."""
-
     passed_over: int = 0
     logged: Mapping[str, Any] = MappingProxyType({})
 
@@ -74,9 +71,13 @@ class Task(pl.LightningModule):
 
     # ---- processes -------------------------------------------------------------------------------
 
+    @property
+    def processes(self) -> int:
+        """How many train together."""
+        return self.trainer.world_size if self._trainer else 1
+
     def on_fit_start(self) -> None:
         """Have batch norm ask the other processes, where they share a batch."""
-        self.processes = self.trainer.world_size
         self._share_batch_norm(self.shares_batches and self.processes > 1)
 
     def teardown(self, stage: str) -> None:
@@ -107,7 +108,7 @@ class Task(pl.LightningModule):
 
     def _training_generator(self, batch_idx: int) -> SharedGenerator:
         """Return the generator of a training batch, the same on all processes."""
-        accumulated = self.trainer.accumulate_grad_batches
+        accumulated = self.trainer.accumulate_grad_batches if self._trainer else 1
         step = self.global_step + self.passed_over
         generator = self._generator(step * accumulated + batch_idx % accumulated, 0)
         generator.rank, generator.world = self.global_rank, self.processes
@@ -115,7 +116,7 @@ class Task(pl.LightningModule):
 
     def _validation_generator(self, batch_idx: int, dataloader_idx: int) -> SharedGenerator:
         """Return the generator of a batch of a validation set, whichever process has it."""
-        return self._generator(batch_idx * self.trainer.world_size + self.global_rank, dataloader_idx)
+        return self._generator(batch_idx * self.processes + self.global_rank, dataloader_idx)
 
     # ---- metrics ---------------------------------------------------------------------------------
 
@@ -149,16 +150,15 @@ class Task(pl.LightningModule):
         mine = {name: (float(total), count) for name, (total, count) in self._validated.items()}
         self._validated.clear()
         every: list[Any] = [mine]
-        if self.trainer.world_size > 1:
-            every *= self.trainer.world_size
+        if self.processes > 1:
+            every *= self.processes
             distributed.all_gather_object(every, mine)
         found: dict[str, list[tuple[float, int]]] = {}
         for shares in every:
             for name, share in shares.items():
                 found.setdefault(name, []).append(share)
-        for name, shares in found.items():
-            total, count = (sum(part) for part in zip(*shares, strict=True))
-            self.log(name, total / count, batch_size=1)
+        totals = {name: [sum(part) for part in zip(*shares, strict=True)] for name, shares in found.items()}
+        self.log_dict({name: total / count for name, (total, count) in totals.items()}, batch_size=1)
 
     def learning_rate(self, step: int) -> float:
         """Return the learning rate of a step, a function of the step alone.

@@ -1,7 +1,8 @@
-from types import SimpleNamespace
+from unittest.mock import MagicMock
 
 import numpy as np
 import pytest
+import pytorch_lightning as pl
 
 from sketchembed.data.episode_module import OmniglotEpisodeDataModule
 from sketchembed.data.episodes import Episodes
@@ -115,7 +116,8 @@ def test_training_goes_on_with_the_episode_after_those_of_the_steps_before():
     module = OmniglotEpisodeDataModule(way=4)
     module.train = module.val = Episodes(image_set([6] * 4), way=2, shot=1, query=1)
     for steps, accumulated, rank, first in ((0, 1, 0, 0), (7, 1, 0, 7), (7, 4, 0, 28), (7, 4, 1, 57)):
-        module.trainer = SimpleNamespace(
+        module.trainer = MagicMock(spec=pl.Trainer, lightning_module=None)
+        module.trainer.configure_mock(
             global_rank=rank, world_size=1 + rank, global_step=steps, accumulate_grad_batches=accumulated
         )
         stream = module.train_dataloader().dataset

@@ -36,8 +36,8 @@ def test_one_process_draws_as_torch_does_and_several_the_same_rows(draw, torch_d
 @pytest.mark.parametrize("world", [2, 3])
 def test_drawings_and_photos_are_augmented_alike_on_every_number_of_processes(world):
     stroke5, photo = rows(), torch.rand(12, 3, 9, 9, generator=torch.Generator().manual_seed(2))
-    every = Augmentation(rotation=20, scale=0.2, shear=0.1, jitter=0.1, flip=0.5, reorder=0.5, reverse=0.5)
-    pairs = PairAugmentation(rotation=20, scale=0.2, shift=0.1, flip=0.5, colour=0.3, grey=0.3)
+    every = Augmentation(rotation=20.0, scale=0.2, shear=0.1, jitter=0.1, flip=0.5, reorder=0.5, reverse=0.5)
+    pairs = PairAugmentation(rotation=20.0, scale=0.2, shift=0.1, flip=0.5, colour=0.3, grey=0.3)
     alone, with_photo = every(stroke5, generator()), pairs(photo, stroke5, generator())
     for rank in range(world):
         mine = slice(rank * 12 // world, (rank + 1) * 12 // world)

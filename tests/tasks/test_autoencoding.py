@@ -74,6 +74,7 @@ def test_terms_are_logged(name):
         one.training_step(drawings(), 0)
     else:
         one.validation_step(drawings(), 0, ["val", "unseen"].index(name))
+        one.on_validation_epoch_end()
     terms = {f"{name}/{term}" for term in ("loss", "reconstruction", "kl")}
     assert set(one.logged) == terms | ({"train/lr"} if name == "train" else set())
 
