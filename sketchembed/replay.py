@@ -33,7 +33,9 @@ def replay(file: Path, precision: str | None = None) -> None:
     """
     saved = read(file)
     _, incident, setting, _ = saved
-    print(f"step      {incident.step} of rank {incident.rank} of {incident.world}, batch {incident.batch}")
+    print(f"step      {incident.step}, batch {incident.batch}")
+    if incident.world > 1:
+        print(f"note      {incident.world} processes computed it; here one does, with the batch of all")
     for name, values in incident.members.items():
         print(f"{name:9} {', '.join(map(str, values))}")
     print(f"found     {'; '.join([incident.cause(), *incident.lines()])}")
@@ -136,8 +138,6 @@ def _compute(saved: Saved, witness: _Witness, precision: Any, anomaly: bool = Fa
             enable_progress_bar=False,
             enable_model_summary=False,
         )
-        strategy: Any = trainer.strategy
-        strategy.global_rank, strategy.world_size = incident.rank, incident.world
         trainer.fit(_task(checkpoint, setting), DataLoader(batches, batch_size=None))  # type: ignore[arg-type]
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -101,7 +100,7 @@ class Finite(pl.Callback):
         weights = _gathered(trainer, not_finite(checkpoint["state_dict"]))[0]
         if weights:
             step = trainer.global_step - 1
-            self._act(trainer, [Incident(step, step, 0, 1, {}, [], weights, {}, [])], [])
+            self._act(trainer, Incident(step, step, [], 1, {}, [], weights, {}, []), None)
 
     # ---- a step ----------------------------------------------------------------------------------
 
@@ -183,43 +182,39 @@ class Finite(pl.Callback):
 
     def _saved(
         self, trainer: pl.Trainer, task: pl.LightningModule, verdict: Verdict
-    ) -> tuple[list[Incident], list[Path]]:
-        """Return what all processes know, and the files that they have written."""
+    ) -> tuple[Incident, Path | None]:
+        """Return what all processes know, and the file that the first one has written."""
         values = dict(task.state_dict())
         # Between two steps the buffers are those before the bad one; within a step, the kept ones are.
         if self._batches:
             names = (name for name, _ in task.named_buffers())
             values |= {name: kept for name, kept in zip(names, self._buffers, strict=True) if name in values}
-        own = verdict.incident(trainer, values)
-        everyone = _gathered(trainer, own)
-        # Where no loss is bad, the gradients, summed by now, don't say whose was.
-        suspects = [one for one in everyone if one.failed] or everyone
+        incident, batches = verdict.incident(trainer, _gathered(trainer, verdict.share(values)))
         run = _run(trainer)
-        if run is None or sum(bool(event["files"]) for event in self.events) >= MOST_FILES:
-            return suspects, []
-        files = [run.path / FOLDER / one.file_name for one in suspects]
-        if run.path / FOLDER / own.file_name in files:
+        if run is None or sum(bool(event["file"]) for event in self.events) >= MOST_FILES:
+            return incident, None
+        file = run.path / FOLDER / incident.file_name
+        if trainer.is_global_zero:
             checkpoint: dict[str, Any] = {"state_dict": values, "global_step": verdict.step}
             task.on_save_checkpoint(checkpoint)
             seed, device, config = int(getattr(task, "seed", 0)), task.device.type, run.config or ""
             setting = Setting(verdict.alpha, verdict.passed_over, seed, device, config)
             try:
-                write(run.path / FOLDER / own.file_name, checkpoint, own, setting, verdict.batches)
+                write(file, checkpoint, incident, setting, batches)
             except CheckpointError as error:
                 print(f"!!! {error}", flush=True)
-        return suspects, files
+        return incident, file
 
-    def _act(self, trainer: pl.Trainer, incidents: Sequence[Incident], files: Sequence[Path]) -> None:
+    def _act(self, trainer: pl.Trainer, incident: Incident, file: Path | None) -> None:
         """Write down what was found, and return if the step is only left out."""
-        step = incidents[0].step
-        what = "; ".join(one.cause() for one in incidents)
-        event = {"step": step, "what": what, "files": [path.name for path in files], "action": self.action}
+        step, what = incident.step, incident.cause()
+        event = {"step": step, "what": what, "file": file.name if file else None, "action": self.action}
         self.events = [*self.events, event][-MOST_EVENTS:]
         checkpoint = None
         why = ""
         if self.action == "skip":
             self.in_a_row += 1
-            if any(one.weights for one in incidents):
+            if incident.weights:
                 why = "The weights are not finite, so that to leave steps out does not help"
             elif self.in_a_row > self.skips:
                 why = f"That is {self.in_a_row} steps in a row, more than --finite.skips {self.skips}"
@@ -245,10 +240,10 @@ class Finite(pl.Callback):
             self._note(run)
             write_run_page(run.path)
         if stops:
-            raise _ending(trainer, incidents, files, why)
+            raise _ending(trainer, incident, file, why)
         if trainer.is_global_zero:
             then = f"goes back to {checkpoint.name}, past the data since" if checkpoint else "leaves it out"
-            print(f"!!! step {step} is not finite ({what}); training {then}{_how(files)}", flush=True)
+            print(f"!!! step {step} is not finite ({what}); training {then}{_how(file)}", flush=True)
         if checkpoint is not None:
             raise RollBack
 
@@ -277,13 +272,11 @@ def _gathered(trainer: pl.Trainer, value: Value) -> list[Value]:
     return values
 
 
-def _how(files: Sequence[Path]) -> str:
-    return "".join(f"\n    sketchembed replay {path}" for path in files)
+def _how(file: Path | None) -> str:
+    return f"\n    sketchembed replay {file}" if file else ""
 
 
-def _ending(
-    trainer: pl.Trainer, incidents: Sequence[Incident], files: Sequence[Path], why: str
-) -> NonFiniteError:
+def _ending(trainer: pl.Trainer, incident: Incident, file: Path | None, why: str) -> NonFiniteError:
     """Return what ends the run."""
     last = _newest(trainer)
     advice = [why] if why else []
@@ -292,11 +285,10 @@ def _ending(
         f"The same command {goes_on}, with --finite.action skip past such steps, and with rollback past "
         "all data up to them"
     )
-    if files:
-        advice.append(f"This computes the step again and says where that arose:{_how(files)}")
-    found = "; ".join("; ".join([one.cause(), *one.lines()]) for one in incidents)
+    if file:
+        advice.append(f"This computes the step again and says where that arose:{_how(file)}")
     return NonFiniteError(
-        f"step {incidents[0].step} is not finite: {found}",
+        f"step {incident.step} is not finite: {'; '.join([incident.cause(), *incident.lines()])}",
         expected="finite losses, gradients and weights",
         fix=". ".join(advice),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -10,7 +11,21 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, distributed
 
-from sketchembed.tasks.incident import Incident, broken_items, not_finite
+from sketchembed.tasks.incident import Incident, broken_items, not_finite, pack, together
+
+
+class Share(NamedTuple):
+    """What one process knows of a step that is bad.
+
+    Attributes:
+        losses: of its batches.
+        weights: names of the weights and buffers that were not finite before the step.
+        batches: packed.
+    """
+
+    losses: list[float]
+    weights: list[str]
+    batches: list[dict[str, Any]]
 
 
 class Verdict(NamedTuple):
@@ -22,7 +37,7 @@ class Verdict(NamedTuple):
         alpha: α of the step, for tasks that have one.
         batches: of this process; several where gradients are accumulated.
         terms: of the loss, as the step logged them.
-        losses: of each batch.
+        losses: of each batch of this process.
         names: of the parameters that have gradients.
         finite: of each gradient, whether it is finite.
         bad: 1 if a loss or gradient of any process is not finite, else 0.
@@ -55,29 +70,42 @@ class Verdict(NamedTuple):
             self.arrived.synchronize()
         return bool(self.bad)
 
-    def incident(self, trainer: pl.Trainer, values: dict[str, Tensor]) -> Incident:
-        """Return what this process knows of a step that is bad.
+    def share(self, values: dict[str, Tensor]) -> Share:
+        """Return what the other processes have to know of this one, of a step that is bad.
+
+        Args:
+            values: weights and buffers before the step.
+        """
+        return Share(self.losses.tolist(), not_finite(values), [pack(batch) for batch in self.batches])
+
+    def incident(self, trainer: pl.Trainer, shares: Sequence[Share]) -> tuple[Incident, list[dict[str, Any]]]:
+        """Return what is known of a step that is bad, and its batches, as one process would have had them.
 
         Args:
             trainer: whose data say what the batches are made of.
-            values: weights and buffers before the step.
+            shares: of all processes.
         """
-        rank, world, accumulated = trainer.global_rank, trainer.world_size, len(self.batches)
+        shared = bool(getattr(trainer.lightning_module, "shares_batches", True))
+        world, accumulated = len(shares), len(self.batches)
+        batches = together([share.batches for share in shares], shared)
+        by_batch = list(zip(*(share.losses for share in shares), strict=True))
+        losses = [sum(of) / world for of in by_batch] if shared else [loss for of in by_batch for loss in of]
         terms = {name: float(value) for name, value in self.terms.items()}
-        if accumulated > 1:
-            terms |= {f"loss of batch {at}": float(loss) for at, loss in enumerate(self.losses, 1)}
-        else:
-            terms["loss"] = float(self.losses)
+        several = {f"loss of batch {at}": loss for at, loss in enumerate(losses, 1)}
+        terms |= several if len(losses) > 1 else {"loss": losses[0]}
         first = (self.step + self.passed_over) * accumulated
         members: dict[str, list[Any]] = {}
         data: Any = getattr(trainer, "datamodule", None)
         if hasattr(data, "members"):
             for number in range(first, first + accumulated):
-                for name, found in data.members(number, rank, world).items():
-                    members.setdefault(name, []).extend(found)
+                for rank in range(1 if shared else world):
+                    for name, found in data.members(number, rank, 1 if shared else world).items():
+                        members.setdefault(name, []).extend(found)
         gradients = [name for name, good in zip(self.names, self.finite.tolist(), strict=True) if not good]
-        weights, broken = not_finite(values), broken_items(self.batches)
-        return Incident(self.step, first, rank, world, terms, gradients, weights, members, broken)
+        ranks = [rank for rank, share in enumerate(shares) if not all(map(math.isfinite, share.losses))]
+        weights, broken = shares[0].weights, broken_items(batches)
+        found = Incident(self.step, first, ranks, world, terms, gradients, weights, members, broken)
+        return found, batches
 
 
 def judge(

@@ -73,7 +73,7 @@ function showNonFinite() {
   const list = make("ul");
   for (const one of events) {
     const item = make("li", {}, `step ${whole(one.step)}: ${one.what}; ${then(one)}`);
-    for (const file of one.files || []) item.append(" ", make("code", {}, `sketchembed replay ${facts.name}/non-finite/${file}`));
+    if (one.file) item.append(" ", make("code", {}, `sketchembed replay ${facts.name}/non-finite/${one.file}`));
     list.append(item);
   }
   const title = make("summary", {}, `Steps that were not finite: ${parts.join(", ")}`);

@@ -31,16 +31,16 @@ SHOWN = 3
 
 @dataclass(frozen=True)
 class Incident:
-    """What one process knows of a step that was not finite.
+    """What is known of a step that was not finite.
 
     Attributes:
         step: number of the optimiser step, from 0.
-        batch: number of the step's first batch in the process' order of batches.
-        rank: of the process.
+        batch: number of the step's first batch in the order of the data.
+        ranks: processes whose own loss was not finite. Where they share a batch, batch norm may have spread
+            it to others.
         world: number of processes.
         terms: of the loss, by name, as the step logged them; a loss for each of several accumulated batches.
-        gradients: names of the parameters whose gradients have numbers that are not finite, the gradients
-            being those of all processes together.
+        gradients: names of the parameters whose gradients have numbers that are not finite.
         weights: names of the weights and buffers that were not finite before the step.
         members: what the batches are made of: ``indices`` in the store and ``classes``, or ``episodes``.
         broken: places in the batches of items that have numbers which are not finite.
@@ -48,7 +48,7 @@ class Incident:
 
     step: int
     batch: int
-    rank: int
+    ranks: list[int]
     world: int
     terms: dict[str, float]
     gradients: list[str]
@@ -64,11 +64,12 @@ class Incident:
     @property
     def file_name(self) -> str:
         """Name of the file to replay."""
-        return f"step-{self.step}" + (f"-rank-{self.rank}" if self.world > 1 else "") + ".ckpt"
+        return f"step-{self.step}.ckpt"
 
     def cause(self) -> str:
         """Return in a few words what is not finite."""
-        return (f"on rank {self.rank} " if self.world > 1 else "") + self._cause()
+        ranks = ", ".join(map(str, self.ranks))
+        return (f"on rank {ranks} of {self.world} " if ranks and self.world > 1 else "") + self._cause()
 
     def _cause(self) -> str:
         if self.failed:
@@ -144,11 +145,27 @@ def unpack(packed: Mapping[str, Any]) -> Any:
     return packed["values"][0] if packed["kind"] == "Tensor" else BATCHES[packed["kind"]](*packed["values"])
 
 
-def broken_items(batches: Sequence[Any]) -> list[int]:
-    """Return the places of the items, counted through all batches, with numbers that are not finite."""
+def together(shares: Sequence[Sequence[dict[str, Any]]], shared: bool) -> list[dict[str, Any]]:
+    """Return the packed batches of a step, as one process would have had them.
+
+    Args:
+        shares: batches of each process.
+        shared: whether the processes share each batch, by rank; otherwise each has its own.
+    """
+    if not shared:
+        return [batch for batches in zip(*shares, strict=True) for batch in batches]
+    return [
+        {"kind": parts[0]["kind"], "values": [torch.cat(values) for values in zip(*found, strict=True)]}
+        for parts in zip(*shares, strict=True)
+        for found in [[part["values"] for part in parts]]
+    ]
+
+
+def broken_items(batches: Sequence[Mapping[str, Any]]) -> list[int]:
+    """Return the places, counted through all packed batches, of items with numbers that are not finite."""
     found, before = [], 0
     for batch in batches:
-        values = pack(batch)["values"]
+        values = batch["values"]
         for value in values:
             bad = ~torch.isfinite(value.flatten(1)).all(1) if value.ndim > 1 else value.new_zeros(0)
             found += [before + int(at) for at in bad.nonzero()]
@@ -166,7 +183,7 @@ class Setting:
     Attributes:
         alpha: α of the step; None for tasks that have none.
         passed_over: see :class:`~sketchembed.tasks.task.Task`.
-        seed: of the random numbers; with step, rank and `passed_over` it says all of them.
+        seed: of the random numbers; with the step and `passed_over` it says all of them.
         device: where the step was computed, ``cpu`` or ``cuda``.
         config: of the run, as YAML.
     """
@@ -179,7 +196,11 @@ class Setting:
 
 
 def write(
-    path: Path, checkpoint: Mapping[str, Any], incident: Incident, setting: Setting, batches: Sequence[Any]
+    path: Path,
+    checkpoint: Mapping[str, Any],
+    incident: Incident,
+    setting: Setting,
+    batches: Sequence[Mapping[str, Any]],
 ) -> None:
     """Write what is needed to replay a step.
 
@@ -188,14 +209,14 @@ def write(
         checkpoint: weights and buffers before the step, and the description of the model.
         incident: what is known.
         setting: what else the step depends on.
-        batches: of the step; several where gradients are accumulated.
+        batches: of the step, packed; several where gradients are accumulated.
 
     Raises:
         CheckpointError: if the disk is full or may not be written.
     """
     known = {field.name: getattr(incident, field.name) for field in fields(incident)}
     more = {field.name: getattr(setting, field.name) for field in fields(setting)}
-    whole = {**checkpoint, KEY: {**known, **more, "batches": [pack(batch) for batch in batches]}}
+    whole = {**checkpoint, KEY: {**known, **more, "batches": list(batches)}}
     WholeCheckpointIO().save_checkpoint(whole, path)
 
 

@@ -298,8 +298,8 @@ def test_a_run_that_has_only_begun_has_a_page(tmp_path, look):
 def test_steps_that_were_not_finite_are_listed(tmp_path, look):
     fill(tmp_path)
     facts = json.loads((tmp_path / "run.json").read_text())
-    event = {"step": 1234, "what": "stroke is nan <b>", "files": ["step-1234.ckpt"], "action": "skip"}
-    back = {"step": 1300, "what": "pen is inf", "files": [], "action": "rollback", "to": 1250}
+    event = {"step": 1234, "what": "stroke is nan <b>", "file": "step-1234.ckpt", "action": "skip"}
+    back = {"step": 1300, "what": "pen is inf", "file": None, "action": "rollback", "to": 1250}
     facts["non_finite"] = {"skipped": 1, "rollbacks": 1, "events": [event, back]}
     (tmp_path / "run.json").write_text(json.dumps(facts))
     dom = look(write_run_page(tmp_path))

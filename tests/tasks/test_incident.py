@@ -6,7 +6,7 @@ import torch
 from sketchembed.data.episode_module import EpisodeImages
 from sketchembed.data.labelled import LabelledDrawings
 from sketchembed.data.pairs import Pair
-from sketchembed.tasks.incident import Incident, broken_items, pack, unpack
+from sketchembed.tasks.incident import Incident, broken_items, pack, together, unpack
 
 NAN = float("nan")
 BATCHES = [
@@ -30,9 +30,18 @@ def test_batches_survive_as_plain_values(batch, tmp_path):
 def test_what_is_broken_is_counted_through_all_batches():
     first, second, third = torch.randn(4, 6, 5), torch.randn(4, 6, 5), torch.randn(4, 6, 5)
     first[3, 2, 1], third[0, 0, 0], third[2, 5, 4] = NAN, float("inf"), NAN
-    assert broken_items([first, second, third]) == [3, 8, 10]
+    assert broken_items([pack(first), pack(second), pack(third)]) == [3, 8, 10]
     pair = Pair(torch.zeros(4, 3, 8, 8, dtype=torch.uint8), first)
-    assert broken_items([pair]) == [3]
+    assert broken_items([pack(pair)]) == [3]
+
+
+def test_shares_of_processes_are_put_together_as_one_has_them():
+    rows = torch.randn(8, 6, 5)
+    shares = [[pack(rows[0:2]), pack(rows[4:6])], [pack(rows[2:4]), pack(rows[6:8])]]  # two batches of two
+    shared = [unpack(batch) for batch in together(shares, shared=True)]
+    assert torch.equal(torch.stack(shared), rows.view(2, 4, 6, 5))
+    own = [unpack(batch) for batch in together(shares, shared=False)]
+    assert torch.equal(torch.cat(own), rows)
 
 
 def test_other_batches_are_refused():
@@ -41,7 +50,7 @@ def test_other_batches_are_refused():
 
 
 def incident(**changes):
-    facts = {"step": 7, "batch": 9, "rank": 1, "world": 1, "gradients": [], "weights": [], "broken": []}
+    facts = {"step": 7, "batch": 9, "ranks": [1], "world": 1, "gradients": [], "weights": [], "broken": []}
     members = {"indices": [5, 6], "classes": ["cat", "dog"]}
     return Incident(**(facts | {"terms": {"pen": 1.0}, "members": members} | changes))
 
@@ -49,7 +58,7 @@ def incident(**changes):
 def test_the_sum_is_blamed_only_where_none_of_its_terms_is():
     assert incident(terms={"loss": NAN, "pen": 1.0, "stroke": NAN}).cause() == "stroke is nan"
     assert incident(terms={"loss": -float("inf"), "pen": 1.0}).cause() == "loss is -inf"
-    assert incident(terms={"loss": NAN}, world=2).cause() == "on rank 1 loss is nan"
+    assert incident(terms={"loss": NAN}, world=2).cause() == "on rank 1 of 2 loss is nan"
     assert incident(gradients=["a", "b"]).cause() == "the gradient of a, b"
     assert incident(gradients=list("abcdefgh")).cause() == "the gradient of a, b, c and 5 more"
 
