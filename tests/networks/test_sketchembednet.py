@@ -162,7 +162,8 @@ def test_trains_under_autocast_with_float32_losses(config):
         assert latent.mean.dtype == latent.logvar.dtype == torch.float32
         assert all(term.dtype == torch.float32 for term in terms)
         terms.total.backward()
-        assert all(p.grad.isfinite().all() and p.dtype == torch.float32 for p in net.parameters())
+        assert all(p.dtype == torch.float32 for p in net.parameters())
+        assert all(p.grad.isfinite().all() for p in net.parameters() if p.requires_grad)
         results.append(terms.total.item())
     assert results[0] == pytest.approx(results[1], rel=0.05)
     with torch.autocast("cpu", dtype=torch.bfloat16):
