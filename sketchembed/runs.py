@@ -20,7 +20,6 @@ from datetime import datetime
 from pathlib import Path
 from typing import IO, Any, Literal
 
-import yaml
 from lightning_fabric.utilities.rank_zero import rank_zero_only
 from pytorch_lightning.loggers.logger import Logger
 
@@ -28,7 +27,7 @@ from sketchembed._version import __version__
 from sketchembed.checkpoints import by_step
 from sketchembed.errors import DataError
 from sketchembed.files import read_text, whole_file
-from sketchembed.plain import parse_json
+from sketchembed.plain import parse_json, parse_yaml
 
 MILESTONES = "milestones"
 """Folder in a run's, of the weights that are kept along the way."""
@@ -269,18 +268,24 @@ def trains_alike(one: str, other: str) -> bool:
 
 def _what_trains(config: str) -> Any:
     try:
-        found = yaml.safe_load(config)
-    except yaml.YAMLError:
+        found = parse_yaml(config)
+    except ValueError:
         return config
     if isinstance(found, dict):
         for name in ("run", "finite"):
             found.pop(name, None)
         for name in ("devices", "num_nodes"):
-            (found.get("trainer") or {}).pop(name, None)
-        options = (found.get("data") or {}).get("init_args") or {}
+            _mapping(found, "trainer").pop(name, None)
+        options = _mapping(_mapping(found, "data"), "init_args")
         for name in ("folder", "num_workers"):
             options.pop(name, None)
     return found
+
+
+def _mapping(of: dict[str, Any], name: str) -> dict[str, Any]:
+    """Return a part of a configuration that is a mapping; an empty one if it is none."""
+    found = of.get(name)
+    return found if isinstance(found, dict) else {}
 
 
 class RunLogger(Logger):
