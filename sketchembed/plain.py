@@ -7,6 +7,8 @@ import types
 from dataclasses import MISSING, fields, is_dataclass
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
+import yaml
+
 Made = TypeVar("Made")
 
 
@@ -22,6 +24,25 @@ def parse_json(text: str | bytes, **options: Any) -> Any:
     """
     try:
         return json.loads(text, **options)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+
+
+def parse_yaml(text: str) -> Any:
+    """Return what YAML says, plain values alone.
+
+    Args:
+        text: the YAML, without aliases: a few lines of them repeat each other to any size.
+
+    Raises:
+        ValueError: if it is none, has aliases, or is nested too deeply to be read.
+    """
+    try:
+        if "*" in text and any(isinstance(token, yaml.AliasToken) for token in yaml.scan(text)):
+            raise ValueError("it has aliases (*name)")
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ValueError(" ".join(str(error).split())) from error
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
 

@@ -10,12 +10,14 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
-import yaml
 from jsonargparse import ArgumentParser
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from sketchembed.callbacks.verdict import are_finite
+from sketchembed.configuration import trust_no_configuration
+from sketchembed.errors import CheckpointError
+from sketchembed.plain import parse_yaml
 from sketchembed.process import allow_tf32, quiet_lightning, tune_process
 from sketchembed.tasks.incident import Incident, Setting, read, some
 
@@ -31,6 +33,7 @@ def replay(file: Path, precision: str | None = None) -> None:
         file: what training has left in a run's folder, non-finite/step-N.ckpt.
         precision: to compute in, such as 32-true to see whether 16 bits were too few; the run's if not given.
     """
+    trust_no_configuration()
     saved = read(file)
     _, incident, setting, _ = saved
     print(f"step      {incident.step}, batch {incident.batch}")
@@ -103,7 +106,7 @@ class _Witness(pl.Callback):
 
 def _task(checkpoint: dict[str, Any], setting: Setting) -> pl.LightningModule:
     """Build the task of a run with the weights and buffers before the step."""
-    model = yaml.safe_load(setting.config)["model"]
+    model = _configured(setting, "model")
     options = model.get("init_args", {})
     options |= {name: None for name in STARTING_WEIGHTS if name in options}
     parser = ArgumentParser(exit_on_error=False)
@@ -115,10 +118,26 @@ def _task(checkpoint: dict[str, Any], setting: Setting) -> pl.LightningModule:
     return task
 
 
+def _configured(setting: Setting, name: str) -> dict[str, Any]:
+    """Return a part of the run's configuration.
+
+    Raises:
+        CheckpointError: if the file has none.
+    """
+    try:
+        return dict(parse_yaml(setting.config)[name])
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise CheckpointError(
+            f"the step's configuration has no {name} ({error})",
+            expected="the configuration of the run that left the file",
+            fix="Take the file as the run left it",
+        ) from error
+
+
 def _compute(saved: Saved, witness: _Witness, precision: Any, anomaly: bool = False) -> None:
     """Take the step, by Lightning's own loop, as training did."""
     checkpoint, incident, setting, batches = saved
-    options = yaml.safe_load(setting.config)["trainer"]
+    options = _configured(setting, "trainer")
     there = setting.device == "cuda" and torch.cuda.is_available()
     tune_process()
     allow_tf32()

@@ -20,7 +20,6 @@ from datetime import datetime
 from pathlib import Path
 from typing import IO, Any, Literal
 
-import yaml
 from lightning_fabric.utilities.rank_zero import rank_zero_only
 from pytorch_lightning.loggers.logger import Logger
 
@@ -28,7 +27,7 @@ from sketchembed._version import __version__
 from sketchembed.checkpoints import by_step
 from sketchembed.errors import DataError
 from sketchembed.files import read_text, whole_file
-from sketchembed.plain import parse_json
+from sketchembed.plain import parse_json, parse_yaml
 
 MILESTONES = "milestones"
 """Folder in a run's, of the weights that are kept along the way."""
@@ -273,8 +272,8 @@ def trains_alike(one: str, other: str) -> bool:
 
 def _what_trains(config: str) -> Any:
     try:
-        found = yaml.safe_load(config)
-    except yaml.YAMLError:
+        found = parse_yaml(config)
+    except ValueError:
         return config
     for path in WHERE:
         *groups, name = path.split(".")

@@ -16,8 +16,9 @@ from urllib.parse import quote
 
 import yaml
 
-from sketchembed.files import whole_file
+from sketchembed.files import read_text, whole_file
 from sketchembed.plain import parse_json
+from sketchembed.reporting.run_page import MAX_METRICS, MAX_SAMPLE
 from sketchembed.runs import Run
 
 SCRIPTS = ("page.js", "runs_page.js")
@@ -79,7 +80,7 @@ def write_runs_page(root: str | Path) -> Path:
     folders = sorted(folder for folder in root.iterdir() if _is_run(folder))
     text = page([_read(folder) for folder in folders], root)
     with whole_file(path) as file:
-        file.write(text.encode())
+        file.write(text.encode("utf-8", "replace"))
     return path
 
 
@@ -113,7 +114,7 @@ def _read(folder: Path) -> Row:
 
 def _fill(row: Row, folder: Path) -> None:
     run = Run(folder)
-    facts, config = run.facts, yaml.load(run.config or "", Loader) or {}
+    facts, config = run.facts, _configuration(run.config)
     last, validation = _ends(*_stamped(folder / "metrics.jsonl"))
     row.values = {
         name: value
@@ -127,9 +128,9 @@ def _fill(row: Row, folder: Path) -> None:
     row.facts = {
         "kind": LABELS.get(kind, kind),
         "preset": facts.get("preset"),
-        "data": (facts.get("data") or {}).get("source"),
+        "data": _part(facts, "data").get("source"),
         "seed": config.get("seed_everything"),
-        "alpha": (config.get("curriculum") or {}).get("alpha_max") if kind == "sketchembednet" else None,
+        "alpha": _part(config, "curriculum").get("alpha_max") if kind == "sketchembednet" else None,
         "steps": steps,
         "asked": facts.get("max_steps"),
         "created": facts.get("created"),
@@ -162,10 +163,10 @@ def _ends(path: Path, changed: int) -> tuple[dict[str, Any], dict[str, float | i
     last: dict[str, Any] = {}
     with contextlib.suppress(OSError):
         size = path.stat().st_size
-        for start in (max(size - TAIL, 0), 0):
+        for start in (max(size - TAIL, 0), max(size - MAX_METRICS, 0)):
             with path.open("rb") as file:
                 file.seek(start)
-                lines = file.read().splitlines()
+                lines = file.read(size - start).splitlines()
             last = {}
             for line in reversed(lines):
                 with contextlib.suppress(ValueError, AttributeError):
@@ -174,9 +175,19 @@ def _ends(path: Path, changed: int) -> tuple[dict[str, Any], dict[str, float | i
                     if any(name.startswith("val/") for name in found):
                         values = {name: _number(value) for name, value in found.items()}
                         return last, {name: value for name, value in values.items() if value is not None}
-            if start == 0:
+            if start <= max(size - MAX_METRICS, 0):
                 break
     return last, {}
+
+
+def _configuration(config: str | None) -> dict[str, Any]:
+    found = yaml.load(config or "", Loader)
+    return found if isinstance(found, dict) else {}
+
+
+def _part(of: dict[str, Any], name: str) -> dict[str, Any]:
+    found = of.get(name)
+    return found if isinstance(found, dict) else {}
 
 
 def _number(value: Any) -> float | int | None:
@@ -195,7 +206,7 @@ def _sketches(folder: Path) -> list[tuple[str, str]]:
 def _drawn_of(file: Path, changed: int) -> list[tuple[str, str]]:
     """Return a file's samples at the lowest temperature; none if it cannot be read."""
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError, IndexError):
-        found = parse_json(file.read_text("utf-8"))
+        found = parse_json(read_text(file, MAX_SAMPLE))
         unseen = [item for item in found["items"] if item.get("seen") is False]
         seen = [item for item in found["items"] if item.get("seen") is not False]
         chosen = seen[: max(SKETCHES // 2, SKETCHES - len(unseen))] + unseen

@@ -17,16 +17,17 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
-import yaml
-
 from sketchembed.errors import ConfigError
-from sketchembed.plain import parse_json
+from sketchembed.files import read_text
+from sketchembed.plain import build, parse_json, parse_yaml
 from sketchembed.reporting.part import Cell, Table
 from sketchembed.reporting.run_page import read_curves
 from sketchembed.runs import Run
 from sketchembed.sweeps.space import Point
 
 FILE = "sweep.json"
+MAX_SWEEP = 16 << 20
+"""Bytes of a sweep's file."""
 LOCK_WAIT = 60.0
 """Seconds that the runs of a sweep that was killed may take to end."""
 FOLLOWING = re.compile(r"-\d+")
@@ -75,8 +76,11 @@ class SweepFolder:
             ConfigError: if there is no sweep.
         """
         with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
-            found = parse_json((path / FILE).read_text("utf-8"))
-            return cls(path, found["name"], {run["name"]: SweepRun(**run) for run in found["runs"]})
+            found = parse_json(read_text(path / FILE, MAX_SWEEP))
+            runs = [build(SweepRun, run) for run in found["runs"]]
+            # A name is a folder's, and leads to no other place.
+            if isinstance(found["name"], str) and all(Path(run.name).name == run.name for run in runs):
+                return cls(path, found["name"], {run.name: run for run in runs})
         points = _differing(path)
         if not points:
             raise ConfigError(
@@ -93,7 +97,7 @@ class SweepFolder:
         texts = {FILE: json.dumps(plain, indent=1), "sweep.md": self.table().markdown() + "\n"}
         for name, text in texts.items():
             work = self.path / f".{name}.{os.getpid()}"
-            work.write_text(text, encoding="utf-8")
+            work.write_text(text, encoding="utf-8", errors="replace")
             os.replace(work, self.path / name)
 
     def check_same(self) -> None:
@@ -233,9 +237,9 @@ def _differing(path: Path) -> dict[str, Point]:
     """Return, of the runs in a folder, in which options their configurations differ."""
     leaves: dict[str, Point] = {}
     for file in sorted(path.glob("*/config.yaml")):
-        with contextlib.suppress(OSError, yaml.YAMLError):
+        with contextlib.suppress(OSError, ValueError):
             if (file.parent / "run.json").exists():
-                leaves[file.parent.name] = _leaves(yaml.safe_load(file.read_text("utf-8")))
+                leaves[file.parent.name] = _leaves(parse_yaml(read_text(file)))
     keys = dict.fromkeys(key for point in leaves.values() for key in point)
     varied = [key for key in keys if len({str(point.get(key)) for point in leaves.values()}) > 1]
     return {name: {key: point.get(key) for key in varied} for name, point in leaves.items()}

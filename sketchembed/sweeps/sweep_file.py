@@ -8,10 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from sketchembed.errors import ConfigError, check_known
-from sketchembed.files import read_file
+from sketchembed.files import MAX_TEXT, read_file
+from sketchembed.plain import parse_yaml
 from sketchembed.sweeps.space import Point, described, drawn, grid
 
 KNOWN = (
@@ -56,14 +55,16 @@ class SweepFile:
             ConfigError: if it is no sweep, or asks for what only W&B's servers do.
         """
         content = read_file(
-            path, str(path), expected="a sweep file", fix="`ls sweeps` lists those that come along"
+            path,
+            str(path),
+            expected="a sweep file",
+            fix="`ls sweeps` lists those that come along",
+            most=MAX_TEXT,
         )
         try:
-            found = yaml.safe_load(content.decode("utf-8"))
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
-            raise _wrong(
-                path, f"is no YAML ({' '.join(str(error).split())})", "a sweep file of W&B's"
-            ) from error
+            found = parse_yaml(content.decode("utf-8"))
+        except ValueError as error:
+            raise _wrong(path, f"is no YAML ({error})", "a sweep file of W&B's") from error
         if not isinstance(found, dict):
             raise _wrong(path, "is no mapping", "`method`, `parameters` and `command`")
         for key in found:

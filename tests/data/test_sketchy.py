@@ -165,10 +165,10 @@ HOSTILE = {
 
 @pytest.mark.parametrize("name", HOSTILE)
 def test_hostile_sketch_is_one_clear_line(name, tmp_path, capsys):
-    began = time.perf_counter()
+    began = time.process_time()
     with pytest.raises(DataError) as error:
         sketchy.read_sketch(HOSTILE[name], "axe/evil.svg")
-    assert time.perf_counter() - began < 5
+    assert time.process_time() - began < 5
     assert "axe/evil.svg" in str(error.value)
     assert "\n" not in str(error.value)
     # In a data set it is left out, counted, and the first of its kind is told.

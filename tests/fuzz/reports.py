@@ -8,11 +8,16 @@ from html.parser import HTMLParser
 from pathlib import Path
 from random import Random
 
+from sketchembed.errors import SketchEmbedError
 from sketchembed.evaluation.models import trained_on
+from sketchembed.fit import conf_folder
 from sketchembed.reporting.part import Drawings, Figure, Part, Table
 from sketchembed.reporting.report_page import Entry, ReportPage
 from sketchembed.reporting.run_page import write_run_page
-from sketchembed.runs import Run, RunLogger
+from sketchembed.reporting.runs_page import write_runs_page
+from sketchembed.runs import Run, RunLogger, trains_alike
+from sketchembed.sweeps.folder import SweepFolder
+from sketchembed.sweeps.sweep_file import SweepFile
 
 from .drawings import SVG
 from .engine import Case, Reader
@@ -37,7 +42,7 @@ class Elements(HTMLParser):
             if name.startswith("on"):
                 self.dangers.append(name)
             if name in ("href", "src", "action") and not re.match(
-                r"#|data:image/(png|jpeg|gif|webp);", value or "#"
+                r"#|data:image/(png|jpeg|gif|webp);|[\w%.-]+/index.html$", value or "#"
             ):
                 self.dangers.append(f"{name}={value}")
             if re.search(r"url\((?!#)|image-set\(|expression\(", value or ""):
@@ -92,6 +97,9 @@ def run_seeds() -> list[Case]:
             "run/samples/step-5.json": json.dumps({"step": 5, "items": [ITEM]}).encode(),
             "run/samples/step-10.json": json.dumps({"step": 10, "items": [ITEM, ITEM]}).encode(),
             "run/checkpoints/step-10.ckpt": b"",
+            "run/scores.json": json.dumps(
+                {"omniglot": {"scores": [{"setting": "5w1s", "mean": 95.5, "ci95": 0.2}]}}
+            ).encode(),
         }
     ]
 
@@ -113,6 +121,8 @@ def read_run(folder: Path) -> object:
     logger = RunLogger(run)
     logger.log_metrics({"train/loss": 1.0}, 7)
     logger.finalize("success")
+    trains_alike(run.config or "", "seed_everything: 0\n")
+    check_page(write_runs_page(folder).read_text("utf-8"), 2)
     Run.open(folder, "run", "seed_everything: 0\n").release()
     return whole["curves"] or whole["samples"]
 
@@ -167,7 +177,46 @@ def read_part(folder: Path) -> object:
     return part
 
 
+# ---- sweeps ----------------------------------------------------------------------------------------------
+
+
+def sweep_seeds() -> list[Case]:
+    file = (conf_folder().parent / "sweeps" / "seeds.yaml").read_bytes()
+    runs = [
+        {"name": f"seed{at}", "point": {"seed_everything": at}, "words": ["--a=1"], "seconds": 1.0}
+        for at in (0, 1)
+    ]
+    facts = json.dumps({"name": "seeds", "runs": runs}).encode()
+    seen: Case = {}
+    for at in (0, 1):
+        seen[f"sweep/seed{at}/config.yaml"] = b"seed_everything: %d\ncurriculum:\n  alpha_max: 0.5\n" % at
+        seen[f"sweep/seed{at}/run.json"] = b'{"finished": true, "steps": 3}'
+        seen[f"sweep/seed{at}/metrics.jsonl"] = b'{"step": 1, "train/loss": 2.0}\n'
+    return [{"sweep.yaml": file, "sweep/sweep.json": facts, **seen}, {"sweep.yaml": file, **seen}]
+
+
+def read_sweep(folder: Path) -> object:
+    errors = []
+    try:
+        found = SweepFolder.read(folder / "sweep")
+        found.table().markdown()
+        found.write()
+    except SketchEmbedError as error:
+        errors.append(error)
+    try:
+        file = SweepFile.read(folder / "sweep.yaml")
+        points = file.points(9)
+        for name, point in points.items():
+            assert file.words(name, point, [])
+    except SketchEmbedError as error:
+        errors.append(error)
+    if len(errors) == 2:
+        raise errors[0]
+    return True
+
+
 READERS = (
+    Reader("sweep", sweep_seeds, read_sweep),
     Reader("run-folder", run_seeds, read_run),
     # A part that cannot be read is computed anew: OSError and ValueError say so, see Report._kept.
     Reader("report-part", part_seeds, read_part, change_part, (OSError, ValueError)),
