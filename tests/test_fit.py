@@ -108,9 +108,12 @@ def test_stopped_and_started_again_ends_where_the_whole_run_ends(train, monkeypa
     monkeypatch.setattr(Monitor, "on_train_batch_end", stop)
     with pytest.raises(Stop):
         train("--run.name", "cut")
+    assert json.loads((whole.parent / "cut" / "run.json").read_text())["failed"].startswith("Stop")
+    assert ">failed</span>" in (whole.parent / "index.html").read_text()
     monkeypatch.setattr(Monitor, "on_train_batch_end", original)
     cut = train("--run.name", "cut")
     assert cut.name == "cut"
+    assert ">failed</span>" not in (whole.parent / "index.html").read_text()
     assert "going on from step-3.ckpt" in capsys.readouterr().out
     assert [line["step"] for line in metrics(cut) if "train/loss" in line] == [0, 1, 2, 3, 4, 5]
     for name, value in weights(whole).items():
