@@ -139,8 +139,10 @@ class Task(pl.LightningModule):
 
         Args:
             values: means over the batch, by their whole names.
-            size: of the batch.
+            size: of the batch; an empty one counts nothing.
         """
+        if size == 0:
+            return
         for name, value in values.items():
             total, count = self._validated.get(name, (0.0, 0))
             self._validated[name] = (total + value.detach().double() * size, count + size)
@@ -200,6 +202,11 @@ class Task(pl.LightningModule):
             CheckpointError: if the checkpoint is of a model of another shape.
         """
         check_weights(self.net, network_weights(checkpoint), "the checkpoint")
+
+
+def is_empty(batch: Tensor | tuple[Tensor, ...]) -> bool:
+    """Return whether a batch has no rows: a process's share of a validation set that is too small for all."""
+    return len(batch[0] if isinstance(batch, tuple) else batch) == 0
 
 
 def drawn_images(
