@@ -119,7 +119,6 @@ class DrawingDataModule(pl.LightningDataModule, ABC):
         validation_drawings: int = 512,
     ) -> None:
         super().__init__()
-        self.allow_zero_length_dataloader_with_multiple_devices = True
         self.folder = data_folder(folder)
         self.batch_size, self.max_length, self.per_class = batch_size, max_length, per_class
         self.num_workers, self.seed, self.validation_drawings = num_workers, seed, validation_drawings
