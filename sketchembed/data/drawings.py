@@ -76,10 +76,13 @@ class DrawingDataset(Dataset[Tensor]):
 def validation_share(indices: np.ndarray, trainer: pl.Trainer | None) -> list[np.ndarray]:
     """Return this process's batches of a validation set.
 
-    The batches are the same whatever the number of processes, and are dealt out in turn.
+    The batches are the same whatever the number of processes, and are dealt out in turn. A process for which
+    there is none has one without rows, since Lightning would leave it out of the end of the validation, where
+    the others wait for it.
     """
     batches = [indices[at : at + VALIDATION_BATCH] for at in range(0, len(indices), VALIDATION_BATCH)]
-    return batches if trainer is None else batches[trainer.global_rank :: trainer.world_size]
+    mine = batches if trainer is None else batches[trainer.global_rank :: trainer.world_size]
+    return mine or [indices[:0]]
 
 
 def _whole(batch: Any) -> Any:
@@ -115,7 +118,6 @@ class DrawingDataModule(pl.LightningDataModule, ABC):
         validation_drawings: int = 512,
     ) -> None:
         super().__init__()
-        self.allow_zero_length_dataloader_with_multiple_devices = True
         self.folder = data_folder(folder)
         self.batch_size, self.max_length, self.per_class = batch_size, max_length, per_class
         self.num_workers, self.seed, self.validation_drawings = num_workers, seed, validation_drawings

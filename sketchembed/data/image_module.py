@@ -92,7 +92,6 @@ class MiniImageNetDataModule(pl.LightningDataModule):
         validation_images: int = 512,
     ) -> None:
         super().__init__()
-        self.allow_zero_length_dataloader_with_multiple_devices = True
         self.folder = data_folder(folder)
         self.batch_size, self.flip, self.image_size, self.seed = batch_size, flip, image_size, seed
         self.validation_images = validation_images
