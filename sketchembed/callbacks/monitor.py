@@ -9,8 +9,7 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 
-from sketchembed.data.episode_module import EpisodeImages
-from sketchembed.data.pairs import Pair
+from sketchembed.tasks.task import rows_in
 
 PRINTED = (
     ("train/loss", "loss", 3),
@@ -58,7 +57,7 @@ class Monitor(pl.Callback):
         self._steps += 1
         if trainer.global_step % trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]
             now = time.perf_counter()
-            rate = self._steps * _images(batch) * trainer.world_size / max(now - self._since, 1e-9)
+            rate = self._steps * rows_in(batch) * trainer.world_size / max(now - self._since, 1e-9)
             pl_module.log("train/drawings_per_second", rate, batch_size=1)
             self._since, self._steps = now, 0
         step = trainer.global_step
@@ -89,10 +88,3 @@ class Monitor(pl.Callback):
         if trainer.max_steps > 0:
             parts.append(f"left {timedelta(seconds=round(each * (trainer.max_steps - step)))}")
         print("  ".join(parts), flush=True)
-
-
-def _images(batch: Any) -> int:
-    """Return how many drawings or photos a process's batch has."""
-    if isinstance(batch, EpisodeImages):
-        return sum(part.shape[0] * part.shape[1] for part in batch)
-    return len(batch.stroke5 if isinstance(batch, Pair) else batch)

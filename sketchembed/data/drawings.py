@@ -77,13 +77,12 @@ def validation_share(indices: np.ndarray, trainer: pl.Trainer | None) -> list[np
     """Return this process's batches of a validation set.
 
     The batches are the same whatever the number of processes, and are dealt out in turn. A process for which
-    there is none gets an empty one: without any, Lightning has it pass over the validation, at whose end
+    there is none has one without rows, since Lightning would leave it out of the end of the validation, where
     the others wait for it.
     """
     batches = [indices[at : at + VALIDATION_BATCH] for at in range(0, len(indices), VALIDATION_BATCH)]
-    if trainer is None:
-        return batches
-    return batches[trainer.global_rank :: trainer.world_size] or [indices[:0]]
+    mine = batches if trainer is None else batches[trainer.global_rank :: trainer.world_size]
+    return mine or [indices[:0]]
 
 
 def _whole(batch: Any) -> Any:

@@ -15,7 +15,7 @@ from sketchembed.data.randomness import normal
 from sketchembed.losses import kl_loss
 from sketchembed.networks.conv_vae import ConvVAE, ConvVAEConfig
 from sketchembed.tasks.drawing import VALIDATION_SETS
-from sketchembed.tasks.task import Task, drawn_images, is_empty
+from sketchembed.tasks.task import Task, drawn_images, rows_in
 
 
 class VAELoss(NamedTuple):
@@ -118,7 +118,7 @@ class AutoencodingTask(Task):
 
     def validation_step(self, batch: Tensor | Pair, batch_idx: int, dataloader_idx: int = 0) -> None:
         """Log the losses on what does not train, and on classes that do not."""
-        if is_empty(batch):
+        if not rows_in(batch):
             return
         images = self.images(batch)
         terms = self.losses(images, self._validation_generator(batch_idx, dataloader_idx))

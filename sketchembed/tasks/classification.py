@@ -15,7 +15,7 @@ from sketchembed.data.augment import Augmentation
 from sketchembed.data.labelled import LabelledDrawings
 from sketchembed.errors import ConfigError
 from sketchembed.networks.resnet101 import ResNet, ResNetConfig
-from sketchembed.tasks.task import Task, drawn_images
+from sketchembed.tasks.task import Task, drawn_images, rows_in
 
 
 class ClassificationTask(Task):
@@ -111,6 +111,8 @@ class ClassificationTask(Task):
 
     def validation_step(self, batch: LabelledDrawings, batch_idx: int) -> None:
         """Log loss and accuracy on drawings that do not train."""
+        if not rows_in(batch):
+            return
         logits = self.logits(batch.stroke5)
         loss = functional.cross_entropy(logits, batch.labels)
         self.log_validation({"val/loss": loss, "val/accuracy": accuracy(logits, batch.labels)}, len(batch))

@@ -15,7 +15,7 @@ from sketchembed.data.randomness import normal
 from sketchembed.losses import DrawingLoss, PixelLoss, drawing_loss, kl_loss, pen_loss, stroke_loss
 from sketchembed.networks.sketchembednet import ModelConfig, SketchEmbedNet
 from sketchembed.tasks.captured_step import StepInputs, capture, why_not_captured
-from sketchembed.tasks.task import Task, drawn_images, is_empty
+from sketchembed.tasks.task import Task, drawn_images, rows_in
 
 VALIDATION_SETS = ("val", "unseen")
 
@@ -189,7 +189,7 @@ class DrawingTask(Task):
 
     def validation_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> None:
         """Log the losses on held-out drawings, and on drawings of held-out classes."""
-        if is_empty(batch):
+        if not rows_in(batch):
             return
         generator = self._validation_generator(batch_idx, dataloader_idx)
         image, stroke5 = self.pairs(batch)

@@ -15,6 +15,8 @@ from torch import Tensor, distributed, nn
 
 from sketchembed import raster
 from sketchembed.checkpoints import MODEL_KEY, check_weights, describe, network_weights
+from sketchembed.data.episode_module import EpisodeImages
+from sketchembed.data.pairs import Pair
 from sketchembed.data.randomness import SharedGenerator
 from sketchembed.networks.batch_norm import BatchNorm2d
 
@@ -204,9 +206,11 @@ class Task(pl.LightningModule):
         check_weights(self.net, network_weights(checkpoint), "the checkpoint")
 
 
-def is_empty(batch: Tensor | tuple[Tensor, ...]) -> bool:
-    """Return whether a batch has no rows: a process's share of a validation set that is too small for all."""
-    return len(batch[0] if isinstance(batch, tuple) else batch) == 0
+def rows_in(batch: Any) -> int:
+    """Return how many drawings or images a batch has."""
+    if isinstance(batch, EpisodeImages):
+        return sum(part.shape[0] * part.shape[1] for part in batch)
+    return len(batch.stroke5 if isinstance(batch, Pair) else batch)
 
 
 def drawn_images(
