@@ -67,11 +67,14 @@ bench: setup ## time every part beside a plain version of it
 draw: setup ## draw images (IMAGES=file or folder, CHECKPOINT=run or file, OUT=folder)
 	@$(BIN)/sketchembed draw $(IMAGES) $(CHECKPOINT) --out $(or $(OUT),drawings) $(ARGS)
 
+# A process for each core, which has one thread and takes a file of tests at a time.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --maxprocesses 8 --dist loadfile
+
 test: setup ## run the whole test suite
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(PYTEST) $(ARGS)
 
 test-fast: setup ## run the tests that take less than ten seconds each
-	@$(BIN)/python -m pytest -m "not slow and not browser" $(ARGS)
+	@$(PYTEST) -m "not slow and not browser" $(ARGS)
 
 lint: setup ## check style
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
