@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import io
 import json
-import math
 import os
 import re
 import zipfile
@@ -99,8 +98,10 @@ def load_network(path: str | Path, device: str | torch.device = "cpu") -> Networ
     network, config = _described(path, described)
     # First without memory, so that what a file claims is held against the weights that it has.
     try:
-        with torch.device("meta"):
-            check_weights(network(config), weights, path)
+        with torch.device("meta"), torch.no_grad():
+            claimed = network(config).eval()
+            check_weights(claimed, weights, path)
+            _show_image(claimed)
     except (RuntimeError, ValueError, ArithmeticError) as error:
         raise _unknown(path, described, str(error)) from error
     net = network(config)
@@ -133,13 +134,25 @@ def _described(path: Path, described: Mapping[str, Any]) -> tuple[type[Network],
             most = MOST.get(name, MOST_OF_OTHERS)
             if not 1 <= value <= most:
                 raise _unknown(path, described, f"{name} is {str(value)[:20]}, not 1 to {most:,}")
-        elif isinstance(value, float) and not math.isfinite(value):
+        elif isinstance(value, float) and not abs(value) < MOST_FACT:  # nor what is no number
             raise _unknown(path, described, f"{name} is {value}")
     for name in network.facts:
         value = described.get(name, 1.0)
         if not isinstance(value, float) or not 0 < abs(value) < MOST_FACT:
             raise _unknown(path, described, f"{name} is {value!a:.40}")
     return network, config
+
+
+def _show_image(net: Network) -> None:
+    """Show a network images of its size: one that is pooled or shrunk to nothing raises a RuntimeError."""
+    size = net.config.image_size
+    images = torch.empty(2, net.config.channels, size, size)
+    if isinstance(net, SketchEmbedNet | ConvVAE):
+        net.encode(images)
+    elif isinstance(net, MAML):
+        net.encoder.conv4(images)
+    else:
+        net(images)
 
 
 def _unknown(path: Path, described: Mapping[str, Any], what: str) -> CheckpointError:

@@ -12,6 +12,9 @@ LEAST = 8
 MOST = 10_000
 """Pieces of a curve, however long it says it is: a file must not fill the memory."""
 
+LEAST_RADIUS = 1e-9
+"""Of an arc, as a part of half the way that it leads; below it the ellipse is a line."""
+
 Point = tuple[float, float]
 
 
@@ -61,6 +64,8 @@ def arc(
     axes = np.array([[math.cos(turn), math.sin(turn)], [-math.sin(turn), math.cos(turn)]])
     ends = np.array([start, end], dtype=np.float64)
     x, y = axes @ (ends[0] - ends[1]) / 2
+    if min(rx, ry) < LEAST_RADIUS * max(abs(x), abs(y)):
+        return np.array([end])
     over = (x / rx) ** 2 + (y / ry) ** 2
     if over > 1:
         rx, ry, over = rx * math.sqrt(over), ry * math.sqrt(over), 1.0

@@ -63,6 +63,9 @@ def net():
         ("image_size", 10**6, "image_size is 1000000, not 1 to 512"),
         ("max_length", 10**9, "max_length is"),
         ("latent", 0, "latent is 0"),
+        ("shrink", 29, "Output size is too small"),
+        ("image_size", 8, "Output size is too small"),
+        ("initial_logvar", 1e300, "initial_logvar is 1e"),
         ("width", True, "'width' is True, not int"),
         ("width", 4.0, "'width' is 4.0"),
         ("encoder", "conv5", "'encoder' is 'conv5'"),
@@ -262,6 +265,7 @@ def test_many_drawings_are_within_the_limits(tmp_path):
     [
         "M0 0A1e-300 1e-300 0 0 1 1e300 1e300",
         "M0 0A 5 5 nan 0 1 9 9",
+        "M0 0A 1e-320 5 0 0 1 1e9 1e999",
         "M0 0A" + "1" * 100_000 + " 2 x",
         "M0 0A" + "1" * 100_000,
         "M0 0L" + "1" * 100_000 + " 2",

@@ -13,6 +13,7 @@ from scipy.spatial import cKDTree
 
 from sketchembed.errors import DataError
 from sketchembed.sketch import Sketch
+from sketchembed.svg import read_strokes
 
 
 def svg(body: str) -> str:
@@ -188,3 +189,10 @@ def test_any_arcs(radii, turn, large, sweep, end):
 
 def test_an_arc_of_no_length_and_one_without_a_radius():
     assert read('<path d="M1 1A5 5 0 0 1 1 1L2 2A0 5 0 0 1 4 4"/>') == [[[1, 1], [2, 2], [4, 4]]]
+
+
+@pytest.mark.parametrize("radius", ["1e-320", "1e-300", "0.0000000001"])
+def test_arc_of_hardly_any_radius_is_a_line(radius):
+    for radii in (f"{radius} {radius}", f"{radius} 5", f"5 {radius}"):
+        (stroke,) = read_strokes(f'<svg><path d="M 1 2 A {radii} 30 0 1 7 9"/></svg>')
+        np.testing.assert_allclose(stroke, [[1, 2], [7, 9]])

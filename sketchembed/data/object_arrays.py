@@ -27,11 +27,13 @@ import numpy as np
 
 from sketchembed.errors import DataError
 
-MEMBER_LIMIT = 128 << 20
-"""The largest array file that is unpacked, in bytes; 70,000 published drawings take about 30 million."""
-OBJECTS_LIMIT = 64
-"""Opcodes of a drawing, on average; there are about 30. Some of one byte make an object of 64."""
-OBJECTS_AT_LEAST, OBJECTS_AT_MOST = 10_000, 5_000_000
+MEMBER_LIMIT = 144 << 20
+"""The largest array file that is unpacked, in bytes: 340,000 drawings, more than any class has."""
+STEPS_LIMIT, OBJECTS_LIMIT = 64, 16
+"""Opcodes of a drawing, and objects that they make, on average; there are about 30 and 8. An opcode of one
+byte takes 8 bytes of the unpickler's stack, and one that makes an object 72."""
+STEPS_AT_MOST, OBJECTS_AT_MOST = 12_000_000, 3_000_000
+"""In all."""
 RATIO_LIMIT = 100
 """How many times its packed size an array file may have; drawings have 2 to 4."""
 DRAWING_SIZE = 16
@@ -163,9 +165,10 @@ def _refuse(where: str, what: str) -> NoReturn:
 
 # Opcodes without a length of their own. LONG_BINPUT (r) is let through up to index 2^22 only: the
 # unpickler makes a table as large as the index it is told.
-_ONE = rb"[()\]aet\x85-\x87NRb.02\x88\x89\x93\x94]|[Khq\x80].|M..|[Jj]....|r..[\x00-\x3f]\x00|[G\x95].{8}"
-_PLAIN = re.compile(rb"(?:" + _ONE + rb"){0,999}", re.DOTALL)
-_COUNTED = re.compile(_ONE, re.DOTALL)
+_MAKES = rb"[]\x85-\x87tR]|M..|J....|G.{8}"
+_OTHER = rb"[()aeNb.02\x88\x89\x93\x94]|[Khq\x80].|j....|r..[\x00-\x3f]\x00|\x95.{8}"
+_PLAIN = re.compile(rb"(?:%b|%b){0,999}" % (_MAKES, _OTHER), re.DOTALL)
+_COUNTED = re.compile(rb"(%b)|%b" % (_MAKES, _OTHER), re.DOTALL)
 _BEYOND_LATIN1 = re.compile(rb"[\xc4-\xff]")
 _LENGTHS = {1: "CU\x8c\x8a", 4: "BTX", 8: "\x8d\x8e"}
 _SIZED = {ord(code): size for size, codes in _LENGTHS.items() for code in codes}
@@ -175,14 +178,17 @@ _GLOBAL = re.compile(rb"c[\w.]{1,80}\n[\w.]{1,80}\n")
 
 def _check_opcodes(data: memoryview, where: str, drawings: int) -> None:
     position, end = 0, len(data)
-    left = min(max(OBJECTS_AT_LEAST, OBJECTS_LIMIT * drawings), OBJECTS_AT_MOST)
+    steps = min(1000 + STEPS_LIMIT * drawings, STEPS_AT_MOST)
+    objects = min(1000 + OBJECTS_LIMIT * drawings, OBJECTS_AT_MOST)
     while position < end:
         start = position
         if match := _PLAIN.match(data, start):
             position = match.end()
-            left -= len(_COUNTED.findall(data, start, position))
-        left -= 1
-        if left < 0:
+            made = _COUNTED.findall(data, start, position)
+            steps -= len(made)
+            objects -= len(made) - made.count(b"")
+        objects -= 1
+        if steps < 0 or objects < 0:
             _refuse(where, f"has a pickle of more steps than {drawings} drawings need")
         if position == end:
             return

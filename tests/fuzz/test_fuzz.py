@@ -8,7 +8,7 @@ from .__main__ import all_readers
 from .engine import run
 
 READERS = all_readers()
-INPUTS = {"config": 12, "download": 60, "image": 150, "checkpoint": 150}
+INPUTS = {"config": 12, "download": 60, "omniglot-images": 100, "sketchy": 150, "checkpoint": 150}
 """Of readers that take longer; 200 of the others."""
 
 
