@@ -328,6 +328,8 @@ def store(tmp_path):
         {"classes": [{"name": ["cat"], "counts": [2, 1, 0]}]},
         {"classes": [{"name": "cat", "counts": [2, 1, 0], "moments": [1, 2]}] * 2},
         {"classes": [{"name": "cat", "counts": [2, 1, 0]}]},
+        {"classes": [{"name": "cat", "counts": [2, 1, 0], "moments": [2.0, 1e308, 1.0]}] * 2},
+        {"classes": [{"name": "cat", "counts": [2, 1, 0], "moments": [1e-300, 1.0, 1.0]}] * 2},
         {"digests": None},
         {"source": 3},
     ],

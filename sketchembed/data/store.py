@@ -130,7 +130,7 @@ class DrawingStore:
         if size != rows * 3 * np.dtype(facts.dtype).itemsize:
             raise ValueError(f"points.bin has {size} bytes, not {rows * 3 * np.dtype(facts.dtype).itemsize}")
         if "points.bin" not in facts.digests or not all(
-            len(entry.moments) == 3 and np.isfinite(entry.moments).all() for entry in facts.classes
+            _are_moments(entry.moments, rows) for entry in facts.classes
         ):
             raise ValueError("its manifest lacks a digest, or the moments of a class")
         self.points = np.memmap(points, dtype=facts.dtype, mode="r", shape=(rows, 3))
@@ -238,6 +238,13 @@ class DrawingStore:
         for name in files:
             if _digest(self.path / name) != digests.get(name):
                 raise self._broken(f"has a {name} that differs from its digest")
+
+
+def _are_moments(moments: list[float], rows: int) -> bool:
+    """Return whether these can be the moments of the offsets of so many rows."""
+    if len(moments) != 3 or not all(abs(value) <= 2 * rows * OFFSET_LIMIT**2 for value in moments):
+        return False
+    return moments[0] >= 0 and moments[0].is_integer()
 
 
 def _check_ranges(
