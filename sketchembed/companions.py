@@ -13,7 +13,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from torch import distributed
 
@@ -27,11 +27,11 @@ PATIENCE = 10.0
 _let_go = threading.Event()
 
 
-def bind(started: Sequence[subprocess.Popen]) -> None:
+def bind(started: Callable[[], Sequence[subprocess.Popen]]) -> None:
     """Watch the other processes from now on.
 
     Args:
-        started: those that this process starts, which may be filled later.
+        started: returns those that this process has started by now.
     """
     parent = os.getppid()
     if os.environ.get(PARENT_VARIABLE) == str(parent):
@@ -71,20 +71,21 @@ def _follow(parent: int) -> None:
     os._exit(1)
 
 
-def _watch(started: Sequence[subprocess.Popen]) -> None:
+def _watch(started: Callable[[], Sequence[subprocess.Popen]]) -> None:
     while not _let_go.wait(POLL):
-        for number, process in enumerate(started, 1):
+        others = started()
+        for number, process in enumerate(others, 1):
             if process.poll() in (None, 0):
                 continue
             if _let_go.wait(GRACE):
                 return
             how = _how_it_ended(process.returncode)
             print(
-                f"sketchembed: process {number} (of 0 to {len(started)}) {how}; the others are stopped too",
+                f"sketchembed: process {number} (of 0 to {len(others)}) {how}; the others are stopped too",
                 file=sys.stderr,
                 flush=True,
             )
-            stop(started)
+            stop(others)
             os._exit(1)
 
 

@@ -58,8 +58,13 @@ class Sharing:
         """Start the other processes of a launcher, or meet those that have been started already."""
         sharing = cls(fabric)
         if isinstance(fabric.strategy.launcher, _SubprocessScriptLauncher):
-            bind(sharing.started)
+            bind(lambda: sharing.started)
         fabric.launch()
+        launcher = fabric.strategy.launcher
+        if isinstance(launcher, _SubprocessScriptLauncher):
+            # Lightning's own observer kills this process without a word; it is left with nothing to observe.
+            observed, launcher.procs = launcher.procs, [*launcher.procs]
+            observed.clear()
         if fabric.world_size > 1:
             # Lightning leaves only NCCL's group; what is left to the interpreter's end can abort there.
             atexit.register(_leave_group)
