@@ -2,7 +2,7 @@
 
 Lightning starts the others from the first process. A process that has died leaves those that compute with it
 waiting, on some devices for half an hour; so the first one watches them, and they watch the first.
-`torchrun` and SLURM start and watch all processes themselves.
+`torchrun` and SLURM start and watch all processes themselves. The runs of a sweep end with it, too.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ from torch import distributed
 
 PARENT_VARIABLE = "SKETCHEMBED_PARENT"
 """Tells the processes that the first one starts which it is."""
+PIPE_VARIABLE = "SKETCHEMBED_PARENT_PIPE"
+"""Number of an open file, a pipe, that ends when the process ends that has started this one."""
 POLL, GRACE = 0.5, 1.0
 """Seconds between two looks at the others, and from finding one dead to ending all."""
 PATIENCE = 10.0
@@ -39,6 +41,23 @@ def bind(started: Callable[[], Sequence[subprocess.Popen]]) -> None:
     else:
         os.environ[PARENT_VARIABLE] = str(os.getpid())
         threading.Thread(target=_watch, args=(started,), daemon=True).start()
+
+
+def end_with_parent() -> None:
+    """End this process and its group when the process ends that has started it, however that is.
+
+    Nothing happens where none asked for it by :data:`PIPE_VARIABLE`.
+    """
+    pipe = os.environ.pop(PIPE_VARIABLE, None)
+    if pipe is None:
+        return
+
+    def watch() -> None:
+        # Nobody writes: to read is to wait for the end.
+        os.read(int(pipe), 1)
+        os.killpg(os.getpgrp(), signal.SIGKILL)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def let_go() -> None:

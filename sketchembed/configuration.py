@@ -15,6 +15,7 @@ import yaml
 from jsonargparse import get_loader, set_loader, set_parsing_settings
 
 from sketchembed.errors import ConfigError
+from sketchembed.plain import has_aliases
 
 IMPORTS_VARIABLE = "SKETCHEMBED_IMPORTS"
 """Names modules, with commas between them, of which a configuration may take classes and functions too."""
@@ -61,7 +62,7 @@ def _load(text: str) -> Any:
     if len(text) > LETTERS:
         raise yaml.YAMLError(f"a configuration of {len(text):,} letters, more than {LETTERS:,}")
     try:
-        if "*" in text and any(isinstance(token, yaml.AliasToken) for token in yaml.scan(text)):
+        if has_aliases(text):
             raise yaml.YAMLError("aliases (*name), which a configuration here has no need of")
         return _plain_loader()(text)
     except RecursionError:

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
-import torch
 import yaml
 from jsonargparse import Namespace
 from lightning_fabric import Fabric
@@ -28,15 +27,16 @@ from sketchembed.callbacks.gallery import Gallery
 from sketchembed.callbacks.milestones import Milestones
 from sketchembed.callbacks.monitor import Monitor
 from sketchembed.checkpoints import WholeCheckpointIO, find, newest_whole, read_raw
-from sketchembed.companions import await_reason, let_go, stop
+from sketchembed.companions import await_reason, end_with_parent, let_go, stop
 from sketchembed.configuration import trust_no_configuration
 from sketchembed.data.connection import NetworkError
 from sketchembed.data.drawings import DrawingDataModule
 from sketchembed.data.modules import DoodlesDataModule
 from sketchembed.data.sampling import check_share
-from sketchembed.errors import ConfigError, NonFiniteError, SketchEmbedError, check_known
+from sketchembed.errors import ConfigError, NonFiniteError, SketchEmbedError
 from sketchembed.evaluation.sharing import Sharing
-from sketchembed.process import allow_tf32, end_with_parent, quiet_lightning, tune_process
+from sketchembed.presets import expand_preset
+from sketchembed.process import allow_tf32, has_fast_bfloat16, quiet_lightning, tune_process
 from sketchembed.reporting.run_page import write_run_page
 from sketchembed.reporting.runs_page import update_runs_page
 from sketchembed.runs import Run, RunLogger, RunOptions
@@ -44,59 +44,8 @@ from sketchembed.tasks.captured_step import why_not_captured
 from sketchembed.tasks.drawing import DrawingTask
 from sketchembed.tracking.logger import Tracker
 
-PRESETS = {
-    "paper": ["quickdraw.yaml"],
-    "cpu": ["quickdraw.yaml", "simple.yaml", "cpu.yaml"],
-    "cpu-long": ["quickdraw.yaml", "simple.yaml", "cpu.yaml", "long.yaml"],
-    "resnet12": ["quickdraw.yaml", "resnet12.yaml"],
-    "omniglot": ["quickdraw.yaml", "omniglot.yaml"],
-    "omniglot-cpu": ["quickdraw.yaml", "omniglot.yaml", "cpu.yaml"],
-    "sketchy": ["quickdraw.yaml", "sketchy.yaml"],
-    "sketchy-cpu": ["quickdraw.yaml", "sketchy.yaml", "sketchy-cpu.yaml"],
-    "traced": ["quickdraw.yaml", "sketchy.yaml", "traced.yaml"],
-    "traced-cpu": ["quickdraw.yaml", "sketchy.yaml", "sketchy-cpu.yaml", "traced.yaml", "traced-cpu.yaml"],
-    "protonet": ["protonet.yaml"],
-    "vae": ["vae.yaml"],
-    "vae-omniglot": ["vae.yaml", "omniglot.yaml"],
-    "vae-mini-imagenet": ["vae.yaml", "mini-imagenet.yaml"],
-    "vae-sketchy": ["vae.yaml", "vae-sketchy.yaml"],
-    "protonet-mini-imagenet": ["protonet.yaml", "episodes-mini-imagenet.yaml", "protonet-mini-imagenet.yaml"],
-    "maml": ["maml.yaml"],
-    "maml-mini-imagenet": ["maml.yaml", "episodes-mini-imagenet.yaml"],
-    "classifier": ["classifier.yaml"],
-    "classifier-cpu": ["classifier.yaml", "classifier-cpu.yaml"],
-    "debug": ["quickdraw.yaml", "simple.yaml", "cpu.yaml", "debug.yaml"],
-}
-AUTO = {"auto": ("paper", "cpu"), "auto-sketchy": ("sketchy", "sketchy-cpu")}
-"""What stands for a preset: the one for a CUDA device, and the one without."""
 DOODLES = "sketchembed.data.modules.DoodlesDataModule"
 COMMON_DATA_OPTIONS = ("folder", "batch_size", "max_length", "num_workers", "seed", "validation_drawings")
-
-
-def conf_folder() -> Path:
-    """Return the folder of the configuration files: of the checkout, or of the installed package."""
-    package = Path(__file__).parent
-    return package / "conf" if (package / "conf").is_dir() else package.parent / "conf"
-
-
-def expand_preset(name: str) -> tuple[str, list[str], str]:
-    """Return the preset that `name` means, its ``--config`` arguments, and why it was chosen.
-
-    Args:
-        name: of a preset; or ``auto``, or ``auto-sketchy`` for photos: the paper's configuration on a CUDA
-            device, else the CPU preset.
-
-    Raises:
-        SketchEmbedError: if there is no such preset.
-    """
-    why = "as asked"
-    if name in AUTO:
-        cuda = torch.cuda.is_available()
-        name = AUTO[name][not cuda]
-        why = f"{torch.cuda.get_device_name()} found" if cuda else "no CUDA device found"
-    check_known("preset", name, (*AUTO, *PRESETS))
-    arguments = [part for file in PRESETS[name] for part in ("--config", str(conf_folder() / file))]
-    return name, arguments, why
 
 
 class FitCLI(LightningCLI):
@@ -381,13 +330,6 @@ class FitCLI(LightningCLI):
         else:
             more = "shows its curves"
         say(f"done    {path / 'index.html'} {more}")
-
-
-def has_fast_bfloat16(accelerator: str) -> bool:
-    """Return whether products of bfloat16 are done in hardware where the training will run."""
-    if accelerator in ("auto", "cuda", "gpu") and torch.cuda.is_available():
-        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
 
 
 def say(line: str) -> None:

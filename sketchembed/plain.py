@@ -38,13 +38,18 @@ def parse_yaml(text: str) -> Any:
         ValueError: if it is none, has aliases, or is nested too deeply to be read.
     """
     try:
-        if "*" in text and any(isinstance(token, yaml.AliasToken) for token in yaml.scan(text)):
+        if has_aliases(text):
             raise ValueError("it has aliases (*name)")
         return yaml.safe_load(text)
     except yaml.YAMLError as error:
         raise ValueError(" ".join(str(error).split())) from error
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
+
+
+def has_aliases(text: str) -> bool:
+    """Return whether YAML repeats parts of itself, by which a few lines are as large as one likes."""
+    return "*" in text and any(isinstance(token, yaml.AliasToken) for token in yaml.scan(text))
 
 
 def build(kind: type[Made], values: Any) -> Made:

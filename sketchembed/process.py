@@ -5,16 +5,10 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import logging
-import os
-import signal
-import threading
 import warnings
 from collections.abc import Iterator
 
 import torch
-
-PIPE_VARIABLE = "SKETCHEMBED_PARENT_PIPE"
-"""Number of an open file, a pipe, that ends when the process ends that has started this one."""
 
 
 def tune_process() -> None:
@@ -59,18 +53,8 @@ def allow_tf32() -> None:
     torch.backends.cudnn.allow_tf32 = True
 
 
-def end_with_parent() -> None:
-    """End this process and its group when the process ends that has started it, however that is.
-
-    Nothing happens where none asked for it by :data:`PIPE_VARIABLE`.
-    """
-    pipe = os.environ.pop(PIPE_VARIABLE, None)
-    if pipe is None:
-        return
-
-    def watch() -> None:
-        # Nobody writes: to read is to wait for the end.
-        os.read(int(pipe), 1)
-        os.killpg(os.getpgrp(), signal.SIGKILL)
-
-    threading.Thread(target=watch, daemon=True).start()
+def has_fast_bfloat16(accelerator: str) -> bool:
+    """Return whether products of bfloat16 are done in hardware where the training will run."""
+    if accelerator in ("auto", "cuda", "gpu") and torch.cuda.is_available():
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())

@@ -177,17 +177,16 @@ class Run:
     @property
     def facts(self) -> dict[str, Any]:
         """What ``run.json`` says; empty if it says nothing."""
-        with contextlib.suppress(OSError, ValueError):
-            found = parse_json(read_text(self.path / "run.json"))
-            if isinstance(found, dict):
-                return found
-        return {}
+        return self._plain("run.json")
 
     @property
     def scores(self) -> dict[str, Any]:
         """What evaluations have written of the run to ``scores.json``, by data; empty if nothing."""
-        with contextlib.suppress(OSError, ValueError):
-            found = parse_json(read_text(self.path / "scores.json"))
+        return self._plain("scores.json")
+
+    def _plain(self, name: str) -> dict[str, Any]:
+        with contextlib.suppress(ValueError):
+            found = parse_json(read_text(self.path / name))
             if isinstance(found, dict):
                 return found
         return {}

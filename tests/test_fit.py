@@ -9,13 +9,11 @@ from pathlib import Path
 
 import pytest
 import torch
-import yaml
 
 import sketchembed
 from sketchembed import fit
 from sketchembed.checkpoints import read_raw
 from sketchembed.cli import main
-from sketchembed.errors import SketchEmbedError
 
 CONF = Path(__file__).parents[1] / "conf"
 DOODLES = "sketchembed.data.modules.DoodlesDataModule"
@@ -148,20 +146,6 @@ def test_run_goes_on_without_wandb_installed(train, monkeypatch, capsys):
     run = train("--run.wandb", "offline")
     assert "W&B is left out" in capsys.readouterr().out
     assert (run / "index.html").exists()
-
-
-def test_every_preset_names_files_that_exist_and_parse():
-    for name in fit.PRESETS:
-        _, args, _ = fit.expand_preset(name)
-        for path in args[1::2]:
-            assert yaml.safe_load(Path(path).read_text()), path
-    with pytest.raises(SketchEmbedError, match="no preset 'papr'.*'paper'"):
-        fit.expand_preset("papr")
-
-
-def test_auto_preset_says_why(monkeypatch):
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    assert fit.expand_preset("auto")[::2] == ("cpu", "no CUDA device found")
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-import yaml
 from torch.utils.flop_counter import FlopCounterMode
 
 from sketchembed._version import __version__
@@ -19,10 +18,10 @@ from sketchembed.benchmarks.cases import Case
 from sketchembed.benchmarks.timing import peak_memory, product_rates, time_together
 from sketchembed.data.augment import Augmentation
 from sketchembed.errors import ConfigError, check_known
-from sketchembed.fit import PRESETS, conf_folder, has_fast_bfloat16
 from sketchembed.losses import PixelLoss
 from sketchembed.networks.sketchembednet import ModelConfig
-from sketchembed.process import allow_tf32, tune_process
+from sketchembed.presets import PRESETS, read_preset
+from sketchembed.process import allow_tf32, has_fast_bfloat16, tune_process
 from sketchembed.tasks.drawing import DrawingTask
 
 PARTS = ("decoder", "step", "sampling", "raster", "loading", "fewshot")
@@ -89,9 +88,7 @@ def preset_task(preset: str) -> tuple[DrawingTask, int]:
     # Stacks that begin with the paper's configuration draw; the others are baselines.
     drawing = [name for name, files in PRESETS.items() if files[0] == "quickdraw.yaml"]
     check_known("drawing preset", preset, drawing)
-    merged: dict[str, Any] = {}
-    for file in PRESETS[preset]:
-        _merge(merged, yaml.safe_load((conf_folder() / file).read_text()))
+    merged = read_preset(preset)
     options, data = dict(merged["model"]["init_args"]), merged["data"]["init_args"]
     network = ModelConfig(**options.pop("network") | {"max_length": data["max_length"]})
     pixel_loss = PixelLoss(**options.pop("pixel_loss", {}))
@@ -99,14 +96,6 @@ def preset_task(preset: str) -> tuple[DrawingTask, int]:
     torch.manual_seed(0)
     task = DrawingTask(network, pixel_loss=pixel_loss, augmentation=augmentation, **options)
     return task, int(data["batch_size"])
-
-
-def _merge(into: dict[str, Any], other: dict[str, Any]) -> None:
-    for key, value in other.items():
-        if isinstance(value, dict) and isinstance(into.get(key), dict):
-            _merge(into[key], value)
-        else:
-            into[key] = value
 
 
 def _cases(

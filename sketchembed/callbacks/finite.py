@@ -259,7 +259,7 @@ def _newest(trainer: pl.Trainer) -> Path | None:
     """Return the checkpoint that training would go on from, the same on all processes."""
     run, first = _run(trainer), trainer.is_global_zero
     net: Any = getattr(trainer.lightning_module, "net", None)
-    found = newest_whole(run.checkpoints, net, print, first) if run is not None and first else None
+    found = newest_whole(run.checkpoints, net, print) if run is not None and first else None
     return _gathered(trainer, found)[0]
 
 

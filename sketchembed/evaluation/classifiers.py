@@ -10,15 +10,14 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-import yaml
-
 from sketchembed.checkpoints import WholeCheckpointIO, find, load_network, newest_whole, save
 from sketchembed.data.augment import Augmentation
 from sketchembed.data.labelled import LabelledQuickdrawDataModule
 from sketchembed.errors import CheckpointError, ConfigError
 from sketchembed.evaluation.sharing import Sharing
 from sketchembed.networks.resnet101 import ResNet, ResNetConfig
-from sketchembed.process import quiet_lightning
+from sketchembed.presets import read_preset
+from sketchembed.process import has_fast_bfloat16, quiet_lightning
 
 if TYPE_CHECKING:
     import pytorch_lightning as pl
@@ -64,11 +63,7 @@ class Recipe:
         Raises:
             ConfigError: if the steps are fewer than one.
         """
-        from sketchembed.fit import PRESETS, conf_folder
-
-        conf: dict[str, Any] = {}
-        for name in PRESETS[preset]:
-            conf = _laid_over(conf, yaml.safe_load((conf_folder() / name).read_text("utf-8")))
+        conf = read_preset(preset)
         task = conf["model"]["init_args"]
         network = ResNetConfig(**task.pop("network"))
         planned = conf["trainer"]["max_steps"]
@@ -110,15 +105,6 @@ class Recipe:
         found = hashlib.sha256(json.dumps(used, sort_keys=True).encode())
         found.update(data.train_indices.tobytes())
         return found.hexdigest()[:12]
-
-
-def _laid_over(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
-    """Return `above` laid over `below`, as configuration files are."""
-    out = dict(below)
-    for key, value in above.items():
-        both = isinstance(value, dict) and isinstance(out.get(key), dict)
-        out[key] = _laid_over(out[key], value) if both else value
-    return out
 
 
 def classifier(
@@ -191,7 +177,7 @@ def train(recipe: Recipe, data: LabelledQuickdrawDataModule, sharing: Sharing, f
         torch.manual_seed(data.seed)
         task = ClassificationTask(network, augmentation=augmentation, seed=data.seed, **options)
     work = file.with_suffix("")
-    unfinished = newest_whole(work, task.net, print, sharing.first)
+    unfinished = sharing.decided(lambda: newest_whole(work, task.net, print))
     if sharing.first:
         print(
             f"training a ResNet-{network.depth} on {len(data.train_indices):,} drawings of "
@@ -220,7 +206,6 @@ def _trainer(recipe: Recipe, sharing: Sharing, work: Path) -> pl.Trainer:
 
     from sketchembed.callbacks.checkpoints import Checkpoints
     from sketchembed.callbacks.monitor import Monitor
-    from sketchembed.fit import has_fast_bfloat16
 
     accelerator, many = sharing.device.type, sharing.processes > 1
     slow = recipe.precision == "bf16-mixed" and not has_fast_bfloat16(accelerator)

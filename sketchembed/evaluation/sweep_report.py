@@ -29,6 +29,7 @@ from sketchembed.evaluation.sharing import Sharing
 from sketchembed.evaluation.study import Study
 from sketchembed.evaluation.tracking import track_parts
 from sketchembed.evaluation.verdicts import DRAWN
+from sketchembed.files import whole_file
 from sketchembed.plain import parse_json
 from sketchembed.process import tune_process
 from sketchembed.reporting.part import Part
@@ -243,7 +244,7 @@ class Judge:
         text = json.dumps(whole | {"version": __version__}, sort_keys=True, default=str)
         request = hashlib.sha256(text.encode()).hexdigest()[:16]
         kept = None
-        with suppress(OSError, ValueError, KeyError):
+        with suppress(OSError, ValueError, KeyError, TypeError):
             found = parse_json(place.read_text("utf-8"))
             if found[REQUEST] == request and not self.fresh:
                 kept = found["values"]
@@ -253,12 +254,9 @@ class Judge:
             begun = time.perf_counter()
             kept = compute()
             if self.sharing.first:
-                place.parent.mkdir(parents=True, exist_ok=True)
-                work = place.with_suffix(".part")
-                work.write_text(
-                    json.dumps({REQUEST: request, "checkpoint": str(file), "values": kept}, indent=1)
-                )
-                work.replace(place)
+                plain = {REQUEST: request, "checkpoint": str(file), "values": kept}
+                with whole_file(place) as written:
+                    written.write(json.dumps(plain, indent=1).encode())
                 print(f"{name}: {duration(time.perf_counter() - begun)}", flush=True)
         return cast(dict[str, Any], kept)
 

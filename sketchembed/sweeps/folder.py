@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from sketchembed.errors import ConfigError
-from sketchembed.files import read_text
+from sketchembed.files import read_text, whole_file
 from sketchembed.plain import build, parse_json, parse_yaml
 from sketchembed.reporting.part import Cell, Table
 from sketchembed.reporting.run_page import read_curves
@@ -92,13 +92,11 @@ class SweepFolder:
 
     def write(self) -> None:
         """Write ``sweep.json`` and ``sweep.md``, each whole."""
-        self.path.mkdir(parents=True, exist_ok=True)
         plain = {"name": self.name, "runs": [asdict(run) for run in self.runs.values()]}
         texts = {FILE: json.dumps(plain, indent=1), "sweep.md": self.table().markdown() + "\n"}
         for name, text in texts.items():
-            work = self.path / f".{name}.{os.getpid()}"
-            work.write_text(text, encoding="utf-8", errors="replace")
-            os.replace(work, self.path / name)
+            with whole_file(self.path / name) as file:
+                file.write(text.encode("utf-8", errors="replace"))
 
     def check_same(self) -> None:
         """Check that what lies in the folder already is of this sweep, with these options.

@@ -13,8 +13,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from sketchembed.companions import PIPE_VARIABLE
 from sketchembed.errors import check_range
-from sketchembed.process import PIPE_VARIABLE
 from sketchembed.reporting.run_page import read_curves
 from sketchembed.sweeps.folder import SweepFolder, SweepRun, last_step, last_value
 

@@ -9,7 +9,8 @@ from pathlib import Path
 from random import Random
 
 from sketchembed.errors import ConfigError
-from sketchembed.fit import FitCLI, conf_folder
+from sketchembed.fit import FitCLI
+from sketchembed.presets import conf_folder
 from sketchembed.process import quiet_lightning
 
 from .engine import Case, Reader

@@ -10,7 +10,7 @@ from random import Random
 
 from sketchembed.errors import SketchEmbedError
 from sketchembed.evaluation.models import trained_on
-from sketchembed.fit import conf_folder
+from sketchembed.presets import conf_folder
 from sketchembed.reporting.part import Drawings, Figure, Part, Table
 from sketchembed.reporting.report_page import Entry, ReportPage
 from sketchembed.reporting.run_page import write_run_page
