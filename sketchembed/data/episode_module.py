@@ -17,6 +17,7 @@ from sketchembed.data.episodes import Episodes
 from sketchembed.data.image_set import ImageSet
 from sketchembed.data.modules import prepared_folder
 from sketchembed.data.sampling import batches_before
+from sketchembed.errors import DataError
 
 
 class EpisodeImages(NamedTuple):
@@ -101,7 +102,18 @@ class EpisodeDataModule(pl.LightningDataModule, ABC):
         self.load_parts()
 
     def setup(self, stage: str | None = None) -> None:
-        """Read the images and check that episodes can be drawn."""
+        """Read the images and check that episodes can be drawn, and that each process has one to look at.
+
+        Raises:
+            DataError: if not. A process without an episode would wait for the others' for ever.
+        """
+        world = self.trainer.world_size if self.trainer else 1
+        if self.validation_episodes < world:
+            raise DataError(
+                f"{self.validation_episodes} validation episodes cannot be divided over {world} processes",
+                expected="at least one for each",
+                fix=f"Set --data.init_args.validation_episodes to {world} or more",
+            )
         if self.parts:
             return
         self.parts = self.load_parts()
