@@ -1,6 +1,6 @@
 """The three losses of drawing and their weighted sum, equations 2 to 4 of the paper.
 
-Everything is computed in float32, whatever precision the network ran in. Where the released code and
+Everything is computed in float32 at least, whatever precision the network ran in. Where the released code and
 the paper differ, the default is what produced the paper's numbers (docs/deviations.md).
 """
 
@@ -19,6 +19,7 @@ from sketchembed import raster
 from sketchembed.blur import GaussianBlur
 from sketchembed.mixture import GaussianMixture
 from sketchembed.networks.sketchembednet import Latent
+from sketchembed.precision import at_least_float32
 
 DENSITY_FLOOR = 1e-6
 """Added to p(Δ) by the released code: no offset costs more than 13.8 nats, however surprising."""
@@ -35,7 +36,7 @@ def pen_loss(
         logits: the decoder's, before the softmax.
         target: one-hot (s1, s2, s3).
     """
-    return -(target * torch.log_softmax(logits.float(), dim=-1)).sum(-1).mean()
+    return -(target * torch.log_softmax(at_least_float32(logits), dim=-1)).sum(-1).mean()
 
 
 def stroke_loss(
@@ -119,7 +120,7 @@ class PixelLoss:
     @staticmethod
     def _predicted_pen(pen_logits: Tensor, stroke5: Tensor) -> Tensor:
         """A segment is drawn if s1 > 0.5 at the point it starts from; the first starts at the token."""
-        down = torch.softmax(pen_logits.float(), dim=-1)[..., 0] > 0.5
+        down = torch.softmax(at_least_float32(pen_logits), dim=-1)[..., 0] > 0.5
         first = stroke5[:, :1, 2] > 0.5
         return torch.cat([first, down[:, :-1]], dim=1)
 
@@ -184,7 +185,7 @@ def kl_loss(
         over_processes: returns the mean over all processes, without gradient, where they share the batch: the
             tolerance is for the whole of it.
     """
-    mean, logvar = latent.mean.float(), latent.logvar.float()
+    mean, logvar = at_least_float32(latent.mean), at_least_float32(latent.logvar)
     divergence = 0.5 * (mean**2 + logvar.exp() - 1 - logvar).mean()
     if over_processes is not None:
         divergence = divergence + (over_processes(divergence) - divergence.detach())

@@ -14,13 +14,15 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
+from sketchembed.precision import at_least_float32
+
 RAW_LIMIT = 8.0
 """Bound of |log σ| and |atanh ρ|: σ = e^-8 is far below a pixel, e^8 far beyond the canvas, and ρ = tanh 8
 leaves 1 - ρ² at 5e-7. Without it a run of identical offsets takes the density to infinity."""
 
 
 class GaussianMixture(NamedTuple):
-    """The M components at every place of a batch, as raw network outputs in float32.
+    """The M components at every place of a batch, as raw network outputs in float32 or wider.
 
     Attributes:
         logits: ``[*batch, M]``, unnormalised log π.
@@ -38,10 +40,10 @@ class GaussianMixture(NamedTuple):
     def from_output(cls, output: Float[Tensor, "*batch six_mix"]) -> GaussianMixture:
         """Split a decoder's output, ``[*batch, 6 M]``: π, μ_x, μ_y, log σ_x, log σ_y, atanh ρ.
 
-        The output is taken to float32 first, whatever precision the network ran in: the densities
+        The output is taken to float32 at least, whatever precision the network ran in: the densities
         of narrow components overflow a 16-bit number.
         """
-        logits, mu_x, mu_y, log_x, log_y, correlation = output.float().chunk(6, dim=-1)
+        logits, mu_x, mu_y, log_x, log_y, correlation = at_least_float32(output).chunk(6, dim=-1)
         log_std = torch.stack([log_x, log_y], dim=-1).clamp(-RAW_LIMIT, RAW_LIMIT)
         mean = torch.stack([mu_x, mu_y], dim=-1)
         return cls(logits, mean, log_std, correlation.clamp(-RAW_LIMIT, RAW_LIMIT))

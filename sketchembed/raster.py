@@ -363,7 +363,7 @@ def pen_coverage(
 
     # Two lines in one pixel cover at least as much as the larger of them and at most their sum; which it
     # is, only their overlap could tell, and the middle is closest on real drawings.
-    paper = torch.zeros(len(drawn) * size**2, device=start.device)
+    paper = alone.new_zeros(len(drawn) * size**2)
     least = paper.scatter_reduce(0, pairs.pixel, corner, "amax")
     most = paper.scatter_add_(0, pairs.pixel, alone).clamp_max_(1)
     return least.add_(most).mul_(0.5).reshape(len(drawn), size, size).to(start.dtype)

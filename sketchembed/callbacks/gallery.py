@@ -99,7 +99,8 @@ class Gallery(pl.Callback):
         names, batch = self._inputs
         training = task.training
         task.eval()
-        image, stroke5 = task.pairs(move_data_to_device(batch, task.device))
+        precision = task.trainer.precision_plugin
+        image, stroke5 = task.pairs(precision.convert_input(move_data_to_device(batch, task.device)))
         z = task.net.encode(image).mean
         columns: list[list[Sketch]] = []
         for temperature in self.temperatures:

@@ -15,9 +15,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from sketchembed.mixture import GaussianMixture
-from sketchembed.networks.hyperlstm import HyperLSTMCell, HyperState, Variant, at_least_float32
+from sketchembed.networks.hyperlstm import HyperLSTMCell, HyperState, Variant
 from sketchembed.networks.hyperlstm_sequence import run_sequence
 from sketchembed.networks.packing import Packing
+from sketchembed.precision import at_least_float32
 
 PEN_STATES = 3
 STROKE = 5
@@ -119,7 +120,7 @@ class StrokeDecoder(nn.Module, ABC):
         end[2].fill_(END_LOGIT)
         output = packing.unpack(output, end)
         return StrokeDistribution(
-            output[..., :PEN_STATES].float(), GaussianMixture.from_output(output[..., PEN_STATES:])
+            at_least_float32(output[..., :PEN_STATES]), GaussianMixture.from_output(output[..., PEN_STATES:])
         ), state
 
 

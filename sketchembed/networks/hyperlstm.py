@@ -26,20 +26,14 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
+from sketchembed.precision import at_least_float32
+
 Variant = Literal["ha2017", "released"]
 GATES = 4
 # For each gate a scale of the input's part, a scale of the recurrent part, and an additive term.
 MAPS = 3 * GATES
 FORGET_BIAS = 1.0
 KERAS_EPS = 1e-3
-
-
-def at_least_float32(tensor: Tensor) -> Tensor:
-    """Return the tensor in float32, or as it is if it is wider.
-
-    Under autocast matrix products come in 16 bits; recurrent states, norms and densities do not stay there.
-    """
-    return tensor.to(torch.promote_types(tensor.dtype, torch.float32))
 
 
 class HyperState(NamedTuple):

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from sketchembed.networks.conv4 import Conv4
 from sketchembed.networks.evaluating import evaluating
+from sketchembed.precision import at_least_float32
 
 
 @dataclass(frozen=True)
@@ -69,8 +70,8 @@ def prototype_logits(
 ) -> Float[Tensor, "queries way"]:
     """Return minus the squared Euclidean distance of each query to each class mean (equation 2)."""
     # Sums of hundreds of squares, of which the differences count: 16 bits of an autocast would drown them.
-    prototypes = support.float().mean(dim=1)
-    return -(query.float().unsqueeze(1) - prototypes).square().sum(-1)
+    prototypes = at_least_float32(support).mean(dim=1)
+    return -(at_least_float32(query).unsqueeze(1) - prototypes).square().sum(-1)
 
 
 def prototype_loss(

@@ -10,6 +10,7 @@ from torch.nn import functional
 
 from sketchembed.data.episode_module import EpisodeImages
 from sketchembed.networks.maml import MAML, MAMLConfig
+from sketchembed.precision import at_least_float32
 from sketchembed.tasks.task import Task
 
 
@@ -54,7 +55,7 @@ class MAMLTask(Task):
         support, query = batch.support.flatten(0, 1), batch.query.flatten(0, 1)
         classes = torch.arange(way, device=support.device)
         parameters = self.net.adapt(support, classes.repeat_interleave(shot), way, steps, self.first_order)
-        scores = self.net.scores(parameters, support, query).float()
+        scores = at_least_float32(self.net.scores(parameters, support, query))
         labels = classes.repeat_interleave(batch.query.shape[1])
         return functional.cross_entropy(scores, labels), (scores.argmax(-1) == labels).float().mean()
 

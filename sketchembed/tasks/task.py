@@ -19,6 +19,7 @@ from sketchembed.data.episode_module import EpisodeImages
 from sketchembed.data.pairs import Pair
 from sketchembed.data.randomness import SharedGenerator
 from sketchembed.networks.batch_norm import BatchNorm2d
+from sketchembed.precision import at_least_float32
 
 
 class Task(pl.LightningModule):
@@ -130,7 +131,9 @@ class Task(pl.LightningModule):
             size: of this process's batch.
             own: by name, without ``train/``.
         """
-        means = self.over_processes(torch.stack([value.detach().float() for value in values.values()]))
+        means = self.over_processes(
+            torch.stack([at_least_float32(value.detach()) for value in values.values()])
+        )
         logged = dict(zip(values, means.unbind(), strict=True)) | own
         self.log_dict({f"train/{name}": value for name, value in logged.items()}, batch_size=size)
 
