@@ -106,7 +106,8 @@ def assert_same_curves(one, other, steps, tolerance):
         assert row.keys() == other[step].keys()
         for name, value in row.items():
             if name.partition("/")[2] not in ("drawings_per_second", "grad_norm"):
-                assert other[step][name] == pytest.approx(value, rel=tolerance, abs=1e-7), (step, name)
+                near = pytest.approx(value, rel=tolerance, abs=tolerance / 100)
+                assert other[step][name] == near, (step, name)
 
 
 @pytest.mark.slow
@@ -134,6 +135,20 @@ def test_one_process_two_and_three_have_the_same_curve_and_see_every_drawing_onc
     order = list(itertools.chain(*seen[1]))
     for first in range(0, STEPS * BATCH - DRAWINGS, DRAWINGS):
         assert len(set(order[first : first + DRAWINGS])) == DRAWINGS
+
+
+@pytest.mark.slow
+def test_the_curves_part_by_rounding_alone(data, tmp_path):
+    """What the small learning rate above leaves open.
+
+    In float64 rounding is 2^29 times smaller, so a mistake would stand out of it. At the paper's learning
+    rate training multiplies it by ten in every few steps, on one process too: twenty of them are looked at.
+    """
+    steps = 20
+    precise = [*options("trainer", precision="64-true", max_steps=steps), "--model.init_args.lr", "1.0e-3"]
+    for count in (1, 3):
+        train(data, tmp_path / str(count), doodles(tmp_path / str(count), *precise), count)
+    assert_same_curves(curve(tmp_path / "1"), curve(tmp_path / "3"), steps, 1e-8)
 
 
 def options(prefix, **values):
@@ -220,8 +235,14 @@ def test_a_process_that_dies_ends_them_all(launcher, how, data, tmp_path):
 
 @pytest.mark.slow
 def test_what_a_user_can_mend_is_said_once(data, tmp_path):
-    command = program(tmp_path, doodles(tmp_path, "--data.init_args.batch_size", "13"), 2)
-    ended = subprocess.run(command, env=environment(data), capture_output=True, text=True, timeout=120)
-    assert ended.returncode == 2
-    (line,) = ended.stderr.strip().splitlines()
-    assert "a batch of 13 cannot be divided over 2 processes" in line
+    few = options("data.init_args", way=2, shot=1, query=2, validation_way=2, validation_episodes=1)
+    episodes = [*configs("protonet", "episodes-mini-imagenet"), *few, "--run.root", str(tmp_path), *SMALL]
+    for arguments, found in (
+        (doodles(tmp_path, "--data.init_args.batch_size", "13"), "a batch of 13"),
+        (episodes, "1 validation episodes"),
+    ):
+        command = program(tmp_path, arguments, 2)
+        ended = subprocess.run(command, env=environment(data), capture_output=True, text=True, timeout=120)
+        assert ended.returncode == 2
+        (line,) = ended.stderr.strip().splitlines()
+        assert f"{found} cannot be divided over 2 processes" in line
