@@ -30,10 +30,11 @@ def one_pixel_lines(ink: np.ndarray, size: int) -> np.ndarray:
     """
     reach = FINE * (size - 2 * margin(size))
     shape = tuple(max(1, round(side * reach / max(ink.shape))) for side in reversed(ink.shape))
-    large = Image.fromarray((ink * 255).astype(np.uint8)).resize(shape, Image.Resampling.BOX)
-    spread = np.asarray(large.filter(ImageFilter.MaxFilter(3)), dtype=np.float32) / 255
+    large = np.asarray(Image.fromarray(ink).resize(shape, Image.Resampling.BOX))
     # A thin line fades where a picture is shrunk much; half of the darkest is then still the line.
-    points = np.argwhere(thinned(spread > 0.5 * float(spread.max()))) + 0.5
+    large = (large * (255 / large.max())).astype(np.uint8)
+    spread = np.asarray(Image.fromarray(large).filter(ImageFilter.MaxFilter(3)))
+    points = np.argwhere(thinned(spread > 127)) + 0.5
     low, high = points.min(axis=0), points.max(axis=0)
     points = (points - (low + high) / 2) * reach / max(float((high - low).max()), 1.0) + FINE * size / 2
     rows, columns = np.clip(points.astype(int), 0, FINE * size - 1).T

@@ -74,6 +74,17 @@ def test_thickness_of_the_lines_does_not_matter(width, tmp_path):
     assert (read - drawn).abs().mean() < 0.09
 
 
+def test_a_dot_in_a_wide_picture_is_drawn(tmp_path):
+    grey = np.full((2, 60_000), 255, dtype=np.uint8)
+    grey[0, 7] = grey[1, -9] = 0
+    Image.fromarray(grey).save(tmp_path / "dots.png")
+    read = read_drawing(tmp_path / "dots.png", 28)
+    rows, columns = (read[0] < 0.5).nonzero().T
+    assert len(rows)
+    assert columns.min() <= 4
+    assert columns.max() >= 23
+
+
 def test_thinning_leaves_lines_of_one_pixel_and_keeps_them_together():
     image = Image.new("L", (90, 90), 0)
     pen = ImageDraw.Draw(image)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -58,7 +59,7 @@ class ImageSet:
         text = "\n".join(
             f"{self.class_names[label]}/{name}" for label, name in zip(self.labels, self.names, strict=True)
         )
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
+        return hashlib.sha256(os.fsencode(text)).hexdigest()[:16]
 
     def select(self, classes: list[str]) -> ImageSet:
         """Return the images of some classes, in the order of `classes`.

@@ -12,6 +12,7 @@ that is looked at has trained.
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -130,5 +131,5 @@ def partition_of(photo: str) -> int:
 
     So a photo stays where it is when others are added or left out.
     """
-    place = int.from_bytes(hashlib.sha256(photo.encode()).digest()[:8], "big") % HELD_OUT_EVERY
+    place = int.from_bytes(hashlib.sha256(os.fsencode(photo)).digest()[:8], "big") % HELD_OUT_EVERY
     return place if place in (1, 2) else 0

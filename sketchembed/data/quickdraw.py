@@ -90,7 +90,7 @@ def split(name: str, classes: Sequence[str], seed: int = 0) -> tuple[list[str], 
     if name == "paper":
         held = set(class_names("unseen"))
     elif name.isascii() and name.isdecimal() and 1 <= int(name) <= len(classes):
-        ranked = sorted(classes, key=lambda known: hashlib.sha256(f"{seed}:{known}".encode()).digest())
+        ranked = sorted(classes, key=lambda known: hashlib.sha256(os.fsencode(f"{seed}:{known}")).digest())
         held = set(ranked[int(name) :])
     else:
         raise DataError(

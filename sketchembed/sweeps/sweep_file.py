@@ -86,6 +86,9 @@ class SweepFile:
         constants = {
             name: about["value"] for name, about in parameters.items() if about["distribution"] == "constant"
         }
+        root = constants.get("run.root", "")
+        if not isinstance(root, str):
+            raise _wrong(path, f"has the run.root {root!r}", "a folder")
         varied = {name: about for name, about in parameters.items() if name not in constants}
         for name in (*OWN, "run.root"):
             if name in varied:

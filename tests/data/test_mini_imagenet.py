@@ -1,4 +1,5 @@
 import io
+import os
 import tarfile
 
 import numpy as np
@@ -110,3 +111,13 @@ def test_real_photos_are_the_files_own_pixels(real_data):
             expected = np.asarray(Image.open(io.BytesIO(content)).convert("RGB")).transpose(2, 0, 1)
             np.testing.assert_array_equal(mini_imagenet.photo(content, entry.name, 84), expected)
     assert len(entries) == 40
+
+
+def test_names_that_are_no_utf_8_have_a_digest(tmp_path):
+    for number in (1, 2):
+        place = tmp_path / "test" / os.fsdecode(b"n0\xff") / f"{number}.png"
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_bytes(jpeg(number))
+    found = mini_imagenet.load(tmp_path, tmp_path / "prepared", "test")
+    assert len(found.digest()) == 16
+    assert found.digest() != found.select([]).digest()

@@ -141,6 +141,10 @@ def test_random_sweep_needs_an_end(tmp_path):
         ({"parameters": None}, "no parameters"),
         ({"parameters": {"a": {"value": 1}}}, "constant parameters alone"),
         ({"parameters": {"run.root": {"values": ["a", "b"]}}}, "varies run.root"),
+        (
+            {"parameters": {"run.root": {"value": 3}, "a": {"values": [1, 2]}}},
+            "run.root 3; expected a folder",
+        ),
         ({"paramters": {}}, "no setting of a sweep .*'paramters'"),
         ({"command": ["python", "train.py", "${args}"]}, "runs `python train.py"),
         ({"command": ["sketchembed", "fit"]}, "expected `\\$\\{args\\}` once"),
