@@ -33,6 +33,8 @@ from sketchembed.plain import build, parse_json
 
 MODEL_KEY = "sketchembed"
 """Where a checkpoint keeps the description of the model, and a weights file its header's JSON."""
+ORIGIN_KEY = "origin"
+"""Where a weights file keeps what it was trained on."""
 PREFIX = "net."
 MOST = {"image_size": 512, "max_length": 1024, "channels": 16, "inner_steps": 1000, "test_steps": 1000}
 """The largest sizes that no tensor answers for, in a description from anywhere."""
@@ -219,7 +221,12 @@ def check_weights(net: torch.nn.Module, weights: Mapping[str, Tensor], path: Pat
         raise _misfit(path, f"has '{unknown[0]}', which the model lacks")
 
 
-def save(net: Network, path: str | Path, dtype: torch.dtype | None = None) -> Path:
+def save(
+    net: Network,
+    path: str | Path,
+    dtype: torch.dtype | None = None,
+    origin: Mapping[str, Any] | None = None,
+) -> Path:
     """Write published weights: a safetensors file with the model's description inside.
 
     Args:
@@ -227,6 +234,7 @@ def save(net: Network, path: str | Path, dtype: torch.dtype | None = None) -> Pa
         path: where to; written beside and renamed, so the file is whole or absent.
         dtype: of the floating-point weights, such as ``torch.float16`` for half the size; as they are if
             not given.
+        origin: where the model is from, see :func:`sketchembed.origin.origin`.
     """
     from safetensors.torch import save as to_bytes
 
@@ -239,7 +247,10 @@ def save(net: Network, path: str | Path, dtype: torch.dtype | None = None) -> Pa
     }
     path = Path(path)
     with whole_file(path) as file:
-        file.write(to_bytes(tensors, metadata={MODEL_KEY: json.dumps(describe(net))}))
+        metadata = {MODEL_KEY: json.dumps(describe(net))}
+        if origin:
+            metadata[ORIGIN_KEY] = json.dumps(dict(origin))
+        file.write(to_bytes(tensors, metadata=metadata))
     return path
 
 
@@ -331,6 +342,18 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
         raise _foreign(path)
     wide = {name: value.float() if value.is_floating_point() else value for name, value in weights.items()}
     return described, wide
+
+
+def read_origin(path: Path) -> dict[str, Any]:
+    """Return what published weights say of where they are from; empty if they say nothing."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="pt") as file:
+            found = parse_json((file.metadata() or {}).get(ORIGIN_KEY, "null"))
+    except (SafetensorError, *_RAISED) as error:
+        raise _unreadable(path, error) from error
+    return found if isinstance(found, dict) else {}
 
 
 def read_raw(path: Path) -> dict[str, Any]:

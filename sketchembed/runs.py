@@ -36,6 +36,8 @@ WHERE = (
     *("trainer.devices", "trainer.num_nodes", "trainer.strategy"),
 )
 """Settings that say where a run trains and how it is watched, and not what comes out."""
+LAST_LINES = 1 << 16
+"""Bytes at the end of the metrics that hold their last lines."""
 _held: set[IO[str]] = set()
 """The locks of this process, which processes forked from it must not keep alive after its death."""
 
@@ -203,6 +205,22 @@ class Run:
             return False
         return False
 
+    @property
+    def seconds(self) -> float | None:
+        """How long training took up to what was logged last; None if nothing says it."""
+        path = self.path / "metrics.jsonl"
+        if not path.is_file():
+            return None
+        with path.open("rb") as file:
+            file.seek(max(file.seek(0, os.SEEK_END) - LAST_LINES, 0))
+            lines = file.read(LAST_LINES).decode("utf-8", errors="replace").splitlines()
+        for line in reversed(lines):  # the last one may be half written
+            with contextlib.suppress(ValueError, TypeError, KeyError, OverflowError):
+                seconds = float(parse_json(line)["time"])
+                if math.isfinite(seconds):
+                    return seconds
+        return None
+
     def note(self, **facts: Any) -> None:
         """Add to ``run.json``."""
         with whole_file(self.path / "run.json") as file:
@@ -329,14 +347,8 @@ class RunLogger(Logger):
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
         """Append a line."""
         if self._file is None:
-            path = self.run.path / "metrics.jsonl"
-            lines = path.read_text("utf-8", errors="replace").splitlines() if path.exists() else []
-            if lines:
-                # The last one may be half written.
-                with contextlib.suppress(ValueError, TypeError, KeyError, OverflowError):
-                    before = float(parse_json(lines[-1])["time"])
-                    self._before = before if math.isfinite(before) else 0.0
-            self._file = path.open("a", buffering=1)
+            self._before = self.run.seconds or 0.0
+            self._file = (self.run.path / "metrics.jsonl").open("a", buffering=1)
         elapsed = self._before + (datetime.now() - self._start).total_seconds()
         values = {
             key: float(f"{value:.6g}") if math.isfinite(value) else None

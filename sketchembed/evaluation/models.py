@@ -11,6 +11,7 @@ from sketchembed.checkpoints import Network, find, load_network, step_of
 from sketchembed.errors import CheckpointError
 from sketchembed.networks.resnet101 import ResNet
 from sketchembed.networks.sketchembednet import SketchEmbedNet
+from sketchembed.origin import origin
 from sketchembed.runs import MILESTONES, Run
 
 LABELS = {
@@ -63,18 +64,12 @@ class Model:
         network = load_network(file)
         in_run = file.parent.name == "checkpoints"
         facts: dict[str, Any] = {"checkpoint": str(file), "step": step_of(file)}
-        if in_run:
-            data = trained_on(Run(file.parents[1]))
-            facts |= {"trained_on": data.get("source"), "drawings": data.get("drawings")}
+        source = origin(file)
+        facts["step"] = source.get("step", facts["step"])
+        facts |= {"trained_on": source.get("source"), "drawings": source.get("drawings")}
         facts["parameters"] = sum(parameter.numel() for parameter in network.parameters())
         known = {key: value for key, value in facts.items() if value is not None}
         return cls(file, network, file.parents[1].name if in_run else file.stem, known)
-
-
-def trained_on(run: Run) -> dict[str, Any]:
-    """Return what a run's ``run.json`` says of its data; empty if it says nothing that can be read."""
-    data = run.facts.get("data")
-    return data if isinstance(data, dict) else {}
 
 
 def newest(runs: Path, channels: int | None = None) -> Model | None:

@@ -17,12 +17,12 @@ import yaml
 from sketchembed._version import __version__
 from sketchembed.data.drawings import data_folder
 from sketchembed.errors import SketchEmbedError
-from sketchembed.evaluation.models import Model, trained_on
+from sketchembed.evaluation.models import Model
 from sketchembed.evaluation.parts import about, make
 from sketchembed.evaluation.study import Study
+from sketchembed.origin import origin
 from sketchembed.reporting.part import Part
 from sketchembed.reporting.report_page import Entry, ReportPage
-from sketchembed.runs import Run
 
 PAGE = "report.html"
 REQUEST = "request"
@@ -128,9 +128,7 @@ class Report:
     def page(self) -> ReportPage:
         """Return the page of what is there so far."""
         study, model, net = self.study, self.study.model, self.study.net.config
-        folder = model.path.parents[1] if model.path.parent.name == "checkpoints" else None
-        run, beside = Run(folder) if folder else None, study.beside
-        data = trained_on(run) if run else {}
+        beside, source = study.beside, origin(model.path)
         done, count = len(self.parts), len(self.entries)
         seconds = sum(part.seconds for part in self.parts)
         written = f"{datetime.now().astimezone():%Y-%m-%d %H:%M}"
@@ -138,10 +136,10 @@ class Report:
         facts = {
             "model": f"{net.encoder} {net.width}, {net.decoder} {net.hidden}, z of {net.latent} numbers",
             **_named(model),
-            "classes": f"{data['classes_seen']} seen, {data.get('classes_unseen', 0)} unseen"
-            if "classes_seen" in data
+            "classes": f"{source['classes']} seen, {source.get('classes_unseen', 0)} unseen"
+            if "classes" in source
             else None,
-            "data's digest": str(data.get("digest") or "")[:16],
+            "data's digest": source.get("data_digest"),
             "checkpoint's digest": self.models["checkpoint"],
             **{f"Conv-VAE's {key}": value for key, value in (_named(beside) if beside else {}).items()},
             "Conv-VAE's digest": self.models["vae"],
@@ -151,15 +149,15 @@ class Report:
         details = {
             "Options of this report": yaml.safe_dump(self._asked(), sort_keys=False, allow_unicode=True)
         }
-        if run and run.config:
-            details["Configuration of the training"] = run.config
+        if "config" in source:
+            details["Configuration of the training"] = source["config"]
         return ReportPage(
             f"Report on {model.run}",
             f"{done} of {count} parts{failed}; computed in {duration(seconds)}; written {written}.",
             facts,
             list(self.entries.values()),
             details,
-            str(data.get("announcement") or ""),
+            str(source.get("announcement") or ""),
             study.facts(),
         )
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from random import Random
 
 from sketchembed.errors import SketchEmbedError
-from sketchembed.evaluation.models import trained_on
+from sketchembed.origin import of_run
 from sketchembed.presets import conf_folder
 from sketchembed.reporting.part import Drawings, Figure, Part, Table
 from sketchembed.reporting.report_page import Entry, ReportPage
@@ -114,7 +114,7 @@ def read_run(folder: Path) -> object:
     whole = json.loads(shown[1], parse_constant=lambda text: (_ for _ in ()).throw(AssertionError(text)))
     assert isinstance(whole["facts"], dict)
     run = Run(path)
-    trained_on(run)
+    of_run(run)
     run.note(seen=True)
     assert run.facts["seen"] is True
     run.rewind(6)

@@ -1,0 +1,82 @@
+"""Where a model is from: what trained it, on which data, for how long.
+
+A run's folder says it of its checkpoints; published weights carry it in their header.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from sketchembed.checkpoints import read_origin, step_of
+from sketchembed.plain import parse_yaml
+from sketchembed.runs import Run
+
+LOCAL = ("run", "ckpt_path", "checkpoint", "gallery", "monitor", "milestones", "finite")
+"""Groups of a configuration that say where and what to write, and change nothing of the model."""
+
+
+def origin(file: Path) -> dict[str, Any]:
+    """Return where a model is from; empty if nothing is known.
+
+    Args:
+        file: a checkpoint in a run's folder, or published weights.
+
+    Returns:
+        those that are known of ``run``, ``preset``, ``seed``, ``step``, ``source``, ``drawings``, ``classes``
+        (that trained), ``classes_unseen``, ``announcement`` (what is to be said of the data),
+        ``data_digest``, ``seconds`` (that training took), ``device``, ``processes``, ``version`` and
+        ``config``: the training's, as YAML, without what belongs to one machine.
+    """
+    if file.suffix == ".safetensors":
+        return read_origin(file)
+    if file.parent.name != "checkpoints":
+        return {}
+    return of_run(Run(file.parents[1]), step_of(file))
+
+
+def of_run(run: Run, step: int | None = None) -> dict[str, Any]:
+    """Return where a run's model is from; see :func:`origin`.
+
+    Args:
+        run: with its folder.
+        step: of the checkpoint; the run's last if not given.
+    """
+    facts = run.facts
+    data = facts.get("data")
+    data = data if isinstance(data, dict) else {}
+    config = _config(run.config)
+    found = {
+        "run": run.path.name,
+        **{key: facts.get(key) for key in ("preset", "device", "processes", "version")},
+        "seed": config.get("seed_everything"),
+        "step": step if step is not None else facts.get("steps"),
+        "source": data.get("source"),
+        "drawings": data.get("drawings"),
+        "classes": data.get("classes_seen", data.get("classes")),
+        "classes_unseen": data.get("classes_unseen"),
+        "announcement": data.get("announcement"),
+        "data_digest": str(data.get("digest") or "")[:16] or None,
+        "seconds": run.seconds,
+        "config": yaml.safe_dump(config, sort_keys=False) if config else None,
+    }
+    return {key: value for key, value in found.items() if value is not None}
+
+
+def _config(text: str | None) -> dict[str, Any]:
+    try:
+        config = parse_yaml(text or "")
+    except ValueError:
+        return {}
+    if not isinstance(config, dict):
+        return {}
+    config = {key: value for key, value in config.items() if key not in LOCAL}
+    for group, name in (("data", "folder"), ("model", "begin_with")):
+        given = config.get(group)
+        arguments = given.get("init_args") if isinstance(given, dict) else None
+        if isinstance(arguments, dict) and isinstance(arguments.get(name), str):
+            # Folders are another machine's; a model to begin with is still named.
+            arguments[name] = Path(arguments[name]).name if name == "begin_with" else None
+    return config

@@ -1,0 +1,65 @@
+"""Where a model is from stays with its weights when they leave the run's folder."""
+
+import json
+
+import pytest
+import yaml
+from safetensors import safe_open
+
+import sketchembed
+from sketchembed.checkpoints import read_origin
+from sketchembed.cli import main
+from sketchembed.evaluation.models import Model
+from sketchembed.origin import origin
+from sketchembed.runs import Run
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """A finished run of two steps."""
+    root = tmp_path_factory.mktemp("runs")
+    options = ["--run.root", str(root), "--run.name", "tiny", "--data.init_args.per_class", "28"]
+    data = ["--data", "sketchembed.data.modules.DoodlesDataModule"]
+    folder = ["--data.init_args.folder", str(root / "data"), "--seed_everything", "3"]
+    main(["fit", "--preset", "debug", *data, *options, *folder, "--trainer.max_steps", "3"])
+    return root / "tiny"
+
+
+def test_export_keeps_what_trained_the_model(run, tmp_path, capsys):
+    (checkpoint,) = (run / "checkpoints").glob("step-3.ckpt")
+    known = origin(checkpoint)
+    facts = json.loads((run / "run.json").read_text())
+    assert known["run"] == "tiny"
+    assert known["preset"] == "debug"
+    assert (known["seed"], known["step"]) == (3, 3)
+    assert known["drawings"] == facts["data"]["drawings"] > 0
+    assert known["data_digest"] == facts["data"]["digest"][:16]
+    assert known["classes"] == facts["data"]["classes_seen"]
+    assert known["seconds"] == json.loads((run / "metrics.jsonl").read_text().splitlines()[-1])["time"]
+    main(["export", str(run), str(tmp_path / "tiny.safetensors"), "--dtype", "float16"])
+    assert origin(tmp_path / "tiny.safetensors") == known
+    with safe_open(tmp_path / "tiny.safetensors", framework="pt") as file:
+        assert set(file.metadata()) == {"sketchembed", "origin"}
+    facts = Model.load(tmp_path / "tiny.safetensors").facts
+    assert (facts["step"], facts["trained_on"], facts["drawings"]) == (3, "doodles", known["drawings"])
+
+
+def test_the_configuration_names_no_folder_of_this_machine(run, tmp_path):
+    config = origin(run / "checkpoints" / "step-3.ckpt")["config"]
+    assert str(run.parent) not in config
+    plain = yaml.safe_load(config)
+    assert plain["data"]["init_args"]["per_class"] == 28
+    # It trains the same model again.
+    (tmp_path / "again.yaml").write_text(config)
+    where = ["--data.init_args.folder", str(run.parent / "data"), "--run.root", str(tmp_path)]
+    main(["fit", "--config", str(tmp_path / "again.yaml"), *where, "--run.name", "again"])
+    one, other = (sketchembed.load(folder).state_dict() for folder in (run, tmp_path / "again"))
+    assert all(one[name].equal(other[name]) for name in one)
+
+
+def test_weights_that_say_nothing_are_from_nowhere(run, tmp_path):
+    sketchembed.save(sketchembed.load(run), tmp_path / "bare.safetensors")
+    assert origin(tmp_path / "bare.safetensors") == read_origin(tmp_path / "bare.safetensors") == {}
+    (tmp_path / "empty").mkdir()
+    assert set(origin(tmp_path / "empty" / "checkpoints" / "step-1.ckpt")) == {"run", "step"}
+    assert Run(tmp_path / "empty").seconds is None
