@@ -170,7 +170,10 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
         allowed = ("https://",) if req.full_url.lower().startswith("https://") else ("https://", "http://")
         if not newurl.lower().startswith(allowed):
             raise urllib.error.HTTPError(newurl, code, f"leads to {newurl[:60]!r}", headers, fp)
-        return super().redirect_request(req, fp, code, msg, headers, newurl)
+        request = super().redirect_request(req, fp, code, msg, headers, newurl)
+        # The page that comes with it would be read whole otherwise, however long the server says it is.
+        fp.close()
+        return request
 
 
 class _HTTPHandler(urllib.request.HTTPHandler):

@@ -66,6 +66,13 @@ class Handler(BaseHTTPRequestHandler):
         site, wanted = self.site, self.headers.get("Range")
         site.requests.append((self.command, unquote(self.path), wanted))
         assert len(site.requests) < 20
+        if self.path == "/moved":  # with a page that never comes whole
+            self.send_response(302)
+            self.send_header("Location", "/file")
+            self.send_header("Content-Length", str(1 << 40))
+            self.end_headers()
+            self.wfile.write(b"Moved")
+            return
         content = site.files.get(unquote(self.path))
         status = site.statuses.pop(0) if site.statuses else 200 if content is not None else 404
         if status != 200 or content is None:
@@ -178,6 +185,12 @@ def test_a_part_without_its_tag_is_not_trusted(site: Site, tmp_path: Path) -> No
     (tmp_path / "file.part").write_bytes(bytes(1000))
     fetch(f"{site.url}/file", tmp_path / "file", **quiet)
     assert (tmp_path / "file").read_bytes() == CONTENT
+
+
+def test_a_redirection_is_followed_without_its_page(site: Site, tmp_path: Path) -> None:
+    fetch(f"{site.url}/moved", tmp_path / "file", progress=False, timeout=5.0)
+    assert (tmp_path / "file").read_bytes() == CONTENT
+    assert [request[1] for request in site.requests] == ["/moved", "/file"]
 
 
 def test_a_wrong_digest_is_tried_again_then_said(site: Site, tmp_path: Path) -> None:
