@@ -13,11 +13,23 @@ from sketchembed._version import __version__
 from sketchembed.errors import SketchEmbedError, check_known
 
 
-def _jsonargparse(function: Any) -> Callable[[list[str]], None]:
+def _jsonargparse(function: Any, name: str | None = None) -> Callable[[list[str]], None]:
+    """Return a command that parses what `function` takes.
+
+    Args:
+        function: or several by their names.
+        name: of the command; the function's if not given.
+    """
+    name = name or function.__name__
+
     def run(args: list[str]) -> None:
         from jsonargparse import auto_cli
 
-        auto_cli(function, args=_underscored(args), as_positional=True)
+        from sketchembed.command_line import OneLine
+
+        program = f"sketchembed {name}"
+        given = _underscored(args)
+        auto_cli(function, args=given, as_positional=True, parser_class=OneLine, prog=program)
 
     return run
 
@@ -135,7 +147,7 @@ def _bench(args: list[str]) -> None:
 def _data(args: list[str]) -> None:
     from sketchembed.data.commands import COMMANDS
 
-    _jsonargparse(COMMANDS)(args)
+    _jsonargparse(COMMANDS, "data")(args)
 
 
 def _evaluate(args: list[str]) -> None:
@@ -144,7 +156,7 @@ def _evaluate(args: list[str]) -> None:
 
     commands: Commands = {name: (about(name), partial(run_part, name)) for name in PARTS}
     # As a command it compares several checkpoints too.
-    commands["fewshot"] = (about("fewshot"), _jsonargparse(fewshot))
+    commands["fewshot"] = (about("fewshot"), _jsonargparse(fewshot, "evaluate fewshot"))
     _dispatch("sketchembed evaluate", commands, [*args[:1], *_underscored(args[1:])])
 
 
@@ -152,6 +164,12 @@ def _report(args: list[str]) -> None:
     from sketchembed.evaluation.report_command import report
 
     report(_underscored(args))
+
+
+def _results(args: list[str]) -> None:
+    from sketchembed.results import results
+
+    _jsonargparse(results)(args)
 
 
 def _sweep(args: list[str]) -> None:
@@ -174,6 +192,7 @@ COMMANDS: Commands = {
     "data": ("fetch and prepare data sets", _data),
     "evaluate": ("measure what an embedding is worth", _evaluate),
     "report": ("write one page of all evaluations of a model, beside the paper's numbers", _report),
+    "results": ("measure the packaged models, and write RESULTS.md", _results),
     "draw": ("draw images with a trained model", _jsonargparse(draw)),
     "export": ("write a checkpoint's model as safetensors", _jsonargparse(export)),
     "page": ("write a run's page anew", _jsonargparse(page)),

@@ -27,13 +27,14 @@ from sketchembed.callbacks.gallery import Gallery
 from sketchembed.callbacks.milestones import Milestones
 from sketchembed.callbacks.monitor import Monitor
 from sketchembed.checkpoints import WholeCheckpointIO, find, newest_whole, read_raw
+from sketchembed.command_line import OneLine
 from sketchembed.companions import await_reason, end_with_parent, let_go, stop
 from sketchembed.configuration import trust_no_configuration
 from sketchembed.data.connection import NetworkError
 from sketchembed.data.drawings import DrawingDataModule
 from sketchembed.data.modules import DoodlesDataModule
 from sketchembed.data.sampling import check_share
-from sketchembed.errors import ConfigError, NonFiniteError, SketchEmbedError
+from sketchembed.errors import ConfigError, NonFiniteError, SketchEmbedError, check_range
 from sketchembed.evaluation.sharing import Sharing
 from sketchembed.presets import expand_preset
 from sketchembed.process import allow_tf32, has_fast_bfloat16, quiet_lightning, tune_process
@@ -44,8 +45,14 @@ from sketchembed.tasks.captured_step import why_not_captured
 from sketchembed.tasks.drawing import DrawingTask
 from sketchembed.tracking.logger import Tracker
 
+MOST_SEED = 2**32 - 1
+"""As NumPy has it."""
 DOODLES = "sketchembed.data.modules.DoodlesDataModule"
 COMMON_DATA_OPTIONS = ("folder", "batch_size", "max_length", "num_workers", "seed", "validation_drawings")
+
+
+class FitParser(OneLine, LightningArgumentParser):
+    """Lightning's parser, which answers a mistake in one line."""
 
 
 class FitCLI(LightningCLI):
@@ -68,8 +75,12 @@ class FitCLI(LightningCLI):
             subclass_mode_data=True,
             auto_configure_optimizers=False,
             save_config_callback=None,
+            parser_class=FitParser,
             seed_everything_default=0,
-            parser_kwargs={"fit": {"description": "Train a model.", "version": __version__}},
+            parser_kwargs={
+                "prog": "sketchembed",
+                "fit": {"description": "Train a model.", "version": __version__},
+            },
             args=args,
         )
 
@@ -107,6 +118,9 @@ class FitCLI(LightningCLI):
                 expected="options as `sketchembed fit --help` lists them",
                 fix="Correct the file that --config names, or the option",
             ) from error
+        seed = self.config.get(f"{self.config.subcommand}.seed_everything")
+        if seed is not None and not isinstance(seed, bool):
+            check_range("--seed_everything", seed, 0, MOST_SEED)
 
     def _parse_ckpt_path(self) -> None:
         """Check the checkpoint that a user names, before minutes are spent.

@@ -64,9 +64,9 @@ def run_part(name: str, args: list[str]) -> None:
         name: of the part.
         args: without the program's and the part's name.
     """
-    from jsonargparse import ArgumentParser
+    from sketchembed.command_line import OneLine
 
-    parser = ArgumentParser(prog=f"sketchembed evaluate {name}", description=about(name) + ".")
+    parser = OneLine(prog=f"sketchembed evaluate {name}", description=about(name) + ".")
     parser.add_function_arguments(PARTS[name], skip={"study"}, as_positional=True, fail_untyped=True)
     parser.add_class_arguments(Study)
     given = dict(parser.instantiate(parser.parse_args(_named(PARTS[name], args))))

@@ -26,12 +26,14 @@ def report(args: list[str]) -> None:
     Raises:
         SystemExit: with 2 if a part could not be computed, 130 if it was stopped.
     """
-    from jsonargparse import ArgumentParser, auto_cli
+    from jsonargparse import auto_cli
+
+    from sketchembed.command_line import OneLine
 
     if any(word.partition("=")[0] == "--sweep" for word in args):
-        auto_cli(sweep_report, args=args, as_positional=False)
+        auto_cli(sweep_report, args=args, as_positional=False, parser_class=OneLine)
         return
-    parser = ArgumentParser(
+    parser = OneLine(
         prog="sketchembed report",
         description="All evaluations of a model on one page, beside the paper's numbers. What is finished is "
         "kept: the same command goes on where it was stopped. `--sweep FOLDER` judges the runs of a sweep "

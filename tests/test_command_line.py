@@ -1,0 +1,54 @@
+"""A mistake on a command line is answered in one line that names it, and what was meant perhaps."""
+
+import re
+
+import pytest
+
+from sketchembed.cli import main
+
+NETWORK = "--model.init_args.network"
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        ("fit --preset cpu --foo 3", "there is no option --foo; expected an option"),
+        ("fit --preset cpu --trainer.maxsteps 3", "no option --trainer.maxsteps; .*'--trainer.max_steps'"),
+        ("fit --preset cpu --trainer.max_steps x", "--trainer.max_steps is x; expected a whole number"),
+        ("fit --preset cpu --curriculum.alphamax 1", "perhaps '--curriculum.alpha_max'"),
+        (f"fit --preset cpu {NETWORK}.widht 3", "--model.network has no setting 'widht'; .*perhaps 'width'"),
+        (f"fit --preset cpu {NETWORK}.width x", "--model.network.width is x; expected a whole number"),
+        (
+            "fit --preset cpu --data.init_args.batchsize 3",
+            "--data has no setting .*'batch_size'",
+        ),
+        ("fit --preset cpu --run.resume perhaps", "--run.resume is perhaps; expected one of 'auto', 'never'"),
+        ("fit --preset cpu --seed_everything x", "--seed_everything is x; expected true or false or a whole"),
+        ("fit --preset cpu --seed_everything 4294967296", "expected 0 to 4294967295"),
+        ("fit --preset cpu --gallery.temperatures x", "temperatures is x; expected a list, such as"),
+        ("fit --config none.yaml", "--config: File does not exist: .*none.yaml"),
+        ("fit", "fit.data, fit.model is missing"),
+        ("evaluate fewshot --episods 3", "perhaps '--episodes'.* `sketchembed evaluate fewshot --help`"),
+        ("evaluate relations --seed x", "--seed is x; .* `sketchembed evaluate relations --help`"),
+        ("report --partz a", "there is no option --partz; .*'--parts'"),
+        ("data quickdraw --perclass 3", "'--per_class'.* `sketchembed data quickdraw --help`"),
+        ("draw", "images, checkpoint is missing; .* `sketchembed draw --help`"),
+        ("bench --rounds x", "--rounds is x; expected a whole number"),
+    ],
+)
+def test_a_mistake_is_one_line(line, says, capsys):
+    with pytest.raises(SystemExit) as caught:
+        main(line.split())
+    assert caught.value.code == 2
+    (answer,) = capsys.readouterr().err.strip().splitlines()
+    assert answer.startswith("sketchembed: ")
+    assert re.search(says, answer), answer
+
+
+@pytest.mark.parametrize("line", ["fit --help", "evaluate fewshot --help", "data --help", "report --help"])
+def test_help_is_there_still(line, capsys):
+    with pytest.raises(SystemExit) as caught:
+        main(line.split())
+    assert caught.value.code == 0
+    words = line.removesuffix(" --help").replace("fit", "[options] fit")
+    assert f"usage: sketchembed {words}" in capsys.readouterr().out
