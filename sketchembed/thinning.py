@@ -13,6 +13,8 @@ FINE = 4
 """Lines are thinned at this many times the size of the result."""
 RING = ((0, 1), (0, 2), (1, 2), (2, 2), (2, 1), (2, 0), (1, 0), (0, 0))
 """The eight neighbours (row, column) of the middle of a 3 × 3 square, clockwise from the north."""
+SQUARE = {(0, 0): 0b00011100, (0, 1): 0b01110000, (1, 0): 0b00000111, (1, 1): 0b11000001}
+"""What surrounds each pixel (row, column) of a square of two by two that stands alone; bits as in `RING`."""
 
 
 def one_pixel_lines(ink: np.ndarray, size: int) -> np.ndarray:
@@ -32,7 +34,8 @@ def one_pixel_lines(ink: np.ndarray, size: int) -> np.ndarray:
     shape = tuple(max(1, round(side * reach / max(ink.shape))) for side in reversed(ink.shape))
     large = np.asarray(Image.fromarray(ink).resize(shape, Image.Resampling.BOX))
     # A thin line fades where a picture is shrunk much; half of the darkest is then still the line.
-    large = (large * (255 / large.max())).astype(np.uint8)
+    # With a border, so that the outermost lines become three pixels wide as well.
+    large = np.pad((large * (255 / large.max())).astype(np.uint8), 1)
     spread = np.asarray(Image.fromarray(large).filter(ImageFilter.MaxFilter(3)))
     points = np.argwhere(thinned(spread > 127)) + 0.5
     low, high = points.min(axis=0), points.max(axis=0)
@@ -76,7 +79,14 @@ def thinned(ink: np.ndarray) -> np.ndarray:
             code = np.zeros_like(ink)
             for bit, (y, x) in enumerate(RING):
                 code |= padded[y : y + height, x : x + width] << bit
-            inside[goes[code]] = 0
+            gone = goes[code]
+            # All four pixels of a square that stands alone would go at once; one stays.
+            alone = inside[:-1, :-1].astype(bool)
+            for place, neighbours in SQUARE.items():
+                row, column = place
+                alone &= code[row : height - 1 + row, column : width - 1 + column] == neighbours
+            gone[:-1, :-1] &= ~alone
+            inside[gone] = 0
         if int(inside.sum()) == before:
             return inside.astype(bool)
 

@@ -79,10 +79,23 @@ def test_a_dot_in_a_wide_picture_is_drawn(tmp_path):
     grey[0, 7] = grey[1, -9] = 0
     Image.fromarray(grey).save(tmp_path / "dots.png")
     read = read_drawing(tmp_path / "dots.png", 28)
-    rows, columns = (read[0] < 0.5).nonzero().T
+    rows, columns = (read[0] < 0.9).nonzero().T
     assert len(rows)
     assert columns.min() <= 4
     assert columns.max() >= 23
+
+
+def test_thinning_loses_nothing_and_parts_nothing():
+    everywhere = np.ones((3, 3), dtype=int)
+    random = np.random.default_rng(0)
+    for share in (0.003, 0.02, 0.1, 0.3, 0.6, 0.9):
+        for wide in (False, True):
+            for _ in range(40):
+                ink = random.random(random.integers(1, 40, 2)) < share
+                ink = ndimage.binary_dilation(ink, everywhere) if wide else ink
+                thin = thinned(ink)
+                parts, count = ndimage.label(ink, everywhere)
+                assert len(np.unique(parts[thin])) == ndimage.label(thin, everywhere)[1] == count
 
 
 def test_thinning_leaves_lines_of_one_pixel_and_keeps_them_together():
