@@ -33,7 +33,7 @@ Kind = Literal["strokes", "images"]
 SPLITS = ("vinyals", "lake", "lake-pooled")
 SIZE = 105
 """Side of a published image."""
-FORMAT = 1
+FORMAT = 2
 """Of the prepared file; one of another format is made anew."""
 DRAWN_AT_ONCE = 1024
 
