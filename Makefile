@@ -11,7 +11,7 @@ EXTRAS ?= dev
 
 .DEFAULT_GOAL := help
 
-.PHONY: help setup train-quickdraw train-omniglot train-sketchy train-protonet train-maml train-vae train-classifier sweep eval-fewshot eval-miniimagenet eval-recognizability report bench draw test test-fast lint typecheck format check clean
+.PHONY: help setup train-quickdraw train-omniglot train-sketchy train-protonet train-maml train-vae train-classifier sweep eval-fewshot eval-miniimagenet eval-recognizability report results bench draw test test-fast lint typecheck format check clean
 
 help: ## list the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  %-20s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -60,6 +60,9 @@ eval-recognizability: setup ## whether classifiers recognise what a model draws 
 
 report: setup ## all evaluations of a model on one page (CHECKPOINT=run or file; the newest run if not given)
 	@$(BIN)/sketchembed report $(if $(CHECKPOINT),--checkpoint $(CHECKPOINT)) $(ARGS)
+
+results: setup ## measure the packaged models and write RESULTS.md (ARGS="--only mini-imagenet")
+	@$(BIN)/sketchembed results $(ARGS)
 
 bench: setup ## time every part beside a plain version of it
 	@$(BIN)/sketchembed bench $(if $(filter-out auto,$(PRESET)),--preset $(PRESET)) $(ARGS)

@@ -1,0 +1,124 @@
+"""The page of results: measured once, beside the paper's rows, each table with the command that gives it."""
+
+import json
+import re
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from scipy import stats
+
+import sketchembed
+from sketchembed.checkpoints import PACKAGED, find
+from sketchembed.cli import main
+from sketchembed.errors import SketchEmbedError
+from sketchembed.networks import ModelConfig, SketchEmbedNet
+from sketchembed.origin import origin
+from sketchembed.reporting.results_page import fewshot_tables
+from sketchembed.results import Plan, digest
+
+TINY = ModelConfig(width=8, latent=12, hidden=10, hyper=6, embedding=2, mixtures=3, max_length=12)
+
+
+def scored(name, means, ci95=0.2):
+    settings = ("5w1s", "20w1s")
+    scores = [
+        {"setting": key, "mean": value, "ci95": ci95, "episodes": 9, "seed": 0, "digest": f"d{key}"}
+        for key, value in zip(settings, means, strict=True)
+    ]
+    return {"method": f"SketchEmbedding ({name})", "about": {}, "scores": scores}
+
+
+def test_seeds_have_a_mean_and_the_interval_of_it():
+    values = [90.0, 91.0, 93.5]
+    report = {
+        "rows": [scored(f"a-seed{at}", (value, value / 2)) for at, value in enumerate(values)],
+        "paper": {"SketchEmbedding": {"5w1s": 96.37}},
+        "seconds": 3.2,
+    }
+    ((table,), facts) = fewshot_tables(report, "T", {"A": [f"a-seed{at}" for at in range(3)]})
+    low, high = stats.t.interval(0.95, 2, np.mean(values), stats.sem(values))
+    assert table.rows[3] == ["A, mean of 3 seeds", f"91.50 ± {(high - low) / 2:.2f}", table.rows[3][2]]
+    assert table.rows[0] == ["SketchEmbedding (a-seed0)", "90.00 ± 0.20", "45.00 ± 0.20"]
+    assert table.paper == [["SketchEmbedding", "96.37", None]]
+    assert facts["digests"] == "5w1s d5w1s, 20w1s d20w1s"
+    with pytest.raises(ValueError, match="of a-seed0, b in the mean A 1 were measured"):
+        fewshot_tables(report, "T", {"A": ["a-seed0", "b"]})
+
+
+def written(folder, **section):
+    section = {"name": "one", "title": "One", "evaluate": "fewshot --episodes 3"} | section
+    (folder / "plan.yaml").write_text(yaml.safe_dump({"about": "Words.", "sections": [section]}))
+    return folder / "plan.yaml"
+
+
+@pytest.mark.parametrize(
+    ("section", "says"),
+    [
+        ({"evaluate": ""}, "section 'one' with the command ''"),
+        ({"name": "../one"}, "section '../one'"),
+        ({"evaluat": "fewshot"}, "Section has no 'evaluat'"),
+        ({"evaluate": ["fewshot"]}, "is no list of results"),
+    ],
+)
+def test_a_plan_that_is_none_is_one_line(section, says, tmp_path):
+    with pytest.raises(SketchEmbedError, match=re.escape(says)):
+        Plan.read(written(tmp_path, **section))
+
+
+def test_the_package_s_plan_names_models_that_are_there_and_evaluations_that_there_are():
+    plan = Plan.read(PACKAGED / "results.yaml")
+    for section in plan.sections:
+        assert section.models
+        for model in section.models:
+            assert find(model).parent == PACKAGED
+            assert origin(find(model))["config"]
+        for models in section.means.values():
+            assert set(models) <= set(section.models)
+
+
+def test_what_fails_is_one_line_and_unknown_sections_are_named(tmp_path, capsys):
+    plan = written(tmp_path, evaluate="fewshot --checkpoint none-such --episodes 3")
+    for options, says in (
+        (["--only", "two"], "there is no section 'two'"),
+        ([], "there is no checkpoint at"),
+    ):
+        with pytest.raises(SystemExit):
+            main(["results", "--plan", str(plan), "--out", str(tmp_path / "R.md"), *options])
+        (line,) = capsys.readouterr().err.strip().splitlines()
+        assert says in line
+    assert not (tmp_path / "R.md").exists()
+
+
+@pytest.mark.data
+def test_numbers_are_measured_once_and_can_be_had_again(tmp_path, real_data, capfd):
+    torch.manual_seed(0)
+    known = {"preset": "cpu", "seed": 4, "step": 2000, "drawings": 14087, "seconds": 1800.0, "device": "cpu"}
+    weights = sketchembed.save(SketchEmbedNet(TINY), tmp_path / "net.safetensors", origin=known)
+    command = f"fewshot --checkpoint {weights} --settings 5w1s --episodes 20 --baselines pixels"
+    plan = written(tmp_path, evaluate=command, note="A note.")
+    out = tmp_path / "RESULTS.md"
+    run = ["results", "--plan", str(plan), "--out", str(out), "--kept", str(tmp_path / "kept")]
+    main(run)
+    page = out.read_text()
+    (row,) = re.findall(r"\| SketchEmbedding \(net\) \| (.*) \|", page)
+    found = json.loads((tmp_path / "kept" / "one" / "fewshot.json").read_text())
+    assert row == "{mean:.2f} ± {ci95:.2f}".format(**found["rows"][0]["scores"][0])
+    for words in (
+        "Words.",
+        "A note.",
+        f"`sketchembed evaluate {command}`",
+        "| *Random CNN (Conv4)* | *67.96* |",
+    ):
+        assert words in page
+    assert f"| cpu |  | 14,087 |  | 4 | 2,000 | 0.50 h, 1 × cpu | 0.0 MB | {digest(weights)[:16]} |" in page
+    assert "[1/1] one: sketchembed evaluate" in capfd.readouterr().out
+    main(run)
+    assert "[1/1] one: kept from before" in capfd.readouterr().out
+    assert out.read_text() == page
+    # Other weights under the same name are measured anew.
+    torch.manual_seed(1)
+    sketchembed.save(SketchEmbedNet(TINY), weights, origin=known)
+    main([*run, "--only", "one"])
+    assert "[1/1] one: sketchembed evaluate" in capfd.readouterr().out
