@@ -179,7 +179,7 @@ def _read(section: Section, kept: Path) -> Measured:
     try:
         if kind == "fewshot":
             report = parse_json((folder / "fewshot.json").read_text())
-            out.tables, out.facts = fewshot_tables(report, section.title, section.means)
+            out.tables, out.facts = fewshot_tables(report, section.means)
         else:
             part = Part.read(folder / f"{kind}.json")
             out.tables, out.facts = part.tables, {"seed": part.facts.get("seed"), "seconds": part.seconds}

@@ -37,14 +37,14 @@ def test_seeds_have_a_mean_and_the_interval_of_it():
         "paper": {"SketchEmbedding": {"5w1s": 96.37}},
         "seconds": 3.2,
     }
-    ((table,), facts) = fewshot_tables(report, "T", {"A": [f"a-seed{at}" for at in range(3)]})
+    ((table,), facts) = fewshot_tables(report, {"A": [f"a-seed{at}" for at in range(3)]})
     low, high = stats.t.interval(0.95, 2, np.mean(values), stats.sem(values))
     assert table.rows[3] == ["A, mean of 3 seeds", f"91.50 ± {(high - low) / 2:.2f}", table.rows[3][2]]
     assert table.rows[0] == ["SketchEmbedding (a-seed0)", "90.00 ± 0.20", "45.00 ± 0.20"]
     assert table.paper == [["SketchEmbedding", "96.37", None]]
     assert facts["digests"] == "5w1s d5w1s, 20w1s d20w1s"
     with pytest.raises(ValueError, match="of a-seed0, b in the mean A 1 were measured"):
-        fewshot_tables(report, "T", {"A": ["a-seed0", "b"]})
+        fewshot_tables(report, {"A": ["a-seed0", "b"]})
 
 
 def written(folder, **section):

@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from textwrap import wrap
 from typing import Any
 
 from sketchembed._version import __version__
@@ -87,18 +88,23 @@ def results_page(about: str, models: Sequence[Sequence[Cell]], sections: Sequenc
         " command under it, from the weights of the package and the data that it names. Rows in italics are"
         " the paper's."
     )
-    parts = ["# Results", about.strip(), again, table.markdown(), *(each.markdown() for each in sections)]
+    parts = [
+        "# Results",
+        about.strip(),
+        "\n".join(wrap(again, 120)),
+        table.markdown(),
+        *(each.markdown() for each in sections),
+    ]
     return "\n\n".join(parts) + "\n"
 
 
 def fewshot_tables(
-    report: Mapping[str, Any], title: str, means: Mapping[str, Sequence[str]]
+    report: Mapping[str, Any], means: Mapping[str, Sequence[str]]
 ) -> tuple[list[Table], dict[str, Any]]:
     """Return the table of a few-shot report, and facts for the line under it.
 
     Args:
         report: as ``fewshot.json`` has it.
-        title: of the table.
         means: rows that are means over several models, by the rows' names; the interval is over seeds.
     """
     found = {
@@ -130,4 +136,6 @@ def fewshot_tables(
         "digests": ", ".join(f"{key} {first[key]['digest']}" for key in settings),
         "seconds": round(report["seconds"]),
     }
-    return [Table(title, ["accuracy, %", *settings], rows, paper)], facts
+    return [
+        Table("Accuracy in per cent, with 95 % intervals over episodes", ["", *settings], rows, paper)
+    ], facts
