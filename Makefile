@@ -49,7 +49,7 @@ train-classifier: setup ## train a judge of drawings (PRESET=classifier|classifi
 sweep: setup ## train by a sweep file (SWEEP=sweeps/alpha_max.yaml, PRESET, ARGS="--jobs 2 --trainer.max_steps 1000")
 	@$(BIN)/sketchembed sweep $(or $(SWEEP),sweeps/seeds.yaml) $(if $(filter-out auto,$(PRESET)),--preset $(PRESET)) $(ARGS)
 
-eval-fewshot: setup ## few-shot classification on Omniglot (CHECKPOINT=run or file; the newest run if not given)
+eval-fewshot: setup ## few-shot classification on Omniglot (CHECKPOINT=run, file or packaged model; the newest run if not given)
 	@$(BIN)/sketchembed evaluate fewshot $(if $(CHECKPOINT),--checkpoint $(CHECKPOINT)) $(ARGS)
 
 eval-miniimagenet: setup ## few-shot classification on mini-ImageNet (CHECKPOINT=run or file of a model for photos)

@@ -10,7 +10,7 @@ from typing import Literal
 from sketchembed.data import omniglot_images
 from sketchembed.data.drawings import data_folder
 from sketchembed.evaluation.contest import UNTRAINED, Contest, DataName
-from sketchembed.evaluation.models import Model, along, newest
+from sketchembed.evaluation.models import Model, along, newest, standing_in
 from sketchembed.evaluation.sharing import Sharing
 from sketchembed.evaluation.tracking import note_scores, track
 from sketchembed.process import tune_process
@@ -45,7 +45,7 @@ def fewshot(
 
     Args:
         checkpoint: a .ckpt or .safetensors file, or a run's folder; several with commas between them; the
-            newest run in `runs` for such images if not given, and the baselines alone where there is none.
+            newest run in `runs` for such images if not given, or the package's model where there is none.
         checkpoints: a run's folder, every checkpoint of which is scored for the accuracy over its steps
             (table 5, figure 10); several with commas between them. There are 500 episodes then, as in the
             released code, and no baselines, if not asked for.
@@ -107,8 +107,16 @@ def _models(checkpoint: str | None, checkpoints: str | None, runs: Path, channel
     if named or series:
         return models
     model = newest(runs, channels)
+    kind = "photos" if channels == 3 else "drawings"
+    said = f"model   {model.path}, of the newest run" if model else ""
+    if model is None:
+        model = standing_in(channels)
+        missing = f"no run in {runs} takes {kind}"
+        said = (
+            f"model   {model.run}, of the package: {missing}"
+            if model
+            else f"{missing}: only baselines without training"
+        )
     if os.environ.get("LOCAL_RANK", "0") == "0":
-        kind = "photos" if channels == 3 else "drawings"
-        missing = f"no checkpoint was given, and none in {runs} takes {kind}: only baselines without training"
-        print(f"model   {model.path}, of the newest run" if model else missing)
+        print(said)
     return [model] if model else []

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sketchembed.checkpoints import Network, find, load_network, step_of
+from sketchembed.checkpoints import PACKAGED, Network, find, load_network, step_of
 from sketchembed.errors import CheckpointError
 from sketchembed.networks.resnet101 import ResNet
 from sketchembed.networks.sketchembednet import SketchEmbedNet
@@ -22,6 +22,8 @@ LABELS = {
     "resnet": "ResNet classifier",
 }
 """What a report calls the kinds of networks."""
+STANDING_IN = {1: "quickdraw-conv4", 3: "photos-resnet12"}
+"""The package's models by the channels of their images."""
 
 
 @dataclass(frozen=True)
@@ -81,6 +83,16 @@ def newest(runs: Path, channels: int | None = None) -> Model | None:
     """
     models = (Model.load(run) for run in _runs(runs) if _kind(run) == SketchEmbedNet.kind)
     return next((model for model in models if channels in (None, model.network.config.channels)), None)
+
+
+def standing_in(channels: int) -> Model | None:
+    """Return the package's own model of such images, for those who have trained none; None if it has none.
+
+    Args:
+        channels: of the images: 1 for drawings, 3 for photos.
+    """
+    path = PACKAGED / f"{STANDING_IN[channels]}.safetensors"
+    return Model.load(path) if path.is_file() else None
 
 
 def trained_baselines(runs: Path) -> list[Model]:

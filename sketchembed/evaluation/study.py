@@ -15,7 +15,7 @@ from torch import Tensor
 from sketchembed.data.drawings import data_folder
 from sketchembed.data.pictures import Pictures
 from sketchembed.errors import CheckpointError
-from sketchembed.evaluation.models import Model, newest, trained_baselines
+from sketchembed.evaluation.models import Model, newest, standing_in, trained_baselines
 from sketchembed.evaluation.sharing import Sharing
 from sketchembed.networks.conv_vae import ConvVAE
 from sketchembed.networks.evaluating import evaluating
@@ -28,7 +28,8 @@ class Study:
     """A trained model under study. What is costly is loaded when it is first asked for.
 
     Args:
-        checkpoint: a .ckpt or .safetensors file, or a run's folder; the newest run in `runs` if not given.
+        checkpoint: a .ckpt or .safetensors file, or a run's folder; the newest run in `runs` if not
+            given, or the package's model of drawings where there is none.
         vae: the Conv-VAE to stand beside it, in the same forms; the newest one in `runs` that takes the same
             images if not given; none to leave it out.
         runs: folder of the runs to find models in.
@@ -59,7 +60,8 @@ class Study:
         Raises:
             CheckpointError: if there is none, or it is not a SketchEmbedNet's.
         """
-        model = Model.load(Path(self.checkpoint)) if self.checkpoint else newest(self.runs)
+        named = self.checkpoint
+        model = Model.load(Path(named)) if named else newest(self.runs) or standing_in(1)
         if model is None:
             raise CheckpointError(
                 f"no checkpoint was given and there is none in {self.runs}",

@@ -19,7 +19,7 @@ from sketchembed.data import omniglot_images
 from sketchembed.data.episodes import Episodes
 from sketchembed.data.image_set import ImageSet
 from sketchembed.errors import CheckpointError, ConfigError
-from sketchembed.evaluation import methods
+from sketchembed.evaluation import methods, models
 from sketchembed.evaluation.contest import check_fit
 from sketchembed.evaluation.fewshot import Setting, measure
 from sketchembed.evaluation.methods import Embedding, pixels
@@ -183,11 +183,16 @@ def rows(path):
     return json.loads(path.read_text())["rows"]
 
 
-def test_command_without_a_checkpoint_takes_the_newest_run(omniglot, tmp_path, capsys):
+def test_command_without_a_checkpoint_takes_the_newest_run(omniglot, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(models, "PACKAGED", tmp_path / "package")
     options = ("--runs", str(tmp_path / "runs"), "--out", str(tmp_path / "report"))
     evaluate(*options)
     assert "only baselines without training" in capsys.readouterr().out
     assert len(rows(tmp_path / "report.json")) == 3
+    sketchembed.save(SketchEmbedNet(TINY), tmp_path / "package" / "quickdraw-conv4.safetensors")
+    evaluate(*options, "--baselines", "none")
+    assert "model   quickdraw-conv4, of the package: no run in" in capsys.readouterr().out
+    assert [row["method"] for row in rows(tmp_path / "report.json")] == ["SketchEmbedding (quickdraw-conv4)"]
     run = make_run(tmp_path / "runs" / "one", data={"source": "quickdraw", "drawings": 7})
     make_run(tmp_path / "runs" / "proto-seed0", net=ProtoNet(ProtoNetConfig(width=4)))
     evaluate(*options, "--baselines", "none")
@@ -227,6 +232,11 @@ def test_the_newest_run_is_one_for_such_images(omniglot, tmp_path):
     evaluate("--runs", str(runs), "--out", str(tmp_path / "report"), "--baselines", "none")
     assert [row["method"] for row in rows(tmp_path / "report.json")] == ["SketchEmbedding (drawings)"]
     assert [newest(runs, channels).run for channels in (3, 1, None)] == ["photos", "drawings", "photos"]
+
+
+def test_photos_have_a_model_in_the_package():
+    network = models.standing_in(3).network
+    assert (network.config.channels, network.config.image_size) == (3, 84)
 
 
 def test_several_models_are_asked_the_same(omniglot, tmp_path):

@@ -157,7 +157,8 @@ def test_study_draws_as_the_model_does(checkpoint):
     assert all(isinstance(sketch, Sketch) for sketch in drawn)
 
 
-def test_study_says_what_cannot_be_studied(tmp_path, checkpoint):
+def test_study_says_what_cannot_be_studied(tmp_path, checkpoint, monkeypatch):
+    monkeypatch.setattr("sketchembed.evaluation.models.PACKAGED", tmp_path / "package")
     with pytest.raises(CheckpointError, match="there is none in"):
         _ = Study(runs=tmp_path / "none").model
     torch.manual_seed(0)
