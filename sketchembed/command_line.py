@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import inspect
 import re
+import sys
 from collections.abc import Iterable
-from importlib import import_module
 from typing import Any, NoReturn
 
 from jsonargparse import ArgumentParser
@@ -85,12 +85,15 @@ def _named(kind: str) -> str:
 
 
 def _arguments(path: str) -> list[str]:
-    """Return the names of a class's arguments; none if it cannot be found."""
+    """Return the names of a class's arguments; none if it cannot be found.
+
+    A configuration may be a stranger's, so nothing is imported that was not there already.
+    """
     module, _, name = path.rpartition(".")
     try:
-        made: Any = getattr(import_module(module), name)
+        made: Any = getattr(sys.modules[module], name)
         return [
             known for known in inspect.signature(made).parameters if known not in ("self", "args", "kwargs")
         ]
-    except (ImportError, AttributeError, ValueError, TypeError):
+    except (KeyError, AttributeError, ValueError, TypeError):
         return []

@@ -1,10 +1,12 @@
 """A mistake on a command line is answered in one line that names it, and what was meant perhaps."""
 
 import re
+import sys
 
 import pytest
 
 from sketchembed.cli import main
+from sketchembed.command_line import plainly
 
 NETWORK = "--model.init_args.network"
 
@@ -43,6 +45,14 @@ def test_a_mistake_is_one_line(line, says, capsys):
     (answer,) = capsys.readouterr().err.strip().splitlines()
     assert answer.startswith("sketchembed: ")
     assert re.search(says, answer), answer
+
+
+def test_a_class_that_a_message_names_is_not_imported():
+    # A configuration may be a stranger's, and importing runs what is there.
+    assert "this" not in sys.modules
+    message = "Problem with given class_path 'this.Zen':\n  Option 'x' is not accepted"
+    assert plainly(message) == ("- has no setting 'x'", "one of its own")
+    assert "this" not in sys.modules
 
 
 @pytest.mark.parametrize("line", ["fit --help", "evaluate fewshot --help", "data --help", "report --help"])
