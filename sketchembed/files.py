@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import hashlib
 import lzma
 import os
 import shutil
@@ -134,6 +135,12 @@ def read_file(path: Path, name: str, *, expected: str, fix: str, most: int = MAX
     except (OSError, ValueError) as error:  # ValueError: a zero byte in the path
         why = getattr(error, "strerror", None) or str(error)
     raise DataError(f"{name} cannot be read ({why})", expected=expected, fix=fix)
+
+
+def digest(path: Path) -> str:
+    """Return the SHA-256 of a file, in hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def read_text(path: Path, most: int = MAX_TEXT) -> str:

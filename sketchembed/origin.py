@@ -73,10 +73,10 @@ def _config(text: str | None) -> dict[str, Any]:
     if not isinstance(config, dict):
         return {}
     config = {key: value for key, value in config.items() if key not in LOCAL}
-    for group, name in (("data", "folder"), ("model", "begin_with")):
+    for group, name in (("data", "folder"), ("data", "photos"), ("model", "begin_with")):
         given = config.get(group)
         arguments = given.get("init_args") if isinstance(given, dict) else None
         if isinstance(arguments, dict) and isinstance(arguments.get(name), str):
-            # Folders are another machine's; a model to begin with is still named.
-            arguments[name] = Path(arguments[name]).name if name == "begin_with" else None
+            # Where they are is another machine's; what photos, and which model, is still named.
+            arguments[name] = None if name == "folder" else Path(arguments[name]).name
     return config

@@ -17,7 +17,7 @@ from pathlib import Path
 from sketchembed._version import __version__
 from sketchembed.checkpoints import PACKAGED, find
 from sketchembed.errors import ConfigError, SketchEmbedError
-from sketchembed.files import read_file, whole_file
+from sketchembed.files import digest, read_file, whole_file
 from sketchembed.plain import build, parse_json, parse_yaml
 from sketchembed.reporting.part import Part
 from sketchembed.reporting.results_page import Measured, fewshot_tables, model_facts, results_page
@@ -131,22 +131,19 @@ def results(
     measured = []
     for number, section in enumerate(whole.sections, start=1):
         head = f"[{number}/{len(names)}] {section.name}"
-        if section.name in chosen and (fresh or not _is_kept(section, kept)):
+        there = _is_kept(section, kept)
+        if section.name in chosen and (fresh or not there):
             print(f"{head}: sketchembed evaluate {section.evaluate}", flush=True)
             _measure(section, kept)
+            there = True
         else:
-            print(f"{head}: {'kept from before' if _is_kept(section, kept) else 'not measured'}", flush=True)
-        measured.append(_read(section, kept))
+            print(f"{head}: {'kept from before' if there else 'not measured'}", flush=True)
+        found = Measured(section.title, section.evaluate, section.note)
+        measured.append(_read(section, kept, found) if there else found)
     page = results_page(whole.about, [model_facts(*model) for model in models.items()], measured)
     with whole_file(out) as file:
         file.write(page.encode())
     print(out)
-
-
-def digest(path: Path) -> str:
-    """Return the SHA-256 of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _is_kept(section: Section, kept: Path) -> bool:
@@ -171,10 +168,7 @@ def _measure(section: Section, kept: Path) -> None:
     (folder / "request").write_text(section.request())
 
 
-def _read(section: Section, kept: Path) -> Measured:
-    out = Measured(section.title, section.evaluate, section.note)
-    if not _is_kept(section, kept):
-        return out
+def _read(section: Section, kept: Path, out: Measured) -> Measured:
     folder, kind = kept / section.name, section.words[0]
     try:
         if kind == "fewshot":

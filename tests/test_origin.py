@@ -10,7 +10,7 @@ import sketchembed
 from sketchembed.checkpoints import read_origin
 from sketchembed.cli import main
 from sketchembed.evaluation.models import Model
-from sketchembed.origin import origin
+from sketchembed.origin import of_run, origin
 from sketchembed.runs import Run
 
 
@@ -55,6 +55,18 @@ def test_the_configuration_names_no_folder_of_this_machine(run, tmp_path):
     main(["fit", "--config", str(tmp_path / "again.yaml"), *where, "--run.name", "again"])
     one, other = (sketchembed.load(folder).state_dict() for folder in (run, tmp_path / "again"))
     assert all(one[name].equal(other[name]) for name in one)
+
+
+def test_photos_and_the_model_before_are_named_without_their_places(tmp_path):
+    (tmp_path / "config.yaml").write_text(
+        "model: {init_args: {begin_with: /home/me/runs/before}}\n"
+        "data: {init_args: {folder: /home/me/data, photos: /home/me/pictures}}\n"
+        "run: {root: /home/me/runs}\n"
+    )
+    assert yaml.safe_load(of_run(Run(tmp_path))["config"]) == {
+        "model": {"init_args": {"begin_with": "before"}},
+        "data": {"init_args": {"folder": None, "photos": "pictures"}},
+    }
 
 
 def test_weights_that_say_nothing_are_from_nowhere(run, tmp_path):

@@ -13,10 +13,11 @@ import sketchembed
 from sketchembed.checkpoints import PACKAGED, find
 from sketchembed.cli import main
 from sketchembed.errors import SketchEmbedError
+from sketchembed.files import digest
 from sketchembed.networks import ModelConfig, SketchEmbedNet
 from sketchembed.origin import origin
 from sketchembed.reporting.results_page import fewshot_tables
-from sketchembed.results import Plan, digest
+from sketchembed.results import Plan
 
 TINY = ModelConfig(width=8, latent=12, hidden=10, hyper=6, embedding=2, mixtures=3, max_length=12)
 
@@ -95,6 +96,7 @@ def test_what_fails_is_one_line_and_unknown_sections_are_named(tmp_path, capsys)
 def test_numbers_are_measured_once_and_can_be_had_again(tmp_path, real_data, capfd):
     torch.manual_seed(0)
     known = {"preset": "cpu", "seed": 4, "step": 2000, "drawings": 14087, "seconds": 1800.0, "device": "cpu"}
+    known["config"] = "model:\n  init_args:\n    begin_with: before\n"
     weights = sketchembed.save(SketchEmbedNet(TINY), tmp_path / "net.safetensors", origin=known)
     command = f"fewshot --checkpoint {weights} --settings 5w1s --episodes 20 --baselines pixels"
     plan = written(tmp_path, evaluate=command, note="A note.")
@@ -112,7 +114,8 @@ def test_numbers_are_measured_once_and_can_be_had_again(tmp_path, real_data, cap
         "| *Random CNN (Conv4)* | *67.96* |",
     ):
         assert words in page
-    assert f"| cpu |  | 14,087 |  | 4 | 2,000 | 0.50 h, 1 × cpu | 0.0 MB | {digest(weights)[:16]} |" in page
+    row = "| cpu, begun with before |  | 14,087 |  | 4 | 2,000 | 0.50 h, 1 × cpu | 0.0 MB |"
+    assert f"{row} {digest(weights)[:16]} |" in page
     assert "[1/1] one: sketchembed evaluate" in capfd.readouterr().out
     main(run)
     assert "[1/1] one: kept from before" in capfd.readouterr().out

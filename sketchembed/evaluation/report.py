@@ -20,6 +20,7 @@ from sketchembed.errors import SketchEmbedError
 from sketchembed.evaluation.models import Model
 from sketchembed.evaluation.parts import about, make
 from sketchembed.evaluation.study import Study
+from sketchembed.files import digest
 from sketchembed.origin import origin
 from sketchembed.reporting.part import Part
 from sketchembed.reporting.report_page import Entry, ReportPage
@@ -46,8 +47,8 @@ class Report:
     def __init__(self, study: Study, options: Mapping[str, Mapping[str, Any]], fresh: bool = False) -> None:
         self.study, self.options = study, options
         self.models = {
-            "checkpoint": digest(study.model.path),
-            "vae": digest(study.beside.path) if study.beside else None,
+            "checkpoint": digest(study.model.path)[:16],
+            "vae": digest(study.beside.path)[:16] if study.beside else None,
         }
         self.entries = {name: Entry(name, about(name)) for name in options}
         found = [] if fresh else [part for part in map(self._kept, options) if part]
@@ -202,12 +203,6 @@ def _named(model: Model) -> dict[str, Any]:
     """Return facts of a model under names for people."""
     names = {"trained_on": "trained on", "drawings": "training drawings"}
     return {names.get(key, key): value for key, value in model.facts.items()}
-
-
-def digest(path: Path) -> str:
-    """Return the first 16 letters of a file's SHA-256."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
 
 
 def duration(seconds: float | int) -> str:

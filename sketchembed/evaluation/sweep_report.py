@@ -24,12 +24,12 @@ from sketchembed.evaluation.fewshot_command import CURVE_EPISODES
 from sketchembed.evaluation.models import Model, files_along
 from sketchembed.evaluation.probes import Interval
 from sketchembed.evaluation.recognizability import recognizability
-from sketchembed.evaluation.report import PAGE, REQUEST, digest, duration
+from sketchembed.evaluation.report import PAGE, REQUEST, duration
 from sketchembed.evaluation.sharing import Sharing
 from sketchembed.evaluation.study import Study
 from sketchembed.evaluation.tracking import track_parts
 from sketchembed.evaluation.verdicts import DRAWN
-from sketchembed.files import whole_file
+from sketchembed.files import digest, whole_file
 from sketchembed.plain import parse_json
 from sketchembed.process import tune_process
 from sketchembed.reporting.part import Part
@@ -240,7 +240,7 @@ class Judge:
     ) -> dict[str, Any]:
         """Return a verdict that was kept, of the same checkpoint and question, or compute and keep it."""
         place = self.out / "runs" / f"{name}.json"
-        whole = {**asked, "checkpoint": digest(file), "folder": str(self.data), "seed": self.seed}
+        whole = {**asked, "checkpoint": digest(file)[:16], "folder": str(self.data), "seed": self.seed}
         text = json.dumps(whole | {"version": __version__}, sort_keys=True, default=str)
         request = hashlib.sha256(text.encode()).hexdigest()[:16]
         kept = None

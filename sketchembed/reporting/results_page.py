@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +11,7 @@ from typing import Any
 
 from sketchembed._version import __version__
 from sketchembed.evaluation.probes import interval
+from sketchembed.files import digest
 from sketchembed.origin import origin
 from sketchembed.reporting.part import Cell, Table
 
@@ -38,9 +39,8 @@ class Measured:
         facts = "; ".join(f"{key} {value}" for key, value in self.facts.items() if value is not None)
         tables = [table.markdown() for table in self.tables] or ["*Not measured yet.*"]
         command = f"`sketchembed evaluate {self.evaluate}`"
-        return "\n\n".join([f"## {self.title}", *tables, self.note.strip(), f"{command}  \n{facts}"]).replace(
-            "\n\n\n\n", "\n\n"
-        )
+        blocks = [f"## {self.title}", *tables, self.note.strip(), f"{command}  \n{facts}"]
+        return "\n\n".join(block for block in blocks if block)
 
 
 def model_facts(name: str, path: Path) -> list[Cell]:
@@ -51,20 +51,20 @@ def model_facts(name: str, path: Path) -> list[Cell]:
         path: of its file.
     """
     known = origin(path)
-    content = path.read_bytes()
+    begun = re.search(r"^ *begin_with: (?!null$)(\S+)$", known.get("config") or "", re.MULTILINE)
     seconds = known.get("seconds")
     where = f"{known.get('processes', 1)} × {known['device']}" if "device" in known else None
     return [
         f"`{name}`",
-        str(known.get("preset") or "?"),
+        str(known.get("preset") or "?") + (f", begun with {begun[1]}" if begun else ""),
         known.get("source"),
         f"{known['drawings']:,}" if isinstance(known.get("drawings"), int) else None,
         known.get("data_digest"),
         known.get("seed"),
         f"{known['step']:,}" if isinstance(known.get("step"), int) else None,
         f"{seconds / 3600:.2f} h, {where}" if isinstance(seconds, int | float) else None,
-        f"{len(content) / 1e6:.1f} MB",
-        hashlib.sha256(content).hexdigest()[:16],
+        f"{path.stat().st_size / 1e6:.1f} MB",
+        digest(path)[:16],
     ]
 
 
