@@ -14,6 +14,7 @@ PRESETS = {
     "paper": ["quickdraw.yaml"],
     "cpu": ["quickdraw.yaml", "simple.yaml", "cpu.yaml"],
     "cpu-long": ["quickdraw.yaml", "simple.yaml", "cpu.yaml", "long.yaml"],
+    "cpu-kanji": ["quickdraw.yaml", "simple.yaml", "cpu.yaml", "long.yaml", "kanji.yaml"],
     "resnet12": ["quickdraw.yaml", "resnet12.yaml"],
     "omniglot": ["quickdraw.yaml", "omniglot.yaml"],
     "omniglot-cpu": ["quickdraw.yaml", "omniglot.yaml", "cpu.yaml"],

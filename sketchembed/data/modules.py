@@ -6,7 +6,7 @@ import stat
 from pathlib import Path
 from typing import Literal
 
-from sketchembed.data import doodles, omniglot, quickdraw
+from sketchembed.data import doodles, kanji, omniglot, quickdraw
 from sketchembed.data.download import download_quickdraw
 from sketchembed.data.drawings import DrawingDataModule
 from sketchembed.data.store import DrawingStore
@@ -41,6 +41,7 @@ class QuickdrawDataModule(DrawingDataModule):
             ``bin`` are streams, of which `per_class` drawings can be fetched.
         epsilon: tolerance of a further simplification, in the files' unit (a drawing's larger side is 255);
             0, the paper's, leaves the drawings as published.
+        kanji: train on the characters of :mod:`sketchembed.data.kanji` as well.
         fallback: whether training may go on with doodles where there are neither data nor network.
         options: those of :class:`~sketchembed.data.drawings.DrawingDataModule`.
     """
@@ -61,11 +62,12 @@ class QuickdrawDataModule(DrawingDataModule):
         classes: list[str] | None = None,
         form: Literal["npz", "ndjson", "bin"] = "npz",
         epsilon: float = 0.0,
+        kanji: bool = False,
         fallback: bool = True,
     ) -> None:
         super().__init__(folder, batch_size, max_length, per_class, num_workers, seed, validation_drawings)
         self.split, self.split_seed, self.classes = split, split_seed, classes
-        self.form, self.epsilon, self.fallback = form, epsilon, fallback
+        self.form, self.epsilon, self.kanji, self.fallback = form, epsilon, kanji, fallback
         if classes is not None:
             quickdraw.check_classes(classes)
 
@@ -80,6 +82,7 @@ class QuickdrawDataModule(DrawingDataModule):
         name += (f"-n{self.per_class}" if self.per_class else "") + (
             f"-e{self.epsilon:g}" if self.epsilon else ""
         )
+        name += "-kanji" if self.kanji else ""
         destination = prepared_folder(self.folder) / name
         sources = quickdraw.find_sources(self.folder)
         if not sources:
@@ -97,13 +100,20 @@ class QuickdrawDataModule(DrawingDataModule):
                 fix="Fetch it with `sketchembed data quickdraw --classes ...`, or choose others",
             )
         return quickdraw.prepare(
-            sources, destination, max_length=self.max_length, per_class=self.per_class, epsilon=self.epsilon
+            sources,
+            destination,
+            max_length=self.max_length,
+            per_class=self.per_class,
+            epsilon=self.epsilon,
+            kanji=self.kanji,
         )
 
     def split_classes(self, store: DrawingStore) -> tuple[list[str], list[str]]:
         """Return the classes that train and those that are held out."""
-        classes = store.class_names if self.classes is None else self.classes
-        return quickdraw.split(self.split, classes, self.split_seed)
+        further = [kanji.CLASS] if self.kanji else []
+        classes = [name for name in store.class_names if name not in further]
+        train, held = quickdraw.split(self.split, self.classes or classes, self.split_seed)
+        return train + further, held
 
 
 class DoodlesDataModule(DrawingDataModule):

@@ -17,7 +17,7 @@ from PIL import Image
 from sketchembed import fit
 from sketchembed.callbacks.checkpoints import Checkpoints
 from sketchembed.checkpoints import load_network
-from sketchembed.data import omniglot, omniglot_images, quickdraw
+from sketchembed.data import kanji, omniglot, omniglot_images, quickdraw
 from sketchembed.sweeps.command import planned
 from sketchembed.sweeps.sweep_file import SweepFile
 
@@ -28,6 +28,7 @@ STACKS = {
     "cpu.yaml": ["quickdraw.yaml", "simple.yaml", "cpu.yaml", "debug.yaml"],
     "long.yaml": ["quickdraw.yaml", "simple.yaml", "cpu.yaml", "long.yaml", "debug.yaml"],
     "simple.yaml": ["quickdraw.yaml", "simple.yaml", "debug.yaml"],
+    "kanji.yaml": ["quickdraw.yaml", "kanji.yaml", "debug.yaml"],
     "resnet12.yaml": ["quickdraw.yaml", "resnet12.yaml", "debug.yaml"],
     "omniglot.yaml": ["quickdraw.yaml", "omniglot.yaml", "debug.yaml"],
     "debug.yaml": ["quickdraw.yaml", "omniglot.yaml", "cpu.yaml", "debug.yaml"],
@@ -126,14 +127,17 @@ def test_every_file_is_run_by_this_test():
 @pytest.mark.parametrize("name", STACKS)
 def test_file_trains(name, data, tmp_path, monkeypatch):
     monkeypatch.setenv("SKETCHEMBED_DATA", str(data))
+    some = kanji.files()[::500]
+    monkeypatch.setattr(kanji, "files", lambda: some)
     configs = [part for file in STACKS[name] for part in ("--config", str(CONF / file))]
     fit.fit([*configs, "--trainer.accelerator", "cpu", "--run.root", str(tmp_path)])
     (run,) = tmp_path.glob("*/")
     facts = json.loads((run / "run.json").read_text())
     assert facts["finished"] is True
     assert facts["steps"] == 6
-    wanted = "omniglot" if any("omniglot" in file for file in STACKS[name]) else "quickdraw"
-    assert facts["data"]["source"] == wanted
+    sources = {"omniglot.yaml": "omniglot", "kanji.yaml": "quickdraw and KanjiVG"}
+    wanted = {sources[file] for file in STACKS[name] if file in sources} or {"quickdraw"}
+    assert {facts["data"]["source"]} == wanted
     assert facts["model"]["encoder"] == ("resnet12" if name == "resnet12.yaml" else "conv4")
     assert (
         facts["model"]["max_length"]
