@@ -10,12 +10,14 @@ import yaml
 
 from sketchembed.errors import check_known
 
+_CPU = ["quickdraw.yaml", "simple.yaml", "cpu.yaml"]
 PRESETS = {
     "paper": ["quickdraw.yaml"],
-    "cpu": ["quickdraw.yaml", "simple.yaml", "cpu.yaml"],
-    "cpu-long": ["quickdraw.yaml", "simple.yaml", "cpu.yaml", "long.yaml"],
-    "cpu-kanji": ["quickdraw.yaml", "simple.yaml", "cpu.yaml", "long.yaml", "kanji.yaml"],
+    "cpu": _CPU,
+    "cpu-long": [*_CPU, "long.yaml"],
+    "cpu-kanji": [*_CPU, "long.yaml", "kanji.yaml"],
     "resnet12": ["quickdraw.yaml", "resnet12.yaml"],
+    "resnet12-cpu": [*_CPU, "long.yaml", "kanji.yaml", "resnet12-cpu.yaml"],
     "omniglot": ["quickdraw.yaml", "omniglot.yaml"],
     "omniglot-cpu": ["quickdraw.yaml", "omniglot.yaml", "cpu.yaml"],
     "sketchy": ["quickdraw.yaml", "sketchy.yaml"],
@@ -32,7 +34,7 @@ PRESETS = {
     "maml-mini-imagenet": ["maml.yaml", "episodes-mini-imagenet.yaml"],
     "classifier": ["classifier.yaml"],
     "classifier-cpu": ["classifier.yaml", "classifier-cpu.yaml"],
-    "debug": ["quickdraw.yaml", "simple.yaml", "cpu.yaml", "debug.yaml"],
+    "debug": [*_CPU, "debug.yaml"],
 }
 AUTO = {"auto": ("paper", "cpu"), "auto-sketchy": ("sketchy", "sketchy-cpu")}
 """What stands for a preset: the one for a CUDA device, and the one without."""

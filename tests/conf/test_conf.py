@@ -30,6 +30,7 @@ STACKS = {
     "simple.yaml": ["quickdraw.yaml", "simple.yaml", "debug.yaml"],
     "kanji.yaml": ["quickdraw.yaml", "kanji.yaml", "debug.yaml"],
     "resnet12.yaml": ["quickdraw.yaml", "resnet12.yaml", "debug.yaml"],
+    "resnet12-cpu.yaml": ["quickdraw.yaml", "simple.yaml", "cpu.yaml", "resnet12-cpu.yaml", "debug.yaml"],
     "omniglot.yaml": ["quickdraw.yaml", "omniglot.yaml", "debug.yaml"],
     "debug.yaml": ["quickdraw.yaml", "omniglot.yaml", "cpu.yaml", "debug.yaml"],
 }
@@ -138,7 +139,7 @@ def test_file_trains(name, data, tmp_path, monkeypatch):
     sources = {"omniglot.yaml": "omniglot", "kanji.yaml": "quickdraw and KanjiVG"}
     wanted = {sources[file] for file in STACKS[name] if file in sources} or {"quickdraw"}
     assert {facts["data"]["source"]} == wanted
-    assert facts["model"]["encoder"] == ("resnet12" if name == "resnet12.yaml" else "conv4")
+    assert facts["model"]["encoder"] == ("resnet12" if name.startswith("resnet12") else "conv4")
     assert (
         facts["model"]["max_length"]
         == yaml.safe_load((run / "config.yaml").read_text())["data"]["init_args"]["max_length"]
