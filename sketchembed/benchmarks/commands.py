@@ -92,9 +92,10 @@ def preset_task(preset: str) -> tuple[DrawingTask, int]:
     options, data = dict(merged["model"]["init_args"]), merged["data"]["init_args"]
     network = ModelConfig(**options.pop("network") | {"max_length": data["max_length"]})
     pixel_loss = PixelLoss(**options.pop("pixel_loss", {}))
-    augmentation = Augmentation(**options.pop("augmentation", {}))
+    for name in ("augmentation", "input_augmentation"):
+        options[name] = Augmentation(**(options.get(name) or {}))
     torch.manual_seed(0)
-    task = DrawingTask(network, pixel_loss=pixel_loss, augmentation=augmentation, **options)
+    task = DrawingTask(network, pixel_loss=pixel_loss, **options)
     return task, int(data["batch_size"])
 
 

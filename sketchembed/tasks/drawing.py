@@ -51,6 +51,8 @@ class DrawingTask(Task):
         kl_weight: weight of the divergence from a unit Gaussian; the paper has none.
         kl_tolerance: divergence, in nats a dimension, below which it costs nothing.
         augmentation: random changes of the drawings; the paper has none.
+        input_augmentation: further changes of what the encoder sees alone, of which the drawing as it was is
+            to be made: z then leaves out what they change. The paper has none.
         begin_with: run or checkpoint, of a model of the same sizes, whose weights training begins with; new
             ones if not given.
         capture: launch each step as CUDA graphs, where it can be (see
@@ -75,6 +77,7 @@ class DrawingTask(Task):
         kl_weight: float = 0.0,
         kl_tolerance: float = 0.2,
         augmentation: Augmentation | None = None,
+        input_augmentation: Augmentation | None = None,
         begin_with: str | None = None,
         capture: bool = True,
         seed: int = 0,
@@ -87,6 +90,7 @@ class DrawingTask(Task):
         self.pixel_loss = pixel_loss or PixelLoss()
         self.pixel_gate, self.kl_weight, self.kl_tolerance = pixel_gate, kl_weight, kl_tolerance
         self.augmentation = augmentation or Augmentation()
+        self.input_augmentation = input_augmentation or Augmentation()
         self.capture = capture
         self._graph: Callable[..., tuple[Tensor, Tensor]] | None = None
 
@@ -110,8 +114,9 @@ class DrawingTask(Task):
             generator: of the augmentation; nothing is changed without it.
         """
         stroke5: Tensor = batch if generator is None else self.augmentation(batch, generator)
+        shown = stroke5 if generator is None else self.input_augmentation(stroke5, generator)
         config = self.net.config
-        return drawn_images(stroke5, config.image_size, config.channels), stroke5
+        return drawn_images(shown, config.image_size, config.channels), stroke5
 
     def terms(
         self,

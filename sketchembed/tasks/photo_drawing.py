@@ -57,6 +57,7 @@ class PhotoDrawingTask(DrawingTask):
             kl_weight,
             kl_tolerance,
             None,
+            None,
             begin_with,
             capture,
             seed,

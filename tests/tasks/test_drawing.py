@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import torch
 
+from sketchembed.data.augment import Augmentation
 from sketchembed.losses import pen_loss, stroke_loss
 from sketchembed.networks import ModelConfig
 from sketchembed.sketch import Sketch
@@ -49,6 +50,16 @@ def test_image_is_dark_on_white():
     assert image.min() < 0.3
     assert stroke5.equal(drawings())
     assert task(network={"channels": 3}).pairs(drawings())[0].shape == (6, 3, 28, 28)
+
+
+def test_what_the_encoder_alone_sees_changed_is_drawn_as_it_was():
+    plain, mirrored = task(), task(input_augmentation=Augmentation(flip=1.0))
+    image, stroke5 = mirrored.pairs(drawings(), torch.Generator().manual_seed(1))
+    assert stroke5.equal(drawings())
+    torch.testing.assert_close(image, plain.pairs(drawings())[0].flip(-1), rtol=0, atol=1e-4)
+    assert not image.allclose(image.flip(-1), atol=0.1)
+    # Of held-out drawings nothing is changed.
+    assert mirrored.pairs(drawings())[0].equal(plain.pairs(drawings())[0])
 
 
 @pytest.mark.parametrize("network", [{}, {"start": "centre", "position": True}])
