@@ -12,7 +12,6 @@ import json
 import os
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -20,49 +19,32 @@ import torch
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 from torch import Tensor
 
-from sketchembed._version import __version__
 from sketchembed.checkpoint_archive import check_archive
+from sketchembed.description import (
+    MODEL_KEY,
+    Network,
+    build_network,
+    check_weights,
+    describe,
+    foreign,
+    load_weights,
+    misfit,
+    unreadable,
+)
 from sketchembed.errors import CheckpointError
 from sketchembed.files import whole_file
-from sketchembed.networks.conv_vae import ConvVAE, ConvVAEConfig
-from sketchembed.networks.maml import MAML, MAMLConfig
-from sketchembed.networks.protonet import ProtoNet, ProtoNetConfig
-from sketchembed.networks.resnet101 import ResNet, ResNetConfig
-from sketchembed.networks.sketchembednet import ModelConfig, SketchEmbedNet
-from sketchembed.plain import build, parse_json
+from sketchembed.networks.sketchembednet import SketchEmbedNet
+from sketchembed.plain import parse_json
 
-MODEL_KEY = "sketchembed"
-"""Where a checkpoint keeps the description of the model, and a weights file its header's JSON."""
 ORIGIN_KEY = "origin"
 """Where a weights file keeps what it was trained on."""
 PREFIX = "net."
-MOST = {"image_size": 512, "max_length": 1024, "channels": 16, "inner_steps": 1000, "test_steps": 1000}
-"""The largest sizes that no tensor answers for, in a description from anywhere."""
-MOST_OF_OTHERS = 1 << 16
-MOST_FACT = 1e9
 _RAISED = (OSError, ValueError, LookupError, AttributeError, TypeError, RuntimeError)
 """What reading weights of types that PyTorch lacks raises."""
 PACKAGED = Path(__file__).parent / "weights"
 """The models that come with the package, each by the name of its file."""
 TRAINING_PARTS = ("state_dict", "optimizer_states", "lr_schedulers", "loops", "global_step")
 """What a checkpoint must hold for a training to go on from it."""
-
-Network = SketchEmbedNet | ProtoNet | MAML | ConvVAE | ResNet
-KINDS: dict[str, tuple[type[Network], type]] = {
-    SketchEmbedNet.kind: (SketchEmbedNet, ModelConfig),
-    ProtoNet.kind: (ProtoNet, ProtoNetConfig),
-    MAML.kind: (MAML, MAMLConfig),
-    ConvVAE.kind: (ConvVAE, ConvVAEConfig),
-    ResNet.kind: (ResNet, ResNetConfig),
-}
-"""The networks that a checkpoint may hold, with the classes of their sizes."""
-
-
-def describe(net: torch.nn.Module) -> dict[str, Any]:
-    """Return plain values from which :func:`load_network` rebuilds the model."""
-    assert isinstance(net, Network)
-    facts = {name: float(getattr(net, name)) for name in net.facts}
-    return {"kind": net.kind, "config": net.config.to_dict(), **facts, "version": __version__}
 
 
 def load(path: str | Path, device: str | torch.device = "cpu") -> SketchEmbedNet:
@@ -96,73 +78,8 @@ def load_network(path: str | Path, device: str | torch.device = "cpu") -> Networ
     """
     path = find(path)
     described, weights = _read_safetensors(path) if path.suffix == ".safetensors" else _read_checkpoint(path)
-    network, config = _described(path, described)
-    # First without memory, so that what a file claims is held against the weights that it has.
-    try:
-        with torch.device("meta"), torch.no_grad():
-            claimed = network(config).eval()
-            check_weights(claimed, weights, path)
-            _show_image(claimed)
-    except (RuntimeError, ValueError, ArithmeticError) as error:
-        raise _unknown(path, described, str(error)) from error
-    net = network(config)
-    for name in net.facts:
-        setattr(net, name, described.get(name, getattr(net, name)))
-    load_weights(net, weights, path)
+    net = build_network(path, described, weights)
     return net.to(device).eval()
-
-
-def _described(path: Path, described: Mapping[str, Any]) -> tuple[type[Network], Any]:
-    """Return the class and the sizes of the network that a file describes.
-
-    Raises:
-        CheckpointError: if it is none that this version knows, or too large for any use.
-    """
-    kind = described.get("kind", SketchEmbedNet.kind)
-    if not isinstance(kind, str) or kind not in KINDS:
-        raise _unknown(path, described, f"kind {kind!a:.40}")
-    network, sizes = KINDS[kind]
-    given = described.get("config", {})
-    known = {entry.name for entry in fields(sizes)}
-    if isinstance(given, dict) and (extra := sorted(str(name)[:40] for name in given if name not in known)):
-        raise _unknown(path, described, str(extra[:9]))
-    try:
-        config: Any = build(sizes, given)
-    except ValueError as error:
-        raise _unknown(path, described, str(error)) from error
-    for name, value in config.to_dict().items():
-        if isinstance(value, int) and not isinstance(value, bool):
-            most = MOST.get(name, MOST_OF_OTHERS)
-            if not 1 <= value <= most:
-                raise _unknown(path, described, f"{name} is {str(value)[:20]}, not 1 to {most:,}")
-        elif isinstance(value, float) and not abs(value) < MOST_FACT:  # nor what is no number
-            raise _unknown(path, described, f"{name} is {value}")
-    for name in network.facts:
-        value = described.get(name, 1.0)
-        if not isinstance(value, float) or not 0 < abs(value) < MOST_FACT:
-            raise _unknown(path, described, f"{name} is {value!a:.40}")
-    return network, config
-
-
-def _show_image(net: Network) -> None:
-    """Show a network images of its size: one that is pooled or shrunk to nothing raises a RuntimeError."""
-    size = net.config.image_size
-    images = torch.empty(2, net.config.channels, size, size)
-    if isinstance(net, SketchEmbedNet | ConvVAE):
-        net.encode(images)
-    elif isinstance(net, MAML):
-        net.encoder.conv4(images)
-    else:
-        net(images)
-
-
-def _unknown(path: Path, described: Mapping[str, Any], what: str) -> CheckpointError:
-    version = described.get("version")
-    return CheckpointError(
-        f"{path} describes a model with unknown settings: {(what.splitlines() or [''])[0][:160]}",
-        expected=f"settings that version {__version__} knows",
-        fix=f"Use version {version[:20] if isinstance(version, str) else 'that wrote it'} or a newer one",
-    )
 
 
 def copy_weights(path: str | Path, net: torch.nn.Module) -> None:
@@ -176,49 +93,6 @@ def copy_weights(path: str | Path, net: torch.nn.Module) -> None:
         CheckpointError: if there is no such file, or the sizes differ.
     """
     load_weights(net, load_network(path).state_dict(), find(path))
-
-
-def load_weights(net: torch.nn.Module, weights: Mapping[str, Tensor], path: Path) -> None:
-    """Load weights into a network, and say what differs where they don't fit.
-
-    Raises:
-        CheckpointError: see :func:`check_weights`.
-    """
-    check_weights(net, weights, path)
-    net.load_state_dict(dict(weights))
-
-
-def check_weights(net: torch.nn.Module, weights: Mapping[str, Tensor], path: Path | str) -> None:
-    """Check that weights fit a network.
-
-    Args:
-        net: the network.
-        weights: by the network's names.
-        path: where they come from, for the message.
-
-    Raises:
-        CheckpointError: naming the first tensor that is missing, unknown or of another shape.
-    """
-    wanted = net.state_dict()
-    for name, tensor in wanted.items():
-        if name not in weights:
-            raise _misfit(path, f"has no '{name}'")
-        found = weights[name]
-        if not isinstance(found, Tensor) or found.layout != torch.strided or found.is_meta:
-            raise _misfit(path, f"has a '{name}' that is no plain tensor")
-        if (
-            found.is_quantized
-            or found.is_complex()
-            or found.is_floating_point() != tensor.is_floating_point()
-        ):
-            raise _misfit(path, f"has '{name}' of type {found.dtype}, not {tensor.dtype}")
-        if weights[name].shape != tensor.shape:
-            raise _misfit(
-                path, f"has '{name}' of shape {list(weights[name].shape)}, not {list(tensor.shape)}"
-            )
-    unknown = sorted(set(weights) - set(wanted))
-    if unknown:
-        raise _misfit(path, f"has '{unknown[0]}', which the model lacks")
 
 
 def save(
@@ -317,7 +191,7 @@ def read_training(path: Path, net: torch.nn.Module) -> dict[str, Any]:
     checkpoint = read_raw(path)
     for part in TRAINING_PARTS:
         if part not in checkpoint:
-            raise _misfit(path, f"has no '{part}'")
+            raise misfit(path, f"has no '{part}'")
     check_weights(net, network_weights(checkpoint), path)
     return checkpoint
 
@@ -337,9 +211,9 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
             weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         described = parse_json(metadata.get(MODEL_KEY, "null"))
     except (SafetensorError, *_RAISED) as error:
-        raise _unreadable(path, error) from error
+        raise unreadable(path, error) from error
     if not isinstance(described, dict):
-        raise _foreign(path)
+        raise foreign(path)
     wide = {name: value.float() if value.is_floating_point() else value for name, value in weights.items()}
     return described, wide
 
@@ -352,7 +226,7 @@ def read_origin(path: Path) -> dict[str, Any]:
         with safe_open(path, framework="pt") as file:
             found = parse_json((file.metadata() or {}).get(ORIGIN_KEY, "null"))
     except (SafetensorError, *_RAISED) as error:
-        raise _unreadable(path, error) from error
+        raise unreadable(path, error) from error
     return found if isinstance(found, dict) else {}
 
 
@@ -369,16 +243,16 @@ def read_raw(path: Path) -> dict[str, Any]:
         check_archive(path)
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many kinds for damaged files
-        raise _unreadable(path, error) from error
+        raise unreadable(path, error) from error
     if not isinstance(checkpoint, dict):
-        raise _foreign(path)
+        raise foreign(path)
     return checkpoint
 
 
 def _read_checkpoint(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     checkpoint = read_raw(path)
     if not isinstance(checkpoint.get(MODEL_KEY), dict) or not isinstance(checkpoint.get("state_dict"), dict):
-        raise _foreign(path)
+        raise foreign(path)
     return checkpoint[MODEL_KEY], network_weights(checkpoint)
 
 
@@ -386,31 +260,6 @@ def network_weights(checkpoint: Mapping[str, Any]) -> dict[str, Tensor]:
     """Return a checkpoint's weights by the network's own names."""
     state = {name: value for name, value in checkpoint["state_dict"].items() if isinstance(name, str)}
     return {name.removeprefix(PREFIX): value for name, value in state.items() if name.startswith(PREFIX)}
-
-
-def _unreadable(path: Path, error: Exception) -> CheckpointError:
-    first = (str(error).splitlines() or [""])[0][:160]
-    return CheckpointError(
-        f"{path} cannot be read ({type(error).__name__}: {first})",
-        expected="a whole checkpoint of plain values and tensors",
-        fix="Take an older checkpoint of the same run, or train again",
-    )
-
-
-def _foreign(path: Path) -> CheckpointError:
-    return CheckpointError(
-        f"{path} is no SketchEmbedNet",
-        expected="a checkpoint or weights file that this package wrote",
-        fix="Check the path",
-    )
-
-
-def _misfit(path: Path | str, what: str) -> CheckpointError:
-    return CheckpointError(
-        f"{path} {what}",
-        expected="weights of the same model",
-        fix="Use the configuration that the checkpoint was trained with",
-    )
 
 
 class WholeCheckpointIO(TorchCheckpointIO):

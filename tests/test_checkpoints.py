@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import sketchembed
-from sketchembed import checkpoints
+from sketchembed import checkpoints, description
 from sketchembed.errors import CheckpointError
 from sketchembed.networks import ModelConfig, SketchEmbedNet
 from sketchembed.networks.conv_vae import ConvVAE, ConvVAEConfig
@@ -26,7 +26,7 @@ def net():
 def as_checkpoint(net, path):
     state = {f"net.{name}": value for name, value in net.state_dict().items()}
     torch.save(
-        {"state_dict": state, checkpoints.MODEL_KEY: checkpoints.describe(net), "global_step": 7}, path
+        {"state_dict": state, description.MODEL_KEY: description.describe(net), "global_step": 7}, path
     )
     return path
 
@@ -129,15 +129,15 @@ def test_truncated_checkpoint_is_refused(net, tmp_path):
 def test_weights_of_another_shape_name_the_tensor(net, tmp_path):
     other = SketchEmbedNet(ModelConfig(**(SMALL.to_dict() | {"hidden": 12})))
     with pytest.raises(CheckpointError, match=r"has '\S+' of shape \[.*\], not \["):
-        checkpoints.load_weights(other, net.state_dict(), tmp_path / "x.ckpt")
+        description.load_weights(other, net.state_dict(), tmp_path / "x.ckpt")
     state = dict(net.state_dict())
     state["extra"] = torch.zeros(1)
     with pytest.raises(CheckpointError, match="'extra', which the model lacks"):
-        checkpoints.load_weights(net, state, tmp_path / "x.ckpt")
+        description.load_weights(net, state, tmp_path / "x.ckpt")
 
 
 def test_unknown_settings_name_the_version(net, tmp_path, monkeypatch):
-    described = checkpoints.describe(net)
+    described = description.describe(net)
     described["config"]["wings"] = 2
     monkeypatch.setattr(checkpoints, "describe", lambda _: described)
     path = checkpoints.save(net, tmp_path / "x.safetensors")

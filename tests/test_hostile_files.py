@@ -17,7 +17,7 @@ import pytest
 import torch
 from PIL import Image
 
-from sketchembed import checkpoints, photos
+from sketchembed import checkpoints, description, photos
 from sketchembed.cli import main
 from sketchembed.data import mini_imagenet, omniglot, sketchy
 from sketchembed.data.array_cache import cached
@@ -76,7 +76,7 @@ def net():
 def test_sizes_that_a_file_claims_are_refused_before_memory_is_taken(
     net, tmp_path, monkeypatch, little, name, value, says
 ):
-    described = checkpoints.describe(net)
+    described = description.describe(net)
     described["config"][name] = value
     monkeypatch.setattr(checkpoints, "describe", lambda _: described)
     path = checkpoints.save(net, tmp_path / "x.safetensors")
@@ -86,7 +86,7 @@ def test_sizes_that_a_file_claims_are_refused_before_memory_is_taken(
 
 @pytest.mark.parametrize("value", ["a", None, float("inf"), 0.0, [1.0]])
 def test_facts_of_a_model_are_numbers(net, tmp_path, monkeypatch, value):
-    described = checkpoints.describe(net) | {"offset_scale": value}
+    described = description.describe(net) | {"offset_scale": value}
     monkeypatch.setattr(checkpoints, "describe", lambda _: described)
     with pytest.raises(CheckpointError, match="offset_scale"):
         checkpoints.load_network(checkpoints.save(net, tmp_path / "x.safetensors"))
@@ -95,7 +95,7 @@ def test_facts_of_a_model_are_numbers(net, tmp_path, monkeypatch, value):
 def checkpoint(net, path, pickled=None, method=zipfile.ZIP_STORED, **more):
     """Write a checkpoint, and put another pickle in it or pack it otherwise."""
     state = {checkpoints.PREFIX + name: value for name, value in net.state_dict().items()}
-    torch.save({"state_dict": state, checkpoints.MODEL_KEY: checkpoints.describe(net)} | more, path)
+    torch.save({"state_dict": state, description.MODEL_KEY: description.describe(net)} | more, path)
     with zipfile.ZipFile(path) as archive:
         files = {name: archive.read(name) for name in archive.namelist()}
     with zipfile.ZipFile(path, "w", method) as archive:
@@ -145,7 +145,7 @@ def test_packed_checkpoint_is_refused_unread(net, tmp_path, little):
 def test_weights_that_are_no_plain_tensors_are_refused(net, tmp_path, value):
     state = {checkpoints.PREFIX + name: tensor for name, tensor in net.state_dict().items()}
     state["net.encoder.blocks.0.bias"] = value
-    torch.save({"state_dict": state, checkpoints.MODEL_KEY: checkpoints.describe(net)}, tmp_path / "a.ckpt")
+    torch.save({"state_dict": state, description.MODEL_KEY: description.describe(net)}, tmp_path / "a.ckpt")
     with pytest.raises(CheckpointError):
         checkpoints.load(tmp_path / "a.ckpt")
 

@@ -10,12 +10,12 @@ from typing import Literal
 
 import torch
 
-from sketchembed.checkpoints import Network
 from sketchembed.data import mini_imagenet, omniglot_images
 from sketchembed.data.episodes import Episodes
 from sketchembed.data.image_set import ImageSet
 from sketchembed.data.modules import prepared_folder
 from sketchembed.data.one_shot_runs import OneShotRuns
+from sketchembed.description import Network
 from sketchembed.errors import CheckpointError, ConfigError, check_known
 from sketchembed.evaluation import heads
 from sketchembed.evaluation.adapting import Adapting, Scratch

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sketchembed.checkpoints import PACKAGED, Network, find, load_network, step_of
+from sketchembed.checkpoints import PACKAGED, find, load_network, step_of
+from sketchembed.description import Network
 from sketchembed.errors import CheckpointError
 from sketchembed.networks.resnet101 import ResNet
 from sketchembed.networks.sketchembednet import SketchEmbedNet

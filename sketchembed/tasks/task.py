@@ -14,10 +14,11 @@ from jaxtyping import Float
 from torch import Tensor, distributed, nn
 
 from sketchembed import raster
-from sketchembed.checkpoints import MODEL_KEY, check_weights, describe, network_weights
+from sketchembed.checkpoints import network_weights
 from sketchembed.data.episode_module import EpisodeImages
 from sketchembed.data.pairs import Pair
 from sketchembed.data.randomness import SharedGenerator
+from sketchembed.description import MODEL_KEY, check_weights, describe
 from sketchembed.networks.batch_norm import BatchNorm2d
 from sketchembed.precision import at_least_float32
 

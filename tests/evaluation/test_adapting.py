@@ -7,11 +7,11 @@ from test_fewshot import image_set
 from torch import nn
 from torch.nn import functional
 
-from sketchembed.checkpoints import MODEL_KEY, describe
 from sketchembed.cli import main
 from sketchembed.data import omniglot_images
 from sketchembed.data.episodes import Episodes
 from sketchembed.data.image_set import ImageSet
+from sketchembed.description import MODEL_KEY, describe
 from sketchembed.evaluation import adapting
 from sketchembed.evaluation.adapting import Adapting, Scratch
 from sketchembed.evaluation.fewshot import measure

@@ -13,11 +13,11 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
 
 import sketchembed
-from sketchembed.checkpoints import MODEL_KEY, describe
 from sketchembed.cli import main
 from sketchembed.data import omniglot_images
 from sketchembed.data.episodes import Episodes
 from sketchembed.data.image_set import ImageSet
+from sketchembed.description import MODEL_KEY, describe
 from sketchembed.errors import CheckpointError, ConfigError
 from sketchembed.evaluation import methods, models
 from sketchembed.evaluation.contest import check_fit

@@ -7,8 +7,9 @@ import time
 import pytest
 import torch
 
-from sketchembed.checkpoints import MODEL_KEY, describe, save
+from sketchembed.checkpoints import save
 from sketchembed.cli import main
+from sketchembed.description import MODEL_KEY, describe
 from sketchembed.errors import DataError
 from sketchembed.evaluation import parts, report
 from sketchembed.evaluation.study import Study

@@ -7,10 +7,11 @@ import pytest
 import torch
 from scipy import stats
 
-from sketchembed.checkpoints import MODEL_KEY, describe, save
+from sketchembed.checkpoints import save
 from sketchembed.cli import main
 from sketchembed.data import omniglot_images
 from sketchembed.data.image_set import ImageSet
+from sketchembed.description import MODEL_KEY, describe
 from sketchembed.errors import DataError
 from sketchembed.evaluation import sweep_report
 from sketchembed.evaluation.contest import Contest

@@ -10,7 +10,8 @@ from random import Random
 
 import torch
 
-from sketchembed.checkpoints import MODEL_KEY, PREFIX, describe, load_network, save
+from sketchembed.checkpoints import PREFIX, load_network, save
+from sketchembed.description import MODEL_KEY, describe
 from sketchembed.networks.conv_vae import ConvVAE, ConvVAEConfig
 from sketchembed.networks.maml import MAML, MAMLConfig
 from sketchembed.networks.protonet import ProtoNet, ProtoNetConfig
