@@ -85,9 +85,7 @@ def preset_task(preset: str) -> tuple[DrawingTask, int]:
     Raises:
         ConfigError: if there is no such preset, or it does not draw.
     """
-    # Stacks that begin with the paper's configuration draw; the others are baselines.
-    drawing = [name for name, files in PRESETS.items() if files[0] == "quickdraw.yaml"]
-    check_known("drawing preset", preset, drawing)
+    check_known("drawing preset", preset, [name for name in PRESETS if _draws(name)])
     merged = read_preset(preset)
     options, data = dict(merged["model"]["init_args"]), merged["data"]["init_args"]
     network = ModelConfig(**options.pop("network") | {"max_length": data["max_length"]})
@@ -97,6 +95,12 @@ def preset_task(preset: str) -> tuple[DrawingTask, int]:
     torch.manual_seed(0)
     task = DrawingTask(network, pixel_loss=pixel_loss, **options)
     return task, int(data["batch_size"])
+
+
+def _draws(preset: str) -> bool:
+    """Return whether a preset trains on drawings; the others are baselines, or take photos."""
+    task = f"{DrawingTask.__module__}.{DrawingTask.__qualname__}"
+    return bool(read_preset(preset)["model"]["class_path"] == task)
 
 
 def _cases(

@@ -128,6 +128,7 @@ def test_command_writes_times_beside_each_other(tmp_path, capsys):
     [
         (("--only", "rasters"), "there is no part 'rasters'"),
         (("--preset", "protonet"), "no drawing preset"),
+        (("--preset", "sketchy-cpu"), "no drawing preset 'sketchy-cpu'"),
         (("--rounds", "0"), "rounds is 0"),
         (("--batch", "-1"), "batch is -1"),
     ],
