@@ -73,7 +73,7 @@ def draw(
 
 
 def export(checkpoint: Path, out: Path, dtype: Literal["float32", "float16", "bfloat16"] = "float32") -> None:
-    """Write a checkpoint's model as a safetensors file, with its sizes and where it is from inside.
+    """Write the model, or baseline, of a checkpoint as a safetensors file, with sizes and where it is from.
 
     Args:
         checkpoint: a .ckpt file, or a run's folder.
@@ -82,10 +82,10 @@ def export(checkpoint: Path, out: Path, dtype: Literal["float32", "float16", "bf
     """
     import torch
 
-    from sketchembed.checkpoints import find, load, save
+    from sketchembed.checkpoints import find, load_network, save
     from sketchembed.origin import origin
 
-    path = save(load(checkpoint), out, getattr(torch, dtype), origin(find(checkpoint)))
+    path = save(load_network(checkpoint), out, getattr(torch, dtype), origin(find(checkpoint)))
     print(f"{path}  {path.stat().st_size / 1e6:.1f} MB")
 
 

@@ -8,10 +8,12 @@ from scipy import ndimage
 
 import sketchembed
 from sketchembed import raster
+from sketchembed.checkpoints import load_network
 from sketchembed.cli import main
 from sketchembed.drawing_files import read_drawing, read_photo
 from sketchembed.errors import DataError
 from sketchembed.networks import ModelConfig, SketchEmbedNet
+from sketchembed.networks.conv_vae import ConvVAE, ConvVAEConfig
 from sketchembed.sketch import Sketch
 from sketchembed.thinning import thinned
 
@@ -200,6 +202,23 @@ def test_nothing_to_draw_and_no_checkpoint_are_one_line(tmp_path, weights, capsy
 def test_export_writes_weights_that_load(tmp_path, weights, capsys):
     main(["export", str(weights), str(tmp_path / "half.safetensors"), "--dtype", "float16"])
     assert sketchembed.load(tmp_path / "half.safetensors").config == sketchembed.load(weights).config
+
+
+def test_baselines_are_exported_too(tmp_path):
+    baseline = ConvVAE(ConvVAEConfig(width=4, latent=6))
+    sketchembed.save(baseline, tmp_path / "vae.safetensors")
+    main(
+        [
+            "export",
+            str(tmp_path / "vae.safetensors"),
+            str(tmp_path / "half.safetensors"),
+            "--dtype",
+            "float16",
+        ]
+    )
+    loaded = load_network(tmp_path / "half.safetensors")
+    assert isinstance(loaded, ConvVAE)
+    assert loaded.config == baseline.config
 
 
 def test_a_model_for_photos_is_given_them_whole_and_centred_on_black(tmp_path, photo_weights):
