@@ -135,8 +135,8 @@ class Study:
 
     @cached_property
     def pictures(self) -> Pictures:
-        """Quick, Draw!'s drawings by class."""
-        return Pictures.quickdraw(data_folder(self.folder), self.net.config.max_length)
+        """Quick, Draw!'s drawings by class, the same ones whatever the model's own T."""
+        return Pictures.quickdraw(data_folder(self.folder))
 
     def facts(self) -> dict[str, object]:
         """Return what every part says of its models and its seed."""
