@@ -15,6 +15,7 @@ PRESETS = {
     "paper": ["quickdraw.yaml"],
     "cpu": _CPU,
     "cpu-long": [*_CPU, "long.yaml"],
+    "cpu-embedding": [*_CPU, "long.yaml", "embedding.yaml"],
     "cpu-kanji": [*_CPU, "long.yaml", "kanji.yaml"],
     "resnet12": ["quickdraw.yaml", "resnet12.yaml"],
     "resnet12-cpu": [*_CPU, "long.yaml", "kanji.yaml", "resnet12-cpu.yaml"],

@@ -125,3 +125,13 @@ def test_numbers_are_measured_once_and_can_be_had_again(tmp_path, real_data, cap
     sketchembed.save(SketchEmbedNet(TINY), weights, origin=known)
     main([*run, "--only", "one"])
     assert "[1/1] one: sketchembed evaluate" in capfd.readouterr().out
+
+
+def test_the_readme_has_numbers_of_the_page_and_no_others():
+    root = PACKAGED.parents[1]
+    page = {tuple(re.findall(r"[\d.]+ ± [\d.]+", line)) for line in (root / "RESULTS.md").open()}
+    shown = (root / "README.md").read_text().split("\n## Results\n")[1].split("\n## ")[0]
+    rows = [tuple(re.findall(r"[\d.]+ ± [\d.]+", line)) for line in shown.splitlines()]
+    rows = [row for row in rows if row]
+    assert len(rows) >= 4
+    assert set(rows) <= page

@@ -27,6 +27,7 @@ STACKS = {
     "quickdraw.yaml": ["quickdraw.yaml", "debug.yaml"],
     "cpu.yaml": ["quickdraw.yaml", "simple.yaml", "cpu.yaml", "debug.yaml"],
     "long.yaml": ["quickdraw.yaml", "simple.yaml", "cpu.yaml", "long.yaml", "debug.yaml"],
+    "embedding.yaml": ["quickdraw.yaml", "simple.yaml", "cpu.yaml", "embedding.yaml", "debug.yaml"],
     "simple.yaml": ["quickdraw.yaml", "simple.yaml", "debug.yaml"],
     "kanji.yaml": ["quickdraw.yaml", "kanji.yaml", "debug.yaml"],
     "resnet12.yaml": ["quickdraw.yaml", "resnet12.yaml", "debug.yaml"],

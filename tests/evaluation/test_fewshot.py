@@ -208,7 +208,8 @@ def test_command_without_a_checkpoint_takes_the_newest_run(omniglot, tmp_path, c
     }
 
 
-def test_trained_baselines_are_found_once_of_each_family(omniglot, tmp_path):
+def test_trained_baselines_are_found_once_of_each_family(omniglot, tmp_path, monkeypatch):
+    monkeypatch.setattr(models, "PACKAGED", tmp_path / "package")
     runs = tmp_path / "runs"
     net = ProtoNet(ProtoNetConfig(width=4))
     for number, name in enumerate(("proto-seed0", "proto-seed1", "other-seed0", "photos-seed0")):
@@ -234,9 +235,10 @@ def test_the_newest_run_is_one_for_such_images(omniglot, tmp_path):
     assert [newest(runs, channels).run for channels in (3, 1, None)] == ["photos", "drawings", "photos"]
 
 
-def test_photos_have_a_model_in_the_package():
-    network = models.standing_in(3).network
-    assert (network.config.channels, network.config.image_size) == (3, 84)
+@pytest.mark.parametrize(("channels", "size"), [(1, 28), (3, 84)])
+def test_drawings_and_photos_have_a_model_in_the_package(channels, size):
+    network = models.standing_in(channels).network
+    assert (network.config.channels, network.config.image_size) == (channels, size)
 
 
 def test_several_models_are_asked_the_same(omniglot, tmp_path):
@@ -267,6 +269,7 @@ def test_every_checkpoint_of_runs(omniglot, tmp_path):
 @pytest.mark.slow
 def test_dashboard_gets_table_figure_and_numbers(omniglot, tmp_path, monkeypatch):
     monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.setattr(models, "PACKAGED", tmp_path / "package")
     evaluate("--runs", str(tmp_path), "--out", str(tmp_path / "results" / "report"))
     (run,) = (tmp_path / "results" / "wandb").glob("offline-run-*")
     (table,) = run.glob("files/media/table/fewshot/*.json")
