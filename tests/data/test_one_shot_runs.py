@@ -135,6 +135,8 @@ def test_command_reports_errors_and_trials(omniglot, tmp_path, monkeypatch):
     monkeypatch.setenv("WANDB_MODE", "disabled")
     monkeypatch.setattr(omniglot_images, "load", lambda *_: data)
     monkeypatch.setattr(omniglot_images, "split", lambda images, name, part: images)
+    # The package's model is for larger images.
+    monkeypatch.setattr("sketchembed.evaluation.models.PACKAGED", tmp_path / "package")
     folder.rename(tmp_path.parent / "omniglot")
     monkeypatch.setenv("SKETCHEMBED_DATA", str(tmp_path.parent))
     out = tmp_path.parent / "report"
