@@ -18,7 +18,7 @@ PRESETS = {
     "cpu-embedding": [*_CPU, "long.yaml", "embedding.yaml"],
     "cpu-kanji": [*_CPU, "long.yaml", "kanji.yaml"],
     "resnet12": ["quickdraw.yaml", "resnet12.yaml"],
-    "resnet12-cpu": [*_CPU, "long.yaml", "kanji.yaml", "resnet12-cpu.yaml"],
+    "resnet12-cpu": [*_CPU, "long.yaml", "resnet12-cpu.yaml"],
     "omniglot": ["quickdraw.yaml", "omniglot.yaml"],
     "omniglot-cpu": ["quickdraw.yaml", "omniglot.yaml", "cpu.yaml"],
     "sketchy": ["quickdraw.yaml", "sketchy.yaml"],

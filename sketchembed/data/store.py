@@ -14,7 +14,6 @@ It is written beside its place and renamed when whole, so a store that exists is
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 import os
@@ -30,7 +29,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from sketchembed.errors import DataError
-from sketchembed.files import claimed, read_file, remove_leftovers
+from sketchembed.files import claimed, digest, read_file, remove_leftovers
 from sketchembed.plain import build, parse_json
 
 FORMAT_VERSION = 1
@@ -236,7 +235,7 @@ class DrawingStore:
         digests: dict[str, str] = self.manifest["digests"]
         files = ["points.bin", *(f"{name}.npy" for name in ("starts", "labels", "partitions", *self.arrays))]
         for name in files:
-            if _digest(self.path / name) != digests.get(name):
+            if digest(self.path / name) != digests.get(name):
                 raise self._broken(f"has a {name} that differs from its digest")
 
 
@@ -398,14 +397,14 @@ def _write_files(
         "drawings": int(sum(sum(entry.counts) for entry in entries)),
         "rows": int(starts[-1]),
         "dtype": dtype,
-        "digests": {name: _digest(work / name) for name in files},
+        "digests": {name: digest(work / name) for name in files},
     }
 
 
 def _write_arrays(work: Path, arrays: dict[str, np.ndarray], digests: dict[str, str]) -> dict[str, Any]:
     for name, array in arrays.items():
         np.save(work / f"{name}.npy", array)
-    written = {f"{name}.npy": _digest(work / f"{name}.npy") for name in arrays}
+    written = {f"{name}.npy": digest(work / f"{name}.npy") for name in arrays}
     return {"arrays": list(arrays), "digests": digests | written}
 
 
@@ -415,8 +414,3 @@ def _sum_rejected(classes: list[dict[str, Any]]) -> dict[str, int]:
         for reason, count in entry["rejected"].items():
             total[reason] = total.get(reason, 0) + count
     return total
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -56,11 +56,9 @@ class PhotoDrawingTask(DrawingTask):
             pixel_gate,
             kl_weight,
             kl_tolerance,
-            None,
-            None,
-            begin_with,
-            capture,
-            seed,
+            begin_with=begin_with,
+            capture=capture,
+            seed=seed,
         )
         self.pair_augmentation = augmentation or PairAugmentation()
 
