@@ -11,6 +11,8 @@ import numpy as np
 import pytorch_lightning as pl
 import torch
 from jaxtyping import Float
+from pytorch_lightning.plugins.precision import MixedPrecision, Precision
+from pytorch_lightning.utilities import GradClipAlgorithmType
 from torch import Tensor, distributed, nn
 
 from sketchembed import raster
@@ -182,7 +184,8 @@ class Task(pl.LightningModule):
 
     def configure_optimizers(self) -> Any:
         """Return Adam, with Keras' ε as in the released code."""
-        fused = self.device.type == "cuda"
+        # A gradient scaler would have the fused one scale back by itself, after the clipping.
+        fused = self.device.type == "cuda" and self._scaler is None
         optimizer = torch.optim.Adam(self.parameters(), lr=self.lr, eps=1e-7, fused=fused)
         factor = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: self.learning_rate(step) / self.lr)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": factor, "interval": "step"}}
@@ -194,8 +197,20 @@ class Task(pl.LightningModule):
         gradient_clip_algorithm: str | None = None,
     ) -> None:
         """Clip the gradients, if there are any: a step that is left out has none."""
-        if any(parameter.grad is not None for parameter in self.parameters()):
+        if all(parameter.grad is None for parameter in self.parameters()):
+            return
+        precision = self.trainer.precision_plugin
+        if isinstance(precision, MixedPrecision) and self._scaler is None:
+            # Lightning refuses it for a fused optimiser, whether or not there is a scaler.
+            algorithm = GradClipAlgorithmType(gradient_clip_algorithm or "norm")
+            Precision.clip_gradients(precision, optimizer, gradient_clip_val or 0.0, algorithm)
+        else:
             self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
+
+    @property
+    def _scaler(self) -> Any:
+        """The gradient scaler of ``16-mixed``; None in other precisions."""
+        return getattr(self.trainer.precision_plugin, "scaler", None) if self._trainer else None
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Write what is needed to rebuild the model alone."""

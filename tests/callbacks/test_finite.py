@@ -139,6 +139,32 @@ def metrics(run):
     return [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
 
 
+@pytest.mark.usefixtures("fused")
+@pytest.mark.parametrize(("algorithm", "most"), [("value", 1e-3), ("norm", 1e-3)])
+def test_fused_optimiser_s_gradients_are_clipped_in_mixed_precision(command, monkeypatch, algorithm, most):
+    seen = []
+    take = torch.optim.Adam.step
+
+    def step(self, closure):
+        def watched():
+            loss = closure()
+            grads = [
+                p.grad.flatten() for group in self.param_groups for p in group["params"] if p.grad is not None
+            ]
+            seen.append(torch.cat(grads))
+            return loss
+
+        return take(self, watched)
+
+    monkeypatch.setattr(torch.optim.Adam, "step", step)
+    clip = ("--trainer.gradient_clip_val", str(most), "--trainer.gradient_clip_algorithm", algorithm)
+    command("--trainer.precision", "bf16-mixed", *clip)
+    assert seen
+    for gradient in seen:
+        size = gradient.abs().max() if algorithm == "value" else gradient.norm()
+        assert 0.5 * most < float(size) <= most * (1 + 1e-4)
+
+
 # ---- stop ------------------------------------------------------------------------------------------
 
 
