@@ -168,7 +168,9 @@ class SketchEmbedNet(nn.Module):
         real = stroke5[..., 4:] < 0.5
         low = points.masked_fill(~real, torch.inf).amin(dim=1)
         high = points.masked_fill(~real, -torch.inf).amax(dim=1)
-        start = stroke5.new_tensor(LIFTED_START).expand(len(stroke5), 1, 5)
+        # Not copied from the host, which a CUDA graph could not hold.
+        start = torch.zeros_like(stroke5[:, :1])
+        start[..., LIFTED_START.index(1.0)].fill_(1.0)
         first = torch.cat([-(low + high).unsqueeze(1) / 2, stroke5[:, :1, 2:]], dim=-1)
         return torch.cat([start, first, stroke5[:, 1:]], dim=1)
 

@@ -19,9 +19,9 @@ def make_task(**options):
     return DrawingTask(CONFIG, **options)
 
 
-def inputs(task, alpha, device=CPU, batch=5):
-    rows = drawings(batch, task.net.config.max_length, device)
-    noises = task.noises(rows, torch.Generator(device).manual_seed(1))
+def inputs(task, alpha, device=CPU, batch=5, seed=1):
+    rows = drawings(batch, task.net.config.max_length, device, seed)
+    noises = task.noises(rows, torch.Generator(device).manual_seed(seed))
     gate = torch.tensor(float(alpha > task.pixel_gate), device=device)
     return StepInputs(*task.pairs(rows), *noises, torch.tensor(alpha, device=device), gate)
 
@@ -71,18 +71,24 @@ class AskingTheHost(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
-@pytest.mark.parametrize("variant", ["released", "ha2017"])
-def test_captured_part_asks_the_host_for_nothing(variant, monkeypatch):
+CPU_PRESET = {"variant": "ha2017", "pool": "flatten", "start": "centre", "position": True}
+
+
+@pytest.mark.parametrize(
+    "options", [{}, CPU_PRESET, {"encoder": "resnet12"}], ids=["paper", "cpu preset", "resnet12"]
+)
+def test_captured_part_asks_the_host_for_nothing(options, monkeypatch):
     pytest.importorskip("triton")
-    monkeypatch.setattr(kernels, "INTERPRETED", True)
-    task = DrawingTask(ModelConfig(**(CONFIG.to_dict() | {"variant": variant, "max_length": 3})))
-    given, step = inputs(task, 0.4, batch=2), StepLosses(task)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    monkeypatch.setattr(kernels, "INTERPRETED", device.type == "cpu")
+    task = DrawingTask(ModelConfig(**(CONFIG.to_dict() | options | {"max_length": 3}))).to(device)
+    given, step = inputs(task, 0.4, device, batch=2), StepLosses(task)
     with AskingTheHost() as asked:
         total, _ = step(*given)
         total.backward()
     assert asked.found == []
     # The check does notice such a thing: the list of near pairs is of a size that is not known beforehand.
-    monkeypatch.setattr(kernels, "INTERPRETED", False)
+    monkeypatch.setattr(kernels, "_has_triton", lambda: False)
     with AskingTheHost() as asked:
         step(*given)
     assert asked.found != []
@@ -106,24 +112,23 @@ def test_capturing_is_chosen_by_capability(options, accumulate, reason, monkeypa
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
-def test_captured_steps_give_the_plain_loss_curve():
+@pytest.mark.parametrize("options", [{}, CPU_PRESET], ids=["paper", "cpu preset"])
+def test_captured_steps_give_the_plain_loss_curve(options):
     cuda = torch.device("cuda")
     curves = []
     for captured in (True, False):
-        task = make_task().to(cuda).train()
+        torch.manual_seed(0)
+        task = DrawingTask(ModelConfig(**(CONFIG.to_dict() | options))).to(cuda).train()
         optimizer = torch.optim.Adam(task.parameters(), 1e-3)
         step = capture(task, inputs(task, 0.2, cuda)) if captured else StepLosses(task)
         curve = []
         for number in range(200):
-            rows = drawings(5, CONFIG.max_length, cuda, seed=number)
-            noises = task.noises(rows, torch.Generator(cuda).manual_seed(number))
-            alpha = torch.tensor(0.2, device=cuda)
-            total, _ = step(rows, *noises, alpha, torch.ones_like(alpha))
+            total, _ = step(*inputs(task, 0.2, cuda, seed=number))
             optimizer.zero_grad()
             total.backward()
             torch.nn.utils.clip_grad_value_(task.parameters(), 1.0)
             optimizer.step()
-            curve.append(float(total))
-        curves.append(torch.tensor(curve))
+            curve.append(total.detach().clone())
+        curves.append(torch.stack(curve).cpu())
         assert all("_graph" not in name for name in task.state_dict())
     torch.testing.assert_close(curves[0], curves[1], rtol=2e-2, atol=1e-3)
