@@ -61,7 +61,9 @@ def load(path: str | Path, device: str | torch.device = "cpu") -> SketchEmbedNet
     net = load_network(path, device)
     if not isinstance(net, SketchEmbedNet):
         raise CheckpointError(
-            f"{path} is a {net.kind}, which cannot draw", expected="a SketchEmbedNet", fix="Choose another"
+            f"{path} is a {net.kind}, which cannot draw",
+            expected="a SketchEmbedNet",
+            fix="Choose another; sketchembed.checkpoints.load_network loads networks of any kind",
         )
     return net
 

@@ -72,20 +72,27 @@ def draw(
         print(path)
 
 
-def export(checkpoint: Path, out: Path, dtype: Literal["float32", "float16", "bfloat16"] = "float32") -> None:
+def export(
+    checkpoint: Path,
+    out: Path,
+    dtype: Literal["float32", "float16", "bfloat16"] = "float32",
+    encoder: bool = False,
+) -> None:
     """Write the model, or baseline, of a checkpoint as a safetensors file, with sizes and where it is from.
 
     Args:
         checkpoint: a .ckpt file, or a run's folder.
         out: the file to write.
         dtype: of the weights.
+        encoder: write of a SketchEmbedNet the half that embeds alone, which cannot draw.
     """
     import torch
 
-    from sketchembed.checkpoints import find, load_network, save
+    from sketchembed.checkpoints import find, load, load_network, save
     from sketchembed.origin import origin
 
-    path = save(load_network(checkpoint), out, getattr(torch, dtype), origin(find(checkpoint)))
+    net = load(checkpoint).halved() if encoder else load_network(checkpoint)
+    path = save(net, out, getattr(torch, dtype), origin(find(checkpoint)))
     print(f"{path}  {path.stat().st_size / 1e6:.1f} MB")
 
 

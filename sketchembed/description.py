@@ -20,7 +20,7 @@ from sketchembed.networks.conv_vae import ConvVAE, ConvVAEConfig
 from sketchembed.networks.maml import MAML, MAMLConfig
 from sketchembed.networks.protonet import ProtoNet, ProtoNetConfig
 from sketchembed.networks.resnet101 import ResNet, ResNetConfig
-from sketchembed.networks.sketchembednet import ModelConfig, SketchEmbedNet
+from sketchembed.networks.sketchembednet import ModelConfig, SketchEmbedNet, SketchEncoder
 from sketchembed.plain import build
 
 MODEL_KEY = "sketchembed"
@@ -30,9 +30,10 @@ MOST = {"image_size": 512, "max_length": 1024, "channels": 16, "inner_steps": 10
 MOST_OF_OTHERS = 1 << 16
 MOST_FACT = 1e9
 
-Network = SketchEmbedNet | ProtoNet | MAML | ConvVAE | ResNet
+Network = SketchEmbedNet | SketchEncoder | ProtoNet | MAML | ConvVAE | ResNet
 KINDS: dict[str, tuple[type[Network], type]] = {
     SketchEmbedNet.kind: (SketchEmbedNet, ModelConfig),
+    SketchEncoder.kind: (SketchEncoder, ModelConfig),
     ProtoNet.kind: (ProtoNet, ProtoNetConfig),
     MAML.kind: (MAML, MAMLConfig),
     ConvVAE.kind: (ConvVAE, ConvVAEConfig),
@@ -111,7 +112,7 @@ def _show_image(net: Network) -> None:
     """Show a network images of its size: one that is pooled or shrunk to nothing raises a RuntimeError."""
     size = net.config.image_size
     images = torch.empty(2, net.config.channels, size, size)
-    if isinstance(net, SketchEmbedNet | ConvVAE):
+    if isinstance(net, SketchEncoder | ConvVAE):
         net.encode(images)
     elif isinstance(net, MAML):
         net.encoder.conv4(images)

@@ -11,8 +11,8 @@ from sketchembed import raster
 from sketchembed.checkpoints import load_network
 from sketchembed.cli import main
 from sketchembed.drawing_files import read_drawing, read_photo
-from sketchembed.errors import DataError
-from sketchembed.networks import ModelConfig, SketchEmbedNet
+from sketchembed.errors import CheckpointError, DataError
+from sketchembed.networks import ModelConfig, SketchEmbedNet, SketchEncoder
 from sketchembed.networks.conv_vae import ConvVAE, ConvVAEConfig
 from sketchembed.sketch import Sketch
 from sketchembed.thinning import thinned
@@ -202,6 +202,17 @@ def test_nothing_to_draw_and_no_checkpoint_are_one_line(tmp_path, weights, capsy
 def test_export_writes_weights_that_load(tmp_path, weights, capsys):
     main(["export", str(weights), str(tmp_path / "half.safetensors"), "--dtype", "float16"])
     assert sketchembed.load(tmp_path / "half.safetensors").config == sketchembed.load(weights).config
+
+
+def test_encoder_is_exported_alone(tmp_path, weights):
+    main(["export", str(weights), str(tmp_path / "half.safetensors"), "--encoder", "true"])
+    half, whole = load_network(tmp_path / "half.safetensors"), sketchembed.load(weights)
+    assert isinstance(half, SketchEncoder)
+    assert set(half.state_dict()) == {name for name in whole.state_dict() if not name.startswith("decoder.")}
+    images = torch.rand(3, 1, 28, 28, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(half.embed(images), whole.embed(images), rtol=0, atol=0)
+    with pytest.raises(CheckpointError, match="is a sketch-encoder, which cannot draw"):
+        sketchembed.load(tmp_path / "half.safetensors")
 
 
 def test_baselines_are_exported_too(tmp_path):

@@ -17,6 +17,7 @@ from sketchembed.runs import MILESTONES, Run
 
 LABELS = {
     "sketchembednet": "SketchEmbedding",
+    "sketch-encoder": "SketchEmbedding",
     "protonet": "ProtoNet, supervised",
     "conv-vae": "Conv-VAE",
     "maml": "MAML, supervised",

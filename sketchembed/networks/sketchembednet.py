@@ -96,23 +96,21 @@ class Latent(NamedTuple):
         return self.mean + noise * torch.exp(self.logvar / 2)
 
 
-class SketchEmbedNet(nn.Module):
-    """The model of the paper's Figure 1.
+class SketchEncoder(nn.Module):
+    """The half of the model that embeds: a CNN, and two maps to the mean and the log-variance of z.
 
     Args:
-        config: sizes.
-        offset_scale: what one unit of the decoder's offsets is in the drawings' own units.
+        config: sizes; those of the decoder say nothing here.
     """
 
-    kind: ClassVar[str] = "sketchembednet"
-    facts: ClassVar[tuple[str, ...]] = ("offset_scale",)
+    kind: ClassVar[str] = "sketch-encoder"
+    facts: ClassVar[tuple[str, ...]] = ()
     """Numbers, beside the sizes, that a checkpoint keeps."""
 
-    def __init__(self, config: ModelConfig | None = None, offset_scale: float | int = 1.0) -> None:
+    def __init__(self, config: ModelConfig | None = None) -> None:
         """Build and initialise the networks."""
         super().__init__()
         self.config = config = config or ModelConfig()
-        self.offset_scale = float(offset_scale)
         self.encoder: Conv4 | ResNet12
         size = config.image_size // config.shrink
         if config.encoder == "conv4":
@@ -126,6 +124,41 @@ class SketchEmbedNet(nn.Module):
             nn.init.normal_(head.weight, mean=0.001, std=0.05)
             nn.init.zeros_(head.bias)
         nn.init.constant_(self.logvar.bias, config.initial_logvar)
+
+    def encode(self, image: Float[Tensor, "batch channels height width"]) -> Latent:
+        """Return the Gaussian over z.
+
+        Args:
+            image: values in [0, 1]; drawings are dark lines (0) on white (1).
+        """
+        if self.config.shrink > 1:
+            image = nn.functional.avg_pool2d(image, self.config.shrink)
+        features = self.encoder(image)
+        return Latent(at_least_float32(self.mean(features)), at_least_float32(self.logvar(features)))
+
+    @torch.no_grad()
+    def embed(self, images: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch latent"]:
+        """Return the SketchEmbedding of each image, the mean of z (paper section 5)."""
+        with evaluating(self):
+            return self.encode(images).mean
+
+
+class SketchEmbedNet(SketchEncoder):
+    """The model of the paper's Figure 1.
+
+    Args:
+        config: sizes.
+        offset_scale: what one unit of the decoder's offsets is in the drawings' own units.
+    """
+
+    kind = "sketchembednet"
+    facts = ("offset_scale",)
+
+    def __init__(self, config: ModelConfig | None = None, offset_scale: float | int = 1.0) -> None:
+        """Build and initialise the networks."""
+        super().__init__(config)
+        config = self.config
+        self.offset_scale = float(offset_scale)
         self.decoder: StrokeDecoder
         if config.decoder == "hyperlstm":
             self.decoder = HyperLSTMDecoder(
@@ -140,16 +173,11 @@ class SketchEmbedNet(nn.Module):
         else:
             self.decoder = LSTMDecoder(config.latent, config.hidden, config.mixtures, config.position)
 
-    def encode(self, image: Float[Tensor, "batch channels height width"]) -> Latent:
-        """Return the Gaussian over z.
-
-        Args:
-            image: values in [0, 1]; drawings are dark lines (0) on white (1).
-        """
-        if self.config.shrink > 1:
-            image = nn.functional.avg_pool2d(image, self.config.shrink)
-        features = self.encoder(image)
-        return Latent(at_least_float32(self.mean(features)), at_least_float32(self.logvar(features)))
+    def halved(self) -> SketchEncoder:
+        """Return the half that embeds, with this model's own weights."""
+        half = SketchEncoder(self.config)
+        half.encoder, half.mean, half.logvar = self.encoder, self.mean, self.logvar
+        return half.train(self.training)
 
     def framed(self, stroke5: Float[Tensor, "batch rows 5"]) -> Float[Tensor, "batch more_rows 5"]:
         """Return the rows that the decoder is trained on, by where the model starts to draw.
@@ -253,12 +281,6 @@ class SketchEmbedNet(nn.Module):
             # The first point becomes the start token, which is where every drawing begins for others.
             rows[1] = z.new_tensor(START).expand_as(rows[1])
         return torch.cat(rows[1:] if centred else rows, dim=1)
-
-    @torch.no_grad()
-    def embed(self, images: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch latent"]:
-        """Return the SketchEmbedding of each image, the mean of z (paper section 5)."""
-        with evaluating(self):
-            return self.encode(images).mean
 
     @torch.no_grad()
     def draw(
