@@ -25,7 +25,7 @@ $(VENV)/.ready: pyproject.toml
 	$(BIN)/python -m pip install --quiet --editable '.[$(EXTRAS)]'
 	@touch $@
 
-train-quickdraw: setup ## train on Quick, Draw! (PRESET=auto|paper|cpu|cpu-long|cpu-embedding|resnet12, ARGS="--trainer.max_steps 1000")
+train-quickdraw: setup ## train on Quick, Draw! (PRESET=auto|paper|cpu|cpu-long|cpu-embedding|gpu-embedding|resnet12, ARGS="--trainer.max_steps 1000")
 	@$(BIN)/sketchembed fit --preset $(PRESET) $(ARGS)
 
 train-omniglot: setup ## train on Omniglot's strokes (PRESET=omniglot|omniglot-cpu)
