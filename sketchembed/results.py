@@ -35,6 +35,7 @@ class Section:
         title: with the numbers of the paper's tables.
         evaluate: the command, behind ``sketchembed evaluate``.
         means: rows that are means over several models, and these models' names: the seeds of one training.
+        paper: the paper's rows, in per cent by setting, where they are others than the report's own.
         note: what a reader must know to compare.
     """
 
@@ -42,6 +43,7 @@ class Section:
     title: str
     evaluate: str
     means: dict[str, list[str]] = field(default_factory=dict)
+    paper: dict[str, dict[str, float]] = field(default_factory=dict)
     note: str = ""
 
     @property
@@ -173,6 +175,8 @@ def _read(section: Section, kept: Path, out: Measured) -> Measured:
     try:
         if kind == "fewshot":
             report = parse_json((folder / "fewshot.json").read_text())
+            if section.paper:
+                report["paper"] = section.paper
             out.tables, out.facts = fewshot_tables(report, section.means)
         else:
             part = Part.read(folder / f"{kind}.json")

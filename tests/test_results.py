@@ -120,6 +120,13 @@ def test_numbers_are_measured_once_and_can_be_had_again(tmp_path, real_data, cap
     main(run)
     assert "[1/1] one: kept from before" in capfd.readouterr().out
     assert out.read_text() == page
+    # Rows of another of the paper's tables change the page, and nothing is measured anew.
+    paper = {"alpha_max 0.50": {"5w1s": 91.39}}
+    written(tmp_path, evaluate=command, note="A note.", paper=paper)
+    main(run)
+    assert "[1/1] one: kept from before" in capfd.readouterr().out
+    assert "| *alpha_max 0.50* | *91.39* |" in out.read_text()
+    assert "Random CNN" not in out.read_text()
     # Other weights under the same name are measured anew.
     torch.manual_seed(1)
     sketchembed.save(SketchEmbedNet(TINY), weights, origin=known)

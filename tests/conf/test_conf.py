@@ -28,6 +28,8 @@ STACKS = {
     "cpu.yaml": ["quickdraw.yaml", "simple.yaml", "cpu.yaml", "debug.yaml"],
     "long.yaml": ["quickdraw.yaml", "simple.yaml", "cpu.yaml", "long.yaml", "debug.yaml"],
     "embedding.yaml": ["quickdraw.yaml", "simple.yaml", "cpu.yaml", "embedding.yaml", "debug.yaml"],
+    "gpu.yaml": ["quickdraw.yaml", "simple.yaml", "cpu.yaml", "gpu.yaml", "debug.yaml"],
+    "paper-decoder.yaml": ["quickdraw.yaml", "simple.yaml", "cpu.yaml", "paper-decoder.yaml", "debug.yaml"],
     "simple.yaml": ["quickdraw.yaml", "simple.yaml", "debug.yaml"],
     "kanji.yaml": ["quickdraw.yaml", "kanji.yaml", "debug.yaml"],
     "resnet12.yaml": ["quickdraw.yaml", "resnet12.yaml", "debug.yaml"],
