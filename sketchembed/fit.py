@@ -312,8 +312,8 @@ class FitCLI(LightningCLI):
             stop(self.sharing.started)
             if self.trainer.is_global_zero:
                 self.run_folder.note(failed=f"{type(error).__name__}: {str(error)[:300]}")
-            elif isinstance(error, NonFiniteError):
-                sys.exit(error.status)  # the first process says it for all
+            elif isinstance(error, ConfigError | NonFiniteError):
+                sys.exit(error.status)  # the first process finds the same, and says it for all
             raise
         finally:
             self.run_folder.release()

@@ -17,7 +17,7 @@ from sketchembed.data.episodes import Episodes
 from sketchembed.data.image_set import ImageSet
 from sketchembed.data.modules import prepared_folder
 from sketchembed.data.sampling import batches_before
-from sketchembed.errors import DataError
+from sketchembed.errors import ConfigError
 
 
 class EpisodeImages(NamedTuple):
@@ -105,11 +105,13 @@ class EpisodeDataModule(pl.LightningDataModule, ABC):
         """Read the images and check that episodes can be drawn, and that each process has one to look at.
 
         Raises:
-            DataError: if not. A process without an episode would wait for the others' for ever.
+            ConfigError: if there are fewer validation episodes than processes; one without any would wait for
+                the others' for ever.
+            DataError: if the images are too few.
         """
         world = self.trainer.world_size if self.trainer else 1
         if self.validation_episodes < world:
-            raise DataError(
+            raise ConfigError(
                 f"{self.validation_episodes} validation episodes cannot be divided over {world} processes",
                 expected="at least one for each",
                 fix=f"Set --data.init_args.validation_episodes to {world} or more",
