@@ -140,9 +140,9 @@ def metrics(run):
 
 
 @pytest.mark.usefixtures("fused")
-@pytest.mark.parametrize(("algorithm", "most"), [("value", 1e-3), ("norm", 1e-3)])
-def test_fused_optimiser_s_gradients_are_clipped_in_mixed_precision(command, monkeypatch, algorithm, most):
-    seen = []
+@pytest.mark.parametrize("algorithm", ["value", "norm"])
+def test_fused_optimiser_s_gradients_are_clipped_in_mixed_precision(command, monkeypatch, algorithm):
+    seen, most = [], 1e-3
     take = torch.optim.Adam.step
 
     def step(self, closure):
