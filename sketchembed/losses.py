@@ -15,11 +15,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from sketchembed import raster
-from sketchembed.blur import GaussianBlur
 from sketchembed.mixture import GaussianMixture
 from sketchembed.networks.sketchembednet import Latent
 from sketchembed.precision import at_least_float32
+from sketchembed.raster import rasterize
+from sketchembed.raster.blur import GaussianBlur
 
 DENSITY_FLOOR = 1e-6
 """Added to p(Δ) by the released code: no offset costs more than 13.8 nats, however surprising."""
@@ -104,15 +104,15 @@ class PixelLoss:
         """
         size = self.size or size
         self._blur.to(stroke5.device)
-        points = raster.absolute_points(stroke5)
-        canvas = raster.Canvas.fit(points, stroke5[..., 4] < 0.5, size, raster.margin(size))
+        points = rasterize.absolute_points(stroke5)
+        canvas = rasterize.Canvas.fit(points, stroke5[..., 4] < 0.5, size, rasterize.margin(size))
         with torch.no_grad():
-            truth = self._picture(canvas.place(points), raster.pen_down(stroke5), size)
+            truth = self._picture(canvas.place(points), rasterize.pen_down(stroke5), size)
         drawn = self._predicted_pen(pen_logits, stroke5)
         losses = []
         for number in range(self.samples):
             offset = mixture.sample(component="argmax", noise=None if noise is None else noise[number])
-            predicted = raster.absolute_points(torch.cat([stroke5[:, :1, :2], offset], dim=1))
+            predicted = rasterize.absolute_points(torch.cat([stroke5[:, :1, :2], offset], dim=1))
             image = self._picture(canvas.place(predicted), drawn, size)
             losses.append(self._cross_entropy(image, truth))
         return torch.stack(losses).mean()
@@ -125,9 +125,9 @@ class PixelLoss:
         return torch.cat([first, down[:, :-1]], dim=1)
 
     def _picture(self, placed: Tensor, drawn: Tensor, size: int) -> Tensor:
-        reach = raster.sigmoid_reach(self.distance_power)
-        distance = raster.squared_distance(placed[:, :-1], placed[:, 1:], drawn, size, 0.0, reach)
-        ink: Tensor = self._blur(raster.sigmoid_ink(distance, self.distance_power))
+        reach = rasterize.sigmoid_reach(self.distance_power)
+        distance = rasterize.squared_distance(placed[:, :-1], placed[:, 1:], drawn, size, 0.0, reach)
+        ink: Tensor = self._blur(rasterize.sigmoid_ink(distance, self.distance_power))
         return ink
 
     def _cross_entropy(self, image: Tensor, truth: Tensor) -> Tensor:

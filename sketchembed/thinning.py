@@ -7,7 +7,7 @@ from functools import cache
 import numpy as np
 from PIL import Image, ImageFilter
 
-from sketchembed.raster import margin
+from sketchembed.raster.rasterize import margin
 
 FINE = 4
 """Lines are thinned at this many times the size of the result."""

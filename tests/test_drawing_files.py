@@ -7,13 +7,13 @@ from PIL import Image, ImageDraw
 from scipy import ndimage
 
 import sketchembed
-from sketchembed import raster
 from sketchembed.checkpoints import load_network
 from sketchembed.cli import main
 from sketchembed.drawing_files import read_drawing, read_photo
 from sketchembed.errors import CheckpointError, DataError
 from sketchembed.networks import ModelConfig, SketchEmbedNet, SketchEncoder
 from sketchembed.networks.conv_vae import ConvVAE, ConvVAEConfig
+from sketchembed.raster import rasterize
 from sketchembed.sketch import Sketch
 from sketchembed.thinning import thinned
 
@@ -60,7 +60,7 @@ def test_picture_of_a_drawing_looks_like_the_raster_of_its_strokes(tmp_path):
     picture().save(tmp_path / "house.png")
     read = read_drawing(tmp_path / "house.png", 28)
     stroke5 = torch.from_numpy(Sketch.from_strokes([np.array(HOUSE)]).to_stroke5(12))
-    drawn = 1 - raster.draw_pen(stroke5[None])
+    drawn = 1 - rasterize.draw_pen(stroke5[None])
     assert read.shape == (1, 28, 28)
     assert (read - drawn).abs().mean() < 0.06
     assert np.corrcoef(read.flatten(), drawn.flatten())[0, 1] > 0.8
@@ -70,7 +70,7 @@ def test_picture_of_a_drawing_looks_like_the_raster_of_its_strokes(tmp_path):
 def test_thickness_of_the_lines_does_not_matter(width, tmp_path):
     picture(width=width).save(tmp_path / "house.png")
     stroke5 = torch.from_numpy(Sketch.from_strokes([np.array(HOUSE)]).to_stroke5(12))
-    drawn = 1 - raster.draw_pen(stroke5[None])
+    drawn = 1 - rasterize.draw_pen(stroke5[None])
     read = read_drawing(tmp_path / "house.png", 28)
     assert (1 - read).sum() == pytest.approx((1 - drawn).sum().item(), rel=0.3)
     assert (read - drawn).abs().mean() < 0.09

@@ -32,7 +32,7 @@ from sketchembed.reporting.inline_svg import inline_svg
 from sketchembed.reporting.part import Figure, Part, Table
 from sketchembed.reporting.report_page import Entry, ReportPage
 from sketchembed.runs import Run, RunLogger
-from sketchembed.svg import read_strokes
+from sketchembed.sketch.svg import read_strokes
 
 SIZES = {"width": 4, "latent": 6, "hidden": 10, "hyper": 6, "embedding": 2, "mixtures": 3, "max_length": 4}
 

@@ -13,7 +13,6 @@ import torch
 from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 
-from sketchembed import raster
 from sketchembed.benchmarks.plain import every_distance, plain_versions, run_steps
 from sketchembed.data.drawings import DrawingDataset
 from sketchembed.data.sampling import StepBatchSampler
@@ -22,6 +21,7 @@ from sketchembed.evaluation.heads import Products, logistic
 from sketchembed.evaluation.methods import sums_of_features
 from sketchembed.networks.decoder import HyperLSTMDecoder, LSTMDecoder
 from sketchembed.networks.packing import Packing
+from sketchembed.raster import rasterize
 from sketchembed.tasks.captured_step import why_not_captured
 from sketchembed.tasks.drawing import DrawingTask
 
@@ -150,13 +150,13 @@ def pictures(device: torch.device, rounds: int) -> Iterator[Case]:
     """Yield the differentiable raster, forward and backward, at the paper's two sizes."""
     for batch, size, length in ((64, 28, 64), (8, 84, 100)):
         rows = drawings(batch, length, device)
-        points = raster.absolute_points(rows)
-        canvas = raster.Canvas.fit(points, rows[..., 4] < 0.5, size, raster.margin(size))
+        points = rasterize.absolute_points(rows)
+        canvas = rasterize.Canvas.fit(points, rows[..., 4] < 0.5, size, rasterize.margin(size))
         placed = canvas.place(points).requires_grad_()
-        drawn = raster.pen_down(rows)
+        drawn = rasterize.pen_down(rows)
         versions: dict[str, Function] = {
             "every pixel, every segment": partial(_ink, every_distance, placed, drawn, size),
-            "fast": partial(_ink, raster.squared_distance, placed, drawn, size),
+            "fast": partial(_ink, rasterize.squared_distance, placed, drawn, size),
         }
         yield Case(
             f"raster forward + backward, {batch} x {length} segments, {size} px",
@@ -169,8 +169,8 @@ def pictures(device: torch.device, rounds: int) -> Iterator[Case]:
 
 
 def _ink(squared_distance: Callable[..., Tensor], placed: Tensor, drawn: Tensor, size: int) -> None:
-    distance = squared_distance(placed[:, :-1], placed[:, 1:], drawn, size, 0.0, raster.sigmoid_reach(2))
-    raster.sigmoid_ink(distance).square().sum().backward()  # type: ignore[no-untyped-call]
+    distance = squared_distance(placed[:, :-1], placed[:, 1:], drawn, size, 0.0, rasterize.sigmoid_reach(2))
+    rasterize.sigmoid_ink(distance).square().sum().backward()  # type: ignore[no-untyped-call]
 
 
 def sampling(task: DrawingTask, device: torch.device, count: int, rounds: int) -> Iterator[Case]:

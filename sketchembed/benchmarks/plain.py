@@ -13,7 +13,6 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from sketchembed import raster
 from sketchembed.networks.decoder import HyperLSTMDecoder
 from sketchembed.networks.hyperlstm import HyperState
 from sketchembed.networks.packing import Packing
@@ -48,7 +47,7 @@ def every_distance(
 ) -> Float[Tensor, "batch {size} {size}"]:
     """Return each pixel's squared distance to the nearest drawn segment, by looking at every one.
 
-    The arguments are those of :func:`~sketchembed.raster.squared_distance`; nothing is beyond `reach`.
+    Takes the arguments of :func:`~sketchembed.raster.rasterize.squared_distance`, and ignores `reach`.
     """
     place = torch.arange(size, dtype=start.dtype, device=start.device) + pixel_offset
     centre = torch.stack(torch.meshgrid(place, place, indexing="xy"), dim=-1)  # [rows, columns, 2]

@@ -20,7 +20,7 @@ from torch import Tensor
 from sketchembed.data.layouts import CANVAS, RELATIONS, SHAPES, VARIABLES, Placed
 from sketchembed.data.pictures import Pictures
 from sketchembed.errors import DataError, check_known
-from sketchembed.raster import pen_coverage
+from sketchembed.raster.rasterize import pen_coverage
 from sketchembed.sketch import Sketch
 
 

@@ -18,8 +18,8 @@ import numpy as np
 from scipy.ndimage import gaussian_filter, map_coordinates
 from skimage.measure import find_contours
 
-from sketchembed.simplify import rdp
 from sketchembed.sketch import Sketch
+from sketchembed.sketch.simplify import rdp
 
 MAX_POINTS = 60
 SIGMA = 1.75
@@ -69,7 +69,7 @@ def trace(
             ones first.
         max_points: most points in all. A stroke that no longer fits is left out whole.
         sigma: of the Gaussian in pixels, whose derivatives are taken: larger for fewer details.
-        epsilon: tolerance of :func:`~sketchembed.simplify.rdp` in pixels.
+        epsilon: tolerance of :func:`~sketchembed.sketch.simplify.rdp` in pixels.
 
     Returns:
         the sketch in pixels, (0, 0) the centre of the upper left one; empty if there are no contours.

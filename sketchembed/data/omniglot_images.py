@@ -13,7 +13,6 @@ import numpy as np
 import torch
 from rich.progress import track
 
-from sketchembed import raster
 from sketchembed.data.array_cache import cached, fingerprint
 from sketchembed.data.image_set import ImageSet, sound
 from sketchembed.data.omniglot import (
@@ -26,6 +25,7 @@ from sketchembed.data.omniglot import (
 from sketchembed.data.splits import check_disjoint, read_names
 from sketchembed.errors import ConfigError, DataError, nearest
 from sketchembed.photos import open_image
+from sketchembed.raster import rasterize
 from sketchembed.sketch import Sketch
 from sketchembed.thinning import box_of, one_pixel_lines
 
@@ -199,7 +199,7 @@ def _draw(sketches: list[Sketch | None], out: np.ndarray, size: int) -> None:
         batch = [sketch for at in places if (sketch := sketches[at]) is not None]
         length = max(len(sketch) for sketch in batch)
         rows = torch.from_numpy(np.stack([sketch.to_stroke5(length) for sketch in batch]))
-        out[places, 0] = _as_bytes(raster.draw_pen(rows, size).numpy())
+        out[places, 0] = _as_bytes(rasterize.draw_pen(rows, size).numpy())
 
 
 def _as_bytes(ink: np.ndarray) -> np.ndarray:

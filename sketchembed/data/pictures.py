@@ -14,7 +14,7 @@ from sketchembed.data.drawings import DrawingDataset
 from sketchembed.data.modules import QuickdrawDataModule
 from sketchembed.data.store import PARTITIONS, DrawingStore
 from sketchembed.errors import DataError, nearest
-from sketchembed.raster import draw_pen
+from sketchembed.raster.rasterize import draw_pen
 from sketchembed.sketch import Sketch
 
 

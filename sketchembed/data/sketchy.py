@@ -38,7 +38,7 @@ from sketchembed.errors import DataError
 from sketchembed.files import TAR_ERRORS, check_file_size, open_tar, read_file
 from sketchembed.photos import open_image, photo_pixels
 from sketchembed.sketch import Sketch
-from sketchembed.svg import SVG_LIMIT, read_strokes
+from sketchembed.sketch.svg import SVG_LIMIT, read_strokes
 
 EPSILON = 5.0
 """Tolerance of the simplification, in the sketches' unit, a pixel of their canvas (appendix H.3)."""

@@ -14,11 +14,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from sketchembed.blur import GaussianBlur
 from sketchembed.data.pictures import rasters
 from sketchembed.errors import ConfigError
 from sketchembed.evaluation.inputs import Inputs, gather
 from sketchembed.evaluation.study import Study
+from sketchembed.raster.blur import GaussianBlur
 from sketchembed.reporting.grid import Content, Tile, grid_svg
 from sketchembed.reporting.part import Cell, Drawings, Figure, Part, Table
 from sketchembed.reporting.shapes import boxed

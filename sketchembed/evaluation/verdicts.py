@@ -18,7 +18,7 @@ from sketchembed.evaluation.study import Study
 from sketchembed.networks.conv_vae import ConvVAE, scale
 from sketchembed.networks.resnet101 import ResNet
 from sketchembed.networks.sketchembednet import Latent
-from sketchembed.raster import draw_pen
+from sketchembed.raster.rasterize import draw_pen
 
 BLOCK = 256
 """Pictures that go through the networks together, as in the released code: with batch norm in training mode

@@ -21,10 +21,10 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
-from sketchembed.kernels import triton_module
 from sketchembed.networks import hyperlstm_pointwise
 from sketchembed.networks.hyperlstm import GATES, MAPS, HyperLSTMCell, HyperState
 from sketchembed.networks.hyperlstm_pointwise import Step, Weights, weights_of
+from sketchembed.raster.kernels import triton_module
 
 
 def run_sequence(

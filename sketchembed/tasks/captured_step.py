@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from sketchembed.kernels import why_not_triton
+from sketchembed.raster.kernels import why_not_triton
 
 if TYPE_CHECKING:
     from sketchembed.tasks.drawing import DrawingTask

@@ -15,7 +15,6 @@ from pytorch_lightning.plugins.precision import MixedPrecision, Precision
 from pytorch_lightning.utilities import GradClipAlgorithmType
 from torch import Tensor, distributed, nn
 
-from sketchembed import raster
 from sketchembed.checkpoints import network_weights
 from sketchembed.data.episode_module import EpisodeImages
 from sketchembed.data.pairs import Pair
@@ -23,6 +22,7 @@ from sketchembed.data.randomness import SharedGenerator
 from sketchembed.description import MODEL_KEY, check_weights, describe
 from sketchembed.networks.batch_norm import BatchNorm2d
 from sketchembed.precision import at_least_float32
+from sketchembed.raster import rasterize
 
 
 class Task(pl.LightningModule):
@@ -236,5 +236,5 @@ def drawn_images(
     stroke5: Float[Tensor, "batch rows 5"], size: int, channels: int
 ) -> Float[Tensor, "batch {channels} {size} {size}"]:
     """Draw a model's input: dark lines (0) on white (1), as the paper's were drawn (appendix H.1)."""
-    ink = raster.draw_pen(stroke5, size)
+    ink = rasterize.draw_pen(stroke5, size)
     return (1 - ink).unsqueeze(1).expand(-1, channels, -1, -1)

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from sketchembed import raster
 from sketchembed.data.augment import Augmentation
+from sketchembed.raster import rasterize
 from sketchembed.sketch import Sketch
 
 
@@ -30,7 +30,7 @@ def lines(row: torch.Tensor) -> list[tuple]:
     """The drawn segments, without direction or order, from the box's corner."""
     points = row[:, :2].cumsum(0)
     points = (points - points[row[:, 4] < 0.5].amin(0)).round().int().tolist()
-    drawn = raster.pen_down(row[None])[0].tolist()
+    drawn = rasterize.pen_down(row[None])[0].tolist()
     return sorted(
         tuple(sorted([tuple(a), tuple(b)])) for a, b, on in zip(points, points[1:], drawn, strict=False) if on
     )
@@ -59,7 +59,7 @@ def test_lengths_ends_and_start_tokens_stay(augmentation):
 def test_another_order_draws_the_same_lines(reorder, reverse):
     before = drawings()
     after = Augmentation(reorder=reorder, reverse=reverse)(before, seeded())
-    torch.testing.assert_close(raster.draw_pen(after), raster.draw_pen(before), atol=2e-3, rtol=0)
+    torch.testing.assert_close(rasterize.draw_pen(after), rasterize.draw_pen(before), atol=2e-3, rtol=0)
     assert [lines(row) for row in after] == [lines(row) for row in before]
     moved = (after - before).abs().amax((1, 2)) > 0
     assert moved.float().mean() > 0.6
@@ -108,7 +108,7 @@ def test_rotation_keeps_ratios_of_distances():
     after = Augmentation(rotation=180.0)(before, seeded())
 
     def distances(stroke5):
-        points = raster.absolute_points(stroke5)
+        points = rasterize.absolute_points(stroke5)
         apart = (points.unsqueeze(1) - points.unsqueeze(2)).norm(dim=-1)
         return apart / apart.amax((1, 2), keepdim=True)
 

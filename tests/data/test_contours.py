@@ -12,7 +12,7 @@ from skimage.measure import find_contours
 
 from sketchembed.data.contours import _joined, trace
 from sketchembed.data.mini_imagenet import photo
-from sketchembed.simplify import rdp
+from sketchembed.sketch.simplify import rdp
 
 WIDTH, HEIGHT = 84, 70
 FINE = 8

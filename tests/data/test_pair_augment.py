@@ -5,8 +5,8 @@ import pytest
 import torch
 from scipy.ndimage import affine_transform
 
-from sketchembed import raster
 from sketchembed.data.pair_augment import PairAugmentation, moved
+from sketchembed.raster import rasterize
 from sketchembed.sketch import Sketch
 
 FIELD = np.array([[0, 0], [40, 0], [40, 20], [10, 30], [0, 0]])
@@ -15,7 +15,7 @@ CORNERS = Sketch.from_strokes([FIELD, np.array([[30, 10], [35, 12]])])
 
 def photo_of(stroke5, size=84):
     """A photo of a drawing, its box centred: dark lines on white."""
-    return (1 - raster.draw_pen(stroke5, size)).unsqueeze(1).expand(-1, 3, -1, -1)
+    return (1 - rasterize.draw_pen(stroke5, size)).unsqueeze(1).expand(-1, 3, -1, -1)
 
 
 def batch(count=6):
@@ -44,7 +44,7 @@ def test_photo_and_drawing_move_alike(options):
     assert strokes[..., 2:].equal(rows[..., 2:])
     # The moved drawing at the photo's scale, in which it turned about the middle of its box.
     x0, y0, x1, y1 = CORNERS.bounds
-    scale = (84 - 2 * raster.margin(84)) / max(x1 - x0, y1 - y0)
+    scale = (84 - 2 * rasterize.margin(84)) / max(x1 - x0, y1 - y0)
     for number in range(len(rows)):
         turn = np.linalg.lstsq(rows[number, 1:7, :2].numpy(), strokes[number, 1:7, :2].numpy(), rcond=None)[0]
         start = np.array([-(x0 + x1) / 2, -(y0 + y1) / 2]) @ turn

@@ -19,7 +19,7 @@ from sketchembed.data.store import OFFSET_LIMIT
 from sketchembed.errors import DataError
 from sketchembed.evaluation import expression
 from sketchembed.sketch import Sketch
-from sketchembed.svg import read_strokes
+from sketchembed.sketch.svg import read_strokes
 
 from .archives import zip_of
 from .engine import Case, Reader

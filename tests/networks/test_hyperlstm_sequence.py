@@ -5,11 +5,11 @@ import copy
 import pytest
 import torch
 
-from sketchembed import kernels
 from sketchembed.networks import hyperlstm_sequence
 from sketchembed.networks.hyperlstm import HyperLSTMCell, HyperState
 from sketchembed.networks.hyperlstm_sequence import run_sequence
 from sketchembed.networks.packing import Packing
+from sketchembed.raster import kernels
 
 SIZES = [(6, 11, 7, 3), (5, 8, 8, 4), (1, 1, 1, 1)]
 COUNTS = [[5, 5, 4, 4, 2, 1, 1], [3], [1], [4] * 6]

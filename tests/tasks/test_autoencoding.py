@@ -4,11 +4,11 @@ import pytorch_lightning as pl
 import torch
 from torch.distributions import Bernoulli, Normal, kl_divergence
 
-from sketchembed import raster
 from sketchembed.data.augment import Augmentation
 from sketchembed.data.image_module import MiniImageNetDataModule
 from sketchembed.data.image_set import ImageSet
 from sketchembed.networks.conv_vae import ConvVAEConfig
+from sketchembed.raster import rasterize
 from sketchembed.sketch import Sketch
 from sketchembed.tasks import AutoencodingTask
 
@@ -53,7 +53,7 @@ def test_loss_is_that_of_torch_s_distributions(variant, weight):
 def test_drawings_are_drawn_and_images_taken_as_they_are():
     one, strokes = task(), drawings()
     images = one.images(strokes)
-    torch.testing.assert_close(images[:, 0], 1 - raster.draw_pen(strokes, 28), rtol=0, atol=0)
+    torch.testing.assert_close(images[:, 0], 1 - rasterize.draw_pen(strokes, 28), rtol=0, atol=0)
     assert one.images(images) is images
     assert task(network={"channels": 3}).images(strokes).shape == (5, 3, 28, 28)
     torch.testing.assert_close(one.training_step(strokes, 0), one.training_step(images, 0))

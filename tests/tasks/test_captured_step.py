@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from sketchembed import kernels
 from sketchembed.benchmarks.cases import drawings
 from sketchembed.networks.sketchembednet import ModelConfig
+from sketchembed.raster import kernels
 from sketchembed.tasks import DrawingTask
 from sketchembed.tasks.captured_step import StepInputs, StepLosses, capture, why_not_captured
 

@@ -6,11 +6,11 @@ import pytest
 import torch
 from torch.distributions import Categorical
 
-from sketchembed import raster
 from sketchembed.data.augment import Augmentation
 from sketchembed.data.labelled import LabelledDrawings
 from sketchembed.errors import CheckpointError, ConfigError
 from sketchembed.networks.resnet101 import ResNet, ResNetConfig
+from sketchembed.raster import rasterize
 from sketchembed.sketch import Sketch
 from sketchembed.tasks import ClassificationTask
 
@@ -41,7 +41,7 @@ def batch(count=24):
 def test_loss_is_the_likelihood_of_torch_s_distributions(smoothing):
     one, drawings = task(label_smoothing=smoothing), batch()
     one.train()
-    images = 1 - raster.draw_pen(drawings.stroke5, 32).unsqueeze(1)
+    images = 1 - rasterize.draw_pen(drawings.stroke5, 32).unsqueeze(1)
     chances = Categorical(logits=one.net(images))
     expected = -chances.log_prob(drawings.labels)
     every = -torch.stack([chances.log_prob(torch.full((24,), label)) for label in range(4)]).mean(0)

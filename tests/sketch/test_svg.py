@@ -13,7 +13,7 @@ from scipy.spatial import cKDTree
 
 from sketchembed.errors import DataError
 from sketchembed.sketch import Sketch
-from sketchembed.svg import read_strokes
+from sketchembed.sketch.svg import read_strokes
 
 
 def svg(body: str) -> str:

@@ -11,8 +11,8 @@ import pytest
 import torch
 from PIL import Image
 
-from sketchembed import kernels, raster
-from sketchembed.raster import Canvas
+from sketchembed.raster import kernels, rasterize
+from sketchembed.raster.rasterize import Canvas
 from sketchembed.sketch import Sketch, cairosvg
 
 
@@ -31,7 +31,7 @@ def cairo(sketch: Sketch, size: int = 28, margin: int = 3, width: float = 1.0) -
 
 def pen(sketch: Sketch, size: int = 28, margin: int = 3, width: float = 1.0) -> np.ndarray:
     rows = torch.from_numpy(sketch.to_stroke5(len(sketch))).unsqueeze(0)
-    return raster.draw_pen(rows, size, width, margin)[0].numpy()
+    return rasterize.draw_pen(rows, size, width, margin)[0].numpy()
 
 
 def every_pair(start, end, drawn, size, offset):
@@ -74,7 +74,7 @@ def test_pen_draws_real_drawings_as_cairosvg(real_data):
     sketches = [sketch for sketch in sketches if 2 <= len(sketch) <= 64]
     assert len(sketches) > 300
     rows = torch.from_numpy(np.stack([sketch.to_stroke5(64) for sketch in sketches]))
-    ours, oracle = raster.draw_pen(rows).numpy(), np.stack([cairo(sketch) for sketch in sketches])
+    ours, oracle = rasterize.draw_pen(rows).numpy(), np.stack([cairo(sketch) for sketch in sketches])
     difference = ours - oracle
     assert np.abs(difference).mean() < 0.006
     assert abs(difference.mean()) < 0.002
@@ -103,7 +103,7 @@ def test_pen_draws_corners_and_crossings_as_cairosvg():
 
 def test_pen_covers_whole_pixels_exactly():
     # A line along the middle of a row of pixels, from one pixel's edge to another's.
-    lit = raster.pen_coverage(
+    lit = rasterize.pen_coverage(
         torch.tensor([[[3.0, 4.5]]]), torch.tensor([[[7.0, 4.5]]]), torch.tensor([[True]]), 10
     )[0]
     expected = torch.zeros(10, 10)
@@ -120,13 +120,13 @@ def test_pen_leaves_lifted_lines_out():
 
 @pytest.mark.parametrize(("size", "expected"), [(28, 3), (84, 8), (32, 3), (48, 5)])
 def test_margin_is_the_released_code_s(size, expected):
-    assert raster.margin(size) == expected == round(size / 10)
+    assert rasterize.margin(size) == expected == round(size / 10)
 
 
 def test_pen_down_stops_at_the_end():
     state = torch.tensor([[1, 0, 0], [1, 0, 0], [0, 1, 0], [1, 0, 0], [0, 0, 1], [1, 0, 0], [1, 0, 0]])
     rows = torch.cat([torch.zeros(7, 2), state.float()], dim=1).unsqueeze(0)
-    assert raster.pen_down(rows).tolist() == [[True, True, False, False, False, False]]
+    assert rasterize.pen_down(rows).tolist() == [[True, True, False, False, False, False]]
 
 
 def test_canvas_of_degenerate_drawings():
@@ -142,7 +142,7 @@ def test_canvas_of_degenerate_drawings():
     assert placed.isfinite().all()
     nothing = torch.zeros(2, 5, 5)
     nothing[..., 4] = 1
-    assert (raster.draw_pen(nothing) == 0).all()
+    assert (rasterize.draw_pen(nothing) == 0).all()
 
 
 # ---- distances and the sigmoid ink -------------------------------------------------------------------
@@ -151,7 +151,7 @@ def test_canvas_of_degenerate_drawings():
 @pytest.mark.parametrize("offset", [0.0, 0.5])
 def test_squared_distance_is_the_nearest_of_all(offset):
     start, end, drawn = segments()
-    ours = raster.squared_distance(start, end, drawn, 10, offset)
+    ours = rasterize.squared_distance(start, end, drawn, 10, offset)
     for number in range(len(start)):
         expected = every_pair(
             start[number].tolist(), end[number].tolist(), drawn[number].tolist(), 10, offset
@@ -162,13 +162,13 @@ def test_squared_distance_is_the_nearest_of_all(offset):
 @pytest.mark.parametrize("power", [1, 2])
 def test_nothing_is_lost_beyond_reach(power):
     start, end, drawn = segments(seed=1, size=28, count=5, dtype=torch.float32)
-    everywhere = raster.squared_distance(start, end, drawn, 28, 0.0)
-    near = raster.squared_distance(start, end, drawn, 28, 0.0, raster.sigmoid_reach(power))
+    everywhere = rasterize.squared_distance(start, end, drawn, 28, 0.0)
+    near = rasterize.squared_distance(start, end, drawn, 28, 0.0, rasterize.sigmoid_reach(power))
     assert near.isinf().any()
-    within = everywhere <= raster.sigmoid_reach(power) ** 2
+    within = everywhere <= rasterize.sigmoid_reach(power) ** 2
     assert torch.equal(everywhere[within], near[within])
     assert (near >= everywhere).all()
-    ink, all_ink = raster.sigmoid_ink(near, power), raster.sigmoid_ink(everywhere, power)
+    ink, all_ink = rasterize.sigmoid_ink(near, power), rasterize.sigmoid_ink(everywhere, power)
     torch.testing.assert_close(ink, all_ink, atol=3e-9, rtol=0)
 
 
@@ -176,22 +176,30 @@ def test_no_segments_is_infinitely_far():
     start, end, drawn = segments(dtype=torch.float32)
     drawn[1] = False
     start.requires_grad_()
-    distance = raster.squared_distance(start, end, drawn, 10, 0.0)
+    distance = rasterize.squared_distance(start, end, drawn, 10, 0.0)
     assert distance[1].isinf().all()
     for power in (1, 2):
-        (gradient,) = torch.autograd.grad(raster.sigmoid_ink(distance, power).sum(), start, retain_graph=True)
+        (gradient,) = torch.autograd.grad(
+            rasterize.sigmoid_ink(distance, power).sum(), start, retain_graph=True
+        )
         assert gradient.isfinite().all()
         assert (gradient[1] == 0).all()
-    none = raster.squared_distance(start[:, :0], end[:, :0], drawn[:, :0], 10, 0.0)
+    none = rasterize.squared_distance(start[:, :0], end[:, :0], drawn[:, :0], 10, 0.0)
     assert none.shape == (3, 10, 10)
     assert none.isinf().all()
 
 
 def test_a_batch_is_drawn_in_halves_when_it_is_large(monkeypatch):
     start, end, drawn = segments(batch=5, dtype=torch.float32)
-    whole = raster.squared_distance(start, end, drawn, 10, 0.0), raster.pen_coverage(start, end, drawn, 10)
-    monkeypatch.setattr(raster, "PAIR_LIMIT", 10)
-    parts = raster.squared_distance(start, end, drawn, 10, 0.0), raster.pen_coverage(start, end, drawn, 10)
+    whole = (
+        rasterize.squared_distance(start, end, drawn, 10, 0.0),
+        rasterize.pen_coverage(start, end, drawn, 10),
+    )
+    monkeypatch.setattr(rasterize, "PAIR_LIMIT", 10)
+    parts = (
+        rasterize.squared_distance(start, end, drawn, 10, 0.0),
+        rasterize.pen_coverage(start, end, drawn, 10),
+    )
     assert torch.equal(whole[0], parts[0])
     assert torch.equal(whole[1], parts[1])
 
@@ -199,9 +207,9 @@ def test_a_batch_is_drawn_in_halves_when_it_is_large(monkeypatch):
 def test_lost_points_do_no_harm():
     start, end, drawn = segments(batch=4, dtype=torch.float32)
     drawn[:] = True
-    expected = raster.squared_distance(start[:1, 1:], end[:1, 1:], drawn[:1, 1:], 10, 0.0)
+    expected = rasterize.squared_distance(start[:1, 1:], end[:1, 1:], drawn[:1, 1:], 10, 0.0)
     end[0, 0], end[1, 0], end[2, 0] = math.nan, math.inf, 1e30
-    distance = raster.squared_distance(start, end, drawn, 10, 0.0)
+    distance = rasterize.squared_distance(start, end, drawn, 10, 0.0)
     torch.testing.assert_close(distance[:1], expected)
     assert distance[2:].isfinite().all()
 
@@ -212,7 +220,9 @@ def test_gradient_is_that_of_finite_differences(power):
     weight = torch.rand(2, 6, 6, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
 
     def ink(start, end):
-        return (weight * raster.sigmoid_ink(raster.squared_distance(start, end, drawn, 6, 0.0), power)).sum()
+        return (
+            weight * rasterize.sigmoid_ink(rasterize.squared_distance(start, end, drawn, 6, 0.0), power)
+        ).sum()
 
     # A segment of no length has a corner there, so it is left out.
     drawn[:, 1] = False
@@ -225,7 +235,7 @@ def test_gradient_is_finite_where_the_geometry_is_degenerate(power):
     start = torch.tensor([[[2.0, 2.0], [5.0, 5.0], [7.0, 7.0], [1.0, 8.0]]], requires_grad=True)
     end = torch.tensor([[[2.0, 7.0], [5.0, 5.0], [7.0, 7.0 + 1e-6], [1.0 + 1e-20, 8.0]]], requires_grad=True)
     drawn = torch.ones(1, 4, dtype=torch.bool)
-    ink = raster.sigmoid_ink(raster.squared_distance(start, end, drawn, 10, 0.0), power)
+    ink = rasterize.sigmoid_ink(rasterize.squared_distance(start, end, drawn, 10, 0.0), power)
     assert ink.max().item() == pytest.approx(1 / (1 + math.exp(-2)), abs=2e-3)
     assert ink[0, 5, 5].item() == pytest.approx(1 / (1 + math.exp(-2)), abs=2e-3)
     for gradient in torch.autograd.grad((ink * torch.rand_like(ink)).sum(), (start, end)):
@@ -238,7 +248,7 @@ def test_sigmoid_ink_values():
     for power in (1, 2):
         expected = [[1 / (1 + math.exp(5 * math.sqrt(d) ** power - 2)) for d in (0.0, 0.25, 1.0)] + [0.0]]
         torch.testing.assert_close(
-            raster.sigmoid_ink(distance, power), torch.tensor(expected), atol=2e-3, rtol=0
+            rasterize.sigmoid_ink(distance, power), torch.tensor(expected), atol=2e-3, rtol=0
         )
 
 
@@ -270,9 +280,9 @@ def test_kernel_finds_the_nearest_segment_and_its_gradient(offset, triton_device
 
     def ink(start, end, drawn):
         leaves = start.detach().requires_grad_(), end.detach().requires_grad_()
-        distance = raster.squared_distance(*leaves, drawn, 19, offset)
+        distance = rasterize.squared_distance(*leaves, drawn, 19, offset)
         weight = torch.linspace(-1, 1, 19, device=start.device)
-        (raster.sigmoid_ink(distance) * weight).sum().backward()
+        (rasterize.sigmoid_ink(distance) * weight).sum().backward()
         return distance.detach(), leaves[0].grad, leaves[1].grad
 
     wanted, got = on_both(ink, monkeypatch, triton_device, start, end, drawn)
@@ -287,7 +297,7 @@ def test_kernel_draws_with_the_pen(width, triton_device, monkeypatch):
     end[0, 8] = math.nan
 
     def draw(*tensors):
-        return [raster.pen_coverage(*tensors, 19, width)]
+        return [rasterize.pen_coverage(*tensors, 19, width)]
 
     (wanted,), (got,) = on_both(draw, monkeypatch, triton_device, start, end, drawn)
     # Squares of single precision are divided by a hundredth where a line is upright.

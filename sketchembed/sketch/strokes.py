@@ -22,10 +22,8 @@ from xml.sax.saxutils import quoteattr
 
 import numpy as np
 
-from sketchembed.simplify import Distance, rdp
-from sketchembed.svg import read_strokes
-
-__all__ = ["START", "Distance", "Sketch", "cairosvg", "rainbow", "rdp"]
+from sketchembed.sketch.simplify import Distance, rdp
+from sketchembed.sketch.svg import read_strokes
 
 START = (0.0, 0.0, 1.0, 0.0, 0.0)
 """The start token y_0 (paper section 3)."""
@@ -213,7 +211,7 @@ class Sketch:
 
     @classmethod
     def from_svg(cls, source: str | Path) -> Sketch:
-        """Read the lines and curves of an SVG document, see :func:`~sketchembed.svg.read_strokes`.
+        """Read the lines and curves of an SVG document, see :func:`~sketchembed.sketch.svg.read_strokes`.
 
         Args:
             source: a path, or the document itself (a string that begins with ``<``).

@@ -12,9 +12,9 @@ import numpy as np
 from defusedxml import DefusedXmlException
 from defusedxml.ElementTree import ParseError, fromstring
 
-from sketchembed.curves import Point, arc, bezier
 from sketchembed.errors import DataError
 from sketchembed.files import check_file_size, read_file
+from sketchembed.sketch.curves import Point, arc, bezier
 
 LINES = ("path", "polyline", "polygon", "line")
 UNDRAWN = ("defs", "clipPath", "mask", "marker", "pattern", "symbol")

@@ -7,7 +7,7 @@ import pytest
 import torch
 from scipy.ndimage import gaussian_filter
 
-from sketchembed.blur import GaussianBlur
+from sketchembed.raster.blur import GaussianBlur
 
 
 @pytest.mark.parametrize(("sigma", "radius"), [(2.0, 2), (2.0, 8), (0.7, 3), (2.0, None)])

@@ -19,9 +19,9 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn import functional
 
-from sketchembed.kernels import triton_module
+from sketchembed.raster.kernels import triton_module
 
-KERNELS = "sketchembed.raster_triton"
+KERNELS = "sketchembed.raster.raster_triton"
 """The same for CUDA, where looking at every pair is cheaper than a list of the near ones."""
 
 PAIR_LIMIT = 1 << 22
