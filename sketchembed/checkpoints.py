@@ -19,7 +19,6 @@ import torch
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 from torch import Tensor
 
-from sketchembed.checkpoint_archive import check_archive
 from sketchembed.description import (
     MODEL_KEY,
     Network,
@@ -32,9 +31,10 @@ from sketchembed.description import (
     unreadable,
 )
 from sketchembed.errors import CheckpointError
-from sketchembed.files import whole_file
+from sketchembed.files.checkpoint_archive import check_archive
+from sketchembed.files.serialization import parse_json
+from sketchembed.files.writing import whole_file
 from sketchembed.networks.sketchembednet import SketchEmbedNet
-from sketchembed.plain import parse_json
 
 ORIGIN_KEY = "origin"
 """Where a weights file keeps what it was trained on."""
@@ -265,7 +265,7 @@ def network_weights(checkpoint: Mapping[str, Any]) -> dict[str, Tensor]:
 
 
 class WholeCheckpointIO(TorchCheckpointIO):
-    """Lightning's checkpoint files, written by :func:`~sketchembed.files.whole_file`.
+    """Lightning's checkpoint files, written by :func:`~sketchembed.files.writing.whole_file`.
 
     An interruption or a full disk in the middle leaves the checkpoint before it as it was.
     """

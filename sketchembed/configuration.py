@@ -15,7 +15,7 @@ import yaml
 from jsonargparse import get_loader, set_loader, set_parsing_settings
 
 from sketchembed.errors import ConfigError
-from sketchembed.plain import has_aliases
+from sketchembed.files.serialization import has_aliases
 
 IMPORTS_VARIABLE = "SKETCHEMBED_IMPORTS"
 """Names modules, with commas between them, of which a configuration may take classes and functions too."""

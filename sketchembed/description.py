@@ -16,12 +16,12 @@ from torch import Tensor
 
 from sketchembed._version import __version__
 from sketchembed.errors import CheckpointError
+from sketchembed.files.serialization import build
 from sketchembed.networks.conv_vae import ConvVAE, ConvVAEConfig
 from sketchembed.networks.maml import MAML, MAMLConfig
 from sketchembed.networks.protonet import ProtoNet, ProtoNetConfig
-from sketchembed.networks.resnet101 import ResNet, ResNetConfig
+from sketchembed.networks.resnet import ResNet, ResNetConfig
 from sketchembed.networks.sketchembednet import ModelConfig, SketchEmbedNet, SketchEncoder
-from sketchembed.plain import build
 
 MODEL_KEY = "sketchembed"
 """Where a checkpoint keeps the description of the model, and a weights file its header's JSON."""

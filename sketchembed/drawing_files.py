@@ -13,7 +13,7 @@ from torch import Tensor
 
 from sketchembed.checkpoints import load
 from sketchembed.errors import DataError
-from sketchembed.photos import SUFFIXES, open_image, photo_pixels
+from sketchembed.files.images import SUFFIXES, open_image, photo_pixels
 from sketchembed.thinning import box_of, one_pixel_lines
 
 INK_SPREAD = 0.15
@@ -62,7 +62,7 @@ def read_photo(path: Path, size: int) -> Float[Tensor, "3 size size"]:
     """Read a photo of any size and aspect as the model's input: whole, centred on black.
 
     *Source*: as Sketchy's photos are given to the model in training, see
-    :func:`~sketchembed.photos.photo_pixels` (``contain``).
+    :func:`~sketchembed.files.images.photo_pixels` (``contain``).
 
     Args:
         path: of the image, in any mode.

@@ -30,12 +30,12 @@ from sketchembed.checkpoints import WholeCheckpointIO, find, newest_whole, read_
 from sketchembed.command_line import OneLine
 from sketchembed.companions import await_reason, end_with_parent, let_go, stop
 from sketchembed.configuration import trust_no_configuration
-from sketchembed.data.connection import NetworkError
 from sketchembed.data.drawings import DrawingDataModule
 from sketchembed.data.modules import DoodlesDataModule
 from sketchembed.data.sampling import check_share
 from sketchembed.errors import ConfigError, NonFiniteError, SketchEmbedError, check_range
 from sketchembed.evaluation.sharing import Sharing
+from sketchembed.files.connection import NetworkError
 from sketchembed.presets import expand_preset
 from sketchembed.process import allow_tf32, has_fast_bfloat16, quiet_lightning, tune_process
 from sketchembed.reporting.run_page import write_run_page

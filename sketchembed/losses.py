@@ -15,9 +15,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from sketchembed.mixture import GaussianMixture
+from sketchembed.networks.mixture import GaussianMixture
+from sketchembed.networks.precision import at_least_float32
 from sketchembed.networks.sketchembednet import Latent
-from sketchembed.precision import at_least_float32
 from sketchembed.raster import rasterize
 from sketchembed.raster.blur import GaussianBlur
 

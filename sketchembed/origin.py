@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from sketchembed.checkpoints import read_origin, step_of
-from sketchembed.plain import parse_yaml
+from sketchembed.files.serialization import parse_yaml
 from sketchembed.runs import Run
 
 LOCAL = ("run", "ckpt_path", "checkpoint", "gallery", "monitor", "milestones", "finite")

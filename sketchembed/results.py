@@ -17,8 +17,9 @@ from pathlib import Path
 from sketchembed._version import __version__
 from sketchembed.checkpoints import PACKAGED, find
 from sketchembed.errors import ConfigError, SketchEmbedError
-from sketchembed.files import digest, read_file, whole_file
-from sketchembed.plain import build, parse_json, parse_yaml
+from sketchembed.files.reading import digest, read_file
+from sketchembed.files.serialization import build, parse_json, parse_yaml
+from sketchembed.files.writing import whole_file
 from sketchembed.reporting.part import Part
 from sketchembed.reporting.results_page import Measured, fewshot_tables, model_facts, results_page
 

@@ -22,14 +22,14 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 import sketchembed
-from sketchembed import photos
 from sketchembed.cli import main
 from sketchembed.data import mini_imagenet, omniglot_images, sketchy, traced
 from sketchembed.data.image_set import ImageSet
 from sketchembed.data.one_shot_runs import OneShotRuns
 from sketchembed.drawing_files import read_drawing, read_photo
 from sketchembed.errors import DataError
-from sketchembed.files import MAX_BYTES
+from sketchembed.files import images
+from sketchembed.files.reading import MAX_BYTES
 from sketchembed.networks import ModelConfig, SketchEmbedNet
 
 SIDE = 8192
@@ -283,7 +283,7 @@ def draw_loader(channels, path, work):
 
 
 LOADERS = {
-    "image": lambda path, work: photos.open_image(path, str(path)),
+    "image": lambda path, work: images.open_image(path, str(path)),
     "drawing": lambda path, work: read_drawing(path, 28),
     "photo": lambda path, work: read_photo(path, 84),
     "mini-imagenet": mini_imagenet_loader,

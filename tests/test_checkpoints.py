@@ -12,7 +12,7 @@ from sketchembed.errors import CheckpointError
 from sketchembed.networks import ModelConfig, SketchEmbedNet
 from sketchembed.networks.conv_vae import ConvVAE, ConvVAEConfig
 from sketchembed.networks.protonet import ProtoNet, ProtoNetConfig
-from sketchembed.networks.resnet101 import ResNet, ResNetConfig
+from sketchembed.networks.resnet import ResNet, ResNetConfig
 
 SMALL = ModelConfig(width=4, latent=6, hidden=10, hyper=6, embedding=2, mixtures=3, max_length=12)
 

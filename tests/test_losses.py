@@ -11,7 +11,7 @@ from scipy.ndimage import gaussian_filter
 from torch.nn import functional
 
 from sketchembed.losses import PixelLoss, drawing_loss, kl_loss, pen_loss, stroke_loss
-from sketchembed.mixture import GaussianMixture
+from sketchembed.networks.mixture import GaussianMixture
 from sketchembed.networks.sketchembednet import Latent
 from sketchembed.sketch import Sketch
 

@@ -13,7 +13,7 @@ import sketchembed
 from sketchembed.checkpoints import PACKAGED, find
 from sketchembed.cli import main
 from sketchembed.errors import SketchEmbedError
-from sketchembed.files import digest
+from sketchembed.files.reading import digest
 from sketchembed.networks import ModelConfig, SketchEmbedNet
 from sketchembed.origin import origin
 from sketchembed.reporting.results_page import fewshot_tables

@@ -20,7 +20,7 @@ from sketchembed.data.store import ClassDrawings, write_store
 from sketchembed.evaluation.heads import Products, logistic
 from sketchembed.evaluation.methods import sums_of_features
 from sketchembed.networks.decoder import HyperLSTMDecoder, LSTMDecoder
-from sketchembed.networks.packing import Packing
+from sketchembed.networks.hyperlstm.packing import Packing
 from sketchembed.raster import rasterize
 from sketchembed.tasks.captured_step import why_not_captured
 from sketchembed.tasks.drawing import DrawingTask

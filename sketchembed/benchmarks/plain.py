@@ -14,8 +14,8 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from sketchembed.networks.decoder import HyperLSTMDecoder
-from sketchembed.networks.hyperlstm import HyperState
-from sketchembed.networks.packing import Packing
+from sketchembed.networks.hyperlstm.cell import HyperState
+from sketchembed.networks.hyperlstm.packing import Packing
 
 
 def run_steps(

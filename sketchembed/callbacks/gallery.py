@@ -15,7 +15,7 @@ from pytorch_lightning.utilities import move_data_to_device
 from torch import Tensor
 
 from sketchembed.data.pairs import Pair
-from sketchembed.files import whole_file
+from sketchembed.files.writing import whole_file
 from sketchembed.reporting.run_page import write_run_page
 from sketchembed.reporting.runs_page import update_runs_page
 from sketchembed.reporting.shapes import boxed, png_link

@@ -11,11 +11,11 @@ from urllib.parse import quote
 
 from rich.console import Console
 
-from sketchembed.data.connection import CHUNK, NetworkError, remote_size
 from sketchembed.data.quickdraw import check_classes
 from sketchembed.data.quickdraw_formats import PACKED_HEADER
-from sketchembed.data.transfer import Counter, fetch, fetch_prefix
 from sketchembed.errors import DataError
+from sketchembed.files.connection import CHUNK, NetworkError, remote_size
+from sketchembed.files.transfer import Counter, fetch, fetch_prefix
 
 __all__ = ["LineCounter", "NetworkError", "PackedCounter", "download_quickdraw", "fetch", "fetch_prefix"]
 

@@ -14,12 +14,12 @@ from pathlib import Path
 import numpy as np
 from rich.progress import track
 
-from sketchembed.data.array_cache import cached, fingerprint
 from sketchembed.data.image_set import ImageSet, sound
 from sketchembed.data.splits import check_disjoint
 from sketchembed.errors import ConfigError, DataError
-from sketchembed.files import TAR_ERRORS, check_file_size, open_tar, read_file
-from sketchembed.photos import open_image, photo_pixels
+from sketchembed.files.array_cache import cached, fingerprint
+from sketchembed.files.images import open_image, photo_pixels
+from sketchembed.files.reading import TAR_ERRORS, check_file_size, open_tar, read_file
 
 PARTS = ("train", "val", "test")
 SIZE = 84

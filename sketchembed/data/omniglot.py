@@ -18,7 +18,7 @@ from rich.progress import track
 from sketchembed.data.splits import read_names
 from sketchembed.data.store import ClassDrawings, DrawingStore, write_store
 from sketchembed.errors import DataError
-from sketchembed.files import ZIP_ERRORS, read_file, read_member
+from sketchembed.files.reading import ZIP_ERRORS, read_file, read_member
 from sketchembed.sketch import Sketch
 
 LIMITS = {"strokes": 1 << 18, "images": 1 << 20}

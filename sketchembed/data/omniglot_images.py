@@ -13,7 +13,6 @@ import numpy as np
 import torch
 from rich.progress import track
 
-from sketchembed.data.array_cache import cached, fingerprint
 from sketchembed.data.image_set import ImageSet, sound
 from sketchembed.data.omniglot import (
     CHARACTERS,
@@ -24,7 +23,8 @@ from sketchembed.data.omniglot import (
 )
 from sketchembed.data.splits import check_disjoint, read_names
 from sketchembed.errors import ConfigError, DataError, nearest
-from sketchembed.photos import open_image
+from sketchembed.files.array_cache import cached, fingerprint
+from sketchembed.files.images import open_image
 from sketchembed.raster import rasterize
 from sketchembed.sketch import Sketch
 from sketchembed.thinning import box_of, one_pixel_lines

@@ -15,13 +15,13 @@ from pathlib import Path
 
 import numpy as np
 
-from sketchembed.data.array_cache import cached, fingerprint
 from sketchembed.data.episodes import DIGEST_LENGTH, EpisodeBatch
 from sketchembed.data.image_set import ImageSet
 from sketchembed.data.omniglot import published_files
 from sketchembed.errors import DataError
-from sketchembed.files import ZIP_ERRORS, read_file, read_member
-from sketchembed.photos import open_image
+from sketchembed.files.array_cache import cached, fingerprint
+from sketchembed.files.images import open_image
+from sketchembed.files.reading import ZIP_ERRORS, read_file, read_member
 
 LABELS = "class_labels.txt"
 FORMAT = 1

@@ -35,8 +35,8 @@ from sketchembed.data.store import (
     write_store,
 )
 from sketchembed.errors import DataError
-from sketchembed.files import TAR_ERRORS, check_file_size, open_tar, read_file
-from sketchembed.photos import open_image, photo_pixels
+from sketchembed.files.images import open_image, photo_pixels
+from sketchembed.files.reading import TAR_ERRORS, check_file_size, open_tar, read_file
 from sketchembed.sketch import Sketch
 from sketchembed.sketch.svg import SVG_LIMIT, read_strokes
 

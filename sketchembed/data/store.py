@@ -29,8 +29,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from sketchembed.errors import DataError
-from sketchembed.files import claimed, digest, read_file, remove_leftovers
-from sketchembed.plain import build, parse_json
+from sketchembed.files.reading import digest, read_file
+from sketchembed.files.serialization import build, parse_json
+from sketchembed.files.writing import claimed, remove_leftovers
 
 FORMAT_VERSION = 1
 PARTITIONS = ("train", "valid", "test")

@@ -25,7 +25,7 @@ from sketchembed.data.pairs import partition_of
 from sketchembed.data.splits import read_fields
 from sketchembed.data.store import FORMAT_VERSION, ClassDrawings, DrawingStore, open_store, write_store
 from sketchembed.errors import DataError
-from sketchembed.photos import SUFFIXES, contained, open_image, photo_pixels
+from sketchembed.files.images import SUFFIXES, contained, open_image, photo_pixels
 
 MINI_IMAGENET = "mini-imagenet"
 """Stands for the photos of mini-ImageNet's training part."""

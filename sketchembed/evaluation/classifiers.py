@@ -15,7 +15,7 @@ from sketchembed.data.augment import Augmentation
 from sketchembed.data.labelled import LabelledQuickdrawDataModule
 from sketchembed.errors import CheckpointError, ConfigError
 from sketchembed.evaluation.sharing import Sharing
-from sketchembed.networks.resnet101 import ResNet, ResNetConfig
+from sketchembed.networks.resnet import ResNet, ResNetConfig
 from sketchembed.presets import read_preset
 from sketchembed.process import has_fast_bfloat16, quiet_lightning
 

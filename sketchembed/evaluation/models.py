@@ -10,7 +10,7 @@ from typing import Any
 from sketchembed.checkpoints import PACKAGED, find, load_network, step_of
 from sketchembed.description import Network
 from sketchembed.errors import CheckpointError
-from sketchembed.networks.resnet101 import ResNet
+from sketchembed.networks.resnet import ResNet
 from sketchembed.networks.sketchembednet import SketchEmbedNet
 from sketchembed.origin import origin
 from sketchembed.runs import MILESTONES, Run

@@ -21,7 +21,7 @@ from sketchembed.evaluation.verdicts import (
     interval,
     measure,
 )
-from sketchembed.networks.resnet101 import ResNet
+from sketchembed.networks.resnet import ResNet
 from sketchembed.reporting.part import Cell, Part, Table
 
 NAMES = {

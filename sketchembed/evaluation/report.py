@@ -20,7 +20,7 @@ from sketchembed.errors import SketchEmbedError
 from sketchembed.evaluation.models import Model
 from sketchembed.evaluation.parts import about, make
 from sketchembed.evaluation.study import Study
-from sketchembed.files import digest
+from sketchembed.files.reading import digest
 from sketchembed.origin import origin
 from sketchembed.reporting.part import Part
 from sketchembed.reporting.report_page import Entry, ReportPage

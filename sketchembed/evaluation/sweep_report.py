@@ -29,8 +29,9 @@ from sketchembed.evaluation.sharing import Sharing
 from sketchembed.evaluation.study import Study
 from sketchembed.evaluation.tracking import track_parts
 from sketchembed.evaluation.verdicts import DRAWN
-from sketchembed.files import digest, whole_file
-from sketchembed.plain import parse_json
+from sketchembed.files.reading import digest
+from sketchembed.files.serialization import parse_json
+from sketchembed.files.writing import whole_file
 from sketchembed.process import tune_process
 from sketchembed.reporting.part import Part
 from sketchembed.reporting.report_page import Entry, ReportPage

@@ -15,7 +15,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from sketchembed.errors import CheckpointError
-from sketchembed.networks.hyperlstm import HyperState
+from sketchembed.networks.hyperlstm.cell import HyperState
 from sketchembed.networks.sketchembednet import SketchEmbedNet
 from sketchembed.sketch import Sketch
 

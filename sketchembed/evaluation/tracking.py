@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from sketchembed.files import whole_file
+from sketchembed.files.writing import whole_file
 from sketchembed.reporting.fewshot_report import FewShotReport
 from sketchembed.reporting.part import Cell, Part
 from sketchembed.reporting.runs_page import update_runs_page

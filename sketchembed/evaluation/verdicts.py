@@ -16,7 +16,7 @@ from sketchembed.data.labelled import LabelledQuickdrawDataModule
 from sketchembed.evaluation.sharing import Sharing
 from sketchembed.evaluation.study import Study
 from sketchembed.networks.conv_vae import ConvVAE, scale
-from sketchembed.networks.resnet101 import ResNet
+from sketchembed.networks.resnet import ResNet
 from sketchembed.networks.sketchembednet import Latent
 from sketchembed.raster.rasterize import draw_pen
 

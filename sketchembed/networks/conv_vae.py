@@ -13,9 +13,9 @@ from torch.nn import functional
 
 from sketchembed.networks.conv4 import Conv4, batch_norm, normalised
 from sketchembed.networks.evaluating import evaluating
+from sketchembed.networks.precision import at_least_float32
 from sketchembed.networks.resnet12 import ResNet12
 from sketchembed.networks.sketchembednet import Latent
-from sketchembed.precision import at_least_float32
 
 STRIDE = 16
 """Pixels to a place of the smallest feature map: four max poolings there, four doublings back."""

@@ -14,11 +14,11 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 
-from sketchembed.mixture import GaussianMixture
-from sketchembed.networks.hyperlstm import HyperLSTMCell, HyperState, Variant
-from sketchembed.networks.hyperlstm_sequence import run_sequence
-from sketchembed.networks.packing import Packing
-from sketchembed.precision import at_least_float32
+from sketchembed.networks.hyperlstm.cell import HyperLSTMCell, HyperState, Variant
+from sketchembed.networks.hyperlstm.packing import Packing
+from sketchembed.networks.hyperlstm.sequence import run_sequence
+from sketchembed.networks.mixture import GaussianMixture
+from sketchembed.networks.precision import at_least_float32
 
 PEN_STATES = 3
 STROKE = 5

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from sketchembed.networks.conv4 import Conv4
 from sketchembed.networks.evaluating import evaluating
-from sketchembed.precision import at_least_float32
+from sketchembed.networks.precision import at_least_float32
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,8 @@ from sketchembed.errors import CheckpointError
 from sketchembed.networks.conv4 import Conv4
 from sketchembed.networks.decoder import HyperLSTMDecoder, LSTMDecoder, StrokeDecoder, StrokeDistribution
 from sketchembed.networks.evaluating import evaluating
+from sketchembed.networks.precision import at_least_float32
 from sketchembed.networks.resnet12 import ResNet12
-from sketchembed.precision import at_least_float32
 from sketchembed.sketch import START, Sketch
 
 LIFTED_START = (0.0, 0.0, 0.0, 1.0, 0.0)

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from sketchembed.errors import DataError
-from sketchembed.files import read_file
-from sketchembed.plain import build, parse_json
+from sketchembed.files.reading import read_file
+from sketchembed.files.serialization import build, parse_json
 
 Cell = str | float | int | None
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from sketchembed._version import __version__
 from sketchembed.evaluation.probes import interval
-from sketchembed.files import digest
+from sketchembed.files.reading import digest
 from sketchembed.origin import origin
 from sketchembed.reporting.part import Cell, Table
 

@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from sketchembed.files import read_text, whole_file
-from sketchembed.plain import parse_json
+from sketchembed.files.reading import read_text
+from sketchembed.files.serialization import parse_json
+from sketchembed.files.writing import whole_file
 
 MAX_POINTS = 600
 """Points of a curve; longer ones are thinned."""

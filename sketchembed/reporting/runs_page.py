@@ -16,8 +16,9 @@ from urllib.parse import quote
 
 import yaml
 
-from sketchembed.files import read_text, whole_file
-from sketchembed.plain import parse_json
+from sketchembed.files.reading import read_text
+from sketchembed.files.serialization import parse_json
+from sketchembed.files.writing import whole_file
 from sketchembed.reporting.run_page import MAX_METRICS, MAX_SAMPLE
 from sketchembed.runs import Run
 

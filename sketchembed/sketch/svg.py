@@ -13,7 +13,7 @@ from defusedxml import DefusedXmlException
 from defusedxml.ElementTree import ParseError, fromstring
 
 from sketchembed.errors import DataError
-from sketchembed.files import check_file_size, read_file
+from sketchembed.files.reading import check_file_size, read_file
 from sketchembed.sketch.curves import Point, arc, bezier
 
 LINES = ("path", "polyline", "polygon", "line")

@@ -18,8 +18,9 @@ from pathlib import Path
 from typing import IO, Any
 
 from sketchembed.errors import ConfigError
-from sketchembed.files import read_text, whole_file
-from sketchembed.plain import build, parse_json, parse_yaml
+from sketchembed.files.reading import read_text
+from sketchembed.files.serialization import build, parse_json, parse_yaml
+from sketchembed.files.writing import whole_file
 from sketchembed.reporting.part import Cell, Table
 from sketchembed.reporting.run_page import read_curves
 from sketchembed.runs import Run

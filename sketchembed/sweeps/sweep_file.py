@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from sketchembed.errors import ConfigError, check_known
-from sketchembed.files import MAX_TEXT, read_file
-from sketchembed.plain import parse_yaml
+from sketchembed.files.reading import MAX_TEXT, read_file
+from sketchembed.files.serialization import parse_yaml
 from sketchembed.sweeps.space import Point, described, drawn, grid
 
 KNOWN = (

@@ -14,7 +14,7 @@ from sketchembed.checkpoints import read_raw
 from sketchembed.data.augment import Augmentation
 from sketchembed.data.labelled import LabelledDrawings
 from sketchembed.errors import ConfigError
-from sketchembed.networks.resnet101 import ResNet, ResNetConfig
+from sketchembed.networks.resnet import ResNet, ResNetConfig
 from sketchembed.tasks.task import Task, drawn_images, rows_in
 
 

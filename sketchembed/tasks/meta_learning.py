@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from sketchembed.data.episode_module import EpisodeImages
 from sketchembed.networks.maml import MAML, MAMLConfig
-from sketchembed.precision import at_least_float32
+from sketchembed.networks.precision import at_least_float32
 from sketchembed.tasks.task import Task
 
 

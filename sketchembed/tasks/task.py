@@ -21,7 +21,7 @@ from sketchembed.data.pairs import Pair
 from sketchembed.data.randomness import SharedGenerator
 from sketchembed.description import MODEL_KEY, check_weights, describe
 from sketchembed.networks.batch_norm import BatchNorm2d
-from sketchembed.precision import at_least_float32
+from sketchembed.networks.precision import at_least_float32
 from sketchembed.raster import rasterize
 
 

@@ -13,8 +13,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from sketchembed.data.connection import Transient, open_url
 from sketchembed.errors import SketchEmbedError
+from sketchembed.files.connection import Transient, open_url
 
 PROBE_LIMIT = 8.0
 """Seconds in which W&B's server must answer; a name server that is gone may take longer by itself."""

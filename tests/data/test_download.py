@@ -22,7 +22,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sketchembed.data import connection, transfer
 from sketchembed.data.download import (
     LineCounter,
     NetworkError,
@@ -34,6 +33,7 @@ from sketchembed.data.download import (
 from sketchembed.data.quickdraw import find_sources, prepare
 from sketchembed.data.quickdraw_formats import PACKED_HEADER, read_class
 from sketchembed.errors import DataError, SketchEmbedError
+from sketchembed.files import connection, transfer
 
 CONTENT = np.random.default_rng(0).bytes(300_000)
 quiet = {"progress": False, "timeout": 5.0}
@@ -105,7 +105,7 @@ class Handler(BaseHTTPRequestHandler):
 def site(monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
     for name in ("http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr("sketchembed.data.transfer.time.sleep", lambda seconds: None)
+    monkeypatch.setattr("sketchembed.files.transfer.time.sleep", lambda seconds: None)
     handler = type("OneHandler", (Handler,), {})
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     handler.site = made = Site(server.server_address[1])  # type: ignore[attr-defined]
@@ -263,7 +263,7 @@ def test_no_network_is_said_at_once(
         def unknown(*_: object, **__: object) -> None:
             raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
-        monkeypatch.setattr("sketchembed.data.connection.socket.getaddrinfo", unknown)
+        monkeypatch.setattr("sketchembed.files.connection.socket.getaddrinfo", unknown)
     began = time.monotonic()
     with pytest.raises(NetworkError, match=r"could not be fetched .*(refused|not known).*Check the network"):
         fetch(f"http://{host}:{free_port()}/file", tmp_path / "deep" / "file", **quiet)
@@ -279,8 +279,8 @@ def test_a_host_with_many_silent_addresses_is_given_up(site: Site, monkeypatch: 
             raise TimeoutError
 
     place = (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("192.0.2.1", 80))
-    monkeypatch.setattr("sketchembed.data.connection.socket.getaddrinfo", lambda *_, **__: [place] * 50)
-    monkeypatch.setattr("sketchembed.data.connection.socket.socket", Silent)
+    monkeypatch.setattr("sketchembed.files.connection.socket.getaddrinfo", lambda *_, **__: [place] * 50)
+    monkeypatch.setattr("sketchembed.files.connection.socket.socket", Silent)
     monkeypatch.setattr(connection, "CONNECT_TIMEOUT", 0.5)
     began = time.monotonic()
     with pytest.raises(TimeoutError):

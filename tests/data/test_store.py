@@ -18,7 +18,7 @@ from hypothesis.extra import numpy as hnp
 
 from sketchembed.data.store import ClassDrawings, DrawingStore, write_store
 from sketchembed.errors import DataError
-from sketchembed.files import claimed
+from sketchembed.files.writing import claimed
 
 
 def drawings(seed: int = 0, count: int = 8) -> list[tuple[int, np.ndarray]]:

@@ -36,7 +36,7 @@ from sketchembed.evaluation.verdicts import (
 )
 from sketchembed.networks import ModelConfig, SketchEmbedNet
 from sketchembed.networks.conv_vae import ConvVAE, ConvVAEConfig, scale
-from sketchembed.networks.resnet101 import ResNet, ResNetConfig
+from sketchembed.networks.resnet import ResNet, ResNetConfig
 
 TINY = ModelConfig(width=8, latent=12, hidden=10, hyper=6, embedding=2, mixtures=3, max_length=12)
 CLASSES = {"seen": quickdraw.class_names("seen")[:3], "unseen": quickdraw.class_names("unseen")[:3]}

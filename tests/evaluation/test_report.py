@@ -13,7 +13,7 @@ from sketchembed.description import MODEL_KEY, describe
 from sketchembed.errors import DataError
 from sketchembed.evaluation import parts, report
 from sketchembed.evaluation.study import Study
-from sketchembed.files import digest
+from sketchembed.files.reading import digest
 from sketchembed.networks import ModelConfig, SketchEmbedNet
 from sketchembed.networks.conv_vae import ConvVAE, ConvVAEConfig
 from sketchembed.reporting.figures import drawing_as_svg, svg

@@ -11,9 +11,9 @@ from functools import cache
 from pathlib import Path
 from random import Random
 
-from sketchembed.data import connection, transfer
 from sketchembed.data.download import LineCounter, PackedCounter, remote_size
 from sketchembed.errors import SketchEmbedError
+from sketchembed.files import connection, transfer
 
 from .drawings import bin_seeds, ndjson_seeds
 from .engine import Case, Reader

@@ -15,7 +15,7 @@ from sketchembed.description import MODEL_KEY, describe
 from sketchembed.networks.conv_vae import ConvVAE, ConvVAEConfig
 from sketchembed.networks.maml import MAML, MAMLConfig
 from sketchembed.networks.protonet import ProtoNet, ProtoNetConfig
-from sketchembed.networks.resnet101 import ResNet, ResNetConfig
+from sketchembed.networks.resnet import ResNet, ResNetConfig
 from sketchembed.networks.sketchembednet import ModelConfig, SketchEmbedNet
 
 from .archives import change_zip, zip_of

@@ -10,14 +10,14 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from sketchembed.data import mini_imagenet, omniglot_images, sketchy
-from sketchembed.data.array_cache import fingerprint
 from sketchembed.data.image_set import ImageSet
 from sketchembed.data.one_shot_runs import OneShotRuns
 from sketchembed.data.pairs import PairDataset
 from sketchembed.data.store import ClassDrawings, DrawingStore, write_store
 from sketchembed.drawing_files import read_drawing, read_photo
 from sketchembed.errors import DataError
-from sketchembed.photos import open_image
+from sketchembed.files.array_cache import fingerprint
+from sketchembed.files.images import open_image
 
 from .archives import tar_of, zip_of
 from .drawings import SVG, rows

@@ -7,8 +7,8 @@ from torch import distributed, multiprocessing, nn
 from sketchembed.networks.batch_norm import BatchNorm2d
 from sketchembed.networks.conv4 import Conv4
 from sketchembed.networks.conv_vae import ConvVAE
+from sketchembed.networks.resnet import ResNet
 from sketchembed.networks.resnet12 import ResNet12
-from sketchembed.networks.resnet101 import ResNet
 
 SHAPE = (12, 5, 20, 20)
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from sketchembed.mixture import GaussianMixture
 from sketchembed.networks.decoder import HyperLSTMDecoder, LSTMDecoder, StrokeDecoder
+from sketchembed.networks.mixture import GaussianMixture
 
 LATENT, HIDDEN, MIXTURES = 6, 8, 4
 

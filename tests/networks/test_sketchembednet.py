@@ -10,8 +10,8 @@ import torch
 from PIL import Image
 
 from sketchembed import losses
-from sketchembed.mixture import RAW_LIMIT
 from sketchembed.networks import ModelConfig, SketchEmbedNet
+from sketchembed.networks.mixture import RAW_LIMIT
 from sketchembed.networks.sketchembednet import Latent
 
 SMALL = dict(width=4, latent=6, hidden=12, hyper=8, embedding=3, mixtures=4, max_length=9)

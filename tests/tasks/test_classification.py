@@ -9,7 +9,7 @@ from torch.distributions import Categorical
 from sketchembed.data.augment import Augmentation
 from sketchembed.data.labelled import LabelledDrawings
 from sketchembed.errors import CheckpointError, ConfigError
-from sketchembed.networks.resnet101 import ResNet, ResNetConfig
+from sketchembed.networks.resnet import ResNet, ResNetConfig
 from sketchembed.raster import rasterize
 from sketchembed.sketch import Sketch
 from sketchembed.tasks import ClassificationTask

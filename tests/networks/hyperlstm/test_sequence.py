@@ -5,10 +5,10 @@ import copy
 import pytest
 import torch
 
-from sketchembed.networks import hyperlstm_sequence
-from sketchembed.networks.hyperlstm import HyperLSTMCell, HyperState
-from sketchembed.networks.hyperlstm_sequence import run_sequence
-from sketchembed.networks.packing import Packing
+from sketchembed.networks.hyperlstm import sequence
+from sketchembed.networks.hyperlstm.cell import HyperLSTMCell, HyperState
+from sketchembed.networks.hyperlstm.packing import Packing
+from sketchembed.networks.hyperlstm.sequence import run_sequence
 from sketchembed.raster import kernels
 
 SIZES = [(6, 11, 7, 3), (5, 8, 8, 4), (1, 1, 1, 1)]
@@ -147,7 +147,7 @@ def test_triton_s_kernels_equal_the_cell(variant, sizes, counts, triton_device, 
     x, *state = (leaf.detach().to(triton_device).requires_grad_() for leaf in (x, *state))
     leaves = [x, *state, *cell.parameters()]
     hyper_x, main_x = cell.project(x)
-    assert hyperlstm_sequence.triton_module("sketchembed.networks.hyperlstm_triton", hyper_x)
+    assert sequence.triton_module("sketchembed.networks.hyperlstm.hyperlstm_triton", hyper_x)
     got, got_last = run_sequence(cell, hyper_x, main_x, HyperState(*state), counts)
     weight = torch.randn_like(got)
     gradients = torch.autograd.grad((got * weight).sum(), leaves)
@@ -172,4 +172,4 @@ def test_kernels_are_chosen_by_capability(monkeypatch):
     assert "Triton is not installed" in kernels.why_not_triton(like.device)
     monkeypatch.setattr(kernels, "_has_triton", lambda: True)
     assert kernels.why_not_triton(like.device, torch.float64).endswith("not in float64")
-    assert kernels.triton_module("sketchembed.networks.hyperlstm_triton", like.double()) is None
+    assert kernels.triton_module("sketchembed.networks.hyperlstm.hyperlstm_triton", like.double()) is None

@@ -26,7 +26,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from sketchembed.precision import at_least_float32
+from sketchembed.networks.precision import at_least_float32
 
 Variant = Literal["ha2017", "released"]
 GATES = 4

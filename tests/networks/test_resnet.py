@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from sketchembed.networks.resnet101 import BasicBlock, Bottleneck, ResNet, ResNetConfig
+from sketchembed.networks.resnet import BasicBlock, Bottleneck, ResNet, ResNetConfig
 
 IMAGENET = {"classes": 1000, "channels": 3}
 # Of torchvision's resnet18, resnet50 and resnet101: parameters, entries of the state dict, and some of them.

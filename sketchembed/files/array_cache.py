@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from sketchembed.files import claimed, remove_leftovers, whole_file
+from sketchembed.files.writing import claimed, remove_leftovers, whole_file
 
 
 def fingerprint(sources: Sequence[Path]) -> str:

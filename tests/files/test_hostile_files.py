@@ -17,17 +17,18 @@ import pytest
 import torch
 from PIL import Image
 
-from sketchembed import checkpoints, description, photos
+from sketchembed import checkpoints, description
 from sketchembed.cli import main
 from sketchembed.data import mini_imagenet, omniglot, sketchy
-from sketchembed.data.array_cache import cached
 from sketchembed.data.object_arrays import read_object_arrays
 from sketchembed.data.store import ClassDrawings, DrawingStore, write_store
 from sketchembed.errors import CheckpointError, ConfigError, DataError
 from sketchembed.evaluation.expression import parse
-from sketchembed.files import read_text
+from sketchembed.files import images
+from sketchembed.files.array_cache import cached
+from sketchembed.files.reading import read_text
+from sketchembed.files.serialization import build, parse_json
 from sketchembed.networks.sketchembednet import ModelConfig, SketchEmbedNet
-from sketchembed.plain import build, parse_json
 from sketchembed.reporting.inline_svg import inline_svg
 from sketchembed.reporting.part import Figure, Part, Table
 from sketchembed.reporting.report_page import Entry, ReportPage
@@ -295,13 +296,13 @@ def test_large_plain_jpeg_is_read_at_half_its_sides(monkeypatch):
     plain, scans = io.BytesIO(), io.BytesIO()
     picture.save(plain, "JPEG", quality=95)
     picture.save(scans, "JPEG", quality=95, progressive=True)
-    monkeypatch.setattr(photos, "MAX_PIXELS", 2000)
-    found = photos.open_image(plain.getvalue(), "plain")
+    monkeypatch.setattr(images, "MAX_PIXELS", 2000)
+    found = images.open_image(plain.getvalue(), "plain")
     assert found.size == (32, 24)
     wanted = picture.convert("RGB").resize((32, 24), Image.Resampling.BOX)
     assert np.abs(np.asarray(found, dtype=int) - np.asarray(wanted, dtype=int)).max() <= 4
     with pytest.raises(DataError, match="64 x 48 pixels; expected at most 2,000"):
-        photos.open_image(scans.getvalue(), "scans")
+        images.open_image(scans.getvalue(), "scans")
 
 
 # ---- what is prepared ------------------------------------------------------------------------------------

@@ -1,6 +1,6 @@
 """The element-wise parts of a step of the HyperLSTM as four Triton kernels, one program a drawing.
 
-They compute what :mod:`~sketchembed.networks.hyperlstm_pointwise` says in PyTorch, in float32, and store the
+They compute what :mod:`~sketchembed.networks.hyperlstm.pointwise` says in PyTorch, in float32, and store the
 same values for the backward pass. Everything between two matrix products is one launch: a row of gates, its
 norms and the cell stay in registers.
 """
@@ -14,8 +14,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from sketchembed.networks.hyperlstm import KERAS_EPS
-from sketchembed.networks.hyperlstm_pointwise import Step, Weights
+from sketchembed.networks.hyperlstm.cell import KERAS_EPS
+from sketchembed.networks.hyperlstm.pointwise import Step, Weights
 
 # ruff: noqa: ANN001, ANN202 - Triton's arguments are pointers and constants, which have no Python types
 # mypy: disable-error-code="no-untyped-def, untyped-decorator"
@@ -289,7 +289,7 @@ def _launch(size: int) -> dict[str, Any]:
 
 
 def hyper_forward(w: Weights, now: Step, x: Tensor, product: Tensor, recurrent: Tensor, d: Tensor) -> None:
-    """See :func:`~sketchembed.networks.hyperlstm_pointwise.hyper_forward`."""
+    """See :func:`~sketchembed.networks.hyperlstm.pointwise.hyper_forward`."""
     n, size = d.shape
     _hyper_forward[(n,)](
         x, product, product.stride(0), recurrent, w.hyper_gain, w.hyper_shift,
@@ -300,7 +300,7 @@ def hyper_forward(w: Weights, now: Step, x: Tensor, product: Tensor, recurrent: 
 
 
 def main_forward(w: Weights, now: Step, x: Tensor, product: Tensor, c: Tensor) -> None:
-    """See :func:`~sketchembed.networks.hyperlstm_pointwise.main_forward`."""
+    """See :func:`~sketchembed.networks.hyperlstm.pointwise.main_forward`."""
     n, size = c.shape
     _main_forward[(n,)](
         x, product, product.stride(0), now["maps"], w.bias, w.main_gain, w.main_shift, w.cell_gain,
@@ -313,7 +313,7 @@ def main_forward(w: Weights, now: Step, x: Tensor, product: Tensor, c: Tensor) -
 def main_backward(
     w: Weights, now: Step, grad: Step, x: Tensor, out: Tensor, dh: Tensor, c: Tensor, dc: Tensor
 ) -> Tensor:
-    """See :func:`~sketchembed.networks.hyperlstm_pointwise.main_backward`."""
+    """See :func:`~sketchembed.networks.hyperlstm.pointwise.main_backward`."""
     n, size = c.shape
     d_maps = torch.empty_like(now["maps"])
     product = grad["product"][:, -4 * size :]
@@ -329,7 +329,7 @@ def main_backward(
 def hyper_backward(
     w: Weights, now: Step, grad: Step, dg: Tensor, d_code: Tensor, d: Tensor, dd: Tensor
 ) -> None:
-    """See :func:`~sketchembed.networks.hyperlstm_pointwise.hyper_backward`."""
+    """See :func:`~sketchembed.networks.hyperlstm.pointwise.hyper_backward`."""
     n, size = d.shape
     product = grad["product"]
     _hyper_backward[(n,)](

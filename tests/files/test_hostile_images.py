@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sketchembed import photos
 from sketchembed.errors import DataError
+from sketchembed.files import images
 
 LIMIT = 512
 """By how many MiB reading may let a process grow."""
@@ -41,7 +41,7 @@ def folder(tmp_path_factory):
 
 @pytest.mark.timeout(120)
 def test_strange_files_are_read(readable, recwarn):
-    pictures = {name: photos.open_image(content, name) for name, content in readable.items()}
+    pictures = {name: images.open_image(content, name) for name, content in readable.items()}
     assert {picture.mode for picture in pictures.values()} == {"RGB"}
     house = np.asarray(hostile_images.house(), dtype=int)
     for name in readable:
@@ -58,7 +58,7 @@ def test_hostile_content_is_one_clear_error(refused, recwarn):
     assert len(refused) >= 20
     for name, content in refused.items():
         with pytest.raises(DataError) as caught:
-            photos.open_image(content, name)
+            images.open_image(content, name)
         assert ERROR.fullmatch(str(caught.value)), name
         assert str(caught.value).startswith(name)
     assert not recwarn.list
@@ -82,17 +82,17 @@ def test_hostile_content_is_one_clear_error(refused, recwarn):
 )
 def test_what_was_found_is_told(name, says, refused):
     with pytest.raises(DataError, match=re.escape(says)):
-        photos.open_image(refused[name], name)
+        images.open_image(refused[name], name)
 
 
 @pytest.mark.parametrize("most", [100, 2000, None])
 def test_limit_is_ours_whatever_that_of_pillow_is(most, monkeypatch, recwarn):
     # 2,400 pixels: above twice Pillow's limit it raises, above the limit it warns.
-    monkeypatch.setattr(photos, "MAX_PIXELS", 2399)
+    monkeypatch.setattr(images, "MAX_PIXELS", 2399)
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", most)
     content = hostile_images.saved(hostile_images.house(), "PNG")
     with pytest.raises(DataError, match=r"house has (2400|60 x 40) pixels; expected at most 2,399"):
-        photos.open_image(content, "house")
+        images.open_image(content, "house")
     assert not recwarn.list
 
 
@@ -107,7 +107,7 @@ def test_file_that_may_not_be_read_is_one_clear_error():
             if user == 0:  # who may read every file
                 os.seteuid(65534)
             with pytest.raises(DataError, match=r"a\.png cannot be read \(Permission denied\)"):
-                photos.open_image(path, "a.png")
+                images.open_image(path, "a.png")
         finally:
             os.seteuid(user)
 
@@ -136,7 +136,7 @@ def test_damaged_bytes_are_read_or_refused():
                 content[place] = random.integers(0, 256)
             content = content[: len(content) if random.random() < 0.7 else random.integers(1, len(content))]
             try:
-                photos.open_image(bytes(content), "damaged")
+                images.open_image(bytes(content), "damaged")
                 outcomes.append("read")
             except DataError:
                 outcomes.append("refused")
@@ -148,7 +148,7 @@ def test_damaged_bytes_are_read_or_refused():
 @pytest.mark.parametrize("loader", hostile_images.LOADERS)
 def test_every_loader_reads_or_refuses_in_time_and_memory(loader, folder, readable):
     script = str(Path(hostile_images.__file__))
-    package = str(Path(photos.__file__).parents[1])
+    package = str(Path(images.__file__).parents[1])
     ran = subprocess.run(
         [sys.executable, script, loader, str(folder)],
         capture_output=True,

@@ -1,8 +1,8 @@
 """The element-wise parts of a step of the HyperLSTM, forward and backward, in PyTorch.
 
 A step is matrix products and, between them, norms, gates and cells. The latter are here, for the
-hyper-network and for the main LSTM; :mod:`~sketchembed.networks.hyperlstm_triton` has the same four functions
-for CUDA.
+hyper-network and for the main LSTM; :mod:`~sketchembed.networks.hyperlstm.hyperlstm_triton` has the same
+four functions for CUDA.
 
 tanh x = 2 σ(2x) - 1, and a CPU's σ is several times as fast as its tanh; the factor 2 is in the gain and
 shift of what precedes it (:func:`weights_of`), as is the forget gate's bias.
@@ -16,7 +16,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from sketchembed.networks.hyperlstm import FORGET_BIAS, GATES, KERAS_EPS, HyperLSTMCell
+from sketchembed.networks.hyperlstm.cell import FORGET_BIAS, GATES, KERAS_EPS, HyperLSTMCell
 
 _norm = torch.ops.aten.native_layer_norm.default
 _norm_backward = torch.ops.aten.native_layer_norm_backward.default

@@ -1,13 +1,13 @@
 """The HyperLSTM over whole sequences: the same cell, several times as fast.
 
-What :class:`~sketchembed.networks.hyperlstm.HyperLSTMCell` says step by step is done here with one
+What :class:`~sketchembed.networks.hyperlstm.cell.HyperLSTMCell` says step by step is done here with one
 recurrent product a step for h, a hand-written backward pass without the autograd graph of each step, and
 the gradients of all weights in one product each after the loop. Drawings that have ended take no further
 part: rows are *packed*, all drawings' first steps, then the second steps of those that have one, and so on,
 the longest drawing first.
 
 Products are in bfloat16 under autocast; norms, gates and states are in float32 (float64 in float64). What
-lies between the products is in hyperlstm_pointwise.py, and on CUDA in hyperlstm_triton.py.
+lies between the products is in pointwise.py, and on CUDA in hyperlstm_triton.py.
 Symbols as in hyperlstm.py: h and c the main output and cell state, g and d those of the hyper-network.
 """
 
@@ -21,9 +21,8 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
-from sketchembed.networks import hyperlstm_pointwise
-from sketchembed.networks.hyperlstm import GATES, MAPS, HyperLSTMCell, HyperState
-from sketchembed.networks.hyperlstm_pointwise import Step, Weights, weights_of
+from sketchembed.networks.hyperlstm.cell import GATES, MAPS, HyperLSTMCell, HyperState
+from sketchembed.networks.hyperlstm.pointwise import Step, Weights, weights_of
 from sketchembed.raster.kernels import triton_module
 
 
@@ -48,7 +47,7 @@ def run_sequence(
     """
     dtype = torch.get_autocast_dtype(hyper_x.device.type)
     low = dtype if torch.is_autocast_enabled(hyper_x.device.type) else hyper_x.dtype
-    kernels = triton_module("sketchembed.networks.hyperlstm_triton", hyper_x) or hyperlstm_pointwise
+    kernels = triton_module("sketchembed.networks.hyperlstm.hyperlstm_triton", hyper_x) or pointwise
     with torch.autocast(hyper_x.device.type, enabled=False):
         released, *weights = weights_of(cell)
         h, *last = _Sequence.apply(  # type: ignore[no-untyped-call]

@@ -2,7 +2,7 @@
 
 A file is judged by its content, never by its name. Whatever it holds, the answer is a picture or one
 :class:`~sketchembed.errors.DataError`: no program is called, nothing is waited for, and memory is bounded by
-:data:`MAX_PIXELS` and :data:`sketchembed.files.MAX_BYTES`, checked before pixels are decoded.
+:data:`MAX_PIXELS` and :data:`sketchembed.files.reading.MAX_BYTES`, checked before pixels are decoded.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from jaxtyping import UInt8
 from PIL import Image, ImageChops, UnidentifiedImageError
 
 from sketchembed.errors import DataError
-from sketchembed.files import check_file_size, read_file
+from sketchembed.files.reading import check_file_size, read_file
 
 FORMATS = {
     "PNG": (b"\x89PNG",),
@@ -81,8 +81,8 @@ def open_image(source: Path | bytes, name: str, *, expected: str = EXPECTED, fix
         DataError: if it is no file or none of :data:`FORMATS`, is damaged or cut off, has more than
             :data:`MAX_PIXELS` pixels (a WEBP :data:`MAX_WEBP_PIXELS`, a JPEG of one
             scan :data:`MAX_JPEG_PIXELS`) or
-            :data:`~sketchembed.files.MAX_BYTES` bytes, or its pixels are 32-bit numbers, for which no file
-            says what is white.
+            :data:`~sketchembed.files.reading.MAX_BYTES` bytes, or its pixels are 32-bit numbers, for which no
+            file says what is white.
     """
     content = read_file(source, name, expected=expected, fix=fix) if isinstance(source, Path) else source
     check_file_size(len(content), name)

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import distributions
 
-from sketchembed.mixture import RAW_LIMIT, GaussianMixture
+from sketchembed.networks.mixture import RAW_LIMIT, GaussianMixture
 
 
 def mixture(seed=0, batch=(4, 3), mix=5, dtype=torch.float64, spread=1.0) -> GaussianMixture:

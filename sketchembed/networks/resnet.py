@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from sketchembed.networks.batch_norm import BatchNorm2d
 from sketchembed.networks.evaluating import evaluating
-from sketchembed.precision import at_least_float32
+from sketchembed.networks.precision import at_least_float32
 
 DEPTHS = {18: (2, 2, 2, 2), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3)}
 """Blocks of each of the four stages; from 50 layers on they are bottlenecks (He et al. 2016, table 1)."""

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from sketchembed.networks.hyperlstm import HyperLSTMCell, HyperState
+from sketchembed.networks.hyperlstm.cell import HyperLSTMCell, HyperState
 
 INPUTS, HIDDEN, HYPER, EMBEDDING = 4, 6, 5, 3
 GATES = "ijfo"

@@ -24,8 +24,8 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
-from sketchembed.data.connection import CHUNK, NetworkError, Transient, open_url, read_chunk, refuse_page
 from sketchembed.errors import DataError
+from sketchembed.files.connection import CHUNK, NetworkError, Transient, open_url, read_chunk, refuse_page
 
 ATTEMPTS = 5
 """How often a transfer that breaks off is taken up again; a host that does not answer is tried twice."""

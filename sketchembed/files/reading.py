@@ -5,21 +5,14 @@ Nothing is waited for, no archive fills the memory, and what a killed writer lea
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import hashlib
 import lzma
-import os
-import shutil
 import stat
 import struct
 import tarfile
-import time
 import zipfile
 import zlib
-from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
 
 from sketchembed.errors import DataError
 
@@ -43,74 +36,6 @@ ZIP_ERRORS = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, *_DAMAGED)
 """What a damaged zip raises, or one that is encrypted or packed in a way that Python lacks (RuntimeError)."""
 TAR_ERRORS = (tarfile.TarError, *_DAMAGED)
 """What a damaged tar raises, or one whose headers follow each other without end (RecursionError)."""
-LEFTOVER_AGE = 60.0
-"""Seconds after which what lies beside its place unlocked has lost its writer."""
-
-
-@contextlib.contextmanager
-def whole_file(path: Path) -> Iterator[BinaryIO]:
-    """Open a file to write, which appears at its place when all is written and on the disk.
-
-    It is written as ``.NAME.PROCESS.part`` beside its place, synced, renamed, and the folder is synced: a
-    kill, a full disk or a power failure leaves the file before it as it was.
-
-    Args:
-        path: of the file; its folder is made.
-
-    Raises:
-        OSError: if it cannot be written.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    work = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with work.open("wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(work, path)
-        sync_folder(path.parent)
-    finally:
-        work.unlink(missing_ok=True)
-
-
-def sync_folder(folder: Path) -> None:
-    """Have the names in a folder written to the disk, which a file's own sync does not do."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-@contextlib.contextmanager
-def claimed(work: Path) -> Iterator[None]:
-    """Lock an unfinished file or folder, by which :func:`remove_leftovers` sees that it is in use."""
-    handle = os.open(work, os.O_RDONLY)
-    try:
-        with contextlib.suppress(OSError):  # a file system without locks
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield
-    finally:
-        os.close(handle)
-
-
-def remove_leftovers(folder: Path, pattern: str) -> None:
-    """Remove what writers that were killed have left: what is older than a minute and held by nobody.
-
-    Args:
-        folder: where to look.
-        pattern: of the unfinished files' or folders' names, held with :func:`claimed` while they are written.
-    """
-    for work in folder.glob(pattern):
-        with contextlib.suppress(OSError):  # held, gone, or on a file system without locks
-            if time.time() - work.stat().st_mtime < LEFTOVER_AGE:
-                continue
-            handle = os.open(work, os.O_RDONLY)
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                shutil.rmtree(work) if work.is_dir() else work.unlink()
-            finally:
-                os.close(handle)
 
 
 def read_file(path: Path, name: str, *, expected: str, fix: str, most: int = MAX_BYTES) -> bytes:

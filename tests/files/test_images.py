@@ -12,8 +12,8 @@ from hostile_images import chunk, png, saved
 from PIL import Image
 
 from sketchembed.errors import DataError
-from sketchembed.files import MAX_BYTES, read_file, read_member
-from sketchembed.photos import open_image, photo_pixels
+from sketchembed.files.images import open_image, photo_pixels
+from sketchembed.files.reading import MAX_BYTES, read_file, read_member
 
 WIDTH, HEIGHT = 7, 5
 

@@ -14,7 +14,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
-from sketchembed.precision import at_least_float32
+from sketchembed.networks.precision import at_least_float32
 
 RAW_LIMIT = 8.0
 """Bound of |log σ| and |atanh ρ|: σ = e^-8 is far below a pixel, e^8 far beyond the canvas, and ρ = tanh 8

@@ -1,0 +1,1 @@
+"""Read files of unknown origin within limits, and write whole files."""
