@@ -66,7 +66,7 @@ def draw(
         size: side of the drawings in pixels.
         seed: of the sampling.
     """
-    from sketchembed.drawing_files import draw_files
+    from sketchembed.data.model_inputs import draw_files
 
     for path in draw_files(images, checkpoint, out, temperature, samples, size, seed):
         print(path)

@@ -30,8 +30,8 @@ from sketchembed.checkpoints import WholeCheckpointIO, find, newest_whole, read_
 from sketchembed.command_line import OneLine
 from sketchembed.companions import await_reason, end_with_parent, let_go, stop
 from sketchembed.configuration import trust_no_configuration
-from sketchembed.data.drawings import DrawingDataModule
-from sketchembed.data.modules import DoodlesDataModule
+from sketchembed.data.datamodules.drawing_datamodule import DrawingDataModule
+from sketchembed.data.datamodules.quickdraw_datamodule import DoodlesDataModule
 from sketchembed.data.sampling import check_share
 from sketchembed.errors import ConfigError, NonFiniteError, SketchEmbedError, check_range
 from sketchembed.evaluation.sharing import Sharing
@@ -47,7 +47,7 @@ from sketchembed.tracking.logger import Tracker
 
 MOST_SEED = 2**32 - 1
 """As NumPy has it."""
-DOODLES = "sketchembed.data.modules.DoodlesDataModule"
+DOODLES = "sketchembed.data.datamodules.quickdraw_datamodule.DoodlesDataModule"
 COMMON_DATA_OPTIONS = ("folder", "batch_size", "max_length", "num_workers", "seed", "validation_drawings")
 
 

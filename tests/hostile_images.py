@@ -23,10 +23,10 @@ from PIL import Image, ImageDraw
 
 import sketchembed
 from sketchembed.cli import main
-from sketchembed.data import mini_imagenet, omniglot_images, sketchy, traced
 from sketchembed.data.image_set import ImageSet
-from sketchembed.data.one_shot_runs import OneShotRuns
-from sketchembed.drawing_files import read_drawing, read_photo
+from sketchembed.data.model_inputs import read_drawing, read_photo
+from sketchembed.data.sources import mini_imagenet, omniglot_images, sketchy, traced
+from sketchembed.data.sources.omniglot_runs import OneShotRuns
 from sketchembed.errors import DataError
 from sketchembed.files import images
 from sketchembed.files.reading import MAX_BYTES

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from sketchembed.checkpoints import read_raw
-from sketchembed.data.modules import DoodlesDataModule
+from sketchembed.data.datamodules.quickdraw_datamodule import DoodlesDataModule
 
 CONF = Path(__file__).parents[1] / "conf"
 PROGRAM = Path(__file__).with_name("watched_fit.py")
@@ -55,7 +55,12 @@ def doodles(folder, *more):
     """
     return [
         *("--config", str(CONF / "quickdraw.yaml"), "--config", str(CONF / "debug.yaml")),
-        *("--data", "sketchembed.data.modules.DoodlesDataModule", "--data.init_args.per_class", "28"),
+        *(
+            "--data",
+            "sketchembed.data.datamodules.quickdraw_datamodule.DoodlesDataModule",
+            "--data.init_args.per_class",
+            "28",
+        ),
         *("--data.init_args.batch_size", str(BATCH), "--run.root", str(folder / "runs"), *SMALL),
         *("--model.init_args.lr", "1.0e-4", "--model.init_args.skip_padding", "true"),
         *("--model.init_args.kl_weight", "0.1"),
@@ -172,7 +177,7 @@ def others(folder, processes):
     ]
     vae = [
         *configs("vae"),
-        *("--data", "sketchembed.data.modules.DoodlesDataModule"),
+        *("--data", "sketchembed.data.datamodules.quickdraw_datamodule.DoodlesDataModule"),
         *options(data, batch_size=8, per_class=28),
         *options(network, width=4, latent=8),
         *options("trainer", val_check_interval=2),

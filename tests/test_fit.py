@@ -16,13 +16,13 @@ from sketchembed.checkpoints import read_raw
 from sketchembed.cli import main
 
 CONF = Path(__file__).parents[1] / "conf"
-DOODLES = "sketchembed.data.modules.DoodlesDataModule"
+DOODLES = "sketchembed.data.datamodules.quickdraw_datamodule.DoodlesDataModule"
 
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
     """A data folder with few doodles, prepared once."""
-    from sketchembed.data.modules import DoodlesDataModule
+    from sketchembed.data.datamodules.quickdraw_datamodule import DoodlesDataModule
 
     folder = tmp_path_factory.mktemp("data")
     DoodlesDataModule(str(folder), per_class=30).prepare_store()

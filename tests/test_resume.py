@@ -9,7 +9,7 @@ import pytest
 from killed_runs import Place, arguments, check_same, finish, outcome, start
 
 PLACES = [
-    Place("sketchembed.data.store._put_in_place"),  # while data are prepared
+    Place("sketchembed.data.store_writer._put_in_place"),  # while data are prepared
     Place("os.replace", "config.yaml"),  # the run is a folder with nothing in it
     Place("sketchembed.tasks.drawing.DrawingTask.training_step"),  # in the first step
     Place("os.replace", "step-2.ckpt"),  # its first checkpoint is written and not yet there

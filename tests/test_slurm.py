@@ -13,12 +13,12 @@ from pathlib import Path
 import pytest
 
 from sketchembed import slurm
-from sketchembed.data.modules import DoodlesDataModule
+from sketchembed.data.datamodules.quickdraw_datamodule import DoodlesDataModule
 from sketchembed.errors import ConfigError
 
 ROOT = Path(__file__).parents[1]
 SCRIPT = ROOT / "docs" / "slurm.sbatch"
-DOODLES = "sketchembed.data.modules.DoodlesDataModule"
+DOODLES = "sketchembed.data.datamodules.quickdraw_datamodule.DoodlesDataModule"
 SRUN = """#!/usr/bin/env python3
 # Starts the tasks of a job as `srun` does, hands signals on to them, and returns their highest exit status.
 import os, signal, subprocess, sys

@@ -17,7 +17,7 @@ import torch
 
 from sketchembed import runs
 from sketchembed.cli import main
-from sketchembed.data.drawings import DrawingDataModule
+from sketchembed.data.datamodules.drawing_datamodule import DrawingDataModule
 from sketchembed.data.sampling import StepBatchSampler
 from sketchembed.tasks.task import Task
 

@@ -14,9 +14,9 @@ from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 
 from sketchembed.benchmarks.plain import every_distance, plain_versions, run_steps
-from sketchembed.data.drawings import DrawingDataset
+from sketchembed.data.datamodules.drawing_datamodule import DrawingDataset
 from sketchembed.data.sampling import StepBatchSampler
-from sketchembed.data.store import ClassDrawings, write_store
+from sketchembed.data.store_writer import ClassDrawings, write_store
 from sketchembed.evaluation.heads import Products, logistic
 from sketchembed.evaluation.methods import sums_of_features
 from sketchembed.networks.decoder import HyperLSTMDecoder, LSTMDecoder

@@ -16,7 +16,7 @@ from sketchembed._version import __version__
 from sketchembed.benchmarks import cases
 from sketchembed.benchmarks.cases import Case
 from sketchembed.benchmarks.timing import peak_memory, product_rates, time_together
-from sketchembed.data.augment import Augmentation
+from sketchembed.data.augmentation import Augmentation
 from sketchembed.errors import ConfigError, check_known
 from sketchembed.losses import PixelLoss
 from sketchembed.networks.sketchembednet import ModelConfig

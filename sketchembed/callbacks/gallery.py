@@ -14,7 +14,7 @@ from pytorch_lightning.loggers import WandbLogger
 from pytorch_lightning.utilities import move_data_to_device
 from torch import Tensor
 
-from sketchembed.data.pairs import Pair
+from sketchembed.data.datamodules.pair_datamodule import Pair
 from sketchembed.files.writing import whole_file
 from sketchembed.reporting.run_page import write_run_page
 from sketchembed.reporting.runs_page import update_runs_page
@@ -24,7 +24,7 @@ from sketchembed.runs import RunLogger
 from sketchembed.sketch import Sketch
 
 if TYPE_CHECKING:
-    from sketchembed.data.drawings import DrawingDataModule
+    from sketchembed.data.datamodules.drawing_datamodule import DrawingDataModule
     from sketchembed.tasks.drawing import DrawingTask
 
 

@@ -7,14 +7,15 @@ from typing import Literal
 
 import numpy as np
 
-from sketchembed.data import quickdraw
-from sketchembed.data.contours import MAX_POINTS
-from sketchembed.data.download import download_quickdraw
-from sketchembed.data.drawings import data_folder
-from sketchembed.data.modules import DoodlesDataModule, OmniglotDataModule, prepared_folder
-from sketchembed.data.overlap import Rule
-from sketchembed.data.pair_modules import SketchyDataModule, TracedDataModule
-from sketchembed.data.traced import MINI_IMAGENET
+from sketchembed.data.datamodules.omniglot_datamodule import OmniglotDataModule
+from sketchembed.data.datamodules.quickdraw_datamodule import DoodlesDataModule
+from sketchembed.data.datamodules.sketchy_datamodule import SketchyDataModule, TracedDataModule
+from sketchembed.data.folders import data_folder, prepared_folder
+from sketchembed.data.sources import quickdraw
+from sketchembed.data.sources.contours import MAX_POINTS
+from sketchembed.data.sources.overlap import Rule
+from sketchembed.data.sources.quickdraw_download import download_quickdraw
+from sketchembed.data.sources.traced import MINI_IMAGENET
 
 
 def quickdraw_command(

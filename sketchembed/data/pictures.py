@@ -10,8 +10,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from sketchembed.data.drawings import DrawingDataset
-from sketchembed.data.modules import QuickdrawDataModule
+from sketchembed.data.datamodules.drawing_datamodule import DrawingDataset
+from sketchembed.data.datamodules.quickdraw_datamodule import QuickdrawDataModule
 from sketchembed.data.store import PARTITIONS, DrawingStore
 from sketchembed.errors import DataError, nearest
 from sketchembed.raster.rasterize import draw_pen

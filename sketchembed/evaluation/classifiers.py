@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from sketchembed.checkpoints import WholeCheckpointIO, find, load_network, newest_whole, save
-from sketchembed.data.augment import Augmentation
-from sketchembed.data.labelled import LabelledQuickdrawDataModule
+from sketchembed.data.augmentation import Augmentation
+from sketchembed.data.datamodules.labelled_datamodule import LabelledQuickdrawDataModule
 from sketchembed.errors import CheckpointError, ConfigError
 from sketchembed.evaluation.sharing import Sharing
 from sketchembed.networks.resnet import ResNet, ResNetConfig

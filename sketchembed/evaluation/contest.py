@@ -10,11 +10,11 @@ from typing import Literal
 
 import torch
 
-from sketchembed.data import mini_imagenet, omniglot_images
 from sketchembed.data.episodes import Episodes
+from sketchembed.data.folders import prepared_folder
 from sketchembed.data.image_set import ImageSet
-from sketchembed.data.modules import prepared_folder
-from sketchembed.data.one_shot_runs import OneShotRuns
+from sketchembed.data.sources import mini_imagenet, omniglot_images
+from sketchembed.data.sources.omniglot_runs import OneShotRuns
 from sketchembed.description import Network
 from sketchembed.errors import CheckpointError, ConfigError, check_known
 from sketchembed.evaluation import heads

@@ -7,8 +7,8 @@ from functools import cache
 from pathlib import Path
 from typing import Literal
 
-from sketchembed.data import omniglot_images
-from sketchembed.data.drawings import data_folder
+from sketchembed.data.folders import data_folder
+from sketchembed.data.sources import omniglot_images
 from sketchembed.evaluation.contest import UNTRAINED, Contest, DataName
 from sketchembed.evaluation.models import Model, along, newest, standing_in
 from sketchembed.evaluation.sharing import Sharing

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sketchembed.data.drawings import data_folder
+from sketchembed.data.folders import data_folder
 from sketchembed.evaluation.contest import UNTRAINED, Contest, DataName
 from sketchembed.evaluation.study import Study
 from sketchembed.evaluation.tracking import note_scores

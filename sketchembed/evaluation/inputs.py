@@ -10,11 +10,10 @@ import numpy as np
 from jaxtyping import Float
 from torch import Tensor
 
-from sketchembed.data import mini_imagenet, omniglot, omniglot_images
-from sketchembed.data.drawings import data_folder
+from sketchembed.data.datamodules.sketchy_datamodule import SketchyDataModule
+from sketchembed.data.folders import data_folder, prepared_folder
 from sketchembed.data.image_set import ImageSet
-from sketchembed.data.modules import prepared_folder
-from sketchembed.data.pair_modules import SketchyDataModule
+from sketchembed.data.sources import mini_imagenet, omniglot, omniglot_images
 from sketchembed.errors import DataError, SketchEmbedError
 from sketchembed.evaluation.study import Study
 from sketchembed.sketch import Sketch

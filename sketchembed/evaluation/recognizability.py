@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from sketchembed.data.labelled import LabelledQuickdrawDataModule
+from sketchembed.data.datamodules.labelled_datamodule import LabelledQuickdrawDataModule
 from sketchembed.errors import ConfigError
 from sketchembed.evaluation.classifiers import Depth, Recipe, classifier
 from sketchembed.evaluation.recognizability_figures import bars, replay, verdict_sheet

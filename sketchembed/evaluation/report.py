@@ -15,7 +15,7 @@ from typing import Any
 import yaml
 
 from sketchembed._version import __version__
-from sketchembed.data.drawings import data_folder
+from sketchembed.data.folders import data_folder
 from sketchembed.errors import SketchEmbedError
 from sketchembed.evaluation.models import Model
 from sketchembed.evaluation.parts import about, make

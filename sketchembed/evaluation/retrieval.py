@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
-from sketchembed.drawing_files import image_files, read_drawing
+from sketchembed.data.model_inputs import image_files, read_drawing
 from sketchembed.errors import ConfigError
 from sketchembed.evaluation.inputs import spread
 from sketchembed.evaluation.ranking import similarities

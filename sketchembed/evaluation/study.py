@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from sketchembed.data.drawings import data_folder
+from sketchembed.data.folders import data_folder
 from sketchembed.data.pictures import Pictures
 from sketchembed.errors import CheckpointError
 from sketchembed.evaluation.models import Model, newest, standing_in, trained_baselines

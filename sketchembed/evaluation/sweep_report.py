@@ -17,7 +17,7 @@ import numpy as np
 
 from sketchembed._version import __version__
 from sketchembed.checkpoints import find, step_of
-from sketchembed.data.drawings import data_folder
+from sketchembed.data.folders import data_folder
 from sketchembed.errors import ConfigError, DataError, SketchEmbedError, check_known
 from sketchembed.evaluation.contest import Contest, DataName
 from sketchembed.evaluation.fewshot_command import CURVE_EPISODES

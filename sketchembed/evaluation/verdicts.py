@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from sketchembed.data.labelled import LabelledQuickdrawDataModule
+from sketchembed.data.datamodules.labelled_datamodule import LabelledQuickdrawDataModule
 from sketchembed.evaluation.sharing import Sharing
 from sketchembed.evaluation.study import Study
 from sketchembed.networks.conv_vae import ConvVAE, scale

@@ -9,9 +9,9 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
-from sketchembed.data.augment import Augmentation
-from sketchembed.data.pairs import Pair
-from sketchembed.data.randomness import normal
+from sketchembed.data.augmentation import Augmentation
+from sketchembed.data.datamodules.pair_datamodule import Pair
+from sketchembed.data.shared_random import normal
 from sketchembed.losses import kl_loss
 from sketchembed.networks.conv_vae import ConvVAE, ConvVAEConfig
 from sketchembed.tasks.drawing import VALIDATION_SETS

@@ -10,8 +10,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from sketchembed.checkpoints import copy_weights
-from sketchembed.data.augment import Augmentation
-from sketchembed.data.randomness import normal
+from sketchembed.data.augmentation import Augmentation
+from sketchembed.data.shared_random import normal
 from sketchembed.description import MODEL_KEY
 from sketchembed.losses import DrawingLoss, PixelLoss, drawing_loss, kl_loss, pen_loss, stroke_loss
 from sketchembed.networks.sketchembednet import ModelConfig, SketchEmbedNet

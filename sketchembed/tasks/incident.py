@@ -16,9 +16,9 @@ import torch
 from torch import Tensor
 
 from sketchembed.checkpoints import WholeCheckpointIO, read_raw
-from sketchembed.data.episode_module import EpisodeImages
-from sketchembed.data.labelled import LabelledDrawings
-from sketchembed.data.pairs import Pair
+from sketchembed.data.datamodules.episode_datamodule import EpisodeImages
+from sketchembed.data.datamodules.labelled_datamodule import LabelledDrawings
+from sketchembed.data.datamodules.pair_datamodule import Pair
 from sketchembed.errors import CheckpointError
 
 KEY = "non_finite"

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from sketchembed.data.episode_module import EpisodeImages
+from sketchembed.data.datamodules.episode_datamodule import EpisodeImages
 from sketchembed.networks.maml import MAML, MAMLConfig
 from sketchembed.networks.precision import at_least_float32
 from sketchembed.tasks.task import Task

@@ -8,8 +8,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from sketchembed.data.pair_augment import PairAugmentation
-from sketchembed.data.pairs import Pair
+from sketchembed.data.datamodules.pair_datamodule import Pair
+from sketchembed.data.pair_augmentation import PairAugmentation
 from sketchembed.losses import PixelLoss
 from sketchembed.networks.sketchembednet import ModelConfig
 from sketchembed.tasks.drawing import DrawingTask
@@ -18,7 +18,7 @@ from sketchembed.tasks.drawing import DrawingTask
 class PhotoDrawingTask(DrawingTask):
     """Imitates the sketches that people drew of photos.
 
-    *Source*: paper section 4. Batches are :class:`~sketchembed.data.pairs.Pair`; the photo is the input and
+    *Source*: paper section 4. Batches are :class:`Pair`; the photo is the input and
     the sketch the target, to which the pixel loss compares what is drawn.
 
     Args:

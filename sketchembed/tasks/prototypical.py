@@ -7,7 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from sketchembed.data.episode_module import EpisodeImages
+from sketchembed.data.datamodules.episode_datamodule import EpisodeImages
 from sketchembed.networks.protonet import ProtoNet, ProtoNetConfig, prototype_loss
 from sketchembed.tasks.task import Task
 

@@ -16,9 +16,9 @@ from pytorch_lightning.utilities import GradClipAlgorithmType
 from torch import Tensor, distributed, nn
 
 from sketchembed.checkpoints import network_weights
-from sketchembed.data.episode_module import EpisodeImages
-from sketchembed.data.pairs import Pair
-from sketchembed.data.randomness import SharedGenerator
+from sketchembed.data.datamodules.episode_datamodule import EpisodeImages
+from sketchembed.data.datamodules.pair_datamodule import Pair
+from sketchembed.data.shared_random import SharedGenerator
 from sketchembed.description import MODEL_KEY, check_weights, describe
 from sketchembed.networks.batch_norm import BatchNorm2d
 from sketchembed.networks.precision import at_least_float32

@@ -12,8 +12,8 @@ from sketchembed.callbacks.finite import Finite
 from sketchembed.callbacks.verdict import are_finite
 from sketchembed.checkpoints import load, read_raw
 from sketchembed.cli import main
-from sketchembed.data.drawings import DrawingDataset
-from sketchembed.data.modules import DoodlesDataModule
+from sketchembed.data.datamodules.drawing_datamodule import DrawingDataset
+from sketchembed.data.datamodules.quickdraw_datamodule import DoodlesDataModule
 from sketchembed.errors import ConfigError
 from sketchembed.tasks.drawing import DrawingTask
 from sketchembed.tasks.incident import KEY
@@ -31,7 +31,12 @@ def data(tmp_path_factory):
 def fitting(data, tmp_path):
     return [
         *("fit", "--config", str(CONF / "quickdraw.yaml"), "--config", str(CONF / "debug.yaml")),
-        *("--data", "sketchembed.data.modules.DoodlesDataModule", "--data.init_args.folder", str(data)),
+        *(
+            "--data",
+            "sketchembed.data.datamodules.quickdraw_datamodule.DoodlesDataModule",
+            "--data.init_args.folder",
+            str(data),
+        ),
         *("--data.init_args.per_class", "30", "--data.init_args.validation_drawings", "2"),
         *("--trainer.accelerator", "cpu", "--run.root", str(tmp_path / "runs"), "--gallery.every", "100"),
         *("--trainer.val_check_interval", "100", "--checkpoint.every_n_train_steps", "2"),

@@ -17,7 +17,7 @@ from PIL import Image
 from sketchembed import fit
 from sketchembed.callbacks.checkpoints import Checkpoints
 from sketchembed.checkpoints import load_network
-from sketchembed.data import kanji, omniglot, omniglot_images, quickdraw
+from sketchembed.data.sources import kanji, omniglot, omniglot_images, quickdraw
 from sketchembed.sweeps.command import planned
 from sketchembed.sweeps.sweep_file import SweepFile
 

@@ -10,7 +10,7 @@ from scipy.spatial import ConvexHull
 from sketchembed.data.arrangements import Arrangements, Composer
 from sketchembed.data.layouts import RELATIONS, VARIABLES
 from sketchembed.data.pictures import Pictures
-from sketchembed.data.store import ClassDrawings, write_store
+from sketchembed.data.store_writer import ClassDrawings, write_store
 from sketchembed.errors import ConfigError, DataError
 from sketchembed.sketch import Sketch
 

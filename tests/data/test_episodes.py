@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import pytorch_lightning as pl
 
-from sketchembed.data.episode_module import OmniglotEpisodeDataModule
+from sketchembed.data.datamodules.omniglot_datamodule import OmniglotEpisodeDataModule
 from sketchembed.data.episodes import Episodes
 from sketchembed.data.image_set import ImageSet
 from sketchembed.errors import ConfigError, DataError

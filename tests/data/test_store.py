@@ -16,7 +16,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from sketchembed.data.store import ClassDrawings, DrawingStore, write_store
+from sketchembed.data.store import DrawingStore
+from sketchembed.data.store_writer import ClassDrawings, write_store
 from sketchembed.errors import DataError
 from sketchembed.files.writing import claimed
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from sketchembed.checkpoints import save
-from sketchembed.data import doodles
+from sketchembed.data.doodles import generate
 from sketchembed.data.pictures import Pictures
 from sketchembed.evaluation.study import Study
 from sketchembed.networks import ModelConfig, SketchEmbedNet
@@ -17,7 +17,7 @@ from sketchembed.networks.conv_vae import ConvVAE, ConvVAEConfig
 def doodle_pictures(tmp_path_factory):
     folder = tmp_path_factory.mktemp("doodles")
     # Of each class one drawing is in the part valid, and one in test.
-    store = doodles.prepare(folder / "doodles", per_class=28, max_length=64)
+    store = generate.prepare(folder / "doodles", per_class=28, max_length=64)
     return Pictures(store, store.class_names[:-4], store.class_names[-4:])
 
 

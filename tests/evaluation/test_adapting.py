@@ -8,9 +8,9 @@ from torch import nn
 from torch.nn import functional
 
 from sketchembed.cli import main
-from sketchembed.data import omniglot_images
 from sketchembed.data.episodes import Episodes
 from sketchembed.data.image_set import ImageSet
+from sketchembed.data.sources import omniglot_images
 from sketchembed.description import MODEL_KEY, describe
 from sketchembed.evaluation import adapting
 from sketchembed.evaluation.adapting import Adapting, Scratch

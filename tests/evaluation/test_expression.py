@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sketchembed.data.splits import read_names
+from sketchembed.data.sources.splits import read_names
 from sketchembed.errors import ConfigError
 from sketchembed.evaluation.expression import parse, written
 

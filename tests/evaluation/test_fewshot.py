@@ -14,9 +14,9 @@ from sklearn.neighbors import KNeighborsClassifier
 
 import sketchembed
 from sketchembed.cli import main
-from sketchembed.data import omniglot_images
 from sketchembed.data.episodes import Episodes
 from sketchembed.data.image_set import ImageSet
+from sketchembed.data.sources import omniglot_images
 from sketchembed.description import MODEL_KEY, describe
 from sketchembed.errors import CheckpointError, ConfigError
 from sketchembed.evaluation import methods, models

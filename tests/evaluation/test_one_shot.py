@@ -9,9 +9,9 @@ from scipy.ndimage import gaussian_filter
 
 from sketchembed.checkpoints import save
 from sketchembed.cli import main
-from sketchembed.data.omniglot import vinyals_split
-from sketchembed.data.pairs import partition_of
 from sketchembed.data.pictures import rasters
+from sketchembed.data.sources.omniglot import vinyals_split
+from sketchembed.data.sources.splits import partition_of
 from sketchembed.errors import ConfigError
 from sketchembed.evaluation.inputs import gather, spread
 from sketchembed.evaluation.one_shot import likeness, one_shot

@@ -9,7 +9,7 @@ import torch
 
 from sketchembed.checkpoints import save
 from sketchembed.cli import main
-from sketchembed.data import doodles
+from sketchembed.data.doodles import generate
 from sketchembed.data.pictures import Pictures, rasters
 from sketchembed.data.store import DrawingStore
 from sketchembed.errors import CheckpointError, DataError
@@ -36,7 +36,7 @@ PART = Part(
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory) -> DrawingStore:
-    return doodles.prepare(tmp_path_factory.mktemp("store") / "doodles", per_class=12, max_length=64)
+    return generate.prepare(tmp_path_factory.mktemp("store") / "doodles", per_class=12, max_length=64)
 
 
 @pytest.fixture

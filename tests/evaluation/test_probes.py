@@ -11,9 +11,9 @@ from scipy.spatial.distance import cdist
 from sklearn.linear_model import LogisticRegression
 
 from sketchembed.checkpoints import save
-from sketchembed.data import doodles
+from sketchembed.data.doodles import generate
 from sketchembed.data.pictures import Pictures
-from sketchembed.data.store import write_store
+from sketchembed.data.store_writer import write_store
 from sketchembed.errors import ConfigError, DataError
 from sketchembed.evaluation import parts, probes, relations, spatial
 from sketchembed.evaluation.study import Study
@@ -45,7 +45,7 @@ def study(checkpoints, store) -> Study:
 def store(tmp_path_factory):
     # Some doodles stand for the classes that the relations are made of.
     classes = {"circle": "circle", "square": "square", "snowman": "snowman", "television": "envelope"}
-    drawn = [doodles.drawings(kind, 14, seed=0)._replace(name=name) for name, kind in classes.items()]
+    drawn = [generate.drawings(kind, 14, seed=0)._replace(name=name) for name, kind in classes.items()]
     return write_store(tmp_path_factory.mktemp("store") / "store", drawn, source="quickdraw", max_length=64)
 
 

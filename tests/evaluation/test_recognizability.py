@@ -14,8 +14,8 @@ from sklearn.metrics import accuracy_score, balanced_accuracy_score
 
 from sketchembed.checkpoints import load_network, save
 from sketchembed.cli import main
-from sketchembed.data import quickdraw
-from sketchembed.data.labelled import LabelledQuickdrawDataModule
+from sketchembed.data.datamodules.labelled_datamodule import LabelledQuickdrawDataModule
+from sketchembed.data.sources import quickdraw
 from sketchembed.errors import CheckpointError, ConfigError
 from sketchembed.evaluation import classifiers
 from sketchembed.evaluation.classifiers import Recipe, classifier

@@ -12,7 +12,7 @@ from scipy.spatial.distance import cdist
 from sklearn.cluster import DBSCAN
 
 from sketchembed.checkpoints import save
-from sketchembed.data import doodles
+from sketchembed.data.doodles import generate
 from sketchembed.data.pictures import Pictures
 from sketchembed.errors import CheckpointError, ConfigError, DataError
 from sketchembed.evaluation import stroke_clusters
@@ -117,7 +117,7 @@ def study(tmp_path):
     net.decoder.head.bias.data[1] = 0.3
     net.mean.weight.data *= 30
     made = Study(str(save(net, tmp_path / "model.safetensors")), vae="none", accelerator="cpu")
-    store = doodles.prepare(tmp_path / "doodles", per_class=6, max_length=64)
+    store = generate.prepare(tmp_path / "doodles", per_class=6, max_length=64)
     made.pictures = Pictures(store, store.class_names[:-3], store.class_names[-3:])
     return made
 

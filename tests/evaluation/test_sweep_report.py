@@ -9,8 +9,8 @@ from scipy import stats
 
 from sketchembed.checkpoints import save
 from sketchembed.cli import main
-from sketchembed.data import omniglot_images
 from sketchembed.data.image_set import ImageSet
+from sketchembed.data.sources import omniglot_images
 from sketchembed.description import MODEL_KEY, describe
 from sketchembed.errors import DataError
 from sketchembed.evaluation import sweep_report

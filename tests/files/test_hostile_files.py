@@ -19,9 +19,10 @@ from PIL import Image
 
 from sketchembed import checkpoints, description
 from sketchembed.cli import main
-from sketchembed.data import mini_imagenet, omniglot, sketchy
-from sketchembed.data.object_arrays import read_object_arrays
-from sketchembed.data.store import ClassDrawings, DrawingStore, write_store
+from sketchembed.data.sources import mini_imagenet, omniglot, sketchy
+from sketchembed.data.sources.object_arrays import read_object_arrays
+from sketchembed.data.store import DrawingStore
+from sketchembed.data.store_writer import ClassDrawings, write_store
 from sketchembed.errors import CheckpointError, ConfigError, DataError
 from sketchembed.evaluation.expression import parse
 from sketchembed.files import images

@@ -11,7 +11,7 @@ from functools import cache
 from pathlib import Path
 from random import Random
 
-from sketchembed.data.download import LineCounter, PackedCounter, remote_size
+from sketchembed.data.sources.quickdraw_download import LineCounter, PackedCounter, remote_size
 from sketchembed.errors import SketchEmbedError
 from sketchembed.files import connection, transfer
 

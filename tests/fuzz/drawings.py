@@ -12,9 +12,9 @@ from random import Random
 
 import numpy as np
 
-from sketchembed.data import omniglot, sketchy
-from sketchembed.data.quickdraw import class_names
-from sketchembed.data.quickdraw_formats import read_class
+from sketchembed.data.sources import omniglot, sketchy
+from sketchembed.data.sources.quickdraw import class_names
+from sketchembed.data.sources.quickdraw_formats import read_class
 from sketchembed.data.store import OFFSET_LIMIT
 from sketchembed.errors import DataError
 from sketchembed.evaluation import expression

@@ -9,12 +9,13 @@ from random import Random
 import numpy as np
 from PIL import Image, ImageDraw
 
-from sketchembed.data import mini_imagenet, omniglot_images, sketchy
+from sketchembed.data.datamodules.pair_datamodule import PairDataset
 from sketchembed.data.image_set import ImageSet
-from sketchembed.data.one_shot_runs import OneShotRuns
-from sketchembed.data.pairs import PairDataset
-from sketchembed.data.store import ClassDrawings, DrawingStore, write_store
-from sketchembed.drawing_files import read_drawing, read_photo
+from sketchembed.data.model_inputs import read_drawing, read_photo
+from sketchembed.data.sources import mini_imagenet, omniglot_images, sketchy
+from sketchembed.data.sources.omniglot_runs import OneShotRuns
+from sketchembed.data.store import DrawingStore
+from sketchembed.data.store_writer import ClassDrawings, write_store
 from sketchembed.errors import DataError
 from sketchembed.files.array_cache import fingerprint
 from sketchembed.files.images import open_image

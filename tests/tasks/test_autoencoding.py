@@ -4,8 +4,8 @@ import pytorch_lightning as pl
 import torch
 from torch.distributions import Bernoulli, Normal, kl_divergence
 
-from sketchembed.data.augment import Augmentation
-from sketchembed.data.image_module import MiniImageNetDataModule
+from sketchembed.data.augmentation import Augmentation
+from sketchembed.data.datamodules.mini_imagenet_datamodule import MiniImageNetDataModule
 from sketchembed.data.image_set import ImageSet
 from sketchembed.networks.conv_vae import ConvVAEConfig
 from sketchembed.raster import rasterize

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch.distributions import Categorical
 
-from sketchembed.data.augment import Augmentation
-from sketchembed.data.labelled import LabelledDrawings
+from sketchembed.data.augmentation import Augmentation
+from sketchembed.data.datamodules.labelled_datamodule import LabelledDrawings
 from sketchembed.errors import CheckpointError, ConfigError
 from sketchembed.networks.resnet import ResNet, ResNetConfig
 from sketchembed.raster import rasterize

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from sketchembed.data.augment import Augmentation
+from sketchembed.data.augmentation import Augmentation
 from sketchembed.losses import pen_loss, stroke_loss
 from sketchembed.networks import ModelConfig
 from sketchembed.sketch import Sketch

@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from sketchembed.data.episode_module import EpisodeImages
-from sketchembed.data.labelled import LabelledDrawings
-from sketchembed.data.pairs import Pair
+from sketchembed.data.datamodules.episode_datamodule import EpisodeImages
+from sketchembed.data.datamodules.labelled_datamodule import LabelledDrawings
+from sketchembed.data.datamodules.pair_datamodule import Pair
 from sketchembed.tasks.incident import Incident, broken_items, pack, together, unpack
 
 NAN = float("nan")

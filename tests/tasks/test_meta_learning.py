@@ -2,7 +2,7 @@ import pytest
 import pytorch_lightning as pl
 import torch
 
-from sketchembed.data.episode_module import EpisodeImages
+from sketchembed.data.datamodules.episode_datamodule import EpisodeImages
 from sketchembed.networks.maml import MAMLConfig
 from sketchembed.tasks import MAMLTask
 

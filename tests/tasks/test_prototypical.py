@@ -2,7 +2,7 @@ import numpy as np
 import torch
 from sklearn.neighbors import NearestCentroid
 
-from sketchembed.data.episode_module import EpisodeImages, EpisodeStream
+from sketchembed.data.datamodules.episode_datamodule import EpisodeImages, EpisodeStream
 from sketchembed.data.episodes import Episodes
 from sketchembed.data.image_set import ImageSet
 from sketchembed.networks.protonet import ProtoNetConfig, prototype_logits, prototype_loss

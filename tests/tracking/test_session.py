@@ -18,7 +18,7 @@ from sketchembed.tracking import dashboard
 from sketchembed.tracking.session import unreachable
 
 CONF = Path(__file__).parents[2] / "conf"
-DOODLES = "sketchembed.data.modules.DoodlesDataModule"
+DOODLES = "sketchembed.data.datamodules.quickdraw_datamodule.DoodlesDataModule"
 # Looks often, and trains no faster than one can look.
 PROGRAM = """
 import sys, time
@@ -37,7 +37,7 @@ main(sys.argv[1:])
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
-    from sketchembed.data.modules import DoodlesDataModule
+    from sketchembed.data.datamodules.quickdraw_datamodule import DoodlesDataModule
 
     folder = tmp_path_factory.mktemp("data")
     DoodlesDataModule(str(folder), per_class=30).prepare_store()

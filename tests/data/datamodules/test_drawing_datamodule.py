@@ -1,0 +1,88 @@
+import numpy as np
+import pytest
+import torch
+
+from sketchembed.data.datamodules.drawing_datamodule import DrawingDataset
+from sketchembed.data.datamodules.quickdraw_datamodule import DoodlesDataModule
+from sketchembed.data.folders import data_folder, prepared_folder
+from sketchembed.data.store_writer import ClassDrawings, write_store
+from sketchembed.sketch import Sketch
+
+
+@pytest.fixture
+def store(tmp_path):
+    random = np.random.default_rng(0)
+
+    def rows(count):
+        lifts = random.random(count) < 0.3
+        lifts[-1] = True
+        return np.concatenate([random.integers(-90, 90, (count, 2)), lifts[:, None]], axis=1).astype(np.int16)
+
+    drawings = [(0, rows(count)) for count in (2, 5, 16, 9)]
+    return write_store(
+        tmp_path / "store", [ClassDrawings("cat", drawings, {})], source="quickdraw", max_length=16
+    )
+
+
+def test_batch_gathered_at_once_equals_each_sketch_by_itself(store):
+    dataset = DrawingDataset(store, length=16, offset_scale=7.0)
+    batch = dataset.__getitems__([3, 0, 2, 1])
+    for place, index in enumerate([3, 0, 2, 1]):
+        sketch = Sketch.from_stroke3(store[index] / [7.0, 7.0, 1.0])
+        np.testing.assert_allclose(batch[place], sketch.to_stroke5(16), atol=1e-5)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return str(tmp_path_factory.mktemp("data"))
+
+
+def test_doodles_module_gives_normalised_batches_and_no_labels(folder):
+    module = DoodlesDataModule(folder, batch_size=16, per_class=30, validation_drawings=20)
+    module.prepare_data()
+    module.setup("fit")
+    batch = next(iter(module.train_dataloader()))
+    assert batch.shape == (16, 65, 5)
+    assert batch.dtype == torch.float32
+    offsets = batch[:, 1:, :2]
+    assert 0.3 < offsets[offsets != 0].std() < 3
+    seen, unseen = module.val_dataloader()
+    assert sum(len(part) for part in seen) == 20
+    assert sum(len(part) for part in unseen) == 20
+    labels = np.asarray(module.store.labels)
+    assert not set(labels[module.train_indices]) & set(labels[module.unseen_indices])
+    assert (np.asarray(module.store.partitions)[module.train_indices] == 0).all()
+
+
+def test_offsets_of_the_training_drawings_have_unit_variance(folder):
+    module = DoodlesDataModule(folder, per_class=30)
+    module.setup("fit")
+    rows = np.concatenate([module.store[index][:, :2] for index in module.train_indices.tolist()])
+    assert rows.astype(float).std() / module.offset_scale == pytest.approx(1.0, abs=1e-6)
+
+
+def test_longer_drawings_than_asked_for_do_not_train(folder):
+    module = DoodlesDataModule(folder, per_class=30, max_length=64)
+    module.setup("fit")
+    short = DoodlesDataModule(folder, per_class=30, max_length=20)
+    short.setup("fit")
+    assert (short.store.lengths[short.train_indices] <= 20).all()
+    assert 0 < len(short.train_indices) < len(module.train_indices)
+
+
+def test_data_folder_follows_the_environment(monkeypatch, tmp_path):
+    monkeypatch.delenv("SKETCHEMBED_DATA", raising=False)
+    assert str(data_folder()) == "data"
+    monkeypatch.setenv("SKETCHEMBED_DATA", str(tmp_path))
+    assert data_folder() == tmp_path
+    assert str(data_folder("elsewhere")) == "elsewhere"
+
+
+def test_nothing_is_written_into_a_read_only_data_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / "published"
+    folder.mkdir()
+    assert prepared_folder(folder) == folder / "prepared"
+    folder.chmod(0o555)
+    assert str(prepared_folder(folder)) == "data/prepared"
+    folder.chmod(0o755)

@@ -1,0 +1,265 @@
+import csv
+import io
+import shutil
+import tarfile
+import time
+
+import numpy as np
+import pytest
+import svgpathtools
+from PIL import Image
+
+from sketchembed.data.datamodules.pair_datamodule import PairDataset
+from sketchembed.data.datamodules.sketchy_datamodule import SketchyDataModule
+from sketchembed.data.sources import sketchy
+from sketchembed.data.sources.splits import partition_of
+from sketchembed.errors import DataError
+
+SVG = '<?xml version="1.0"?><svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 640 480">{}</svg>'
+
+
+def svg(*paths):
+    return SVG.format("".join(f'<path d="{path}" fill="none"/>' for path in paths)).encode()
+
+
+def photo(colour, size=(256, 256)):
+    out = io.BytesIO()
+    Image.new("RGB", size, colour).save(out, "PNG")
+    return out.getvalue()
+
+
+def published(spread="photo/{label}", label="axe"):
+    """Three photos, each of one colour, with two sketches each, and what the lists say of them."""
+    names = [f"n02764044_{number}" for number in (1, 2, 3)]
+    lists = f"sketches/{label}"
+    files = {
+        f"{spread.format(label=label)}/{name}.png": photo((40 * at, 0, 9)) for at, name in enumerate(names)
+    }
+    for at, name in enumerate(names):
+        for number in (1, 2):
+            files[f"{lists}/{name}-{number}.svg"] = svg(f"M 10 10 L {100 + 50 * at} 10 L 100 {200 * number}")
+    files[f"{lists}/checked.txt"] = "\n".join(f"{name}-{n}" for name in names for n in (1, 2)).encode()
+    files[f"{lists}/invalid.txt"] = f"Invalid/error\n{names[0]}-2\n\nWrong pose\n{names[1]}-1\n".encode()
+    return files
+
+
+def write(folder, files):
+    for name, content in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(content)
+    return folder
+
+
+def write_tar(path, files):
+    with tarfile.open(path, "w") as archive:
+        for name, content in files.items():
+            entry = tarfile.TarInfo(name)
+            entry.size = len(content)
+            archive.addfile(entry, io.BytesIO(content))
+
+
+LAYOUTS = {
+    "folders": "photo/{label}",
+    "rendered": "rendered_256x256/256x256/photo/tx_000000000000/{label}",
+    "rendered, centred": "256x256/photo/tx_000100000000/{label}",
+    "tar": "photo/{label}",
+}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_every_layout_gives_the_same_pairs(layout, tmp_path):
+    (tmp_path / "sketchy").mkdir()
+    files = published(LAYOUTS[layout])
+    if layout == "tar":
+        write_tar(tmp_path / "sketchy" / "sketchy.tar", files)
+    else:
+        write(tmp_path / "sketchy", files)
+    store = sketchy.prepare(tmp_path / "sketchy", tmp_path / "store", progress=False)
+    assert store.class_names == ["axe"]
+    assert store.classes[0].rejected == {"invalid": 2}
+    # Each sketch is 50 pixels wider for each next photo, whose red is 40 more.
+    found = {
+        (
+            int(store.arrays["photos"][store.arrays["photo_of"][row]][0, 40, 40]) // 40,
+            *map(int, store[row][1:, :2].flat),
+        )
+        for row in range(len(store))
+    }
+    assert found == {
+        (at, 90 + 50 * at, 0, -50 * at, 200 * number - 10) for at, number in ((0, 1), (1, 2), (2, 1), (2, 2))
+    }
+    assert store.arrays["photos"].shape == (3, 3, 84, 84)
+    # Made of the same, it is opened and not made anew.
+    before = (tmp_path / "store" / "manifest.json").stat().st_mtime_ns
+    sketchy.prepare(tmp_path / "sketchy", tmp_path / "store", progress=False)
+    assert (tmp_path / "store" / "manifest.json").stat().st_mtime_ns == before
+
+
+def test_photo_is_cropped_to_the_object(tmp_path):
+    # A photo of 200 x 100 with a red object, squeezed to a square as the rendered ones are.
+    picture = Image.new("RGB", (200, 100), "blue")
+    picture.paste("red", (100, 20, 180, 60))
+    out = io.BytesIO()
+    picture.resize((256, 256), Image.Resampling.NEAREST).save(out, "PNG")
+    table = io.StringIO()
+    rows = csv.writer(table)
+    rows.writerow([f"column{number}" for number in range(18)])
+    rows.writerow(["0", "axe", "n02764044_1", "1", *["0"] * 8, "200", "100", "100", "20", "80", "40"])
+    boxes = sketchy.read_boxes(table.getvalue().encode(), "stats.csv")
+    assert boxes == {"n02764044_1": ((200, 100), (100, 20, 180, 60))}
+    pixels = sketchy.read_photo(out.getvalue(), "x", 84, boxes["n02764044_1"])
+    # The object, 80 x 40, fills the width; above and below it is black.
+    np.testing.assert_array_equal(
+        pixels[:, 25:59, 4:80], np.array([255, 0, 0])[:, None, None] * np.ones((1, 34, 76))
+    )
+    assert pixels[:, :21].max() == pixels[:, 63:].max() == 0
+    with pytest.raises(DataError, match=r"line 2.*columns 13 to 18"):
+        sketchy.read_boxes(b"header\n0,axe,n1,1\n", "stats.csv")
+
+
+def test_short_and_small_strokes_are_left_out():
+    sketch = sketchy.read_sketch(
+        # 300 long; 29 and so short; 60 long in a box of 8, which is small; 40 long.
+        svg("M 0 0 L 300 0", "M 0 50 L 29 50", "M 0 99 " + "l 8 0 l -8 0 " * 4, "M 0 70 L 40 70"),
+        "x",
+    )
+    assert [stroke.tolist() for stroke in sketch.strokes] == [[[0, 0], [300, 0]], [[0, 70], [40, 70]]]
+
+
+def test_curves_are_followed_within_the_tolerance():
+    path = "M 100 100 C 100 300 400 300 400 100 Q 500 0 550 200"
+    (stroke,) = sketchy.read_sketch(svg(path), "x").strokes
+    curve = svgpathtools.parse_path(path)
+    truth = np.array(
+        [[point.real, point.imag] for point in (curve.point(t) for t in np.linspace(0, 1, 3000))]
+    )
+    ends, starts = stroke[1:], stroke[:-1]
+    chord = ends - starts
+    along = (((truth[:, None] - starts) * chord).sum(-1) / (chord**2).sum(-1)).clip(0, 1)
+    gap = np.linalg.norm(truth[:, None] - (starts + along[..., None] * chord), axis=-1).min(axis=1)
+    assert gap.max() < sketchy.EPSILON + 0.1
+    assert 4 < len(stroke) < 20
+
+
+def test_too_long_sketches_are_counted_and_no_photo_gets_another_s(tmp_path):
+    files = published()
+    zigzag = "M 0 0 " + " ".join(f"L {10 * at} {100 * (at % 2)}" for at in range(1, 60))
+    files["sketches/axe/n02764044_3-1.svg"] = svg(zigzag)
+    store = sketchy.prepare(write(tmp_path / "in", files), tmp_path / "out", max_length=50, progress=False)
+    assert store.classes[0].rejected == {"invalid": 2, "too long": 1}
+    assert store.arrays["photo_of"].tolist() == [0, 1, 2]
+    assert store.lengths.max() == 3
+
+
+HOSTILE = {
+    "bomb": b'<!DOCTYPE s [<!ENTITY a "aaaaaaaaaa"><!ENTITY b "&a;&a;&a;&a;&a;&a;&a;&a;">]><svg>&b;</svg>',
+    "external": b'<!DOCTYPE s [<!ENTITY x SYSTEM "file:///etc/passwd">]><svg><path d="&x;"/></svg>',
+    "command": svg("M 0 0 B 9 9"),
+    "no XML": b"\x00\x01\x02",
+    "empty": b"",
+    "number": svg("M 0 0 L 1e999 3"),
+    "transform": b'<svg><g transform="scale(2)"><path d="M 0 0 L 9 9"/></g></svg>',
+    "deep": b"<svg>" + b"<g>" * 200_000 + b"</svg>",
+    "large": b"<svg>" + b" " * (sketchy.SVG_LIMIT + 1) + b"</svg>",
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_hostile_sketch_is_one_clear_line(name, tmp_path, capsys):
+    began = time.process_time()
+    with pytest.raises(DataError) as error:
+        sketchy.read_sketch(HOSTILE[name], "axe/evil.svg")
+    assert time.process_time() - began < 5
+    assert "axe/evil.svg" in str(error.value)
+    assert "\n" not in str(error.value)
+    # In a data set it is left out, counted, and the first of its kind is told.
+    files = published() | {"sketches/axe/n02764044_3-1.svg": HOSTILE[name]}
+    store = sketchy.prepare(write(tmp_path / "in", files), tmp_path / "out")
+    assert store.classes[0].rejected == {"invalid": 2, "unreadable": 1}
+    assert "n02764044_3-1.svg" in capsys.readouterr().err
+
+
+def test_sketch_without_its_closing_tag_is_read():
+    assert len(sketchy.read_sketch(svg("M 0 0 L 90 90").replace(b"</svg>", b""), "x")) == 2
+
+
+def test_unreadable_photo_takes_its_sketches_with_it(tmp_path):
+    files = published() | {"photo/axe/n02764044_3.png": b"no image"}
+    store = sketchy.prepare(write(tmp_path / "in", files), tmp_path / "out", progress=False)
+    assert store.classes[0].rejected == {"invalid": 2, "unreadable": 2}
+    assert len(store.arrays["photos"]) == 2
+
+
+def test_what_is_missing_is_said(tmp_path):
+    with pytest.raises(DataError, match="no files of Sketchy"):
+        sketchy.find(tmp_path / "nothing")
+    only = {name: content for name, content in published().items() if name.startswith("sketches")}
+    with pytest.raises(DataError, match="sketches but no photos"):
+        sketchy.find(write(tmp_path / "in", only))
+    shutil.rmtree(tmp_path / "in")
+    write_tar(tmp_path / "cut.tar", published())
+    (tmp_path / "in").mkdir()
+    whole = (tmp_path / "cut.tar").read_bytes()
+    for length in range(600, len(whole.rstrip(b"\0")), 700):  # in the midst of headers and of contents
+        (tmp_path / "in" / "cut.tar").write_bytes(whole[:length])
+        with pytest.raises(DataError, match=r"cut.tar cannot be read"):
+            sketchy.prepare(tmp_path / "in", tmp_path / "out", progress=False)
+
+
+def test_overlapping_photos_are_left_out_by_either_rule(tmp_path):
+    files = {}
+    for label, name in (("guitar", "n03272010_1"), ("guitar", "n02676566_1"), ("axe", "n02764044_1")):
+        files[f"photo/{label}/{name}.png"] = photo("red")
+        files[f"sketches/{label}/{name}-1.svg"] = svg("M 0 0 L 90 90")
+    write(tmp_path / "in", files)
+    kept = {
+        rule: len(sketchy.prepare(tmp_path / "in", tmp_path / rule, rule=rule, progress=False))
+        for rule in ("none", "image", "class")
+    }
+    # The electric guitar is a test class, the acoustic one is not, and both are Sketchy's guitars.
+    assert kept == {"none": 3, "image": 2, "class": 1}
+
+
+# ---- real data -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.data
+def test_real_paths_are_those_of_svgpathtools(real_data):
+    """Every point of 200 real sketches' paths lies on the path that an independent library reads."""
+    found = sketchy.find(real_data / "sketchy")
+    chosen = [(label, name) for label in sorted(found.sketches) for name in sorted(found.sketches[label])][
+        ::16
+    ][:200]
+    assert len(chosen) == 200
+    for label, name in chosen:
+        content = found.sketches[label][name]()
+        paths, _ = svgpathtools.svgstr2paths(content.decode())
+        pieces = [part for path in paths for part in path.continuous_subpaths()]
+        strokes = sketchy.read_strokes(content)
+        assert len(strokes) == len(pieces)
+        for stroke, piece in zip(strokes, pieces, strict=True):
+            corners = np.array([[p.real, p.imag] for p in [piece[0].start, *(part.end for part in piece)]])
+            np.testing.assert_allclose(stroke, corners, atol=1e-9)
+
+
+@pytest.mark.data
+def test_split_is_by_photo_on_real_data(real_data, tmp_path):
+    module = SketchyDataModule(str(real_data))
+    module.prepare_store = lambda: sketchy.prepare(real_data / "sketchy", tmp_path, progress=False)
+    module.setup()
+    store, photo_of = module.store, module.store.arrays["photo_of"]
+    train, seen, unseen = (
+        set(photo_of[rows].tolist())
+        for rows in (module.train_indices, module.seen_indices, module.unseen_indices)
+    )
+    assert not train & seen
+    assert not (train | seen) & unseen
+    assert min(map(len, (train, seen, unseen))) > 30
+    assert len(np.unique(store.labels)) == 118  # 125 less the 7 that overlap
+    offsets = np.concatenate([store[row][:, :2] for row in module.train_indices]) / module.offset_scale
+    assert offsets.std() == pytest.approx(1, abs=1e-3)
+    pair = module.dataset.__getitems__([5, 0])
+    assert isinstance(module.dataset, PairDataset)
+    np.testing.assert_array_equal(pair.photo[1].numpy(), store.arrays["photos"][photo_of[0]])
+    shares = np.bincount([partition_of(f"n02691156_{number}") for number in range(3000)]) / 3000
+    np.testing.assert_allclose(shares, [0.8, 0.1, 0.1], atol=0.02)
