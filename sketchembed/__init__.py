@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any
 from sketchembed._version import __version__
 
 if TYPE_CHECKING:
-    from sketchembed.checkpoints import load, save
+    from sketchembed.hub import load, save
     from sketchembed.networks import ModelConfig, SketchEmbedNet
     from sketchembed.sketch import Sketch
 
 _HOMES = {
-    "load": "sketchembed.checkpoints",
-    "save": "sketchembed.checkpoints",
+    "load": "sketchembed.hub",
+    "save": "sketchembed.hub",
     "ModelConfig": "sketchembed.networks",
     "SketchEmbedNet": "sketchembed.networks",
     "Sketch": "sketchembed.sketch",

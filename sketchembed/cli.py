@@ -88,7 +88,7 @@ def export(
     """
     import torch
 
-    from sketchembed.checkpoints import find, load, load_network, save
+    from sketchembed.hub.model_files import find, load, load_network, save
     from sketchembed.origin import origin
 
     net = load(checkpoint).halved() if encoder else load_network(checkpoint)

@@ -26,7 +26,6 @@ from sketchembed.callbacks.finite import Finite, RollBack
 from sketchembed.callbacks.gallery import Gallery
 from sketchembed.callbacks.milestones import Milestones
 from sketchembed.callbacks.monitor import Monitor
-from sketchembed.checkpoints import WholeCheckpointIO, find, newest_whole, read_raw
 from sketchembed.command_line import OneLine
 from sketchembed.companions import await_reason, end_with_parent, let_go, stop
 from sketchembed.configuration import trust_no_configuration
@@ -36,6 +35,7 @@ from sketchembed.data.sampling import check_share
 from sketchembed.errors import ConfigError, NonFiniteError, SketchEmbedError, check_range
 from sketchembed.evaluation.sharing import Sharing
 from sketchembed.files.connection import NetworkError
+from sketchembed.hub.model_files import WholeCheckpointIO, find, newest_whole, read_raw
 from sketchembed.presets import expand_preset
 from sketchembed.process import allow_tf32, has_fast_bfloat16, quiet_lightning, tune_process
 from sketchembed.reporting.run_page import write_run_page

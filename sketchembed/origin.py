@@ -10,8 +10,8 @@ from typing import Any
 
 import yaml
 
-from sketchembed.checkpoints import read_origin, step_of
 from sketchembed.files.serialization import parse_yaml
+from sketchembed.hub.model_files import read_origin, step_of
 from sketchembed.runs import Run
 
 LOCAL = ("run", "ckpt_path", "checkpoint", "gallery", "monitor", "milestones", "finite")

@@ -1,6 +1,6 @@
 """`sketchembed results`: measure the packaged models, and write the numbers beside the paper's.
 
-What is measured is listed in ``weights/results.yaml``, a command a table. What has been measured before, by
+What is measured is listed in ``results.yaml``, a command a table. What has been measured before, by
 the same command, of the same weights, with the same version, is read and not measured again.
 """
 
@@ -15,11 +15,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from sketchembed._version import __version__
-from sketchembed.checkpoints import PACKAGED, find
 from sketchembed.errors import ConfigError, SketchEmbedError
 from sketchembed.files.reading import digest, read_file
 from sketchembed.files.serialization import build, parse_json, parse_yaml
 from sketchembed.files.writing import whole_file
+from sketchembed.hub.model_files import find
 from sketchembed.reporting.part import Part
 from sketchembed.reporting.results_page import Measured, fewshot_tables, model_facts, results_page
 
@@ -92,7 +92,7 @@ class Plan:
             raise ConfigError(
                 f"{path} is no list of results ({error})",
                 expected="`about` and `sections`, each with `name`, `title` and `evaluate`",
-                fix="Correct it; sketchembed/weights/results.yaml is one",
+                fix="Correct it; sketchembed/cli/results.yaml is one",
             ) from error
         for section in plan.sections:
             if not section.words or Path(section.name).name != section.name:
@@ -121,7 +121,7 @@ def results(
             was measured before.
         fresh: measure again what was measured before.
     """
-    whole = Plan.read(plan or PACKAGED / "results.yaml")
+    whole = Plan.read(plan or Path(__file__).parent / "results.yaml")
     names = [section.name for section in whole.sections]
     chosen = only.split(",") if only else names
     for name in chosen:

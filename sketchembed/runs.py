@@ -24,11 +24,11 @@ from lightning_fabric.utilities.rank_zero import rank_zero_only
 from pytorch_lightning.loggers.logger import Logger
 
 from sketchembed._version import __version__
-from sketchembed.checkpoints import by_step
 from sketchembed.errors import DataError
 from sketchembed.files.reading import read_text
 from sketchembed.files.serialization import parse_json, parse_yaml
 from sketchembed.files.writing import whole_file
+from sketchembed.hub.model_files import by_step
 
 MILESTONES = "milestones"
 """Folder in a run's, of the weights that are kept along the way."""

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sketchembed.checkpoints import read_raw
 from sketchembed.data.datamodules.quickdraw_datamodule import DoodlesDataModule
+from sketchembed.hub.model_files import read_raw
 
 CONF = Path(__file__).parents[1] / "conf"
 PROGRAM = Path(__file__).with_name("watched_fit.py")

@@ -12,8 +12,8 @@ import torch
 
 import sketchembed
 from sketchembed import fit
-from sketchembed.checkpoints import read_raw
 from sketchembed.cli import main
+from sketchembed.hub.model_files import read_raw
 
 CONF = Path(__file__).parents[1] / "conf"
 DOODLES = "sketchembed.data.datamodules.quickdraw_datamodule.DoodlesDataModule"

@@ -7,9 +7,9 @@ import yaml
 from safetensors import safe_open
 
 import sketchembed
-from sketchembed.checkpoints import read_origin
 from sketchembed.cli import main
 from sketchembed.evaluation.models import Model
+from sketchembed.hub.model_files import read_origin
 from sketchembed.origin import of_run, origin
 from sketchembed.runs import Run
 

@@ -10,10 +10,10 @@ import yaml
 from scipy import stats
 
 import sketchembed
-from sketchembed.checkpoints import PACKAGED, find
 from sketchembed.cli import main
 from sketchembed.errors import SketchEmbedError
 from sketchembed.files.reading import digest
+from sketchembed.hub.model_files import PACKAGED, find
 from sketchembed.networks import ModelConfig, SketchEmbedNet
 from sketchembed.origin import origin
 from sketchembed.reporting.results_page import fewshot_tables

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytorch_lightning as pl
 
-from sketchembed.checkpoints import by_step, step_of
 from sketchembed.errors import ConfigError
+from sketchembed.hub.model_files import by_step, step_of
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 """What asks a run to stop: Ctrl-C, a machine that is taken back, a scheduler's warning before that."""

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, distributed
 
 from sketchembed.callbacks.verdict import Verdict, judge
-from sketchembed.checkpoints import newest_whole, read_raw
 from sketchembed.errors import CheckpointError, NonFiniteError, check_range
+from sketchembed.hub.model_files import newest_whole, read_raw
 from sketchembed.reporting.run_page import write_run_page
 from sketchembed.runs import Run, RunLogger
 from sketchembed.tasks.incident import Incident, Setting, not_finite, write

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 
-from sketchembed.checkpoints import save
+from sketchembed.hub.model_files import save
 from sketchembed.runs import MILESTONES, RunLogger
 
 

@@ -11,10 +11,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from sketchembed.checkpoints import load
 from sketchembed.data.thinning import box_of, one_pixel_lines
 from sketchembed.errors import DataError
 from sketchembed.files.images import SUFFIXES, open_image, photo_pixels
+from sketchembed.hub.model_files import load
 
 INK_SPREAD = 0.15
 """Darkness, as a part of the range, from which a pixel counts as ink when the drawing is cropped."""

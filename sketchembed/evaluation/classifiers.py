@@ -10,11 +10,11 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from sketchembed.checkpoints import WholeCheckpointIO, find, load_network, newest_whole, save
 from sketchembed.data.augmentation import Augmentation
 from sketchembed.data.datamodules.labelled_datamodule import LabelledQuickdrawDataModule
 from sketchembed.errors import CheckpointError, ConfigError
 from sketchembed.evaluation.sharing import Sharing
+from sketchembed.hub.model_files import WholeCheckpointIO, find, load_network, newest_whole, save
 from sketchembed.networks.resnet import ResNet, ResNetConfig
 from sketchembed.presets import read_preset
 from sketchembed.process import has_fast_bfloat16, quiet_lightning

@@ -15,7 +15,6 @@ from sketchembed.data.folders import prepared_folder
 from sketchembed.data.image_set import ImageSet
 from sketchembed.data.sources import mini_imagenet, omniglot_images
 from sketchembed.data.sources.omniglot_runs import OneShotRuns
-from sketchembed.description import Network
 from sketchembed.errors import CheckpointError, ConfigError, check_known
 from sketchembed.evaluation import heads
 from sketchembed.evaluation.adapting import Adapting, Scratch
@@ -23,6 +22,7 @@ from sketchembed.evaluation.fewshot import Setting, measure
 from sketchembed.evaluation.methods import Embedding, Method, ink, pixels
 from sketchembed.evaluation.models import Model, trained_baselines
 from sketchembed.evaluation.sharing import Sharing
+from sketchembed.hub.registry import Network
 from sketchembed.networks.conv4 import Conv4, for_inference
 from sketchembed.networks.maml import MAML
 from sketchembed.networks.protonet import ProtoNet

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sketchembed.checkpoints import PACKAGED, find, load_network, step_of
-from sketchembed.description import Network
 from sketchembed.errors import CheckpointError
+from sketchembed.hub.model_files import PACKAGED, find, load_network, step_of
+from sketchembed.hub.registry import Network
 from sketchembed.networks.resnet import ResNet
 from sketchembed.networks.sketchembednet import SketchEmbedNet
 from sketchembed.origin import origin

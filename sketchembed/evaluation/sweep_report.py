@@ -16,7 +16,6 @@ from typing import Any, Literal, cast
 import numpy as np
 
 from sketchembed._version import __version__
-from sketchembed.checkpoints import find, step_of
 from sketchembed.data.folders import data_folder
 from sketchembed.errors import ConfigError, DataError, SketchEmbedError, check_known
 from sketchembed.evaluation.contest import Contest, DataName
@@ -32,6 +31,7 @@ from sketchembed.evaluation.verdicts import DRAWN
 from sketchembed.files.reading import digest
 from sketchembed.files.serialization import parse_json
 from sketchembed.files.writing import whole_file
+from sketchembed.hub.model_files import find, step_of
 from sketchembed.process import tune_process
 from sketchembed.reporting.part import Part
 from sketchembed.reporting.report_page import Entry, ReportPage

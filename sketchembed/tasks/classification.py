@@ -10,10 +10,10 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional
 
-from sketchembed.checkpoints import read_raw
 from sketchembed.data.augmentation import Augmentation
 from sketchembed.data.datamodules.labelled_datamodule import LabelledDrawings
 from sketchembed.errors import ConfigError
+from sketchembed.hub.model_files import read_raw
 from sketchembed.networks.resnet import ResNet, ResNetConfig
 from sketchembed.tasks.task import Task, drawn_images, rows_in
 

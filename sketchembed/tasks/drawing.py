@@ -9,10 +9,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from sketchembed.checkpoints import copy_weights
 from sketchembed.data.augmentation import Augmentation
 from sketchembed.data.shared_random import normal
-from sketchembed.description import MODEL_KEY
+from sketchembed.hub.model_files import copy_weights
+from sketchembed.hub.registry import MODEL_KEY
 from sketchembed.losses import DrawingLoss, PixelLoss, drawing_loss, kl_loss, pen_loss, stroke_loss
 from sketchembed.networks.sketchembednet import ModelConfig, SketchEmbedNet
 from sketchembed.tasks.captured_step import StepInputs, capture, why_not_captured

@@ -15,11 +15,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sketchembed.checkpoints import WholeCheckpointIO, read_raw
 from sketchembed.data.datamodules.episode_datamodule import EpisodeImages
 from sketchembed.data.datamodules.labelled_datamodule import LabelledDrawings
 from sketchembed.data.datamodules.pair_datamodule import Pair
 from sketchembed.errors import CheckpointError
+from sketchembed.hub.model_files import WholeCheckpointIO, read_raw
 
 KEY = "non_finite"
 """Where a checkpoint keeps what is known of the step."""

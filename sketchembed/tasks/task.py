@@ -15,11 +15,11 @@ from pytorch_lightning.plugins.precision import MixedPrecision, Precision
 from pytorch_lightning.utilities import GradClipAlgorithmType
 from torch import Tensor, distributed, nn
 
-from sketchembed.checkpoints import network_weights
 from sketchembed.data.datamodules.episode_datamodule import EpisodeImages
 from sketchembed.data.datamodules.pair_datamodule import Pair
 from sketchembed.data.shared_random import SharedGenerator
-from sketchembed.description import MODEL_KEY, check_weights, describe
+from sketchembed.hub.model_files import network_weights
+from sketchembed.hub.registry import MODEL_KEY, check_weights, describe
 from sketchembed.networks.batch_norm import BatchNorm2d
 from sketchembed.networks.precision import at_least_float32
 from sketchembed.raster import rasterize

@@ -10,11 +10,11 @@ import torch
 
 from sketchembed.callbacks.finite import Finite
 from sketchembed.callbacks.verdict import are_finite
-from sketchembed.checkpoints import load, read_raw
 from sketchembed.cli import main
 from sketchembed.data.datamodules.drawing_datamodule import DrawingDataset
 from sketchembed.data.datamodules.quickdraw_datamodule import DoodlesDataModule
 from sketchembed.errors import ConfigError
+from sketchembed.hub.model_files import load, read_raw
 from sketchembed.tasks.drawing import DrawingTask
 from sketchembed.tasks.incident import KEY
 

@@ -16,8 +16,8 @@ from PIL import Image
 
 from sketchembed import fit
 from sketchembed.callbacks.checkpoints import Checkpoints
-from sketchembed.checkpoints import load_network
 from sketchembed.data.sources import kanji, omniglot, omniglot_images, quickdraw
+from sketchembed.hub.model_files import load_network
 from sketchembed.sweeps.command import planned
 from sketchembed.sweeps.sweep_file import SweepFile
 

@@ -7,11 +7,11 @@ from PIL import Image, ImageDraw
 from scipy import ndimage
 
 import sketchembed
-from sketchembed.checkpoints import load_network
 from sketchembed.cli import main
 from sketchembed.data.model_inputs import read_drawing, read_photo
 from sketchembed.data.thinning import thinned
 from sketchembed.errors import CheckpointError, DataError
+from sketchembed.hub.model_files import load_network
 from sketchembed.networks import ModelConfig, SketchEmbedNet, SketchEncoder
 from sketchembed.networks.conv_vae import ConvVAE, ConvVAEConfig
 from sketchembed.raster import rasterize

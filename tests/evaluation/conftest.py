@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 
-from sketchembed.checkpoints import save
 from sketchembed.data.doodles import generate
 from sketchembed.data.pictures import Pictures
 from sketchembed.evaluation.study import Study
+from sketchembed.hub.model_files import save
 from sketchembed.networks import ModelConfig, SketchEmbedNet
 from sketchembed.networks.conv_vae import ConvVAE, ConvVAEConfig
 

@@ -11,11 +11,11 @@ from sketchembed.cli import main
 from sketchembed.data.episodes import Episodes
 from sketchembed.data.image_set import ImageSet
 from sketchembed.data.sources import omniglot_images
-from sketchembed.description import MODEL_KEY, describe
 from sketchembed.evaluation import adapting
 from sketchembed.evaluation.adapting import Adapting, Scratch
 from sketchembed.evaluation.fewshot import measure
 from sketchembed.evaluation.sharing import Sharing
+from sketchembed.hub.registry import MODEL_KEY, describe
 from sketchembed.networks.conv4 import Conv4
 from sketchembed.networks.maml import MAML, MAMLConfig
 

@@ -17,7 +17,6 @@ from sketchembed.cli import main
 from sketchembed.data.episodes import Episodes
 from sketchembed.data.image_set import ImageSet
 from sketchembed.data.sources import omniglot_images
-from sketchembed.description import MODEL_KEY, describe
 from sketchembed.errors import CheckpointError, ConfigError
 from sketchembed.evaluation import methods, models
 from sketchembed.evaluation.contest import check_fit
@@ -25,6 +24,7 @@ from sketchembed.evaluation.fewshot import Setting, measure
 from sketchembed.evaluation.methods import Embedding, pixels
 from sketchembed.evaluation.models import newest
 from sketchembed.evaluation.sharing import Sharing
+from sketchembed.hub.registry import MODEL_KEY, describe
 from sketchembed.networks import ModelConfig, SketchEmbedNet
 from sketchembed.networks.protonet import ProtoNet, ProtoNetConfig
 from sketchembed.networks.resnet import ResNet, ResNetConfig

@@ -7,7 +7,6 @@ import torch
 from PIL import Image
 from scipy.ndimage import gaussian_filter
 
-from sketchembed.checkpoints import save
 from sketchembed.cli import main
 from sketchembed.data.pictures import rasters
 from sketchembed.data.sources.omniglot import vinyals_split
@@ -16,6 +15,7 @@ from sketchembed.errors import ConfigError
 from sketchembed.evaluation.inputs import gather, spread
 from sketchembed.evaluation.one_shot import likeness, one_shot
 from sketchembed.evaluation.study import Study
+from sketchembed.hub.model_files import save
 from sketchembed.networks import ModelConfig, SketchEmbedNet
 from sketchembed.sketch import Sketch
 

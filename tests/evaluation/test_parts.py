@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 import torch
 
-from sketchembed.checkpoints import save
 from sketchembed.cli import main
 from sketchembed.data.doodles import generate
 from sketchembed.data.pictures import Pictures, rasters
@@ -15,6 +14,7 @@ from sketchembed.data.store import DrawingStore
 from sketchembed.errors import CheckpointError, DataError
 from sketchembed.evaluation import parts
 from sketchembed.evaluation.study import Study
+from sketchembed.hub.model_files import save
 from sketchembed.networks import ModelConfig, SketchEmbedNet
 from sketchembed.networks.conv_vae import ConvVAE, ConvVAEConfig
 from sketchembed.reporting.part import Drawings, Figure, Part, Table

@@ -10,13 +10,13 @@ from scipy import stats
 from scipy.spatial.distance import cdist
 from sklearn.linear_model import LogisticRegression
 
-from sketchembed.checkpoints import save
 from sketchembed.data.doodles import generate
 from sketchembed.data.pictures import Pictures
 from sketchembed.data.store_writer import write_store
 from sketchembed.errors import ConfigError, DataError
 from sketchembed.evaluation import parts, probes, relations, spatial
 from sketchembed.evaluation.study import Study
+from sketchembed.hub.model_files import save
 from sketchembed.networks import ModelConfig, SketchEmbedNet
 from sketchembed.networks.conv_vae import ConvVAE, ConvVAEConfig
 from sketchembed.reporting.maps import Column, Example, Map, maps_svg

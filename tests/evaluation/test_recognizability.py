@@ -12,7 +12,6 @@ import pytest
 import torch
 from sklearn.metrics import accuracy_score, balanced_accuracy_score
 
-from sketchembed.checkpoints import load_network, save
 from sketchembed.cli import main
 from sketchembed.data.datamodules.labelled_datamodule import LabelledQuickdrawDataModule
 from sketchembed.data.sources import quickdraw
@@ -34,6 +33,7 @@ from sketchembed.evaluation.verdicts import (
     judge,
     measure,
 )
+from sketchembed.hub.model_files import load_network, save
 from sketchembed.networks import ModelConfig, SketchEmbedNet
 from sketchembed.networks.conv_vae import ConvVAE, ConvVAEConfig, scale
 from sketchembed.networks.resnet import ResNet, ResNetConfig

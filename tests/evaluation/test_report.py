@@ -7,13 +7,13 @@ import time
 import pytest
 import torch
 
-from sketchembed.checkpoints import save
 from sketchembed.cli import main
-from sketchembed.description import MODEL_KEY, describe
 from sketchembed.errors import DataError
 from sketchembed.evaluation import parts, report
 from sketchembed.evaluation.study import Study
 from sketchembed.files.reading import digest
+from sketchembed.hub.model_files import save
+from sketchembed.hub.registry import MODEL_KEY, describe
 from sketchembed.networks import ModelConfig, SketchEmbedNet
 from sketchembed.networks.conv_vae import ConvVAE, ConvVAEConfig
 from sketchembed.reporting.figures import drawing_as_svg, svg

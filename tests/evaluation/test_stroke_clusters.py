@@ -11,7 +11,6 @@ from PIL import Image
 from scipy.spatial.distance import cdist
 from sklearn.cluster import DBSCAN
 
-from sketchembed.checkpoints import save
 from sketchembed.data.doodles import generate
 from sketchembed.data.pictures import Pictures
 from sketchembed.errors import CheckpointError, ConfigError, DataError
@@ -20,6 +19,7 @@ from sketchembed.evaluation.inputs import spread
 from sketchembed.evaluation.stroke_clusters import clusters
 from sketchembed.evaluation.study import Study
 from sketchembed.evaluation.traces import by_use, cluster, half_cores, trace
+from sketchembed.hub.model_files import save
 from sketchembed.networks import ModelConfig, SketchEmbedNet
 from sketchembed.networks.decoder import POSITION_SCALE
 from sketchembed.networks.sketchembednet import LIFTED_START

@@ -7,15 +7,15 @@ import pytest
 import torch
 from scipy import stats
 
-from sketchembed.checkpoints import save
 from sketchembed.cli import main
 from sketchembed.data.image_set import ImageSet
 from sketchembed.data.sources import omniglot_images
-from sketchembed.description import MODEL_KEY, describe
 from sketchembed.errors import DataError
 from sketchembed.evaluation import sweep_report
 from sketchembed.evaluation.contest import Contest
 from sketchembed.evaluation.verdicts import DRAWN
+from sketchembed.hub.model_files import save
+from sketchembed.hub.registry import MODEL_KEY, describe
 from sketchembed.networks import ModelConfig, SketchEmbedNet
 from sketchembed.reporting.paper_sweeps import ALPHA_MAX, OVER_STEPS, SEEDS
 from sketchembed.reporting.part import Part

@@ -17,7 +17,6 @@ import pytest
 import torch
 from PIL import Image
 
-from sketchembed import checkpoints, description
 from sketchembed.cli import main
 from sketchembed.data.sources import mini_imagenet, omniglot, sketchy
 from sketchembed.data.sources.object_arrays import read_object_arrays
@@ -29,6 +28,7 @@ from sketchembed.files import images
 from sketchembed.files.array_cache import cached
 from sketchembed.files.reading import read_text
 from sketchembed.files.serialization import build, parse_json
+from sketchembed.hub import model_files, registry
 from sketchembed.networks.sketchembednet import ModelConfig, SketchEmbedNet
 from sketchembed.reporting.inline_svg import inline_svg
 from sketchembed.reporting.part import Figure, Part, Table
@@ -78,26 +78,26 @@ def net():
 def test_sizes_that_a_file_claims_are_refused_before_memory_is_taken(
     net, tmp_path, monkeypatch, little, name, value, says
 ):
-    described = description.describe(net)
+    described = registry.describe(net)
     described["config"][name] = value
-    monkeypatch.setattr(checkpoints, "describe", lambda _: described)
-    path = checkpoints.save(net, tmp_path / "x.safetensors")
+    monkeypatch.setattr(model_files, "describe", lambda _: described)
+    path = model_files.save(net, tmp_path / "x.safetensors")
     with pytest.raises(CheckpointError, match=says):
-        checkpoints.load_network(path)
+        model_files.load_network(path)
 
 
 @pytest.mark.parametrize("value", ["a", None, float("inf"), 0.0, [1.0]])
 def test_facts_of_a_model_are_numbers(net, tmp_path, monkeypatch, value):
-    described = description.describe(net) | {"offset_scale": value}
-    monkeypatch.setattr(checkpoints, "describe", lambda _: described)
+    described = registry.describe(net) | {"offset_scale": value}
+    monkeypatch.setattr(model_files, "describe", lambda _: described)
     with pytest.raises(CheckpointError, match="offset_scale"):
-        checkpoints.load_network(checkpoints.save(net, tmp_path / "x.safetensors"))
+        model_files.load_network(model_files.save(net, tmp_path / "x.safetensors"))
 
 
 def checkpoint(net, path, pickled=None, method=zipfile.ZIP_STORED, **more):
     """Write a checkpoint, and put another pickle in it or pack it otherwise."""
-    state = {checkpoints.PREFIX + name: value for name, value in net.state_dict().items()}
-    torch.save({"state_dict": state, description.MODEL_KEY: description.describe(net)} | more, path)
+    state = {model_files.PREFIX + name: value for name, value in net.state_dict().items()}
+    torch.save({"state_dict": state, registry.MODEL_KEY: registry.describe(net)} | more, path)
     with zipfile.ZipFile(path) as archive:
         files = {name: archive.read(name) for name in archive.namelist()}
     with zipfile.ZipFile(path, "w", method) as archive:
@@ -107,7 +107,7 @@ def checkpoint(net, path, pickled=None, method=zipfile.ZIP_STORED, **more):
 
 
 def test_a_checkpoint_is_still_read(net, tmp_path):
-    loaded = checkpoints.load(checkpoint(net, tmp_path / "a.ckpt"))
+    loaded = model_files.load(checkpoint(net, tmp_path / "a.ckpt"))
     assert loaded.config == net.config
     assert loaded.offset_scale == 12.5
 
@@ -129,14 +129,14 @@ def test_a_checkpoint_is_still_read(net, tmp_path):
 def test_pickle_of_a_checkpoint_names_tensors_and_is_of_their_size(net, tmp_path, pickled, says):
     path = checkpoint(net, tmp_path / "a.ckpt", pickled)
     with pytest.raises(CheckpointError, match=says):
-        checkpoints.load(path)
+        model_files.load(path)
 
 
 def test_packed_checkpoint_is_refused_unread(net, tmp_path, little):
     path = checkpoint(net, tmp_path / "a.ckpt", method=zipfile.ZIP_DEFLATED, more=torch.zeros(2**24))
     assert path.stat().st_size < 2**20
     with pytest.raises(CheckpointError, match="packed"):
-        checkpoints.load(path)
+        model_files.load(path)
 
 
 @pytest.mark.parametrize(
@@ -145,11 +145,11 @@ def test_packed_checkpoint_is_refused_unread(net, tmp_path, little):
     ids=["number", "complex", "meta", "sparse"],
 )
 def test_weights_that_are_no_plain_tensors_are_refused(net, tmp_path, value):
-    state = {checkpoints.PREFIX + name: tensor for name, tensor in net.state_dict().items()}
+    state = {model_files.PREFIX + name: tensor for name, tensor in net.state_dict().items()}
     state["net.encoder.blocks.0.bias"] = value
-    torch.save({"state_dict": state, description.MODEL_KEY: description.describe(net)}, tmp_path / "a.ckpt")
+    torch.save({"state_dict": state, registry.MODEL_KEY: registry.describe(net)}, tmp_path / "a.ckpt")
     with pytest.raises(CheckpointError):
-        checkpoints.load(tmp_path / "a.ckpt")
+        model_files.load(tmp_path / "a.ckpt")
 
 
 @pytest.mark.parametrize("temperature", [0.0, 0.5])

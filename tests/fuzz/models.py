@@ -10,8 +10,8 @@ from random import Random
 
 import torch
 
-from sketchembed.checkpoints import PREFIX, load_network, save
-from sketchembed.description import MODEL_KEY, describe
+from sketchembed.hub.model_files import PREFIX, load_network, save
+from sketchembed.hub.registry import MODEL_KEY, describe
 from sketchembed.networks.conv_vae import ConvVAE, ConvVAEConfig
 from sketchembed.networks.maml import MAML, MAMLConfig
 from sketchembed.networks.protonet import ProtoNet, ProtoNetConfig

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 import sketchembed
-from sketchembed import checkpoints, description
 from sketchembed.errors import CheckpointError
+from sketchembed.hub import model_files, registry
 from sketchembed.networks import ModelConfig, SketchEmbedNet
 from sketchembed.networks.conv_vae import ConvVAE, ConvVAEConfig
 from sketchembed.networks.protonet import ProtoNet, ProtoNetConfig
@@ -25,9 +25,7 @@ def net():
 
 def as_checkpoint(net, path):
     state = {f"net.{name}": value for name, value in net.state_dict().items()}
-    torch.save(
-        {"state_dict": state, description.MODEL_KEY: description.describe(net), "global_step": 7}, path
-    )
+    torch.save({"state_dict": state, registry.MODEL_KEY: registry.describe(net), "global_step": 7}, path)
     return path
 
 
@@ -53,7 +51,7 @@ def test_weights_file_rebuilds_the_model_alone(net, tmp_path):
 def test_networks_of_another_kind_embed_but_cannot_draw(other, tmp_path):
     path = as_checkpoint(other.eval(), tmp_path / "other.ckpt")
     images = torch.rand(3, 1, 28, 28)
-    again = checkpoints.load_network(path)
+    again = model_files.load_network(path)
     assert again.config == other.config
     torch.testing.assert_close(again.embed(images), other.embed(images), rtol=0, atol=0)
     with pytest.raises(CheckpointError, match=f"is a {other.kind}, which cannot draw"):
@@ -68,10 +66,10 @@ def test_weights_may_be_read_by_whoever_may_read_the_folder(net, tmp_path):
 
 def test_a_file_of_the_users_comes_before_a_packaged_model_of_its_name(net, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert checkpoints.find("photos-resnet12").parent == checkpoints.PACKAGED
+    assert model_files.find("photos-resnet12").parent == model_files.PACKAGED
     (tmp_path / "photos-resnet12" / "checkpoints").mkdir(parents=True)
     as_checkpoint(net, tmp_path / "photos-resnet12" / "checkpoints" / "step-7.ckpt")
-    assert checkpoints.find("photos-resnet12").name == "step-7.ckpt"
+    assert model_files.find("photos-resnet12").name == "step-7.ckpt"
 
 
 def test_half_precision_halves_the_file(net, tmp_path):
@@ -129,20 +127,20 @@ def test_truncated_checkpoint_is_refused(net, tmp_path):
 def test_weights_of_another_shape_name_the_tensor(net, tmp_path):
     other = SketchEmbedNet(ModelConfig(**(SMALL.to_dict() | {"hidden": 12})))
     with pytest.raises(CheckpointError, match=r"has '\S+' of shape \[.*\], not \["):
-        description.load_weights(other, net.state_dict(), tmp_path / "x.ckpt")
+        registry.load_weights(other, net.state_dict(), tmp_path / "x.ckpt")
     state = dict(net.state_dict())
     state["extra"] = torch.zeros(1)
     with pytest.raises(CheckpointError, match="'extra', which the model lacks"):
-        description.load_weights(net, state, tmp_path / "x.ckpt")
+        registry.load_weights(net, state, tmp_path / "x.ckpt")
 
 
 def test_unknown_settings_name_the_version(net, tmp_path, monkeypatch):
-    described = description.describe(net)
+    described = registry.describe(net)
     described["config"]["wings"] = 2
-    monkeypatch.setattr(checkpoints, "describe", lambda _: described)
-    path = checkpoints.save(net, tmp_path / "x.safetensors")
+    monkeypatch.setattr(model_files, "describe", lambda _: described)
+    path = model_files.save(net, tmp_path / "x.safetensors")
     with pytest.raises(CheckpointError, match=r"unknown settings: \['wings'\]"):
-        checkpoints.load(path)
+        model_files.load(path)
 
 
 def test_missing_checkpoint_says_what_to_do(tmp_path):
@@ -151,7 +149,7 @@ def test_missing_checkpoint_says_what_to_do(tmp_path):
 
 
 def test_a_full_disk_leaves_the_checkpoint_before_as_it_was(tmp_path, monkeypatch):
-    io = checkpoints.WholeCheckpointIO()
+    io = model_files.WholeCheckpointIO()
     path = tmp_path / "last.ckpt"
     io.save_checkpoint({"a": torch.ones(3)}, path)
 
@@ -168,8 +166,8 @@ def test_a_full_disk_leaves_the_checkpoint_before_as_it_was(tmp_path, monkeypatc
 def as_training(net, path):
     """Write what a training goes on from, as far as its reader looks."""
     state = {f"net.{name}": value for name, value in net.state_dict().items()}
-    parts = {name: {} for name in checkpoints.TRAINING_PARTS}
-    torch.save(parts | {"state_dict": state, "global_step": checkpoints.step_of(path)}, path)
+    parts = {name: {} for name in model_files.TRAINING_PARTS}
+    torch.save(parts | {"state_dict": state, "global_step": model_files.step_of(path)}, path)
 
 
 def flipped(content):
@@ -196,7 +194,7 @@ def test_damaged_newest_is_passed_over_with_a_warning(net, damage, says, tmp_pat
     newest = tmp_path / "step-10.ckpt"
     newest.write_bytes(damage(newest.read_bytes()))
     warnings = []
-    assert checkpoints.newest_whole(tmp_path, net, warnings.append).name == "step-4.ckpt"
+    assert model_files.newest_whole(tmp_path, net, warnings.append).name == "step-4.ckpt"
     assert len(warnings) == 1
     assert str(newest) in warnings[0]
     assert says in warnings[0]
@@ -208,7 +206,7 @@ def test_checkpoint_of_another_model_or_of_weights_alone_is_passed_over(net, tmp
     as_training(SketchEmbedNet(ModelConfig(**(SMALL.to_dict() | {"hidden": 12}))), tmp_path / "step-2.ckpt")
     as_checkpoint(net, tmp_path / "step-3.ckpt")
     warnings = []
-    assert checkpoints.newest_whole(tmp_path, net, warnings.append) is None
+    assert model_files.newest_whole(tmp_path, net, warnings.append) is None
     assert "has no 'optimizer_states'" in warnings[0]
     assert "of shape" in warnings[1]
 
@@ -216,7 +214,7 @@ def test_checkpoint_of_another_model_or_of_weights_alone_is_passed_over(net, tmp
 def test_last_checkpoint_is_that_of_the_last_step_even_in_a_copied_run(tmp_path):
     for step in (2000, 10_000, 500):  # the order in which a copy may have written them
         (tmp_path / f"step-{step}.ckpt").touch()
-    assert checkpoints.find(tmp_path).name == "step-10000.ckpt"
+    assert model_files.find(tmp_path).name == "step-10000.ckpt"
 
 
 @pytest.mark.parametrize("name", ["photos-resnet12", "photos-traced-resnet12"])

@@ -19,7 +19,11 @@ import torch
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 from torch import Tensor
 
-from sketchembed.description import (
+from sketchembed.errors import CheckpointError
+from sketchembed.files.checkpoint_archive import check_archive
+from sketchembed.files.serialization import parse_json
+from sketchembed.files.writing import whole_file
+from sketchembed.hub.registry import (
     MODEL_KEY,
     Network,
     build_network,
@@ -30,10 +34,6 @@ from sketchembed.description import (
     misfit,
     unreadable,
 )
-from sketchembed.errors import CheckpointError
-from sketchembed.files.checkpoint_archive import check_archive
-from sketchembed.files.serialization import parse_json
-from sketchembed.files.writing import whole_file
 from sketchembed.networks.sketchembednet import SketchEmbedNet
 
 ORIGIN_KEY = "origin"
@@ -63,7 +63,7 @@ def load(path: str | Path, device: str | torch.device = "cpu") -> SketchEmbedNet
         raise CheckpointError(
             f"{path} is a {net.kind}, which cannot draw",
             expected="a SketchEmbedNet",
-            fix="Choose another; sketchembed.checkpoints.load_network loads networks of any kind",
+            fix="Choose another; sketchembed.hub.model_files.load_network loads networks of any kind",
         )
     return net
 

@@ -1,0 +1,5 @@
+"""A trained model as a file: load, save, and the packaged weights."""
+
+from sketchembed.hub.model_files import find, load, load_network, save
+
+__all__ = ["find", "load", "load_network", "save"]
