@@ -89,7 +89,7 @@ def export(
     import torch
 
     from sketchembed.hub.model_files import find, load, load_network, save
-    from sketchembed.origin import origin
+    from sketchembed.runs.provenance import origin
 
     net = load(checkpoint).halved() if encoder else load_network(checkpoint)
     path = save(net, out, getattr(torch, dtype), origin(find(checkpoint)))

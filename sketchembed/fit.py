@@ -18,7 +18,6 @@ from pytorch_lightning.cli import LightningArgumentParser, LightningCLI, instant
 from pytorch_lightning.loggers import Logger
 from pytorch_lightning.utilities.exceptions import SIGTERMException
 
-from sketchembed import slurm
 from sketchembed._version import __version__
 from sketchembed.callbacks.checkpoints import Checkpoints, Stopped
 from sketchembed.callbacks.curriculum import Curriculum
@@ -27,23 +26,26 @@ from sketchembed.callbacks.gallery import Gallery
 from sketchembed.callbacks.milestones import Milestones
 from sketchembed.callbacks.monitor import Monitor
 from sketchembed.command_line import OneLine
-from sketchembed.companions import await_reason, end_with_parent, let_go, stop
 from sketchembed.configuration import trust_no_configuration
 from sketchembed.data.datamodules.drawing_datamodule import DrawingDataModule
 from sketchembed.data.datamodules.quickdraw_datamodule import DoodlesDataModule
 from sketchembed.data.sampling import check_share
 from sketchembed.errors import ConfigError, NonFiniteError, SketchEmbedError, check_range
-from sketchembed.evaluation.sharing import Sharing
 from sketchembed.files.connection import NetworkError
-from sketchembed.hub.model_files import WholeCheckpointIO, find, newest_whole, read_raw
+from sketchembed.hub.model_files import find, read_raw
 from sketchembed.presets import expand_preset
-from sketchembed.process import allow_tf32, has_fast_bfloat16, quiet_lightning, tune_process
 from sketchembed.reporting.run_page import write_run_page
 from sketchembed.reporting.runs_page import update_runs_page
-from sketchembed.runs import Run, RunLogger, RunOptions
+from sketchembed.runs import slurm
+from sketchembed.runs.checkpoints import WholeCheckpointIO, newest_whole
+from sketchembed.runs.folder import Run, RunOptions
+from sketchembed.runs.metrics import RunLogger
+from sketchembed.runs.process import allow_tf32, has_fast_bfloat16, quiet_lightning, tune_process
+from sketchembed.runs.ranks import Sharing
+from sketchembed.runs.wandb_logger import Tracker
+from sketchembed.runs.watchdog import await_reason, end_with_parent, let_go, stop
 from sketchembed.tasks.captured_step import why_not_captured
 from sketchembed.tasks.drawing import DrawingTask
-from sketchembed.tracking.logger import Tracker
 
 MOST_SEED = 2**32 - 1
 """As NumPy has it."""

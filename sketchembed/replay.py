@@ -18,7 +18,7 @@ from sketchembed.callbacks.verdict import are_finite
 from sketchembed.configuration import trust_no_configuration
 from sketchembed.errors import CheckpointError
 from sketchembed.files.serialization import parse_yaml
-from sketchembed.process import allow_tf32, quiet_lightning, tune_process
+from sketchembed.runs.process import allow_tf32, quiet_lightning, tune_process
 from sketchembed.tasks.incident import Incident, Setting, read, some
 
 Saved = tuple[dict[str, Any], Incident, Setting, list[Any]]

@@ -15,9 +15,9 @@ from sketchembed.errors import SketchEmbedError
 from sketchembed.files.reading import digest
 from sketchembed.hub.model_files import PACKAGED, find
 from sketchembed.networks import ModelConfig, SketchEmbedNet
-from sketchembed.origin import origin
 from sketchembed.reporting.results_page import fewshot_tables
 from sketchembed.results import Plan
+from sketchembed.runs.provenance import origin
 
 TINY = ModelConfig(width=8, latent=12, hidden=10, hyper=6, embedding=2, mixtures=3, max_length=12)
 

@@ -18,7 +18,7 @@ PLACES = [
     Place("os.replace", "step-00000003.json"),  # the drawings of step 3
     Place("pathlib.Path.unlink", "step-2.ckpt"),  # while an old one is removed: now 2, 4 and 6 are there
     Place("os.replace", "metrics.jsonl"),  # while going back to the checkpoint
-    Place("sketchembed.runs.Run.note", "'finished': True"),  # after the last step
+    Place("sketchembed.runs.folder.Run.note", "'finished': True"),  # after the last step
 ]
 pytestmark = pytest.mark.timeout(3600)  # twenty runs, or a busy machine
 OPTIONS = ("--trainer.max_steps", "8", "--checkpoint.every_n_train_steps", "2")

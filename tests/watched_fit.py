@@ -15,10 +15,10 @@ from pathlib import Path
 
 import torch
 
-from sketchembed import runs
 from sketchembed.cli import main
 from sketchembed.data.datamodules.drawing_datamodule import DrawingDataModule
 from sketchembed.data.sampling import StepBatchSampler
+from sketchembed.runs import folder
 from sketchembed.tasks.task import Task
 
 torch.set_num_threads(1)
@@ -59,7 +59,7 @@ def failing(self, *args):
     return generator(self, *args)
 
 
-log, runs.RunLogger.log_metrics = runs.RunLogger.log_metrics, written
+log, folder.RunLogger.log_metrics = folder.RunLogger.log_metrics, written
 batches, StepBatchSampler.__iter__ = StepBatchSampler.__iter__, noted
 setup, DrawingDataModule.setup = DrawingDataModule.setup, fewer
 generator, Task._training_generator = Task._training_generator, failing

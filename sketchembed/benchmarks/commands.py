@@ -21,7 +21,7 @@ from sketchembed.errors import ConfigError, check_known
 from sketchembed.losses import PixelLoss
 from sketchembed.networks.sketchembednet import ModelConfig
 from sketchembed.presets import PRESETS, read_preset
-from sketchembed.process import allow_tf32, has_fast_bfloat16, tune_process
+from sketchembed.runs.process import allow_tf32, has_fast_bfloat16, tune_process
 from sketchembed.tasks.drawing import DrawingTask
 
 PARTS = ("decoder", "step", "sampling", "raster", "loading", "fewshot")

@@ -11,9 +11,11 @@ from torch import Tensor, distributed
 
 from sketchembed.callbacks.verdict import Verdict, judge
 from sketchembed.errors import CheckpointError, NonFiniteError, check_range
-from sketchembed.hub.model_files import newest_whole, read_raw
+from sketchembed.hub.model_files import read_raw
 from sketchembed.reporting.run_page import write_run_page
-from sketchembed.runs import Run, RunLogger
+from sketchembed.runs.checkpoints import newest_whole
+from sketchembed.runs.folder import Run
+from sketchembed.runs.metrics import RunLogger
 from sketchembed.tasks.incident import Incident, Setting, not_finite, write
 
 FOLDER = "non-finite"

@@ -7,7 +7,8 @@ from typing import Any
 import pytorch_lightning as pl
 
 from sketchembed.hub.model_files import save
-from sketchembed.runs import MILESTONES, RunLogger
+from sketchembed.runs.folder import MILESTONES
+from sketchembed.runs.metrics import RunLogger
 
 
 class Milestones(pl.Callback):

@@ -15,8 +15,8 @@ from torch.nn import functional
 from sketchembed.data.episodes import EpisodeBatch
 from sketchembed.data.image_set import ImageSet
 from sketchembed.evaluation.methods import HELD_AT_ONCE, Method
-from sketchembed.evaluation.sharing import Sharing
 from sketchembed.networks.maml import MAML, SupportNormConv4
+from sketchembed.runs.ranks import Sharing
 
 Score = Callable[[Float[Tensor, "asked channels size size"]], Float[Tensor, "asked way"]]
 """From queries to their classes' scores."""

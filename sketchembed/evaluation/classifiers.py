@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Any, Literal
 from sketchembed.data.augmentation import Augmentation
 from sketchembed.data.datamodules.labelled_datamodule import LabelledQuickdrawDataModule
 from sketchembed.errors import CheckpointError, ConfigError
-from sketchembed.evaluation.sharing import Sharing
-from sketchembed.hub.model_files import WholeCheckpointIO, find, load_network, newest_whole, save
+from sketchembed.hub.model_files import find, load_network, save
 from sketchembed.networks.resnet import ResNet, ResNetConfig
 from sketchembed.presets import read_preset
-from sketchembed.process import has_fast_bfloat16, quiet_lightning
+from sketchembed.runs.checkpoints import WholeCheckpointIO, newest_whole
+from sketchembed.runs.process import has_fast_bfloat16, quiet_lightning
+from sketchembed.runs.ranks import Sharing
 
 if TYPE_CHECKING:
     import pytorch_lightning as pl

@@ -21,12 +21,12 @@ from sketchembed.evaluation.adapting import Adapting, Scratch
 from sketchembed.evaluation.fewshot import Setting, measure
 from sketchembed.evaluation.methods import Embedding, Method, ink, pixels
 from sketchembed.evaluation.models import Model, trained_baselines
-from sketchembed.evaluation.sharing import Sharing
 from sketchembed.hub.registry import Network
 from sketchembed.networks.conv4 import Conv4, for_inference
 from sketchembed.networks.maml import MAML
 from sketchembed.networks.protonet import ProtoNet
 from sketchembed.reporting.fewshot_report import FewShotReport
+from sketchembed.runs.ranks import Sharing
 
 DataName = Literal["omniglot", "mini-imagenet"]
 SETTINGS = {"omniglot": "5w1s,5w5s,20w1s,20w5s", "mini-imagenet": "5w1s,5w5s,5w20s,5w50s"}

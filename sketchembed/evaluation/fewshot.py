@@ -17,7 +17,7 @@ import torch
 from sketchembed.data.episodes import EpisodeBatch
 from sketchembed.errors import ConfigError
 from sketchembed.evaluation.methods import Method
-from sketchembed.evaluation.sharing import Sharing
+from sketchembed.runs.ranks import Sharing
 
 BLOCK = 100
 """Episodes answered together. A fixed number, so that the count of processes changes nothing."""

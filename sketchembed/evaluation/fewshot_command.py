@@ -11,10 +11,10 @@ from sketchembed.data.folders import data_folder
 from sketchembed.data.sources import omniglot_images
 from sketchembed.evaluation.contest import UNTRAINED, Contest, DataName
 from sketchembed.evaluation.models import Model, along, newest, standing_in
-from sketchembed.evaluation.sharing import Sharing
 from sketchembed.evaluation.tracking import note_scores, track
-from sketchembed.process import tune_process
-from sketchembed.runs import RunOptions
+from sketchembed.runs.folder import RunOptions
+from sketchembed.runs.process import tune_process
+from sketchembed.runs.ranks import Sharing
 
 CURVE_EPISODES = 500
 """As the released code's, of each checkpoint of a run."""

@@ -8,7 +8,7 @@ from sketchembed.evaluation.study import Study
 from sketchembed.evaluation.tracking import note_scores
 from sketchembed.reporting.fewshot_report import FewShotReport, accuracies
 from sketchembed.reporting.part import Cell, Figure, Part, Table
-from sketchembed.runs import RunOptions
+from sketchembed.runs.folder import RunOptions
 
 PRINTED = {"vinyals": "Tables 1 and 8", "lake": "Table 6", "ravi": "Table 2"}
 """Where the paper has the numbers, by the split of the data."""

@@ -15,7 +15,7 @@ from torch.nn import functional
 from sketchembed.data.episodes import EpisodeBatch
 from sketchembed.data.image_set import ImageSet
 from sketchembed.evaluation.heads import Products, head
-from sketchembed.evaluation.sharing import Sharing
+from sketchembed.runs.ranks import Sharing
 
 EMBEDDED_AT_ONCE = 512
 """Images that go through a network together on a GPU."""

@@ -12,8 +12,8 @@ from sketchembed.hub.model_files import PACKAGED, find, load_network, step_of
 from sketchembed.hub.registry import Network
 from sketchembed.networks.resnet import ResNet
 from sketchembed.networks.sketchembednet import SketchEmbedNet
-from sketchembed.origin import origin
-from sketchembed.runs import MILESTONES, Run
+from sketchembed.runs.folder import MILESTONES, Run
+from sketchembed.runs.provenance import origin
 
 LABELS = {
     "sketchembednet": "SketchEmbedding",

@@ -19,9 +19,9 @@ from sketchembed.evaluation.spatial import spatial
 from sketchembed.evaluation.stroke_clusters import clusters
 from sketchembed.evaluation.study import Study
 from sketchembed.evaluation.tracking import track_parts
-from sketchembed.process import tune_process
 from sketchembed.reporting.part import Part
-from sketchembed.runs import RunOptions
+from sketchembed.runs.folder import RunOptions
+from sketchembed.runs.process import tune_process
 
 PARTS: dict[str, Callable[..., Part]] = {
     "fewshot": fewshot,

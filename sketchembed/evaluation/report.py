@@ -21,9 +21,9 @@ from sketchembed.evaluation.models import Model
 from sketchembed.evaluation.parts import about, make
 from sketchembed.evaluation.study import Study
 from sketchembed.files.reading import digest
-from sketchembed.origin import origin
 from sketchembed.reporting.part import Part
 from sketchembed.reporting.report_page import Entry, ReportPage
+from sketchembed.runs.provenance import origin
 
 PAGE = "report.html"
 REQUEST = "request"

@@ -13,8 +13,8 @@ from sketchembed.evaluation.report import PAGE, Report
 from sketchembed.evaluation.study import Study
 from sketchembed.evaluation.sweep_report import sweep_report
 from sketchembed.evaluation.tracking import track_parts
-from sketchembed.process import tune_process
-from sketchembed.runs import RunOptions
+from sketchembed.runs.folder import RunOptions
+from sketchembed.runs.process import tune_process
 
 
 def report(args: list[str]) -> None:

@@ -16,10 +16,10 @@ from sketchembed.data.folders import data_folder
 from sketchembed.data.pictures import Pictures
 from sketchembed.errors import CheckpointError
 from sketchembed.evaluation.models import Model, newest, standing_in, trained_baselines
-from sketchembed.evaluation.sharing import Sharing
 from sketchembed.networks.conv_vae import ConvVAE
 from sketchembed.networks.evaluating import evaluating
 from sketchembed.networks.sketchembednet import Latent, SketchEmbedNet
+from sketchembed.runs.ranks import Sharing
 from sketchembed.sketch import Sketch
 
 

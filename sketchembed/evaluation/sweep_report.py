@@ -24,7 +24,6 @@ from sketchembed.evaluation.models import Model, files_along
 from sketchembed.evaluation.probes import Interval
 from sketchembed.evaluation.recognizability import recognizability
 from sketchembed.evaluation.report import PAGE, REQUEST, duration
-from sketchembed.evaluation.sharing import Sharing
 from sketchembed.evaluation.study import Study
 from sketchembed.evaluation.tracking import track_parts
 from sketchembed.evaluation.verdicts import DRAWN
@@ -32,13 +31,14 @@ from sketchembed.files.reading import digest
 from sketchembed.files.serialization import parse_json
 from sketchembed.files.writing import whole_file
 from sketchembed.hub.model_files import find, step_of
-from sketchembed.process import tune_process
 from sketchembed.reporting.part import Part
 from sketchembed.reporting.report_page import Entry, ReportPage
 from sketchembed.reporting.run_page import read_curves
 from sketchembed.reporting.sweep_report import ALPHA, STEP_SETTING, JudgedRun, SweepResults
-from sketchembed.runs import RunOptions
-from sketchembed.sweeps.folder import SweepFolder
+from sketchembed.runs.folder import RunOptions
+from sketchembed.runs.process import tune_process
+from sketchembed.runs.ranks import Sharing
+from sketchembed.runs.sweep_folder import SweepFolder
 
 PARTS = ("fewshot", "recognizability")
 MOST_STEPS = 12

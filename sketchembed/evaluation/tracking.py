@@ -12,8 +12,8 @@ from sketchembed.files.writing import whole_file
 from sketchembed.reporting.fewshot_report import FewShotReport
 from sketchembed.reporting.part import Cell, Part
 from sketchembed.reporting.runs_page import update_runs_page
-from sketchembed.runs import Run
-from sketchembed.tracking.session import Session
+from sketchembed.runs.folder import Run
+from sketchembed.runs.wandb_session import Session
 
 
 def track(report: FewShotReport, figure: Path, mode: str, project: str, folder: Path) -> str:

@@ -13,12 +13,12 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from sketchembed.data.datamodules.labelled_datamodule import LabelledQuickdrawDataModule
-from sketchembed.evaluation.sharing import Sharing
 from sketchembed.evaluation.study import Study
 from sketchembed.networks.conv_vae import ConvVAE, scale
 from sketchembed.networks.resnet import ResNet
 from sketchembed.networks.sketchembednet import Latent
 from sketchembed.raster.rasterize import draw_pen
+from sketchembed.runs.ranks import Sharing
 
 BLOCK = 256
 """Pictures that go through the networks together, as in the released code: with batch norm in training mode

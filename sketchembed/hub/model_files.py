@@ -7,16 +7,13 @@ holds numbers and strings only and is read with ``weights_only=True``. Published
 
 from __future__ import annotations
 
-import io
 import json
-import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from pytorch_lightning.plugins.io import TorchCheckpointIO
 from torch import Tensor
 
 from sketchembed.errors import CheckpointError
@@ -27,11 +24,9 @@ from sketchembed.hub.registry import (
     MODEL_KEY,
     Network,
     build_network,
-    check_weights,
     describe,
     foreign,
     load_weights,
-    misfit,
     unreadable,
 )
 from sketchembed.networks.sketchembednet import SketchEmbedNet
@@ -43,8 +38,6 @@ _RAISED = (OSError, ValueError, LookupError, AttributeError, TypeError, RuntimeE
 """What reading weights of types that PyTorch lacks raises."""
 PACKAGED = Path(__file__).parent / "weights"
 """The models that come with the package, each by the name of its file."""
-TRAINING_PARTS = ("state_dict", "optimizer_states", "lr_schedulers", "loops", "global_step")
-"""What a checkpoint must hold for a training to go on from it."""
 
 
 def load(path: str | Path, device: str | torch.device = "cpu") -> SketchEmbedNet:
@@ -110,7 +103,7 @@ def save(
         path: where to; written beside and renamed, so the file is whole or absent.
         dtype: of the floating-point weights, such as ``torch.float16`` for half the size; as they are if
             not given.
-        origin: where the model is from, see :func:`sketchembed.origin.origin`.
+        origin: where the model is from, see :func:`sketchembed.runs.provenance.origin`.
     """
     from safetensors.torch import save as to_bytes
 
@@ -159,43 +152,6 @@ def by_step(folder: Path) -> list[Path]:
     """Return a folder's checkpoints, the last step's last, whatever the order in which they were copied."""
     files = [file for file in folder.glob("*.ckpt") if file.is_file()]
     return sorted(files, key=lambda file: (step_of(file) or 0, file.stat().st_mtime))
-
-
-def newest_whole(folder: Path, net: torch.nn.Module, warn: Callable[[str], None]) -> Path | None:
-    """Return the newest checkpoint that a training can go on from; None if there is no such.
-
-    Newer ones that are damaged, or are of another model, are passed over with a warning and renamed to
-    ``NAME.ckpt.damaged``, so that none of them counts as a checkpoint any more. Of several processes
-    one is to ask, for all.
-
-    Args:
-        folder: of the checkpoints.
-        net: the model that trains.
-        warn: called with a line for each that is passed over.
-    """
-    for path in reversed(by_step(folder)):
-        try:
-            read_training(path, net)
-        except CheckpointError as error:
-            os.replace(path, path.with_name(f"{path.name}.damaged"))
-            warn(f"{error.found}; it is passed over, and kept as {path.name}.damaged")
-        else:
-            return path
-    return None
-
-
-def read_training(path: Path, net: torch.nn.Module) -> dict[str, Any]:
-    """Read a checkpoint of a training, and check that it is one, whole, and of this model.
-
-    Raises:
-        CheckpointError: if it is not.
-    """
-    checkpoint = read_raw(path)
-    for part in TRAINING_PARTS:
-        if part not in checkpoint:
-            raise misfit(path, f"has no '{part}'")
-    check_weights(net, network_weights(checkpoint), path)
-    return checkpoint
 
 
 def step_of(file: Path) -> int | None:
@@ -262,32 +218,3 @@ def network_weights(checkpoint: Mapping[str, Any]) -> dict[str, Tensor]:
     """Return a checkpoint's weights by the network's own names."""
     state = {name: value for name, value in checkpoint["state_dict"].items() if isinstance(name, str)}
     return {name.removeprefix(PREFIX): value for name, value in state.items() if name.startswith(PREFIX)}
-
-
-class WholeCheckpointIO(TorchCheckpointIO):
-    """Lightning's checkpoint files, written by :func:`~sketchembed.files.writing.whole_file`.
-
-    An interruption or a full disk in the middle leaves the checkpoint before it as it was.
-    """
-
-    def save_checkpoint(
-        self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None
-    ) -> None:
-        """Write a checkpoint.
-
-        Raises:
-            CheckpointError: if the disk is full or may not be written.
-        """
-        path = Path(path)
-        try:
-            # By way of the memory: of a disk that is full PyTorch says "unexpected pos 1008256 vs 1008148".
-            content = io.BytesIO()
-            torch.save(checkpoint, content)
-            with whole_file(path) as file:
-                file.write(content.getbuffer())
-        except OSError as error:
-            raise CheckpointError(
-                f"the checkpoint {path} could not be written ({error.strerror or error})",
-                expected="room on the disk and leave to write",
-                fix="Free some room and start the same command again; the checkpoint before it is whole",
-            ) from error

@@ -12,8 +12,8 @@ from typing import Any
 from sketchembed._version import __version__
 from sketchembed.evaluation.probes import interval
 from sketchembed.files.reading import digest
-from sketchembed.origin import origin
 from sketchembed.reporting.part import Cell, Table
+from sketchembed.runs.provenance import origin
 
 
 @dataclass

@@ -20,7 +20,7 @@ from sketchembed.files.reading import read_text
 from sketchembed.files.serialization import parse_json
 from sketchembed.files.writing import whole_file
 from sketchembed.reporting.run_page import MAX_METRICS, MAX_SAMPLE
-from sketchembed.runs import Run
+from sketchembed.runs.folder import Run
 
 SCRIPTS = ("page.js", "runs_page.js")
 STYLES = ("page.css", "runs_page.css")

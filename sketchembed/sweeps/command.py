@@ -12,9 +12,9 @@ from pathlib import Path
 
 from sketchembed.errors import ConfigError
 from sketchembed.fit import fit
-from sketchembed.sweeps.folder import SweepFolder, SweepRun
-from sketchembed.sweeps.local import LocalSweep
-from sketchembed.sweeps.sweep_file import SweepFile
+from sketchembed.runs.sweep_file import SweepFile
+from sketchembed.runs.sweep_folder import SweepFolder, SweepRun
+from sketchembed.runs.sweep_runner import LocalSweep
 
 
 def sweep(args: list[str]) -> None:

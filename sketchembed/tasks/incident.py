@@ -19,7 +19,8 @@ from sketchembed.data.datamodules.episode_datamodule import EpisodeImages
 from sketchembed.data.datamodules.labelled_datamodule import LabelledDrawings
 from sketchembed.data.datamodules.pair_datamodule import Pair
 from sketchembed.errors import CheckpointError
-from sketchembed.hub.model_files import WholeCheckpointIO, read_raw
+from sketchembed.hub.model_files import read_raw
+from sketchembed.runs.checkpoints import WholeCheckpointIO
 
 KEY = "non_finite"
 """Where a checkpoint keeps what is known of the step."""

@@ -14,10 +14,10 @@ from sketchembed.data.sources import omniglot_images
 from sketchembed.evaluation import adapting
 from sketchembed.evaluation.adapting import Adapting, Scratch
 from sketchembed.evaluation.fewshot import measure
-from sketchembed.evaluation.sharing import Sharing
 from sketchembed.hub.registry import MODEL_KEY, describe
 from sketchembed.networks.conv4 import Conv4
 from sketchembed.networks.maml import MAML, MAMLConfig
+from sketchembed.runs.ranks import Sharing
 
 WIDTH = 8
 

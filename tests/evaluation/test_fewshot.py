@@ -23,11 +23,11 @@ from sketchembed.evaluation.contest import check_fit
 from sketchembed.evaluation.fewshot import Setting, measure
 from sketchembed.evaluation.methods import Embedding, pixels
 from sketchembed.evaluation.models import newest
-from sketchembed.evaluation.sharing import Sharing
 from sketchembed.hub.registry import MODEL_KEY, describe
 from sketchembed.networks import ModelConfig, SketchEmbedNet
 from sketchembed.networks.protonet import ProtoNet, ProtoNetConfig
 from sketchembed.networks.resnet import ResNet, ResNetConfig
+from sketchembed.runs.ranks import Sharing
 
 TINY = ModelConfig(width=8, latent=12, hidden=10, hyper=6, embedding=2, mixtures=3, max_length=12)
 

@@ -19,7 +19,6 @@ from sketchembed.errors import CheckpointError, ConfigError
 from sketchembed.evaluation import classifiers
 from sketchembed.evaluation.classifiers import Recipe, classifier
 from sketchembed.evaluation.parts import make
-from sketchembed.evaluation.sharing import Sharing
 from sketchembed.evaluation.study import Study
 from sketchembed.evaluation.verdicts import (
     DRAWN,
@@ -37,6 +36,7 @@ from sketchembed.hub.model_files import load_network, save
 from sketchembed.networks import ModelConfig, SketchEmbedNet
 from sketchembed.networks.conv_vae import ConvVAE, ConvVAEConfig, scale
 from sketchembed.networks.resnet import ResNet, ResNetConfig
+from sketchembed.runs.ranks import Sharing
 
 TINY = ModelConfig(width=8, latent=12, hidden=10, hyper=6, embedding=2, mixtures=3, max_length=12)
 CLASSES = {"seen": quickdraw.class_names("seen")[:3], "unseen": quickdraw.class_names("unseen")[:3]}

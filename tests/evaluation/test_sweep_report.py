@@ -19,7 +19,7 @@ from sketchembed.hub.registry import MODEL_KEY, describe
 from sketchembed.networks import ModelConfig, SketchEmbedNet
 from sketchembed.reporting.paper_sweeps import ALPHA_MAX, OVER_STEPS, SEEDS
 from sketchembed.reporting.part import Part
-from sketchembed.sweeps.folder import SweepFolder, SweepRun
+from sketchembed.runs.sweep_folder import SweepFolder, SweepRun
 
 TINY = ModelConfig(width=8, latent=12, hidden=10, hyper=6, embedding=2, mixtures=3, max_length=12)
 

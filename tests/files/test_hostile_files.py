@@ -33,7 +33,8 @@ from sketchembed.networks.sketchembednet import ModelConfig, SketchEmbedNet
 from sketchembed.reporting.inline_svg import inline_svg
 from sketchembed.reporting.part import Figure, Part, Table
 from sketchembed.reporting.report_page import Entry, ReportPage
-from sketchembed.runs import Run, RunLogger
+from sketchembed.runs.folder import Run
+from sketchembed.runs.metrics import RunLogger
 from sketchembed.sketch.svg import read_strokes
 
 SIZES = {"width": 4, "latent": 6, "hidden": 10, "hyper": 6, "embedding": 2, "mixtures": 3, "max_length": 4}

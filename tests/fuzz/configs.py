@@ -11,7 +11,7 @@ from random import Random
 from sketchembed.errors import ConfigError
 from sketchembed.fit import FitCLI
 from sketchembed.presets import conf_folder
-from sketchembed.process import quiet_lightning
+from sketchembed.runs.process import quiet_lightning
 
 from .engine import Case, Reader
 from .structured import change_yaml

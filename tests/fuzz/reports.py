@@ -9,15 +9,16 @@ from pathlib import Path
 from random import Random
 
 from sketchembed.errors import SketchEmbedError
-from sketchembed.origin import of_run
 from sketchembed.presets import conf_folder
 from sketchembed.reporting.part import Drawings, Figure, Part, Table
 from sketchembed.reporting.report_page import Entry, ReportPage
 from sketchembed.reporting.run_page import write_run_page
 from sketchembed.reporting.runs_page import write_runs_page
-from sketchembed.runs import Run, RunLogger, trains_alike
-from sketchembed.sweeps.folder import SweepFolder
-from sketchembed.sweeps.sweep_file import SweepFile
+from sketchembed.runs.folder import Run, trains_alike
+from sketchembed.runs.metrics import RunLogger
+from sketchembed.runs.provenance import of_run
+from sketchembed.runs.sweep_file import SweepFile
+from sketchembed.runs.sweep_folder import SweepFolder
 
 from .drawings import SVG
 from .engine import Case, Reader

@@ -14,8 +14,9 @@ import yaml
 
 from sketchembed.cli import main
 from sketchembed.errors import SketchEmbedError
-from sketchembed.sweeps import command, local
-from sketchembed.sweeps.folder import SweepFolder
+from sketchembed.runs import sweep_runner
+from sketchembed.runs.sweep_folder import SweepFolder
+from sketchembed.sweeps import command
 
 PRETENDED = """
 import json, os, pathlib, sys, time
@@ -59,7 +60,7 @@ def sweep_file(tmp_path, **more):
 def pretended(tmp_path, monkeypatch):
     """Put a script in the place of the training; return the names of the runs that it was started for."""
     (tmp_path / "fit.py").write_text(PRETENDED)
-    monkeypatch.setattr(local, "FIT", [sys.executable, str(tmp_path / "fit.py")])
+    monkeypatch.setattr(sweep_runner, "FIT", [sys.executable, str(tmp_path / "fit.py")])
     monkeypatch.setattr(command, "check_options", lambda folder: None)
 
     def started():
@@ -126,7 +127,7 @@ def test_other_options_in_the_same_folder_are_refused(tmp_path, pretended):
 
 
 def test_folder_that_another_process_works_on_is_left_alone(tmp_path, pretended, monkeypatch, capsys):
-    monkeypatch.setattr("sketchembed.sweeps.folder.LOCK_WAIT", 0.3)
+    monkeypatch.setattr("sketchembed.runs.sweep_folder.LOCK_WAIT", 0.3)
     lock = SweepFolder(tmp_path / "runs", "mine", {}).hold()
     with pytest.raises(SystemExit) as stopped:
         main(["sweep", str(sweep_file(tmp_path))])

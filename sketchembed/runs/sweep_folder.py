@@ -23,8 +23,8 @@ from sketchembed.files.serialization import build, parse_json, parse_yaml
 from sketchembed.files.writing import whole_file
 from sketchembed.reporting.part import Cell, Table
 from sketchembed.reporting.run_page import read_curves
-from sketchembed.runs import Run
-from sketchembed.sweeps.space import Point
+from sketchembed.runs.folder import Run
+from sketchembed.runs.sweep_space import Point
 
 FILE = "sweep.json"
 MAX_SWEEP = 16 << 20

@@ -10,8 +10,8 @@ import sketchembed
 from sketchembed.cli import main
 from sketchembed.evaluation.models import Model
 from sketchembed.hub.model_files import read_origin
-from sketchembed.origin import of_run, origin
-from sketchembed.runs import Run
+from sketchembed.runs.folder import Run
+from sketchembed.runs.provenance import of_run, origin
 
 
 @pytest.fixture(scope="module")

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from sketchembed import slurm
 from sketchembed.data.datamodules.quickdraw_datamodule import DoodlesDataModule
 from sketchembed.errors import ConfigError
+from sketchembed.runs import slurm
 
 ROOT = Path(__file__).parents[1]
 SCRIPT = ROOT / "docs" / "slurm.sbatch"

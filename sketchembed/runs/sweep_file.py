@@ -11,7 +11,7 @@ from typing import Any
 from sketchembed.errors import ConfigError, check_known
 from sketchembed.files.reading import MAX_TEXT, read_file
 from sketchembed.files.serialization import parse_yaml
-from sketchembed.sweeps.space import Point, described, drawn, grid
+from sketchembed.runs.sweep_space import Point, described, drawn, grid
 
 KNOWN = (
     *("name", "project", "entity", "description", "program", "command", "method", "metric", "parameters"),
@@ -31,7 +31,7 @@ class SweepFile:
         name: of the sweep; the file's if it says none.
         method: ``grid`` or ``random``.
         constants: options that are the same in all runs.
-        varied: the swept parameters, by :func:`~sketchembed.sweeps.space.described`.
+        varied: the swept parameters, by :func:`~sketchembed.runs.sweep_space.described`.
         before: words of the command between ``sketchembed fit`` and the parameters.
         after: words after the parameters.
         cap: the most runs; None for all.

@@ -13,15 +13,11 @@ import math
 import os
 import time
 import uuid
-from argparse import Namespace
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import IO, Any, Literal
-
-from lightning_fabric.utilities.rank_zero import rank_zero_only
-from pytorch_lightning.loggers.logger import Logger
 
 from sketchembed._version import __version__
 from sketchembed.errors import DataError
@@ -301,72 +297,3 @@ def _what_trains(config: str) -> Any:
         if isinstance(inner, dict):
             inner.pop(name, None)
     return found
-
-
-class RunLogger(Logger):
-    """Writes a run's metrics to ``metrics.jsonl``, one JSON object a line, as they come.
-
-    Args:
-        run: the run.
-    """
-
-    def __init__(self, run: Run) -> None:
-        super().__init__()
-        self.run = run
-        self._file: Any = None
-        self._before, self._start = 0.0, datetime.now()
-
-    @property
-    def name(self) -> str:
-        """The folder of all runs."""
-        return self.run.path.parent.name
-
-    @property
-    def version(self) -> str:
-        """The run's name."""
-        return self.run.path.name
-
-    @property
-    def save_dir(self) -> str:
-        """The folder of all runs."""
-        return str(self.run.path.parent)
-
-    @property
-    def log_dir(self) -> str:
-        """The run's folder."""
-        return str(self.run.path)
-
-    @property
-    def experiment(self) -> Run:
-        """The run."""
-        return self.run
-
-    def log_hyperparams(self, params: dict[str, Any] | Namespace, *args: Any, **kwargs: Any) -> None:
-        """Do nothing: the folder's ``config.yaml`` has them all."""
-
-    @rank_zero_only
-    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
-        """Append a line."""
-        if self._file is None:
-            self._before = self.run.seconds or 0.0
-            self._file = (self.run.path / "metrics.jsonl").open("a", buffering=1)
-        elapsed = self._before + (datetime.now() - self._start).total_seconds()
-        values = {
-            key: float(f"{value:.6g}") if math.isfinite(value) else None
-            for key, value in metrics.items()
-            if key != "epoch"
-        }
-        self._file.write(json.dumps({"step": step, "time": round(elapsed, 2)} | values) + "\n")
-
-    @rank_zero_only
-    def save(self) -> None:
-        """Have the lines so far written to the disk, before a checkpoint that comes after them."""
-        if self._file is not None:
-            os.fsync(self._file.fileno())
-
-    @rank_zero_only
-    def finalize(self, status: str) -> None:
-        """Close the file."""
-        if self._file is not None:
-            self._file.close()
-            self._file, self._start = None, datetime.now()

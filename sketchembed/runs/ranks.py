@@ -13,8 +13,8 @@ from lightning_fabric import Fabric
 from lightning_fabric.strategies.launchers.subprocess_script import _SubprocessScriptLauncher
 from torch import Tensor
 
-from sketchembed.companions import bind, let_go
 from sketchembed.errors import ConfigError
+from sketchembed.runs.watchdog import bind, let_go
 
 Value = TypeVar("Value")
 

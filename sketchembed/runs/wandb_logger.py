@@ -11,7 +11,7 @@ from typing import Any
 from lightning_fabric.loggers.logger import _DummyExperiment, rank_zero_experiment
 from pytorch_lightning.loggers import WandbLogger
 
-from sketchembed.tracking.session import Session
+from sketchembed.runs.wandb_session import Session
 
 
 class Tracker(WandbLogger):

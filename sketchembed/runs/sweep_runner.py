@@ -13,10 +13,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from sketchembed.companions import PIPE_VARIABLE
 from sketchembed.errors import check_range
 from sketchembed.reporting.run_page import read_curves
-from sketchembed.sweeps.folder import SweepFolder, SweepRun, last_step, last_value
+from sketchembed.runs.sweep_folder import SweepFolder, SweepRun, last_step, last_value
+from sketchembed.runs.watchdog import PIPE_VARIABLE
 
 FIT = [sys.executable, "-m", "sketchembed.cli", "fit"]
 POLL = 0.1

@@ -6,7 +6,8 @@ import pytest
 from killed_runs import processes
 
 from sketchembed.errors import DataError
-from sketchembed.runs import Run, RunLogger, RunOptions
+from sketchembed.runs.folder import Run, RunOptions
+from sketchembed.runs.metrics import RunLogger
 
 
 def opened(tmp_path, config="a: 1\n", resume="auto"):

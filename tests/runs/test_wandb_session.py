@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 from fake_wandb import FakeServer
 
+from sketchembed.runs.wandb_session import unreachable
 from sketchembed.tracking import dashboard
-from sketchembed.tracking.session import unreachable
 
 CONF = Path(__file__).parents[2] / "conf"
 DOODLES = "sketchembed.data.datamodules.quickdraw_datamodule.DoodlesDataModule"

@@ -9,9 +9,9 @@ import yaml
 from wandb.sdk.launch.sweeps import utils as agent
 
 from sketchembed.errors import SketchEmbedError
+from sketchembed.runs.sweep_file import SweepFile
+from sketchembed.runs.sweep_folder import SweepFolder, SweepRun
 from sketchembed.sweeps.command import check_options, planned
-from sketchembed.sweeps.folder import SweepFolder, SweepRun
-from sketchembed.sweeps.sweep_file import SweepFile
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")

@@ -12,7 +12,7 @@ import yaml
 
 from sketchembed.files.serialization import parse_yaml
 from sketchembed.hub.model_files import read_origin, step_of
-from sketchembed.runs import Run
+from sketchembed.runs.folder import Run
 
 LOCAL = ("run", "ckpt_path", "checkpoint", "gallery", "monitor", "milestones", "finite")
 """Groups of a configuration that say where and what to write, and change nothing of the model."""

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from sketchembed.errors import SketchEmbedError
-from sketchembed.sweeps.space import at, described, drawn, grid
+from sketchembed.runs.sweep_space import at, described, drawn, grid
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
