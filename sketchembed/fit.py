@@ -19,12 +19,6 @@ from pytorch_lightning.loggers import Logger
 from pytorch_lightning.utilities.exceptions import SIGTERMException
 
 from sketchembed._version import __version__
-from sketchembed.callbacks.checkpoints import Checkpoints, Stopped
-from sketchembed.callbacks.curriculum import Curriculum
-from sketchembed.callbacks.finite import Finite, RollBack
-from sketchembed.callbacks.gallery import Gallery
-from sketchembed.callbacks.milestones import Milestones
-from sketchembed.callbacks.monitor import Monitor
 from sketchembed.command_line import OneLine
 from sketchembed.configuration import trust_no_configuration
 from sketchembed.data.datamodules.drawing_datamodule import DrawingDataModule
@@ -33,7 +27,6 @@ from sketchembed.data.sampling import check_share
 from sketchembed.errors import ConfigError, NonFiniteError, SketchEmbedError, check_range
 from sketchembed.files.connection import NetworkError
 from sketchembed.hub.model_files import find, read_raw
-from sketchembed.presets import expand_preset
 from sketchembed.reporting.run_page import write_run_page
 from sketchembed.reporting.runs_page import update_runs_page
 from sketchembed.runs import slurm
@@ -44,8 +37,14 @@ from sketchembed.runs.process import allow_tf32, has_fast_bfloat16, quiet_lightn
 from sketchembed.runs.ranks import Sharing
 from sketchembed.runs.wandb_logger import Tracker
 from sketchembed.runs.watchdog import await_reason, end_with_parent, let_go, stop
-from sketchembed.tasks.captured_step import why_not_captured
-from sketchembed.tasks.drawing import DrawingTask
+from sketchembed.training.checkpointing import Checkpoints, Milestones, Stopped
+from sketchembed.training.cuda_graphs import why_not_captured
+from sketchembed.training.curriculum import Curriculum
+from sketchembed.training.drawing import DrawingTask
+from sketchembed.training.finite import Finite, RollBack
+from sketchembed.training.gallery import Gallery
+from sketchembed.training.presets import expand_preset
+from sketchembed.training.progress import Monitor
 
 MOST_SEED = 2**32 - 1
 """As NumPy has it."""

@@ -14,12 +14,12 @@ from jsonargparse import ArgumentParser
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from sketchembed.callbacks.verdict import are_finite
 from sketchembed.configuration import trust_no_configuration
 from sketchembed.errors import CheckpointError
 from sketchembed.files.serialization import parse_yaml
 from sketchembed.runs.process import allow_tf32, quiet_lightning, tune_process
-from sketchembed.tasks.incident import Incident, Setting, read, some
+from sketchembed.training.incident import Incident, Setting, read, some
+from sketchembed.training.step_check import are_finite
 
 Saved = tuple[dict[str, Any], Incident, Setting, list[Any]]
 STARTING_WEIGHTS = ("begin_with", "weights")

@@ -94,7 +94,7 @@ def test_stopped_and_started_again_ends_where_the_whole_run_ends(train, monkeypa
     class Stop(Exception):
         pass
 
-    from sketchembed.callbacks.monitor import Monitor
+    from sketchembed.training.progress import Monitor
 
     original = Monitor.on_train_batch_end
 

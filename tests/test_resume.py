@@ -11,10 +11,10 @@ from killed_runs import Place, arguments, check_same, finish, outcome, start
 PLACES = [
     Place("sketchembed.data.store_writer._put_in_place"),  # while data are prepared
     Place("os.replace", "config.yaml"),  # the run is a folder with nothing in it
-    Place("sketchembed.tasks.drawing.DrawingTask.training_step"),  # in the first step
+    Place("sketchembed.training.drawing.DrawingTask.training_step"),  # in the first step
     Place("os.replace", "step-2.ckpt"),  # its first checkpoint is written and not yet there
     Place("os.replace", "step-2.ckpt", after=True),
-    Place("sketchembed.tasks.drawing.DrawingTask.validation_step"),  # after step 3
+    Place("sketchembed.training.drawing.DrawingTask.validation_step"),  # after step 3
     Place("os.replace", "step-00000003.json"),  # the drawings of step 3
     Place("pathlib.Path.unlink", "step-2.ckpt"),  # while an old one is removed: now 2, 4 and 6 are there
     Place("os.replace", "metrics.jsonl"),  # while going back to the checkpoint
@@ -54,7 +54,7 @@ def test_killed_at_every_place_it_ends_where_an_undisturbed_run_ends(folder, tmp
 def test_told_to_stop_it_saves_the_step_and_goes_on_from_there(folder, tmp_path):
     log = tmp_path / "log"
     args = arguments(folder / "data", tmp_path, *OPTIONS)
-    task = "sketchembed.tasks.drawing.DrawingTask"
+    task = "sketchembed.training.drawing.DrawingTask"
     for place, step in (
         (Place(f"{task}.training_step", signal=signal.SIGTERM), 1),
         (Place(f"{task}.validation_step", signal=signal.SIGUSR1), 3),

@@ -19,7 +19,7 @@ from sketchembed.cli import main
 from sketchembed.data.datamodules.drawing_datamodule import DrawingDataModule
 from sketchembed.data.sampling import StepBatchSampler
 from sketchembed.runs import folder
-from sketchembed.tasks.task import Task
+from sketchembed.training.task import Task
 
 torch.set_num_threads(1)
 out, run = Path(sys.argv[1]), 0

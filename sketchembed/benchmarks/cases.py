@@ -22,8 +22,8 @@ from sketchembed.evaluation.methods import sums_of_features
 from sketchembed.networks.decoder import HyperLSTMDecoder, LSTMDecoder
 from sketchembed.networks.hyperlstm.packing import Packing
 from sketchembed.raster import rasterize
-from sketchembed.tasks.captured_step import why_not_captured
-from sketchembed.tasks.drawing import DrawingTask
+from sketchembed.training.cuda_graphs import why_not_captured
+from sketchembed.training.drawing import DrawingTask
 
 Function = Callable[[], object]
 

@@ -20,9 +20,9 @@ from sketchembed.data.augmentation import Augmentation
 from sketchembed.errors import ConfigError, check_known
 from sketchembed.losses import PixelLoss
 from sketchembed.networks.sketchembednet import ModelConfig
-from sketchembed.presets import PRESETS, read_preset
 from sketchembed.runs.process import allow_tf32, has_fast_bfloat16, tune_process
-from sketchembed.tasks.drawing import DrawingTask
+from sketchembed.training.drawing import DrawingTask
+from sketchembed.training.presets import PRESETS, read_preset
 
 PARTS = ("decoder", "step", "sampling", "raster", "loading", "fewshot")
 

@@ -83,7 +83,7 @@ class Adapting(Fitting):
 
     Args:
         name: for the report.
-        network: trained by :class:`~sketchembed.tasks.meta_learning.MAMLTask`, where it is to compute.
+        network: trained by :class:`~sketchembed.training.meta_learning.MAMLTask`, where it is to compute.
         steps: of gradient descent; the network's own number of test steps if not given.
         about: further facts for the report.
     """

@@ -6,7 +6,6 @@ from typing import Any, Literal
 
 from sketchembed.data.datamodules.labelled_datamodule import LabelledQuickdrawDataModule
 from sketchembed.errors import ConfigError
-from sketchembed.evaluation.classifiers import Depth, Recipe, classifier
 from sketchembed.evaluation.recognizability_figures import bars, replay, verdict_sheet
 from sketchembed.evaluation.study import Study
 from sketchembed.evaluation.verdicts import (
@@ -23,6 +22,7 @@ from sketchembed.evaluation.verdicts import (
 )
 from sketchembed.networks.resnet import ResNet
 from sketchembed.reporting.part import Cell, Part, Table
+from sketchembed.training.recognizability_classifier import Depth, Recipe, classifier
 
 NAMES = {
     HELD_OUT: "Real drawings, held out",

@@ -13,7 +13,7 @@ from sketchembed.benchmarks.plain import plain_versions
 from sketchembed.benchmarks.timing import Timing, peak_memory, product_rates, time_together
 from sketchembed.cli import main
 from sketchembed.networks.sketchembednet import ModelConfig
-from sketchembed.tasks import DrawingTask
+from sketchembed.training import DrawingTask
 
 CPU = torch.device("cpu")
 CONFIG = ModelConfig(width=8, latent=12, hidden=16, hyper=8, embedding=2, mixtures=3, max_length=11)

@@ -15,11 +15,11 @@ from killed_runs import check_same, outcome
 from PIL import Image
 
 from sketchembed import fit
-from sketchembed.callbacks.checkpoints import Checkpoints
 from sketchembed.data.sources import kanji, omniglot, omniglot_images, quickdraw
 from sketchembed.hub.model_files import load_network
 from sketchembed.runs.sweep_file import SweepFile
 from sketchembed.sweeps.command import planned
+from sketchembed.training.checkpointing import Checkpoints
 
 CONF = Path(__file__).parents[2] / "conf"
 SWEEPS = sorted((CONF.parent / "sweeps").glob("*.yaml"))

@@ -16,8 +16,6 @@ from sketchembed.cli import main
 from sketchembed.data.datamodules.labelled_datamodule import LabelledQuickdrawDataModule
 from sketchembed.data.sources import quickdraw
 from sketchembed.errors import CheckpointError, ConfigError
-from sketchembed.evaluation import classifiers
-from sketchembed.evaluation.classifiers import Recipe, classifier
 from sketchembed.evaluation.parts import make
 from sketchembed.evaluation.study import Study
 from sketchembed.evaluation.verdicts import (
@@ -37,6 +35,8 @@ from sketchembed.networks import ModelConfig, SketchEmbedNet
 from sketchembed.networks.conv_vae import ConvVAE, ConvVAEConfig, scale
 from sketchembed.networks.resnet import ResNet, ResNetConfig
 from sketchembed.runs.ranks import Sharing
+from sketchembed.training import recognizability_classifier
+from sketchembed.training.recognizability_classifier import Recipe, classifier
 
 TINY = ModelConfig(width=8, latent=12, hidden=10, hyper=6, embedding=2, mixtures=3, max_length=12)
 CLASSES = {"seen": quickdraw.class_names("seen")[:3], "unseen": quickdraw.class_names("unseen")[:3]}
@@ -238,8 +238,8 @@ def test_training_goes_on_where_it_stopped(folder, quick, tmp_path, monkeypatch)
     def stop(*_):
         raise KeyboardInterrupt
 
-    save_as_ever = classifiers.save
-    monkeypatch.setattr(classifiers, "save", stop)
+    save_as_ever = recognizability_classifier.save
+    monkeypatch.setattr(recognizability_classifier, "save", stop)
     with pytest.raises(KeyboardInterrupt):
         classifier(recipe, data, Sharing(), tmp_path / "a")
     (work,) = (tmp_path / "a").iterdir()
@@ -252,7 +252,7 @@ def test_training_goes_on_where_it_stopped(folder, quick, tmp_path, monkeypatch)
     (half,) = (tmp_path / "b").iterdir()
     last.unlink()
     (half / "step-3.ckpt").rename(work / "step-3.ckpt")
-    monkeypatch.setattr(classifiers, "save", save_as_ever)
+    monkeypatch.setattr(recognizability_classifier, "save", save_as_ever)
     net, file = classifier(recipe, data, Sharing(), tmp_path / "a")
     assert file.exists()
     assert not work.exists()

@@ -10,8 +10,8 @@ from random import Random
 
 from sketchembed.errors import ConfigError
 from sketchembed.fit import FitCLI
-from sketchembed.presets import conf_folder
 from sketchembed.runs.process import quiet_lightning
+from sketchembed.training.presets import conf_folder
 
 from .engine import Case, Reader
 from .structured import change_yaml
@@ -19,7 +19,7 @@ from .structured import change_yaml
 CLASSES = (
     b"subprocess.Popen", b"os.system", b"antigravity.geohash", b"sketchembed.fit.os.system", b"builtins.eval",
     b"pytorch_lightning.callbacks.LambdaCallback", b"torch.nn.Linear",
-    b"sketchembed.tasks.drawing.DrawingTask", b"DrawingTask", b"pytorch_lightning.trainer.trainer.os.system",
+    b"sketchembed.training.drawing.DrawingTask", b"DrawingTask", b"pytorch_lightning.trainer.os.system",
     b"functools.partial", b"x", b"sketchembed.",
 )  # fmt: skip
 EXTRA = (

@@ -9,7 +9,6 @@ from pathlib import Path
 from random import Random
 
 from sketchembed.errors import SketchEmbedError
-from sketchembed.presets import conf_folder
 from sketchembed.reporting.part import Drawings, Figure, Part, Table
 from sketchembed.reporting.report_page import Entry, ReportPage
 from sketchembed.reporting.run_page import write_run_page
@@ -19,6 +18,7 @@ from sketchembed.runs.metrics import RunLogger
 from sketchembed.runs.provenance import of_run
 from sketchembed.runs.sweep_file import SweepFile
 from sketchembed.runs.sweep_folder import SweepFolder
+from sketchembed.training.presets import conf_folder
 
 from .drawings import SVG
 from .engine import Case, Reader

@@ -1,1 +1,0 @@
-"""Lightning callbacks: curriculum, gallery, run folder."""

@@ -1,0 +1,90 @@
+"""What a run tells while it goes on: speed, gradient norm, and a line on the terminal."""
+
+from __future__ import annotations
+
+import time
+from datetime import timedelta
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+
+from sketchembed.training.task import rows_in
+
+PRINTED = (
+    ("train/loss", "loss", 3),
+    ("train/pen", "pen", 3),
+    ("train/stroke", "stroke", 3),
+    ("train/reconstruction", "reconstruction", 3),
+    ("train/accuracy", "accuracy", 3),
+    ("train/alpha", "α", 2),
+    ("val/stroke", "val stroke", 3),
+    ("unseen/stroke", "unseen stroke", 3),
+    ("val/reconstruction", "val reconstruction", 3),
+    ("val/accuracy", "val accuracy", 3),
+)
+"""Metrics of a line of progress: name, what is printed for it, and decimals."""
+
+
+class Monitor(pl.Callback):
+    """Logs drawings a second and the gradient norm, and prints a line of progress.
+
+    Args:
+        print_every: steps between two lines; 0 prints none.
+    """
+
+    def __init__(self, print_every: int = 50) -> None:
+        self.print_every = print_every
+        self._since, self._steps, self._begun, self._first = 0.0, 0, 0.0, 0
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Start the clock."""
+        self._since = self._begun = time.perf_counter()
+        self._steps, self._first = 0, trainer.global_step
+
+    def on_before_optimizer_step(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, optimizer: torch.optim.Optimizer
+    ) -> None:
+        """Log the norm of all gradients together, before they are clipped."""
+        if (trainer.global_step + 1) % trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]
+            grads = [parameter.grad for parameter in pl_module.parameters() if parameter.grad is not None]
+            pl_module.log("train/grad_norm", torch.nn.utils.get_total_norm(grads))
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, *_: Any
+    ) -> None:
+        """Log the speed, and print."""
+        self._steps += 1
+        if trainer.global_step % trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]
+            now = time.perf_counter()
+            rate = self._steps * rows_in(batch) * trainer.world_size / max(now - self._since, 1e-9)
+            pl_module.log("train/drawings_per_second", rate, batch_size=1)
+            self._since, self._steps = now, 0
+        step = trainer.global_step
+        if (
+            self.print_every
+            and trainer.is_global_zero
+            and (step % self.print_every == 0 or step in (1, trainer.max_steps))
+        ):
+            self._print(trainer, step)
+
+    def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Remember when training paused."""
+        self._paused = time.perf_counter()
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Leave the time of the validation out of the speed."""
+        self._since += time.perf_counter() - self._paused
+
+    def _print(self, trainer: pl.Trainer, step: int) -> None:
+        seen = trainer.callback_metrics
+        total = f"/{trainer.max_steps}" if trainer.max_steps > 0 else ""
+        parts = [f"step {step:>6}{total}"]
+        for key, shown, digits in PRINTED:
+            if key in seen:
+                parts.append(f"{shown} {float(seen[key]):.{digits}f}")
+        each = (time.perf_counter() - self._begun) / max(step - self._first, 1)
+        parts.append(f"{each * 1000:.0f} ms/step")
+        if trainer.max_steps > 0:
+            parts.append(f"left {timedelta(seconds=round(each * (trainer.max_steps - step)))}")
+        print("  ".join(parts), flush=True)
