@@ -133,7 +133,7 @@ def _runs(args: list[str]) -> None:
 
 
 def _dashboard(args: list[str]) -> None:
-    from sketchembed.tracking.dashboard import dashboard
+    from sketchembed.reporting.wandb_dashboard import dashboard
 
     flags = ("--dry_run", "--dry-run")
     _jsonargparse(dashboard)(["--dry_run=true" if argument in flags else argument for argument in args])

@@ -21,7 +21,7 @@ from sketchembed.evaluation.study import Study
 from sketchembed.raster.blur import GaussianBlur
 from sketchembed.reporting.grid import Content, Tile, grid_svg
 from sketchembed.reporting.part import Cell, Drawings, Figure, Part, Table
-from sketchembed.reporting.shapes import boxed
+from sketchembed.reporting.svg_elements import boxed
 from sketchembed.sketch import Sketch
 
 Time = tuple[float, int]

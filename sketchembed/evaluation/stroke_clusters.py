@@ -17,7 +17,7 @@ from sketchembed.evaluation.study import Study
 from sketchembed.evaluation.traces import NOISE, by_use, cluster, half_cores, trace
 from sketchembed.reporting.clusters import Coloured, clusters_svg, colour_of, palette, runs, wholes_svg
 from sketchembed.reporting.part import Cell, Drawings, Figure, Part, Table
-from sketchembed.reporting.shapes import boxed
+from sketchembed.reporting.svg_elements import boxed
 from sketchembed.sketch import Sketch
 
 PAPER_EPS, PAPER_SIZE = 3.9, 512

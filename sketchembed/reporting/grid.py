@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from sketchembed.reporting.shapes import FRAME, GREY, INK, SHADE, path, text
+from sketchembed.reporting.svg_elements import FRAME, GREY, INK, SHADE, path, text
 from sketchembed.sketch import Sketch
 
 Content = Sketch | np.ndarray | str | None

@@ -80,7 +80,7 @@ class ReportPage:
 
     def html(self) -> str:
         """Return the page."""
-        package = resources.files("sketchembed.reporting")
+        package = resources.files("sketchembed.reporting.web")
         sets: list[Any] = []
         body = [self._head(), *(_section(entry, self.common, sets) for entry in self.entries)]
         for title, content in self.details.items():

@@ -46,7 +46,7 @@ def write_run_page(folder: str | Path) -> Path:
         OSError: if the folder cannot be written to.
     """
     folder = Path(folder)
-    package = resources.files("sketchembed.reporting")
+    package = resources.files("sketchembed.reporting.web")
     page = package.joinpath("run_page.html").read_text("utf-8")
     for mark, names in (("__STYLE__", STYLES), ("__SCRIPT__", SCRIPTS)):
         page = page.replace(mark, "\n".join(package.joinpath(name).read_text("utf-8") for name in names))

@@ -237,7 +237,7 @@ def page(rows: list[Row], root: Path) -> str:
         rows: of the runs.
         root: their folder.
     """
-    package = resources.files("sketchembed.reporting")
+    package = resources.files("sketchembed.reporting.web")
     now = datetime.now().astimezone()
     count = f"{len(rows)} run{'s' if len(rows) != 1 else ''}"
     body = [

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 from xml.sax.saxutils import quoteattr
 
-from sketchembed.reporting.shapes import BOX, path, text
+from sketchembed.reporting.svg_elements import BOX, path, text
 from sketchembed.sketch import cairosvg, rainbow
 
 CELL = 84

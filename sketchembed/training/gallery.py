@@ -18,8 +18,8 @@ from sketchembed.data.datamodules.pair_datamodule import Pair
 from sketchembed.files.writing import whole_file
 from sketchembed.reporting.run_page import write_run_page
 from sketchembed.reporting.runs_page import update_runs_page
-from sketchembed.reporting.shapes import boxed, png_link
 from sketchembed.reporting.sheet import contact_sheet_png
+from sketchembed.reporting.svg_elements import boxed, png_link
 from sketchembed.runs.metrics import RunLogger
 from sketchembed.sketch import Sketch
 

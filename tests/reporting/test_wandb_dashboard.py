@@ -13,7 +13,7 @@ from sketchembed.cli import main
 from sketchembed.evaluation.fewshot import Score, Setting
 from sketchembed.evaluation.tracking import note_scores
 from sketchembed.reporting.fewshot_report import FewShotReport
-from sketchembed.tracking.dashboard import metrics, spec, workspace
+from sketchembed.reporting.wandb_dashboard import metrics, spec, workspace
 
 
 def panels(plain):
