@@ -17,8 +17,8 @@ from sketchembed.benchmarks.plain import every_distance, plain_versions, run_ste
 from sketchembed.data.datamodules.drawing_datamodule import DrawingDataset
 from sketchembed.data.sampling import StepBatchSampler
 from sketchembed.data.store_writer import ClassDrawings, write_store
-from sketchembed.evaluation.heads import Products, logistic
-from sketchembed.evaluation.methods import sums_of_features
+from sketchembed.evaluation.fewshot.heads import Products, logistic
+from sketchembed.evaluation.fewshot.methods import sums_of_features
 from sketchembed.networks.decoder import HyperLSTMDecoder, LSTMDecoder
 from sketchembed.networks.hyperlstm.packing import Packing
 from sketchembed.raster import rasterize

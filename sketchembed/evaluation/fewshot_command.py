@@ -9,9 +9,9 @@ from typing import Literal
 
 from sketchembed.data.folders import data_folder
 from sketchembed.data.sources import omniglot_images
-from sketchembed.evaluation.contest import UNTRAINED, Contest, DataName
+from sketchembed.evaluation.fewshot.protocol import UNTRAINED, Contest, DataName
 from sketchembed.evaluation.models import Model, along, newest, standing_in
-from sketchembed.evaluation.tracking import note_scores, track
+from sketchembed.evaluation.wandb_results import note_scores, track
 from sketchembed.runs.folder import RunOptions
 from sketchembed.runs.process import tune_process
 from sketchembed.runs.ranks import Sharing

@@ -17,9 +17,9 @@ import yaml
 from sketchembed._version import __version__
 from sketchembed.data.folders import data_folder
 from sketchembed.errors import SketchEmbedError
+from sketchembed.evaluation.context import Study
 from sketchembed.evaluation.models import Model
 from sketchembed.evaluation.parts import about, make
-from sketchembed.evaluation.study import Study
 from sketchembed.files.reading import digest
 from sketchembed.reporting.part import Part
 from sketchembed.reporting.report_page import Entry, ReportPage

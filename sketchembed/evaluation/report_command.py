@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from sketchembed.errors import check_known
+from sketchembed.evaluation.context import Study
 from sketchembed.evaluation.parts import PARTS
 from sketchembed.evaluation.report import PAGE, Report
-from sketchembed.evaluation.study import Study
-from sketchembed.evaluation.sweep_report import sweep_report
-from sketchembed.evaluation.tracking import track_parts
+from sketchembed.evaluation.sweeps.sweep_report import sweep_report
+from sketchembed.evaluation.wandb_results import track_parts
 from sketchembed.runs.folder import RunOptions
 from sketchembed.runs.process import tune_process
 

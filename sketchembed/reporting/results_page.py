@@ -10,7 +10,7 @@ from textwrap import wrap
 from typing import Any
 
 from sketchembed._version import __version__
-from sketchembed.evaluation.probes import interval
+from sketchembed.evaluation.probing.probes import interval
 from sketchembed.files.reading import digest
 from sketchembed.reporting.part import Cell, Table
 from sketchembed.runs.provenance import origin

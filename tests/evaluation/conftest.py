@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from sketchembed.data.doodles import generate
-from sketchembed.data.pictures import Pictures
-from sketchembed.evaluation.study import Study
+from sketchembed.evaluation.context import Study
+from sketchembed.evaluation.pictures import Pictures
 from sketchembed.hub.model_files import save
 from sketchembed.networks import ModelConfig, SketchEmbedNet
 from sketchembed.networks.conv_vae import ConvVAE, ConvVAEConfig

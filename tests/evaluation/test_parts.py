@@ -9,11 +9,11 @@ import torch
 
 from sketchembed.cli import main
 from sketchembed.data.doodles import generate
-from sketchembed.data.pictures import Pictures, rasters
 from sketchembed.data.store import DrawingStore
 from sketchembed.errors import CheckpointError, DataError
 from sketchembed.evaluation import parts
-from sketchembed.evaluation.study import Study
+from sketchembed.evaluation.context import Study
+from sketchembed.evaluation.pictures import Pictures, rasters
 from sketchembed.hub.model_files import save
 from sketchembed.networks import ModelConfig, SketchEmbedNet
 from sketchembed.networks.conv_vae import ConvVAE, ConvVAEConfig

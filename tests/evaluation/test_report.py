@@ -10,7 +10,7 @@ import torch
 from sketchembed.cli import main
 from sketchembed.errors import DataError
 from sketchembed.evaluation import parts, report
-from sketchembed.evaluation.study import Study
+from sketchembed.evaluation.context import Study
 from sketchembed.files.reading import digest
 from sketchembed.hub.model_files import save
 from sketchembed.hub.registry import MODEL_KEY, describe

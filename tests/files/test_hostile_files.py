@@ -23,7 +23,7 @@ from sketchembed.data.sources.object_arrays import read_object_arrays
 from sketchembed.data.store import DrawingStore
 from sketchembed.data.store_writer import ClassDrawings, write_store
 from sketchembed.errors import CheckpointError, ConfigError, DataError
-from sketchembed.evaluation.expression import parse
+from sketchembed.evaluation.generation.class_arithmetic import parse
 from sketchembed.files import images
 from sketchembed.files.array_cache import cached
 from sketchembed.files.reading import read_text

@@ -17,7 +17,7 @@ from sketchembed.data.sources.quickdraw import class_names
 from sketchembed.data.sources.quickdraw_formats import read_class
 from sketchembed.data.store import OFFSET_LIMIT
 from sketchembed.errors import DataError
-from sketchembed.evaluation import expression
+from sketchembed.evaluation.generation import class_arithmetic
 from sketchembed.sketch import Sketch
 from sketchembed.sketch.svg import read_strokes
 
@@ -218,9 +218,9 @@ def change_sum(case: Case, random: Random) -> Case:
 def read_sum(folder: Path) -> object:
     path = folder / "sum.txt"
     text = path.read_bytes().decode("utf-8", "surrogateescape") if path.exists() else ""
-    weights = expression.parse(text, class_names())
+    weights = class_arithmetic.parse(text, class_names())
     assert all(np.isfinite(weight) for weight in weights.values())
-    again = expression.parse(expression.written(weights), class_names())
+    again = class_arithmetic.parse(class_arithmetic.written(weights), class_names())
     assert set(again) == set(weights)
     return weights
 

@@ -10,9 +10,9 @@ import pytest
 from test_session import environment, records
 
 from sketchembed.cli import main
-from sketchembed.evaluation.fewshot import Score, Setting
-from sketchembed.evaluation.tracking import note_scores
-from sketchembed.reporting.fewshot_report import FewShotReport
+from sketchembed.evaluation.fewshot.fewshot_table import FewShotReport
+from sketchembed.evaluation.fewshot.scores import Score, Setting
+from sketchembed.evaluation.wandb_results import note_scores
 from sketchembed.reporting.wandb_dashboard import metrics, spec, workspace
 
 

@@ -1,1 +1,1 @@
-"""Datamodules."""
+"""LightningDataModules."""

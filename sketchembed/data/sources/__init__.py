@@ -1,1 +1,1 @@
-"""Sources."""
+"""Readers of published data sets, one module a data set."""

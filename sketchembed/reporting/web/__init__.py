@@ -1,1 +1,1 @@
-"""Web."""
+"""Style sheets, scripts and templates of the HTML pages."""

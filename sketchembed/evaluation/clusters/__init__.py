@@ -1,0 +1,1 @@
+"""How pen strokes cluster by the states of the hyper-network."""

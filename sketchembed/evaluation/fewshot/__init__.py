@@ -1,0 +1,1 @@
+"""Few-shot classification by the embedding (paper section 4.1)."""

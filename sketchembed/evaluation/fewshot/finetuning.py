@@ -1,0 +1,151 @@
+"""Methods that fit a whole network to each episode: MAML, and training from scratch."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from torch.nn import functional
+
+from sketchembed.data.episodes import EpisodeBatch
+from sketchembed.data.image_set import ImageSet
+from sketchembed.evaluation.fewshot.methods import HELD_AT_ONCE, Method
+from sketchembed.networks.maml import MAML, SupportNormConv4
+from sketchembed.runs.ranks import Sharing
+
+Score = Callable[[Float[Tensor, "asked channels size size"]], Float[Tensor, "asked way"]]
+"""From queries to their classes' scores."""
+
+
+class Fitting(Method):
+    """Fits a network to the support images of one episode after the other.
+
+    An episode's answers depend on nothing but its own images, so neither the order of the episodes nor the
+    number of processes shows.
+
+    Args:
+        name: for the report.
+        width: filters of the network's first layer, by which its memory is reckoned.
+        about: facts for the report.
+    """
+
+    def __init__(self, name: str, width: int, about: dict[str, Any]) -> None:
+        self.name, self.width, self.about = name, width, about
+
+    def prepare(self, data: ImageSet, sharing: Sharing) -> None:
+        """Keep the images, as bytes."""
+        self.data, self.device = data, sharing.device
+
+    def answer(self, batch: EpisodeBatch, way: int, shot: int) -> Int[Tensor, "episodes queries"]:
+        """Fit to the support images of each episode, and classify the others."""
+        labels = torch.arange(way, device=self.device).repeat_interleave(shot)
+        out = torch.full(batch.query.shape, -1)
+        at_once = max(64, HELD_AT_ONCE // (self.width * self.data.size**2))
+        for row, (known, query) in enumerate(zip(batch.support, batch.query, strict=True)):
+            asked = query >= 0
+            score = self.fit(self._images(known), labels, way, known)
+            with torch.no_grad():
+                parts = [
+                    score(self._images(part))
+                    for part in np.split(query[asked], range(at_once, asked.sum(), at_once))
+                ]
+            out[row, torch.from_numpy(asked)] = torch.cat(parts).argmax(-1).cpu()
+        return out
+
+    def _images(self, rows: np.ndarray) -> Tensor:
+        return self.data.batch(rows).to(self.device)
+
+    @abstractmethod
+    def fit(
+        self,
+        support: Float[Tensor, "known channels size size"],
+        labels: Int[Tensor, " known"],
+        way: int,
+        known: np.ndarray,
+    ) -> Score:
+        """Fit to support images.
+
+        Args:
+            support: images in [0, 1].
+            labels: their classes, 0 to way - 1.
+            way: number of classes.
+            known: their rows in the data, which tell this episode from others.
+        """
+
+
+class Adapting(Fitting):
+    """MAML: some steps of gradient descent from learned weights.
+
+    Args:
+        name: for the report.
+        network: trained by :class:`~sketchembed.training.meta_learning.MAMLTask`, where it is to compute.
+        steps: of gradient descent; the network's own number of test steps if not given.
+        about: further facts for the report.
+    """
+
+    def __init__(
+        self, name: str, network: MAML, steps: int | None = None, about: dict[str, Any] | None = None
+    ) -> None:
+        config = network.config
+        self.steps = config.test_steps if steps is None else steps
+        facts = {"steps": self.steps, "lr": config.inner_lr}
+        super().__init__(name, config.width, facts | (about or {}))
+        self.network = network
+
+    def fit(self, support: Tensor, labels: Tensor, way: int, known: np.ndarray) -> Score:
+        """Adapt to support images; no gradient is left of how."""
+        found = self.network.adapt(support, labels, way, self.steps, first_order=True)
+        parameters = {name: value.detach() for name, value in found.items()}
+        return lambda query: self.network.scores(parameters, support, query)
+
+
+class Scratch(Fitting):
+    """Training from scratch: a new Conv4 with a linear classifier, trained on the support images alone.
+
+    *Source*: a row of the paper's table 1, from Hsu et al. 2019.
+
+    The initial weights are drawn by a seed and the rows of the support images, and by nothing else.
+
+    Args:
+        name: for the report.
+        steps: of Adam, each on all support images.
+        lr: its learning rate.
+        width: filters of each block.
+        seed: of the initial weights.
+    """
+
+    def __init__(
+        self,
+        name: str = "Training from scratch (Conv4)",
+        steps: int = 20,
+        lr: float = 1e-3,
+        width: int = 64,
+        seed: int = 0,
+    ) -> None:
+        super().__init__(name, width, {"steps": steps, "lr": lr, "seed": seed})
+        self.steps, self.lr, self.seed = steps, lr, seed
+
+    def fit(self, support: Tensor, labels: Tensor, way: int, known: np.ndarray) -> Score:
+        """Train a new network on support images."""
+        state = np.random.SeedSequence([self.seed, *known.tolist()]).generate_state(1, np.uint64)
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(int(state[0] >> np.uint64(1)))
+            encoder = SupportNormConv4(self.data.channels, self.width, "mean", self.data.size)
+            head = nn.Linear(encoder.features, way)
+        network = nn.ModuleList([encoder, head]).to(self.device)
+        optimizer = torch.optim.Adam(network.parameters(), self.lr)
+        for _ in range(self.steps):
+            optimizer.zero_grad()
+            functional.cross_entropy(head(encoder(support, len(support))), labels).backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+
+        def score(query: Tensor) -> Tensor:
+            out: Tensor = head(encoder(torch.cat([support, query]), len(support))[len(support) :])
+            return out
+
+        return score

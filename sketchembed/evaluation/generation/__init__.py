@@ -1,0 +1,1 @@
+"""Drawings generated from one image, by arithmetic and by interpolation of embeddings."""

@@ -1,0 +1,1 @@
+"""What the embedding says of layout: relations and spatial variables."""

@@ -1,0 +1,1 @@
+"""Whether classifiers recognise the drawings of a model."""

@@ -1,0 +1,1 @@
+"""Search for drawings by the embedding."""

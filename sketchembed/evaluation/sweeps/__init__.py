@@ -1,0 +1,1 @@
+"""Results over the runs of a sweep."""

@@ -1,0 +1,363 @@
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+import torch
+from sklearn.linear_model import LogisticRegression
+from sklearn.neighbors import KNeighborsClassifier
+
+import sketchembed
+from sketchembed.cli import main
+from sketchembed.data.episodes import Episodes
+from sketchembed.data.image_set import ImageSet
+from sketchembed.data.sources import omniglot_images
+from sketchembed.errors import CheckpointError, ConfigError
+from sketchembed.evaluation import models
+from sketchembed.evaluation.fewshot import methods
+from sketchembed.evaluation.fewshot.methods import Embedding, pixels
+from sketchembed.evaluation.fewshot.protocol import check_fit
+from sketchembed.evaluation.fewshot.scores import Setting, measure
+from sketchembed.evaluation.models import newest
+from sketchembed.hub.registry import MODEL_KEY, describe
+from sketchembed.networks import ModelConfig, SketchEmbedNet
+from sketchembed.networks.protonet import ProtoNet, ProtoNetConfig
+from sketchembed.networks.resnet import ResNet, ResNetConfig
+from sketchembed.runs.ranks import Sharing
+
+TINY = ModelConfig(width=8, latent=12, hidden=10, hyper=6, embedding=2, mixtures=3, max_length=12)
+
+
+def image_set(classes=12, each=7, size=28):
+    random = np.random.default_rng(0)
+    shapes = random.integers(0, 256, (classes, 1, 1, size, size))
+    noisy = shapes + random.normal(0, 160, (classes, each, 1, size, size))
+    return ImageSet(
+        noisy.clip(0, 255).astype(np.uint8).reshape(-1, 1, size, size),
+        np.repeat(np.arange(classes), each),
+        [f"class{at}" for at in range(classes)],
+        [f"{at}" for _ in range(classes) for at in range(each)],
+        ["a", "b"] * (classes // 2),
+        {"data": "Omniglot", "split": "vinyals", "part": "test"},
+    )
+
+
+def test_accuracies_are_those_of_a_loop_written_out_with_scikit_learn():
+    data = image_set()
+    episodes = Episodes(data, way=5, shot=2, seed=3)
+    method = Embedding("pixels", pixels)
+    method.prepare(data, Sharing())
+    (score,) = measure([method], episodes, 30)
+    expected = []
+    for number in range(30):
+        batch = episodes.batch([number])
+        ink = 1 - data.images.reshape(len(data), -1) / 255
+        rows = ink / np.linalg.norm(ink, axis=1, keepdims=True)
+        model = LogisticRegression(tol=1e-8, max_iter=10_000)
+        model.fit(rows[batch.support[0]], np.repeat(np.arange(5), 2))
+        expected.append(model.score(rows[batch.query[0]], batch.query_labels[0]))
+    np.testing.assert_allclose(score.accuracies, expected, atol=1e-9)
+    assert score.mean == pytest.approx(100 * np.mean(expected))
+    assert score.interval == pytest.approx(100 * 1.96 * np.std(expected) / np.sqrt(30))
+    assert score.digest == episodes.digest(30)
+
+
+def test_more_features_than_images_change_nothing():
+    # Then the table of products is made at once.
+    data = image_set(each=40)
+    few = data.select(data.class_names[:6])
+    episodes = Episodes(few, way=3, shot=4)
+    method = Embedding("pixels", pixels)
+    method.prepare(few, Sharing())
+    assert method.gram is not None
+    with_table = measure([method], episodes, 20)[0].accuracies
+    method.gram = None
+    np.testing.assert_allclose(measure([method], episodes, 20)[0].accuracies, with_table, atol=0.01)
+
+
+def test_two_heads_share_one_table_which_is_made_in_blocks(monkeypatch):
+    monkeypatch.setattr(methods, "EMBEDDED_AT_ONCE", 64)  # 240 images: four blocks
+    monkeypatch.setattr(methods, "PIXELS_AT_ONCE", 3000)
+    monkeypatch.setattr(methods, "CACHED_AT_ONCE", 30_000)
+    data = image_set(classes=6, each=40)
+    raw, alone = Embedding("raw", pixels), Embedding("alone", pixels, "neighbour")
+    beside = Embedding("beside", pixels, "neighbour", beside=raw)
+    for method in (raw, alone, beside):
+        method.prepare(data, Sharing())
+    ink = 1 - data.images.reshape(len(data), -1) / 255
+    rows = ink / np.linalg.norm(ink, axis=1, keepdims=True)
+    assert beside.gram is raw.gram
+    np.testing.assert_allclose(raw.gram, rows @ rows.T, atol=1e-6)
+    batch = Episodes(data, way=3, shot=4).batch(range(20))
+    expected = [
+        KNeighborsClassifier(1).fit(rows[known], np.repeat(np.arange(3), 4)).predict(rows[asked])
+        for known, asked in zip(batch.support, batch.query, strict=True)
+    ]
+    for method in (alone, beside):
+        np.testing.assert_array_equal(method.answer(batch, 3, 4), expected)
+
+
+def test_queries_that_an_episode_lacks_do_not_count():
+    data = image_set()
+    rows = np.concatenate([np.arange(10), np.arange(14, len(data))])  # class1 has three images
+    uneven = ImageSet(
+        data.images[rows], data.labels[rows], data.class_names, [data.names[row] for row in rows]
+    )
+    method = Embedding("perfect", lambda images: images.flatten(1))
+    method.prepare(uneven, Sharing())
+    method.features = torch.nn.functional.one_hot(torch.from_numpy(uneven.labels), 12).float()
+    method.gram = None
+    assert measure([method], Episodes(uneven, way=3, shot=2), 60)[0].accuracies.min() == 1
+
+
+@pytest.mark.parametrize("text", ["20w", "w1s", "20 way 1 shot", "20w1s5"])
+def test_setting_that_is_none(text):
+    with pytest.raises(ConfigError, match="is no few-shot setting"):
+        Setting.parse(text)
+    assert str(Setting.parse(" 20w1s")) == "20w1s"
+
+
+def test_checkpoint_for_other_images_is_refused():
+    photos = SketchEmbedNet(ModelConfig(**(TINY.to_dict() | {"channels": 3, "image_size": 84})))
+    with pytest.raises(CheckpointError, match="takes images of 3 x 84 x 84; expected a model for .* 1 x 28"):
+        check_fit(photos, image_set())
+
+
+@pytest.fixture
+def omniglot(tmp_path, monkeypatch):
+    """A data folder whose prepared file is there already: no published file is read."""
+    data = image_set(classes=4 * 6)
+    monkeypatch.setenv("SKETCHEMBED_DATA", str(tmp_path))
+    monkeypatch.setattr(omniglot_images, "load", lambda *_: data)
+    monkeypatch.setattr(omniglot_images, "split", lambda images, *_: images)
+    monkeypatch.setenv("WANDB_MODE", "disabled")
+    return tmp_path
+
+
+def evaluate(*options):
+    few = ["--settings", "5w1s,5w2s", "--episodes", "150"]
+    main(["evaluate", "fewshot", "--accelerator", "cpu", *few, *options])
+
+
+def test_command_writes_a_table_and_json(omniglot, tmp_path, capsys):
+    path = sketchembed.save(SketchEmbedNet(TINY), tmp_path / "net.safetensors")
+    evaluate("--checkpoint", str(path), "--out", str(tmp_path / "report"))
+    found = json.loads((tmp_path / "report.json").read_text())
+    assert [row["method"] for row in found["rows"]] == [
+        "SketchEmbedding (net)",
+        "Raw pixels",
+        "k-nearest neighbours",
+        "Random CNN (Conv4)",
+    ]
+    scores = found["rows"][1]["scores"]
+    assert [score["setting"] for score in scores] == ["5w1s", "5w2s"]
+    assert scores[0]["episodes"] == 150
+    assert scores[0]["digest"] == found["rows"][0]["scores"][0]["digest"]
+    table = (tmp_path / "report.md").read_text()
+    assert f"| Raw pixels | {scores[0]['mean']:.2f} ± {scores[0]['ci95']:.2f} |" in table
+    assert "*the paper's:* Random CNN (Conv4) | 67.96" in table
+    assert table in capsys.readouterr().out
+    figure = ElementTree.parse(tmp_path / "report.svg")
+    words = {text for element in figure.iter() if (text := "".join(element.itertext()).strip())}
+    assert {"5w1s", "5w2s", "Raw pixels", "the paper's: Random CNN (Conv4)"} <= words
+
+
+def make_run(folder, steps=(1,), net=None, **facts):
+    """Leave what a training leaves: checkpoints and run.json."""
+    net = net or SketchEmbedNet(TINY)
+    (folder / "checkpoints").mkdir(parents=True)
+    for step in steps:
+        state = {f"net.{name}": value for name, value in net.state_dict().items()}
+        torch.save(
+            {"state_dict": state, MODEL_KEY: describe(net)}, folder / "checkpoints" / f"step-{step}.ckpt"
+        )
+    (folder / "run.json").write_text(json.dumps({"kind": net.kind} | facts))
+    return folder
+
+
+def rows(path):
+    return json.loads(path.read_text())["rows"]
+
+
+def test_command_without_a_checkpoint_takes_the_newest_run(omniglot, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(models, "PACKAGED", tmp_path / "package")
+    options = ("--runs", str(tmp_path / "runs"), "--out", str(tmp_path / "report"))
+    evaluate(*options)
+    assert "only baselines without training" in capsys.readouterr().out
+    assert len(rows(tmp_path / "report.json")) == 3
+    sketchembed.save(SketchEmbedNet(TINY), tmp_path / "package" / "quickdraw-conv4.safetensors")
+    evaluate(*options, "--baselines", "none")
+    assert "model   quickdraw-conv4, of the package: no run in" in capsys.readouterr().out
+    assert [row["method"] for row in rows(tmp_path / "report.json")] == ["SketchEmbedding (quickdraw-conv4)"]
+    run = make_run(tmp_path / "runs" / "one", data={"source": "quickdraw", "drawings": 7})
+    make_run(tmp_path / "runs" / "proto-seed0", net=ProtoNet(ProtoNetConfig(width=4)))
+    evaluate(*options, "--baselines", "none")
+    (row,) = rows(tmp_path / "report.json")
+    assert row["method"] == "SketchEmbedding (one)"
+    assert row["about"] == {
+        "head": "logistic",
+        "checkpoint": str(run / "checkpoints" / "step-1.ckpt"),
+        "step": 1,
+        "trained_on": "quickdraw",
+        "drawings": 7,
+        "parameters": sum(parameter.numel() for parameter in SketchEmbedNet(TINY).parameters()),
+    }
+
+
+def test_trained_baselines_are_found_once_of_each_family(omniglot, tmp_path, monkeypatch):
+    monkeypatch.setattr(models, "PACKAGED", tmp_path / "package")
+    runs = tmp_path / "runs"
+    net = ProtoNet(ProtoNetConfig(width=4))
+    for number, name in enumerate(("proto-seed0", "proto-seed1", "other-seed0", "photos-seed0")):
+        photos = ProtoNet(ProtoNetConfig(width=4, channels=3, image_size=84))
+        file = make_run(runs / name, net=photos if "photos" in name else net) / "checkpoints" / "step-1.ckpt"
+        os.utime(file, (number, number))
+    # Nor is a classifier, which is there to judge drawings.
+    make_run(runs / "judge", net=ResNet(ResNetConfig(18, classes=3, width=4, stem="small", image_size=28)))
+    evaluate("--runs", str(runs), "--out", str(tmp_path / "report"), "--baselines", "trained")
+    names = [row["method"] for row in rows(tmp_path / "report.json")]
+    # The older seed gives way, and a model for photos is not asked about drawings.
+    assert names == ["ProtoNet, supervised (other-seed0)", "ProtoNet, supervised (proto-seed1)"]
+
+
+def test_the_newest_run_is_one_for_such_images(omniglot, tmp_path):
+    runs = tmp_path / "runs"
+    photos = SketchEmbedNet(ModelConfig(**(TINY.to_dict() | {"channels": 3, "image_size": 84})))
+    for number, (name, net) in enumerate({"old": None, "drawings": None, "photos": photos}.items()):
+        file = make_run(runs / name, net=net) / "checkpoints" / "step-1.ckpt"
+        os.utime(file, (number, number))
+    evaluate("--runs", str(runs), "--out", str(tmp_path / "report"), "--baselines", "none")
+    assert [row["method"] for row in rows(tmp_path / "report.json")] == ["SketchEmbedding (drawings)"]
+    assert [newest(runs, channels).run for channels in (3, 1, None)] == ["photos", "drawings", "photos"]
+
+
+@pytest.mark.parametrize(("channels", "size"), [(1, 28), (3, 84)])
+def test_drawings_and_photos_have_a_model_in_the_package(channels, size):
+    network = models.standing_in(channels).network
+    assert (network.config.channels, network.config.image_size) == (channels, size)
+
+
+def test_several_models_are_asked_the_same(omniglot, tmp_path):
+    torch.manual_seed(0)
+    paths = [sketchembed.save(SketchEmbedNet(TINY), tmp_path / f"{name}.safetensors") for name in "ab"]
+    evaluate("--checkpoint", f"{paths[0]},{paths[1]}", "--out", str(tmp_path / "both"))
+    evaluate("--checkpoint", str(paths[1]), "--out", str(tmp_path / "one"), "--baselines", "none")
+    both = {row["method"]: row["scores"] for row in rows(tmp_path / "both.json")}
+    assert list(both)[:2] == ["SketchEmbedding (a)", "SketchEmbedding (b)"]
+    assert both["SketchEmbedding (b)"] == rows(tmp_path / "one.json")[0]["scores"]
+
+
+def test_every_checkpoint_of_runs(omniglot, tmp_path):
+    torch.manual_seed(0)
+    for name in "ab":
+        make_run(tmp_path / name, steps=(20, 3, 100))
+    evaluate("--checkpoints", f"{tmp_path / 'a'},{tmp_path / 'b'}", "--out", str(tmp_path / "report"))
+    found = json.loads((tmp_path / "report.json").read_text())
+    assert found["curves"]["a"] == {
+        "3": "SketchEmbedding (a), step 3",
+        "20": "SketchEmbedding (a), step 20",
+        "100": "SketchEmbedding (a), step 100",
+    }
+    assert len(found["rows"]) == 6
+    assert "steps" in (tmp_path / "report.svg").read_text()
+
+
+@pytest.mark.slow
+def test_dashboard_gets_table_figure_and_numbers(omniglot, tmp_path, monkeypatch):
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.setattr(models, "PACKAGED", tmp_path / "package")
+    evaluate("--runs", str(tmp_path), "--out", str(tmp_path / "results" / "report"))
+    (run,) = (tmp_path / "results" / "wandb").glob("offline-run-*")
+    (table,) = run.glob("files/media/table/fewshot/*.json")
+    first = rows(tmp_path / "results" / "report.json")[0]["scores"][0]
+    kept = json.loads(table.read_text())["data"][0]
+    assert kept[:2] == ["Raw pixels", "5w1s"]
+    assert kept[2] == pytest.approx(first["mean"], abs=1e-4)
+    assert kept[5] == first["digest"]
+    (figure,) = run.glob("files/media/html/fewshot/*.html")
+    assert "<svg" in figure.read_text()
+    log, until = next(run.glob("*.wandb")), time.monotonic() + 20
+    # W&B writes its log in a process of its own, which may end a moment later.
+    while b"fewshot/Raw pixels/5w1s" not in log.read_bytes():
+        assert time.monotonic() < until
+        time.sleep(0.1)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--head", "logit"), "no head 'logit'"),
+        (("--query", "0"), "query is '0'"),
+        (("--query", "many"), "query is 'many'"),
+        (("--episodes", "0"), "episodes is 0"),
+        (("--devices", "two"), "devices is 'two'"),
+        (("--settings", "25w1s"), "24 classes, 1 too few"),
+        (("--settings", "5w7s"), "class 'class0' has 7 images, 1 too few"),
+        (("--checkpoint", "nowhere"), "there is no checkpoint at nowhere"),
+        (("--checkpoints", "nowhere"), "there is no step-N.ckpt in nowhere"),
+        (("--baselines", "pixel"), "there is no baseline 'pixel'"),
+        (("--split", "lake-runs"), "there are no one-shot runs in"),
+    ],
+)
+def test_command_says_in_one_line_what_is_wrong(options, message, omniglot, capsys):
+    with pytest.raises(SystemExit) as error:
+        evaluate("--runs", str(omniglot / "runs"), *options)
+    assert error.value.code == 2
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert message in line
+
+
+PROCESSES = """
+import sys
+import numpy as np, torch
+sys.path.insert(0, {path!r})
+from test_fewshot import image_set
+from sketchembed.evaluation.contest import untrained
+from sketchembed.data.episodes import Episodes
+from sketchembed.evaluation.fewshot import measure
+from sketchembed.evaluation.sharing import Sharing
+torch.set_num_threads(1)
+sharing = Sharing.launch("{devices}", "cpu")
+data = image_set(classes=30, each=20)
+methods = untrained(data, "logistic", sharing.device, ["pixels", "neighbours", "random"])
+for method in methods:
+    method.prepare(data, sharing)
+scores = measure(methods, Episodes(data, way=5, shot=1), 330, sharing)
+if sharing.first:
+    np.save({out!r}, np.stack([score.accuracies for score in scores]))
+"""
+
+
+@pytest.mark.slow
+def test_one_process_two_and_three_give_the_same_accuracies(tmp_path):
+    found = []
+    for devices in (1, 2, 3):
+        script, out = tmp_path / f"script{devices}.py", tmp_path / f"out{devices}.npy"
+        script.write_text(PROCESSES.format(path=str(Path(__file__).parent), devices=devices, out=str(out)))
+        subprocess.run([sys.executable, str(script)], check=True, timeout=250, capture_output=True)
+        found.append(np.load(out))
+    assert found[0].shape == (3, 330)  # four blocks: two and two, and two, one and one
+    np.testing.assert_array_equal(found[0], found[1])
+    np.testing.assert_array_equal(found[0], found[2])
+
+
+@pytest.mark.data
+@pytest.mark.slow
+def test_real_omniglot_keeps_known_baselines_and_the_solver_its_promise(real_data, tmp_path):
+    images = omniglot_images.load(real_data / "omniglot", tmp_path)
+    data = omniglot_images.split(images, "vinyals", "test")
+    methods = [Embedding("raw", pixels), Embedding("reference", pixels, "logistic-sklearn")]
+    for method in methods:
+        method.prepare(data, Sharing())
+    episodes = Episodes(data, way=20, shot=1)
+    ours, reference = measure(methods, episodes, 60)
+    assert abs(ours.mean - reference.mean) <= 0.02
+    assert 44 < ours.mean < 53
+    batch = episodes.batch(range(40))
+    answers = [method.answer(batch, 20, 1) for method in methods]
+    assert (answers[0] == answers[1]).double().mean() >= 0.998

@@ -1,0 +1,190 @@
+import io
+import zipfile
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from scipy.ndimage import gaussian_filter
+
+from sketchembed.cli import main
+from sketchembed.data.sources.omniglot import vinyals_split
+from sketchembed.data.sources.splits import partition_of
+from sketchembed.errors import ConfigError
+from sketchembed.evaluation.context import Study
+from sketchembed.evaluation.generation.generation_inputs import gather, spread
+from sketchembed.evaluation.generation.one_shot import likeness, one_shot
+from sketchembed.evaluation.pictures import rasters
+from sketchembed.hub.model_files import save
+from sketchembed.networks import ModelConfig, SketchEmbedNet
+from sketchembed.sketch import Sketch
+
+
+def same(one, other):
+    """Whether two SVG files show the same picture."""
+    drawn = [rasters([Sketch.from_svg(file)], 56) for file in (one, other)]
+    return bool(torch.equal(*drawn))
+
+
+@pytest.mark.data
+def test_command_draws_a_character_never_seen_alike_at_0_and_otherwise_at_a_half(
+    real_data, small_networks, tmp_path, capsys
+):
+    character = next(name for name in vinyals_split()["test"] if name.startswith("Tengwar"))
+    with zipfile.ZipFile(real_data / "omniglot" / "images_evaluation.zip") as archive:
+        entry = next(name for name in archive.namelist() if f"{character}/" in name and name.endswith(".png"))
+        (tmp_path / "given.png").write_bytes(archive.read(entry))
+    given = [str(tmp_path / "given.png"), str(small_networks[0]), "--samples", "2"]
+    for temperature, folder in (("0", "a"), ("0", "b"), ("0.5", "c"), ("0.5", "d")):
+        main(["draw", *given, "--out", str(tmp_path / folder), "--temperature", temperature])
+    files = {folder: [tmp_path / folder / f"given-{n}.svg" for n in (1, 2)] for folder in "abcd"}
+    assert all(len(Sketch.from_svg(file)) > 1 for folder in "ab" for file in files[folder])
+    # At 0 one drawing: of both samples, and when called again.
+    assert same(*files["a"])
+    assert same(files["a"][0], files["b"][1])
+    # At 0.5 another one each time, and the same ones when called again with the same seed.
+    assert not same(*files["c"])
+    assert not same(files["c"][0], files["a"][0])
+    assert same(files["c"][1], files["d"][1])
+
+
+def test_members_of_classes_are_spread_over_them():
+    pools = {"a": np.arange(5), "b": np.arange(10, 12), "c": np.arange(0)}
+    chosen = spread(pools, 5, seed=0)
+    assert sorted(name for name, _ in chosen) == ["a", "a", "a", "b", "b"]
+    assert {name for name, _ in chosen[:2]} == {"a", "b"}
+    assert all(index in pools[name] for name, index in chosen)
+    assert len(set(chosen)) == 5
+    assert len(spread(pools, 100, seed=0)) == 7
+    assert chosen == spread(pools, 5, seed=0)
+    assert any(chosen != spread(pools, 5, seed=seed) for seed in range(1, 4))
+
+
+def test_likeness_is_the_correlation_of_blurred_darkness():
+    images = torch.rand(3, 1, 28, 28, generator=torch.Generator().manual_seed(0))
+    others = (images + torch.rand(3, 1, 28, 28, generator=torch.Generator().manual_seed(1))) / 2
+    blurred = [
+        [gaussian_filter(1 - image[0].numpy(), 1, mode="constant").ravel() for image in batch]
+        for batch in (images, others)
+    ]
+    expected = [np.corrcoef(one, other)[0, 1] for one, other in zip(*blurred, strict=True)]
+    np.testing.assert_allclose(likeness(images, others), expected, atol=1e-4)
+    assert likeness(images[:1], torch.ones(1, 1, 28, 28)) == 0
+
+
+def test_samples_vary_above_0_and_are_shown_beside_their_input(small_study, tmp_path):
+    small_study.folder = str(tmp_path)
+    part = one_shot(small_study, temperatures=[0.0, 0.5], samples=3, shown=3, measured=5)
+    assert [figure.name for figure in part.figures] == ["figure-3-quickdraw"]
+    assert "Characters are left out: there is no" in part.about
+    assert "Photos are left out: the model takes grey drawings." in part.about
+    (drawings,) = part.drawings
+    assert [item["seen"] for item in drawings.items] == [True] * 3 + [False] * 3
+    for item in drawings.items:
+        assert [sample["temperature"] for sample in item["samples"]] == [0, 0.5, 0.5, 0.5]
+        assert len({str(sample["strokes"]) for sample in item["samples"][1:]}) > 1
+        assert item["class"] in (small_study.pictures.seen if item["seen"] else small_study.pictures.unseen)
+    # Six inputs and a picture by the Conv-VAE each; the strokes of the inputs are drawn, not embedded.
+    assert part.figures[0].svg.count("<image") == 6
+    again = one_shot(small_study, temperatures=[0.0, 0.5], samples=3, shown=3, measured=5)
+    assert again.drawings == part.drawings
+    assert again.values == part.values
+    assert part.values["seen/temperature-0/points"] > 1
+
+
+def test_inputs_of_seen_classes_never_trained(small_study, tmp_path):
+    small_study.folder = str(tmp_path)
+    (seen, unseen), _ = gather(small_study, 2, 40)
+    pictures = small_study.pictures
+    kept = [pictures.up_to(name, 99, held_out=True) for name in pictures.seen]
+    images = pictures.images(np.concatenate(kept))
+    for image in seen.images:
+        assert (images - image).abs().amax(dim=(1, 2, 3)).min() == 0
+    assert len(seen) == min(40, 2 * len(pictures.seen))
+    assert len(unseen) == 40
+    assert len(seen.strokes) == 2
+
+
+@pytest.mark.data
+def test_characters_are_shown_with_their_strokes(real_data, small_networks, monkeypatch, small_study):
+    small_study.folder = str(real_data)
+    kinds, _ = gather(small_study, 6, 12)
+    characters = kinds[2]
+    assert len(characters) == 12
+    names = {name.replace("/character", "").replace("_", "") for name in vinyals_split()["test"]}
+    assert {
+        name.replace("\n", "").replace("character ", "").replace(" ", "") for name in characters.names
+    } <= names
+    known = [at for at, sketch in enumerate(characters.strokes) if sketch is not None]
+    assert known
+    drawn = rasters([characters.strokes[at] for at in known])
+    assert (drawn - characters.images[known]).abs().max() < 0.01
+
+
+def test_a_model_for_photos_draws_photos(tmp_path):
+    torch.manual_seed(5)
+    config = ModelConfig(
+        width=4,
+        pool="mean",
+        channels=3,
+        image_size=84,
+        latent=6,
+        hidden=8,
+        hyper=4,
+        embedding=2,
+        mixtures=2,
+        max_length=8,
+    )
+    checkpoint = save(SketchEmbedNet(config), tmp_path / "photos.safetensors")
+    random = np.random.default_rng(0)
+    for label in ("n01", "n02"):
+        folder = tmp_path / "data" / "mini_imagenet" / "test" / label
+        folder.mkdir(parents=True)
+        for number in range(2):
+            out = io.BytesIO()
+            Image.fromarray(random.integers(0, 256, (84, 84, 3), dtype=np.uint8)).save(out, "PNG")
+            (folder / f"{label}{number:04d}.png").write_bytes(out.getvalue())
+    study = Study(str(checkpoint), vae="none", folder=str(tmp_path / "data"))
+    part = one_shot(study, temperatures=[0.5], samples=2, shown=3, measured=3)
+    assert [figure.name for figure in part.figures] == ["figure-4-mini-imagenet"]
+    assert part.figures[0].svg.count("<image") == 3
+    assert "Drawings are left out: the model takes photos." in part.about
+    assert "Photos of Sketchy are left out: " in part.about
+    assert part.tables[0].rows[0][2] is None
+    assert not part.drawings
+    # With Sketchy there too, its held-out photos stand beside what a person drew of them.
+    for label in ("axe", "bee"):
+        for number in range(20):
+            name = f"n02000000_{number}"
+            for kind in ("photo", "sketches"):
+                (tmp_path / "data" / "sketchy" / kind / label).mkdir(parents=True, exist_ok=True)
+            out.seek(0)
+            (tmp_path / "data" / "sketchy" / "photo" / label / f"{name}.png").write_bytes(out.getvalue())
+            for sketch in (1, 2):
+                svg = f'<svg><path d="M 0 0 L {number + 5} 90 L 50 {sketch}"/></svg>'
+                path = tmp_path / "data" / "sketchy" / "sketches" / label / f"{name}-{sketch}.svg"
+                path.write_text(svg)
+    kinds, _ = gather(study, 2, 3)
+    assert [(kind.key, kind.seen) for kind in kinds] == [
+        ("sketchy", True),
+        ("sketchy-unseen", False),
+        ("photos", False),
+    ]
+    seen, unseen, _ = kinds
+    assert (set(seen.names), set(unseen.names)) == ({"axe"}, {"bee"})
+    # Of each photo one sketch, and none of a photo that trains.
+    numbers = [int(person.points[1, 0] - person.points[0, 0]) - 5 for person in seen.people]
+    assert len(set(numbers)) == len(numbers) == 2
+    assert all(partition_of(f"n02000000_{number}") > 0 for number in numbers)
+    part = one_shot(study, temperatures=[0.5], samples=2, shown=2, measured=2)
+    assert [figure.name for figure in part.figures] == ["figure-4-sketchy", "figure-4-mini-imagenet"]
+    assert part.figures[0].svg.count("<image") == 4
+    assert "a person" in part.figures[0].svg
+    assert "a person" not in part.figures[1].svg
+
+
+def test_mistakes_are_told(small_study):
+    with pytest.raises(ConfigError, match="samples 0"):
+        one_shot(small_study, samples=0)
+    with pytest.raises(ConfigError, match=r"temperatures is \[-1.0\]"):
+        one_shot(small_study, temperatures=[-1.0])

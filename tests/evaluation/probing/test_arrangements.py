@@ -1,0 +1,240 @@
+"""Composed pictures: what is said to be true of them is measured on what is drawn."""
+
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+from scipy.ndimage import center_of_mass, find_objects, label
+from scipy.spatial import ConvexHull
+
+from sketchembed.data.store_writer import ClassDrawings, write_store
+from sketchembed.errors import ConfigError, DataError
+from sketchembed.evaluation.pictures import Pictures
+from sketchembed.evaluation.probing.arrangements import Arrangements, Composer
+from sketchembed.evaluation.probing.layouts import RELATIONS, VARIABLES
+from sketchembed.sketch import Sketch
+
+EVERYWHERE = np.ones((3, 3))
+
+
+def ellipse(random) -> Sketch:
+    turn = random.uniform(0, 2 * np.pi) + np.linspace(0, 2 * np.pi, 25)
+    axes = (127, 127 * random.uniform(0.85, 1))
+    return Sketch.from_strokes([np.stack([axes[0] * np.cos(turn), axes[1] * np.sin(turn)], 1) + 300])
+
+
+def rectangle(random) -> Sketch:
+    corners = np.array([[0, 0], [1, 0], [1, 1], [0, 1], [0, 0]]) * [random.uniform(0.85, 1), 1]
+    return Sketch.from_strokes([255 * corners[:3], 255 * corners[2:]])
+
+
+def store_of(path, count=12, **more):
+    random = np.random.default_rng(0)
+    shapes = {"circle": ellipse, "square": rectangle, **more}
+    classes = [
+        ClassDrawings(name, [(0, np.rint(draw(random).to_stroke3())) for _ in range(count)], {})
+        for name, draw in shapes.items()
+    ]
+    return write_store(path, classes, source="quickdraw", max_length=64)
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory) -> Pictures:
+    store = store_of(tmp_path_factory.mktemp("shapes") / "store")
+    return Pictures(store, store.class_names, [])
+
+
+@pytest.fixture
+def composer(pictures) -> Composer:
+    return Composer(pictures)
+
+
+class Blob(NamedTuple):
+    """A connected patch of ink."""
+
+    x: float
+    y: float
+    box: tuple[slice, slice]
+    kind: str
+
+    def around(self, other: "Blob") -> bool:
+        return all(
+            mine.start < its.start and its.stop < mine.stop
+            for mine, its in zip(self.box, other.box, strict=True)
+        )
+
+
+def blobs(image: np.ndarray) -> list[Blob]:
+    """Find the patches of ink, and whether their hull fills its box as a circle does or as a square does."""
+    ink = 1 - image
+    patches, count = label(ink > 0.1, EVERYWHERE)
+    found = []
+    for number, box in enumerate(find_objects(patches), start=1):
+        y, x = center_of_mass(ink, patches, number)
+        hull = ConvexHull(np.argwhere((patches == number) & (ink > 0.3)))
+        share = hull.volume / np.prod(hull.points.max(0) - hull.points.min(0))
+        found.append(Blob(x + 0.5, y + 0.5, box, "circle" if share < 0.9 else "square"))
+    assert len(found) == count
+    return found
+
+
+def halves(image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the centres of ink left and right of the widest gap between columns of ink, x and y."""
+    ink = 1 - image
+    columns = np.flatnonzero(ink.max(axis=0) > 0.02)
+    gap = int(np.diff(columns).argmax())
+    assert np.diff(columns)[gap] > 1
+    cut = int(columns[gap]) + 1
+    left, right = center_of_mass(ink[:, :cut]), center_of_mass(ink[:, cut:])
+    return np.array([left[1], left[0]]) + 0.5, np.array([right[1] + cut, right[0]]) + 0.5
+
+
+def pairs(arrangements: Arrangements) -> np.ndarray:
+    """Return for each picture the way from the left circle to the right one, ``[n, 2]``, y down."""
+    found = [halves(image[0].numpy()) for image in arrangements.images()]
+    return np.array([right - left for left, right in found])
+
+
+def read(relation: str, image: np.ndarray) -> str:
+    """Tell the class of a picture by looking at it."""
+    found = blobs(image)
+    if relation == "count":
+        return ["one", "two", "three", "four"][len(found) - 1]
+    if relation == "nesting":
+        outer, inner = found if found[0].around(found[1]) else found[::-1]
+        assert outer.around(inner)
+        return f"{inner.kind} in {outer.kind}"
+    if relation == "orientation":
+        circle, square = sorted(found, key=lambda blob: blob.kind)
+        assert (circle.kind, square.kind) == ("circle", "square")
+        x, y = circle.x - square.x, circle.y - square.y
+        assert min(abs(x), abs(y)) < 1
+        assert max(abs(x), abs(y)) == pytest.approx(14, abs=1)
+        return (
+            f"circle {('left' if x < 0 else 'right') if abs(x) > abs(y) else 'above' if y < 0 else 'below'}"
+        )
+    grid = {(blob.y > 14, blob.x > 14): blob.kind for blob in found}
+    assert len(found) == len(grid) == 4
+    circles = sorted(place for place, kind in grid.items() if kind == "circle")
+    names = {
+        ((False, False), (False, True)): "circles above",
+        ((True, False), (True, True)): "circles below",
+        ((False, True), (True, False)): "circles rising",
+        ((False, False), (True, True)): "circles falling",
+    }
+    return names[tuple(circles)]
+
+
+@pytest.mark.parametrize("relation", RELATIONS)
+def test_relation_is_seen_in_the_picture(composer, relation):
+    for part in composer.relation(relation, 20, 12):
+        images = part.images()
+        assert images.shape == (len(part), 1, 28, 28)
+        seen = [read(relation, image[0].numpy()) for image in images]
+        assert seen == [part.classes[number] for number in part.truth]
+        assert np.ptp(np.bincount(part.truth)) <= 1
+
+
+def test_angle_and_distance_are_measured_on_the_picture(composer):
+    part = composer.variable("angle", 100, 10)[0]
+    way = pairs(part)
+    np.testing.assert_allclose(np.arctan2(-way[:, 1], way[:, 0]), part.truth, atol=0.01)
+    np.testing.assert_allclose(np.hypot(*way.T), 14, atol=0.1)
+    assert (part.truth.min(), part.truth.max()) == pytest.approx((-0.52, 0.52), abs=0.06)
+    part = composer.variable("distance", 100, 10)[0]
+    way = pairs(part)
+    np.testing.assert_allclose(way[:, 0] - 12, part.truth, atol=0.1)
+    np.testing.assert_allclose(way[:, 1], 0, atol=0.05)
+    assert (part.truth.min(), part.truth.max()) == pytest.approx((0, 6), abs=0.3)
+
+
+def test_size_is_measured_on_the_picture(composer):
+    part = composer.variable("size", 60, 10)[0]
+    for size in (28, 280):
+        found = []
+        for ink in 1 - part.images(size)[:, 0].numpy():
+            rows, columns = (np.flatnonzero(ink.max(axis=axis) > 0.02) for axis in (1, 0))
+            found.append(max(np.ptp(rows), np.ptp(columns)))  # from edge to edge, less the pen's one pixel
+            middle = [(line[0] + line[-1] + 1) / 2 * 28 / size for line in (rows, columns)]
+            assert middle == pytest.approx([14, 14], abs=28 / size)
+        # Each of the two edges may lie anywhere in its pixel.
+        beyond = np.array(found) - part.truth * size / 28
+        assert beyond.min() > -0.5
+        assert beyond.max() < 2
+
+
+def test_nothing_is_cut_off_by_the_edge(composer):
+    for name in VARIABLES:
+        whole = composer.variable(name, 200, 10)[0]
+        points = np.concatenate([sketch.points for sketch in whole.sketches])
+        assert points.min() >= 0.5 - 1e-9
+        assert points.max() <= 27.5 + 1e-9
+
+
+def test_seed_decides_all(pictures, composer):
+    same, other = Composer(pictures), Composer(pictures, seed=1)
+    for ask in (lambda c: c.relation("placement", 16, 8), lambda c: c.variable("angle", 16, 8)):
+        for mine, again, its in zip(ask(composer), ask(same), ask(other), strict=True):
+            assert mine.sketches == again.sketches
+            np.testing.assert_array_equal(mine.truth, again.truth)
+            assert mine.sketches != its.sketches
+            assert mine.truth.tolist() != its.truth.tolist()
+
+
+def test_examples_to_learn_from_and_to_be_tested_on_share_no_drawing(pictures, composer):
+    train, test = composer.relation("nesting", 60, 60)
+    for column, shape in enumerate(("circle", "square")):
+        mine, its = set(train.sources[:, column]), set(test.sources[:, column])
+        assert not mine & its
+        assert mine | its == set(pictures.select(shape))
+        counts = np.unique(train.sources[:, column], return_counts=True)[1]
+        assert np.ptp(counts) <= 1
+    train, _ = composer.variable("size", 6, 6)
+    assert (train.sources[:, 1] == -1).all()
+    # The circle named is the circle drawn.
+    for sketch, (index, _) in zip(train.sketches, train.sources, strict=True):
+        drawn, source = sketch.fit(1), Sketch.from_stroke3(pictures.store[index]).fit(1)
+        np.testing.assert_allclose(drawn.points, source.points, atol=1e-9)
+
+
+def test_joined_sets_keep_their_order(composer):
+    parts = composer.variable("size", 3, 4)
+    both = Arrangements.join(parts)
+    assert len(both) == 7
+    assert both.sketches[3:] == parts[1].sketches
+    np.testing.assert_array_equal(both.truth[:3], parts[0].truth)
+
+
+def test_what_cannot_be_composed_is_told(tmp_path, composer):
+    with pytest.raises(ConfigError, match="no relation 'nestling'.*'nesting'"):
+        composer.relation("nestling", 4, 4)
+    with pytest.raises(ConfigError, match="no variable 'sise'.*'size'"):
+        composer.variable("sise", 4, 4)
+    few = store_of(tmp_path / "few", count=1)
+    with pytest.raises(DataError, match="1 drawings of 'circle'; expected at least 2"):
+        Composer(Pictures(few, few.class_names, []))
+
+
+@pytest.mark.data
+def test_people_s_circles_and_squares_are_where_they_are_said_to_be(real_data, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    composer = Composer(Pictures.quickdraw(real_data))
+    part = composer.variable("angle", 200, 2)[0]
+    way = pairs(part)
+    np.testing.assert_allclose(np.arctan2(-way[:, 1], way[:, 0]), part.truth, atol=0.015)
+    part = composer.variable("distance", 200, 2)[0]
+    np.testing.assert_allclose(pairs(part)[:, 0] - 12, part.truth, atol=0.1)
+    part = composer.relation("placement", 200, 2)[0]
+    # Which tile is a circle a hull cannot always tell when hands have drawn it, but which tiles are alike can
+    # be seen.
+    ink = 1 - part.images()[:, 0].numpy()
+    tiles = ink.reshape(-1, 2, 14, 2, 14).swapaxes(2, 3)
+    alike = [[_correlated(one[0, 0], one[0, 1]), _correlated(one[0, 0], one[1, 0])] for one in tiles]
+    seen = [[across > 0.999, down > 0.999] for across, down in alike]
+    rows = {"circles above": [True, False], "circles below": [True, False]}
+    wanted = [rows.get(part.classes[number], [False, False]) for number in part.truth]
+    assert seen == wanted
+
+
+def _correlated(one: np.ndarray, other: np.ndarray) -> float:
+    return float(np.corrcoef(one.flatten(), other.flatten())[0, 1])

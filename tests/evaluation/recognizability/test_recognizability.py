@@ -1,0 +1,358 @@
+"""Recognizability: what classifiers are shown, what they answer, and that they are kept."""
+
+import json
+import math
+import subprocess
+import sys
+from pathlib import Path
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+import torch
+from sklearn.metrics import accuracy_score, balanced_accuracy_score
+
+from sketchembed.cli import main
+from sketchembed.data.datamodules.labelled_datamodule import LabelledQuickdrawDataModule
+from sketchembed.data.sources import quickdraw
+from sketchembed.errors import CheckpointError, ConfigError
+from sketchembed.evaluation.context import Study
+from sketchembed.evaluation.parts import make
+from sketchembed.evaluation.recognizability.predictions import (
+    DRAWN,
+    HELD_OUT,
+    SCALED,
+    TRAINING,
+    VAE,
+    Choices,
+    difference,
+    interval,
+    judge,
+    measure,
+)
+from sketchembed.hub.model_files import load_network, save
+from sketchembed.networks import ModelConfig, SketchEmbedNet
+from sketchembed.networks.conv_vae import ConvVAE, ConvVAEConfig, scale
+from sketchembed.networks.resnet import ResNet, ResNetConfig
+from sketchembed.runs.ranks import Sharing
+from sketchembed.training import recognizability_classifier
+from sketchembed.training.recognizability_classifier import Recipe, classifier
+
+TINY = ModelConfig(width=8, latent=12, hidden=10, hyper=6, embedding=2, mixtures=3, max_length=12)
+CLASSES = {"seen": quickdraw.class_names("seen")[:3], "unseen": quickdraw.class_names("unseen")[:3]}
+
+
+def make_data(folder):
+    """Polygons with some noise, of three, five and eight corners: published files of three classes a set."""
+    (folder / "quickdraw").mkdir(parents=True)
+    random = np.random.default_rng(0)
+    for names in CLASSES.values():
+        for name, corners in zip(names, (3, 5, 8), strict=True):
+            lines = []
+            for key in range(40):
+                angles = random.random() + np.arange(corners + 1) * 2 * np.pi / corners
+                points = (
+                    127 + 100 * np.stack([np.cos(angles), np.sin(angles)]) + random.normal(0, 4, angles.shape)
+                )
+                drawing = [points.round().astype(int).clip(0, 255).tolist()]
+                lines.append(
+                    json.dumps({"word": name, "key_id": str(key), "recognized": True, "drawing": drawing})
+                )
+            (folder / "quickdraw" / f"{name}.ndjson").write_text("\n".join(lines))
+    return folder
+
+
+def make_models(folder):
+    torch.manual_seed(0)
+    net = save(SketchEmbedNet(TINY, offset_scale=20.0), folder / "net.safetensors")
+    return str(net), str(save(ConvVAE(ConvVAEConfig(width=8, latent=6)), folder / "vae.safetensors"))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Data, models, and classifiers that have trained for a few steps."""
+    folder = tmp_path_factory.mktemp("recognizability")
+    make_data(folder / "data")
+    make_models(folder)
+    return folder
+
+
+@pytest.fixture
+def study(folder):
+    paths = {"checkpoint": str(folder / "net.safetensors"), "vae": str(folder / "vae.safetensors")}
+    return Study(**paths, out=folder / "out", folder=str(folder / "data"), accelerator="cpu")
+
+
+def opened(folder, which="seen"):
+    data = LabelledQuickdrawDataModule(which, str(folder / "data"), batch_size=16, max_length=12)
+    data.setup()
+    return data
+
+
+def judge_of(data, seed=0, **sizes):
+    torch.manual_seed(seed)
+    config = ResNetConfig(
+        **({"depth": 18, "width": 4, "classes": len(data.labels)} | sizes), labels=data.labels
+    )
+    return ResNet(config).eval()
+
+
+def test_real_drawings_are_judged_as_scikit_learn_counts_them(folder, study):
+    data = opened(folder)
+    # Not trained, but with averages of its own: it answers something of everything.
+    net = judge_of(data).train()
+    with torch.no_grad():
+        for _ in range(60):
+            net(study.pictures.images(data.drawings.train, 32))
+        net.eval()
+        net.fc.bias -= net(study.pictures.images(data.drawings.held_out, 32)).mean(0)
+    found = measure(study, net, data)
+    assert list(found.answers) == [HELD_OUT, TRAINING, DRAWN, SCALED, VAE]
+    assert set(found.given) == set(data.drawings.held_out)
+    assert len(found.answers[TRAINING]) == len(data.drawings.train)
+    names = [data.store.class_names[data.store.labels[index]] for index in found.given]
+    answers = [
+        data.labels[int(net.predict(study.pictures.images([index], 32)))] for index in found.given.tolist()
+    ]
+    assert len(set(answers)) > 1
+    assert [data.labels[number] for number in found.answers[HELD_OUT]] == answers
+    assert float(found.right(HELD_OUT).double().mean()) == pytest.approx(accuracy_score(names, answers))
+    assert found.class_mean(HELD_OUT) == pytest.approx(balanced_accuracy_score(names, answers))
+
+
+def test_a_model_that_draws_its_input_is_recognised_as_its_input_is(folder, study, monkeypatch):
+    data = opened(folder)
+    net = judge_of(data)
+    truth = study.pictures.strokes(np.random.default_rng(0).permutation(data.drawings.held_out))
+    monkeypatch.setattr(study.net, "generate", lambda z, *_, **__: truth[: len(z), :10])
+    found = measure(study, net, data)
+    assert torch.equal(found.answers[DRAWN], found.answers[HELD_OUT])
+    assert torch.equal(found.rows, truth[:, : found.rows.shape[1]])
+    assert not truth[:, found.rows.shape[1] :, :4].any()
+    monkeypatch.setattr(study.beside.network, "decode", lambda z: torch.full((len(z), 1, 32, 32), 60.0))
+    blank = int(net.predict(torch.ones(1, 1, 32, 32)))
+    assert set(measure(study, net, data).answers[VAE].tolist()) == {blank}
+
+
+def test_choices_change_what_is_judged(folder, study):
+    data = opened(folder)
+    net = judge_of(data)
+    by_default = measure(study, net, data)
+    again = measure(study, net, data, Choices())
+    assert torch.equal(by_default.rows, again.rows)
+    for choices in (Choices(z="mean"), Choices(temperature=1.0, component="argmax")):
+        assert not torch.equal(measure(study, net, data, choices).rows, by_default.rows)
+    own = measure(study, net, data, Choices(inputs="training", count=20))
+    assert len(own.given) == 20
+    assert set(own.given) < set(data.drawings.train)
+    assert torch.equal(own.truth[DRAWN], own.truth[TRAINING])
+    study.vae = "none"
+    del study.beside
+    assert VAE not in measure(study, net, data).answers
+
+
+def test_batch_norm_in_training_mode_takes_the_block_s_own_statistics(folder):
+    data = opened(folder)
+    net = judge_of(data)
+    images = torch.rand(10, 1, 32, 32)
+    before = {name: value.clone() for name, value in net.state_dict().items()}
+    answers = judge(net, lambda rows: images[rows.start : rows.stop], 10, "training", Sharing())
+    assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
+    assert not net.training
+
+    # The same, in evaluation mode, by averages that have become the block's.
+    def become(norm, given):
+        norm.running_mean.copy_(given[0].mean((0, 2, 3)))
+        norm.running_var.copy_(given[0].var((0, 2, 3), unbiased=False))
+
+    for module in net.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.register_forward_pre_hook(become)
+    assert torch.equal(net.predict(images), answers)
+
+
+def test_interval_is_wilson_s():
+    right = torch.arange(50) < 41
+    share, z, n = 0.82, 1.959964, 50
+    middle = (share + z * z / (2 * n)) / (1 + z * z / n)
+    half = z / (1 + z * z / n) * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
+    assert interval(right) == pytest.approx((100 * (middle - half), 100 * (middle + half)), abs=1e-4)
+    assert interval(torch.ones(10, dtype=torch.bool))[1] == pytest.approx(100)
+    mean, half = difference(right, torch.arange(50) >= 25)
+    assert mean == pytest.approx(100 * (0.82 - 0.5))
+    assert half == pytest.approx(1.96 * 100 * np.std([1] * 25 + [0] * 16 + [-1] * 9) / math.sqrt(50))
+
+
+def test_images_are_scaled_as_tensorflow_s_resize_does():
+    row = torch.tensor([0.0, 1.0])
+    # Pixel centres at halves, edges repeated: 0, 1/4, 3/4, 1.
+    torch.testing.assert_close(
+        scale(row.expand(1, 1, 2, 2), 4)[0, 0, 0], torch.tensor([0.0, 0.25, 0.75, 1.0])
+    )
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    """Presets with tiny networks and a few steps, saved in the middle."""
+    read = Recipe.of
+
+    def tiny(preset, depth=None, steps=None):
+        recipe = read(preset, depth, steps or 6)
+        network = ResNetConfig(**(recipe.network.to_dict() | {"width": 4}))
+        return Recipe(preset, network, recipe.task, 16, recipe.steps, 3, "32-true")
+
+    monkeypatch.setattr(Recipe, "of", tiny)
+    return tiny
+
+
+def test_part_trains_keeps_and_reports(folder, study, quick, capsys):
+    part = make("recognizability", study)
+    assert "training a ResNet-18 on" in capsys.readouterr().out
+    assert [row[0] for row in part.tables[0].rows][2:4] == ["SketchEmbedNet, drawn once", "Conv-VAE"]
+    held = part.facts["seen.inputs"]
+    assert part.values["seen/held-out/pictures"] == held == part.facts["seen.held_out_drawings"]
+    share = part.values["unseen/sketchembednet/accuracy"]
+    assert share / 100 * part.facts["unseen.inputs"] == pytest.approx(
+        round(share / 100 * part.facts["unseen.inputs"])
+    )
+    assert f"({held} and " in part.about
+    assert "81.44 ± 0.95" in part.markdown()
+    for figure in part.figures:
+        words = "".join(ElementTree.fromstring(figure.svg).itertext())
+        assert "SketchEmbed" in words
+    assert {item["class"] for item in part.drawings[0].items} == set(CLASSES["seen"] + CLASSES["unseen"])
+    files = sorted((study.out / "classifiers").iterdir())
+    assert [file.name.split("-")[0] for file in files] == ["seen", "unseen"]
+    assert load_network(files[0]).config.labels == CLASSES["seen"]
+    again = make("recognizability", study)
+    assert "training" not in capsys.readouterr().out
+    assert again.values == part.values
+    more = make("recognizability", study, steps=7, network="resnet50")
+    assert more.facts["seen.network"] == "ResNet-50"
+    assert len(list((study.out / "classifiers").iterdir())) == 4
+
+
+def test_training_goes_on_where_it_stopped(folder, quick, tmp_path, monkeypatch):
+    data, recipe = opened(folder), quick("classifier-cpu")
+
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    save_as_ever = recognizability_classifier.save
+    monkeypatch.setattr(recognizability_classifier, "save", stop)
+    with pytest.raises(KeyboardInterrupt):
+        classifier(recipe, data, Sharing(), tmp_path / "a")
+    (work,) = (tmp_path / "a").iterdir()
+    last = work / "step-6.ckpt"
+    assert last.exists()
+    # As if it had stopped after three of the six steps.
+    other = Recipe(**(vars(recipe) | {"steps": 3}))
+    with pytest.raises(KeyboardInterrupt):
+        classifier(other, data, Sharing(), tmp_path / "b")
+    (half,) = (tmp_path / "b").iterdir()
+    last.unlink()
+    (half / "step-3.ckpt").rename(work / "step-3.ckpt")
+    monkeypatch.setattr(recognizability_classifier, "save", save_as_ever)
+    net, file = classifier(recipe, data, Sharing(), tmp_path / "a")
+    assert file.exists()
+    assert not work.exists()
+    whole, _ = classifier(recipe, data, Sharing(), tmp_path / "c")
+    for name, value in whole.state_dict().items():
+        torch.testing.assert_close(net.state_dict()[name], value, msg=name)
+
+
+def test_steps_stretch_the_schedule():
+    recipe = Recipe.of("classifier", depth=50, steps=1200)
+    assert recipe.task["lr_steps"] == {400: 0.005, 800: 0.001, 1000: 0.0001}
+    assert (recipe.network.depth, recipe.steps, recipe.batch_size) == (50, 1200, 256)
+    assert recipe.shortened(10_000_000) == recipe
+    # A hundred passes over 768 drawings.
+    assert recipe.shortened(768).task["lr_steps"] == {100: 0.005, 200: 0.001, 250: 0.0001}
+    small = Recipe.of("classifier-cpu", steps=80)
+    assert small.task["lr_decay_steps"] == 80
+    assert (small.network.width, small.network.image_size) == (16, 32)
+    with pytest.raises(ConfigError, match="steps is 0"):
+        Recipe.of("classifier", steps=0)
+
+
+def test_classifier_that_is_named_must_know_the_classes(folder, study, tmp_path):
+    data, recipe = opened(folder), Recipe.of("classifier-cpu")
+    right = save(judge_of(data), tmp_path / "right.safetensors")
+    net, file = classifier(recipe, data, Sharing(), tmp_path, str(right))
+    assert file == right
+    assert net.config.labels == CLASSES["seen"]
+    other = save(judge_of(opened(folder, "unseen")), tmp_path / "other.safetensors")
+    with pytest.raises(
+        CheckpointError, match=f"knows 3 classes, but no '{CLASSES['seen'][0]}'.*the 3 seen ones"
+    ):
+        classifier(recipe, data, Sharing(), tmp_path, str(other))
+    with pytest.raises(CheckpointError, match="is a sketchembednet, which names no classes"):
+        classifier(recipe, data, Sharing(), tmp_path, study.checkpoint)
+
+
+def test_command_line(folder, tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("WANDB_MODE", "disabled")
+    for which in ("seen", "unseen"):
+        save(judge_of(opened(folder, which)), tmp_path / f"{which}.safetensors")
+    given = ["--checkpoint", str(folder / "net.safetensors"), "--vae", "none", "--accelerator", "cpu"]
+    given += ["--folder", str(folder / "data"), "--out", str(tmp_path / "out")]
+    named = [f"--{which}_classifier={tmp_path / which}.safetensors" for which in ("seen", "unseen")]
+    main(["evaluate", "recognizability", *given, *named, "--drawings", "5", "--batch_norm", "training"])
+    found = json.loads((tmp_path / "out" / "recognizability.json").read_text())
+    assert found["values"]["seen/sketchembednet/pictures"] == 5
+    assert found["facts"]["choices.batch_norm"] == "training"
+    assert (tmp_path / "out" / "table-4.svg").exists()
+    capsys.readouterr()
+    with pytest.raises(SystemExit):
+        main(["evaluate", "recognizability", *given, "--drawings", "0"])
+    assert "drawings is 0; expected 1 or more" in capsys.readouterr().err
+
+
+PROCESSES = """
+import sys
+import torch
+sys.path.insert(0, {path!r})
+import test_recognizability as tests
+from sketchembed.evaluation import verdicts
+from sketchembed.evaluation.classifiers import Recipe, classifier
+from sketchembed.evaluation.study import Study
+from sketchembed.networks.resnet101 import ResNetConfig
+from pathlib import Path
+torch.set_num_threads(1)
+verdicts.BLOCK = 5
+folder = Path({folder!r})
+study = Study(str(folder / "net.safetensors"), str(folder / "vae.safetensors"), folder=str(folder / "data"),
+              devices="{devices}", accelerator="cpu")
+study.net
+sizes = ResNetConfig(18, width=4, stem="small")
+recipe = Recipe("tiny", sizes, {{"lr": 3e-3}}, 16, 4, 2, "32-true")
+data = tests.opened(folder)
+trained, file = classifier(recipe, data, study.sharing, folder / "trained{devices}")
+net = tests.judge_of(data)
+choices = verdicts.Choices("training", temperature=0.5, batch_norm="training", count=13)
+found = verdicts.measure(study, net, data, choices)
+total = torch.stack([value.double().sum() for value in trained.state_dict().values()]).sum().reshape(1)
+mine = study.sharing.fabric.all_gather(total).reshape(-1)
+assert (mine == mine[0]).all(), mine
+if study.sharing.first:
+    torch.save({{"rows": found.rows, **found.answers}}, {out!r})
+    assert file.exists()
+"""
+
+
+@pytest.mark.slow
+def test_one_process_and_two_give_the_same_scores_and_train_together(folder, tmp_path):
+    found = []
+    for devices in (1, 2):
+        script, out = tmp_path / f"script{devices}.py", tmp_path / f"out{devices}.pt"
+        text = PROCESSES.format(
+            path=str(Path(__file__).parent), folder=str(folder), devices=devices, out=str(out)
+        )
+        script.write_text(text)
+        ended = subprocess.run([sys.executable, str(script)], timeout=250, capture_output=True, text=True)
+        assert ended.returncode == 0, ended.stderr
+        found.append(torch.load(out))
+    # Of 13 pictures in blocks of five the two processes have ten and three.
+    assert [len(found[0][key]) for key in (TRAINING, DRAWN, VAE)] == [13, 13, 13]
+    for key, value in found[0].items():
+        assert torch.equal(value, found[1][key]), key
