@@ -64,8 +64,8 @@ report: setup ## all evaluations of a model on one page (CHECKPOINT=run or file;
 results: setup ## measure the packaged models and write RESULTS.md (ARGS="--only mini-imagenet")
 	@$(BIN)/sketchembed results $(ARGS)
 
-bench: setup ## time every part beside a plain version of it
-	@$(BIN)/sketchembed bench $(if $(filter-out auto,$(PRESET)),--preset $(PRESET)) $(ARGS)
+bench: setup ## time every part against a plain version of it
+	@PYTHONPATH=tests $(BIN)/python -m benchmarks $(if $(filter-out auto,$(PRESET)),--preset $(PRESET)) $(ARGS)
 
 draw: setup ## draw images (IMAGES=file or folder, CHECKPOINT=run or file, OUT=folder)
 	@$(BIN)/sketchembed draw $(IMAGES) $(CHECKPOINT) --out $(or $(OUT),drawings) $(ARGS)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from fake_wandb import FakeServer
 
 os.environ["WANDB_MODE"] = "disabled"
 if not torch.cuda.is_available():
@@ -40,3 +41,11 @@ def denormal_numbers_as_they_were() -> Iterator[None]:
     """Training flushes denormal numbers to zero in the whole process, which Hypothesis refuses to bear."""
     yield
     torch.set_flush_denormal(False)
+
+
+@pytest.fixture
+def server() -> Iterator[FakeServer]:
+    """A W&B server; `cut` ends it, as a lost network would."""
+    made = FakeServer()
+    yield made
+    made.cut()

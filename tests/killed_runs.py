@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 CONF = Path(__file__).parents[1] / "conf"
 DOODLES = "sketchembed.data.datamodules.quickdraw_datamodule.DoodlesDataModule"
 processes = multiprocessing.get_context("forkserver")
-processes.set_forkserver_preload(["sketchembed.fit", "killed_runs"])
+processes.set_forkserver_preload(["sketchembed.cli.fit", "killed_runs"])
 
 
 class Place(NamedTuple):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +13,6 @@ from torch import Tensor
 from sketchembed.data.thinning import box_of, one_pixel_lines
 from sketchembed.errors import DataError
 from sketchembed.files.images import SUFFIXES, open_image, photo_pixels
-from sketchembed.hub.model_files import load
 
 INK_SPREAD = 0.15
 """Darkness, as a part of the range, from which a pixel counts as ink when the drawing is cropped."""
@@ -95,37 +93,3 @@ def image_files(source: Path) -> list[Path]:
             fix="Check the path",
         )
     return found
-
-
-def draw_files(
-    source: Path, checkpoint: Path, out: Path, temperature: float, samples: int, size: int, seed: int
-) -> Iterator[Path]:
-    """Draw images and yield each file as it is written: ``NAME.svg`` and ``NAME.png``, numbered if several.
-
-    A model for photos is given them as :func:`read_photo` reads them, another one what :func:`read_drawing`
-    makes of a picture of a drawing.
-
-    Args:
-        source: an image, or a folder of images.
-        checkpoint: see :func:`sketchembed.load`.
-        out: folder to write to.
-        temperature: of the sampling; 0 is greedy.
-        samples: drawings of each image.
-        size: side of the drawings in pixels.
-        seed: of the sampling.
-
-    Raises:
-        DataError: if an image cannot be read, or shows no drawing where the model takes drawings.
-    """
-    files = image_files(source)
-    net = load(checkpoint)
-    read = read_photo if net.config.takes_photos else read_drawing
-    images = torch.stack([read(path, net.config.image_size) for path in files])
-    out.mkdir(parents=True, exist_ok=True)
-    for number in range(samples):
-        for path, sketch in zip(files, net.draw(images, temperature, seed + number), strict=True):
-            stem = path.stem if samples == 1 else f"{path.stem}-{number + 1}"
-            (out / f"{stem}.svg").write_text(sketch.to_svg(size))
-            yield out / f"{stem}.svg"
-            sketch.to_png(out / f"{stem}.png", size)
-            yield out / f"{stem}.png"

@@ -188,7 +188,11 @@ def _command(path: Path, found: Mapping[str, Any]) -> tuple[list[str], list[str]
         macros.get(str(word), str(word)) for word in given if str(word) not in ("${env}", "/usr/bin/env")
     ]
     shown = " ".join(map(str, given))
-    for start in (["sketchembed", "fit"], ["python", "-m", "sketchembed.cli", "fit"]):
+    for start in (
+        ["sketchembed", "fit"],
+        ["python", "-m", "sketchembed", "fit"],
+        ["python", "-m", "sketchembed.cli", "fit"],
+    ):
         if words[: len(start)] == start:
             words = words[len(start) :]
             break

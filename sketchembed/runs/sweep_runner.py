@@ -18,7 +18,7 @@ from sketchembed.reporting.run_page import read_curves
 from sketchembed.runs.sweep_folder import SweepFolder, SweepRun, last_step, last_value
 from sketchembed.runs.watchdog import PIPE_VARIABLE
 
-FIT = [sys.executable, "-m", "sketchembed.cli", "fit"]
+FIT = [sys.executable, "-m", "sketchembed", "fit"]
 POLL = 0.1
 BEAT = 60.0
 """Seconds between lines that say how far the runs are."""

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 import torch
 
-from sketchembed.benchmarks.cases import drawings
-from sketchembed.benchmarks.commands import preset_task
-from sketchembed.benchmarks.plain import plain_versions
-from sketchembed.benchmarks.timing import Timing, peak_memory, product_rates, time_together
-from sketchembed.cli import main
+from benchmarks.__main__ import main
+from benchmarks.cases import drawings
+from benchmarks.commands import preset_task
+from benchmarks.plain import plain_versions
+from benchmarks.timing import Timing, peak_memory, product_rates, time_together
 from sketchembed.networks.sketchembednet import ModelConfig
 from sketchembed.training import DrawingTask
 
@@ -109,7 +109,7 @@ def test_preset_s_task_has_the_preset_s_sizes():
 def test_command_writes_times_beside_each_other(tmp_path, capsys):
     options = {"preset": "cpu", "batch": "2", "rounds": "1", "sample": "2", "precision": "32-true"}
     given = [part for name, value in options.items() for part in (f"--{name}", value)]
-    main(["bench", *given, "--accelerator", "cpu", "--out", str(tmp_path / "bench")])
+    main([*given, "--accelerator", "cpu", "--out", str(tmp_path / "bench")])
     found = json.loads((tmp_path / "bench.json").read_text())
     assert len(found["cases"]) == 8
     step = found["cases"]["training step, 256/64, 2 x 40"]
@@ -135,6 +135,6 @@ def test_command_writes_times_beside_each_other(tmp_path, capsys):
 )
 def test_command_says_what_is_wrong(options, message, capsys):
     with pytest.raises(SystemExit) as error:
-        main(["bench", *options])
+        main(options)
     assert error.value.code == 2
     assert message in capsys.readouterr().err

@@ -14,11 +14,11 @@ import yaml
 from killed_runs import check_same, outcome
 from PIL import Image
 
-from sketchembed import fit
+from sketchembed.cli import fit
+from sketchembed.cli.sweep import planned
 from sketchembed.data.sources import kanji, omniglot, omniglot_images, quickdraw
 from sketchembed.hub.model_files import load_network
 from sketchembed.runs.sweep_file import SweepFile
-from sketchembed.sweeps.command import planned
 from sketchembed.training.checkpointing import Checkpoints
 
 CONF = Path(__file__).parents[2] / "conf"
@@ -134,7 +134,7 @@ def test_file_trains(name, data, tmp_path, monkeypatch):
     some = kanji.files()[::500]
     monkeypatch.setattr(kanji, "files", lambda: some)
     configs = [part for file in STACKS[name] for part in ("--config", str(CONF / file))]
-    fit.fit([*configs, "--trainer.accelerator", "cpu", "--run.root", str(tmp_path)])
+    fit.run([*configs, "--trainer.accelerator", "cpu", "--run.root", str(tmp_path)])
     (run,) = tmp_path.glob("*/")
     facts = json.loads((run / "run.json").read_text())
     assert facts["finished"] is True
@@ -178,7 +178,7 @@ def trained(files, options, data, folder, monkeypatch):
         "run.root": str(folder),
     }
     configs = [part for file in files for part in ("--config", str(CONF / file))]
-    fit.fit([*configs, *(part for key, value in options.items() for part in (f"--{key}", value))])
+    fit.run([*configs, *(part for key, value in options.items() for part in (f"--{key}", value))])
     (run,) = folder.glob("*/")
     return run, json.loads((run / "run.json").read_text())
 
@@ -296,7 +296,7 @@ def test_file_trains_on_episodes(name, labelled, tmp_path, monkeypatch):
         "run.root": str(tmp_path / "runs"),
     }
     configs = [part for file in EPISODIC[name] for part in ("--config", str(CONF / file))]
-    fit.fit([*configs, *(part for key, value in options.items() for part in (f"--{key}", value))])
+    fit.run([*configs, *(part for key, value in options.items() for part in (f"--{key}", value))])
     (run,) = (tmp_path / "runs").glob("*/")
     facts = json.loads((run / "run.json").read_text())
     assert facts["steps"] == 6

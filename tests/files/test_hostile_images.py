@@ -148,7 +148,7 @@ def test_damaged_bytes_are_read_or_refused():
 @pytest.mark.parametrize("loader", hostile_images.LOADERS)
 def test_every_loader_reads_or_refuses_in_time_and_memory(loader, folder, readable):
     script = str(Path(hostile_images.__file__))
-    package = str(Path(images.__file__).parents[1])
+    package = str(Path(images.__file__).parents[2])
     ran = subprocess.run(
         [sys.executable, script, loader, str(folder)],
         capture_output=True,

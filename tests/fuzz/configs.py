@@ -8,8 +8,8 @@ import os
 from pathlib import Path
 from random import Random
 
+from sketchembed.cli.fit import FitCLI
 from sketchembed.errors import ConfigError
-from sketchembed.fit import FitCLI
 from sketchembed.runs.process import quiet_lightning
 from sketchembed.training.presets import conf_folder
 
@@ -17,7 +17,7 @@ from .engine import Case, Reader
 from .structured import change_yaml
 
 CLASSES = (
-    b"subprocess.Popen", b"os.system", b"antigravity.geohash", b"sketchembed.fit.os.system", b"builtins.eval",
+    b"subprocess.Popen", b"os.system", b"antigravity.geohash", b"sketchembed.cli.fit.os.system", b"eval",
     b"pytorch_lightning.callbacks.LambdaCallback", b"torch.nn.Linear",
     b"sketchembed.training.drawing.DrawingTask", b"DrawingTask", b"pytorch_lightning.trainer.os.system",
     b"functools.partial", b"x", b"sketchembed.",

@@ -7,7 +7,7 @@ import time
 
 import numpy as np
 import pytest
-from test_session import environment, records
+from fake_wandb import environment, records
 
 from sketchembed.cli import main
 from sketchembed.evaluation.fewshot.fewshot_table import FewShotReport
@@ -34,7 +34,16 @@ def test_dry_run_writes_the_spec_and_needs_no_account(tmp_path, capsys):
 
 
 def test_the_view_is_saved_as_the_dry_run_says(server, tmp_path):
-    command = [sys.executable, "-m", "sketchembed.cli", "dashboard", "--entity", "e", "--project", "p"]
+    command = [
+        sys.executable,
+        "-m",
+        "sketchembed",
+        "dashboard",
+        "--entity",
+        "e",
+        "--project",
+        "p",
+    ]
     ran = subprocess.run(
         command,
         cwd=tmp_path,

@@ -16,7 +16,7 @@ from sketchembed.data.datamodules.quickdraw_datamodule import DoodlesDataModule
 from sketchembed.errors import ConfigError
 from sketchembed.runs import slurm
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 SCRIPT = ROOT / "docs" / "slurm.sbatch"
 DOODLES = "sketchembed.data.datamodules.quickdraw_datamodule.DoodlesDataModule"
 SRUN = """#!/usr/bin/env python3
@@ -73,7 +73,7 @@ def cluster(tmp_path):
     commands = {
         "srun": SRUN,
         "scontrol": f'#!/bin/sh\necho "$@" >> {tmp_path}/scontrol\n',
-        "sketchembed": f'#!/bin/sh\nexec {sys.executable} -m sketchembed.cli "$@"\n',
+        "sketchembed": f'#!/bin/sh\nexec {sys.executable} -m sketchembed "$@"\n',
     }
     for name, text in commands.items():
         (tmp_path / "bin" / name).write_text(text)

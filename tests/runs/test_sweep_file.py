@@ -8,10 +8,10 @@ import pytest
 import yaml
 from wandb.sdk.launch.sweeps import utils as agent
 
+from sketchembed.cli.sweep import check_options, planned
 from sketchembed.errors import SketchEmbedError
 from sketchembed.runs.sweep_file import SweepFile
 from sketchembed.runs.sweep_folder import SweepFolder, SweepRun
-from sketchembed.sweeps.command import check_options, planned
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
@@ -171,7 +171,7 @@ def test_module_command_is_the_same(tmp_path):
         "${env}",
         "${interpreter}",
         "-m",
-        "sketchembed.cli",
+        "sketchembed",
         "fit",
         "${args}",
         "--monitor.print_every=9",

@@ -12,11 +12,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from sketchembed.cli import main
+from sketchembed.cli import main, sweep
 from sketchembed.errors import SketchEmbedError
 from sketchembed.runs import sweep_runner
 from sketchembed.runs.sweep_folder import SweepFolder
-from sketchembed.sweeps import command
 
 PRETENDED = """
 import json, os, pathlib, sys, time
@@ -61,7 +60,7 @@ def pretended(tmp_path, monkeypatch):
     """Put a script in the place of the training; return the names of the runs that it was started for."""
     (tmp_path / "fit.py").write_text(PRETENDED)
     monkeypatch.setattr(sweep_runner, "FIT", [sys.executable, str(tmp_path / "fit.py")])
-    monkeypatch.setattr(command, "check_options", lambda folder: None)
+    monkeypatch.setattr(sweep, "check_options", lambda folder: None)
 
     def started():
         file = tmp_path / "started"
@@ -119,7 +118,7 @@ def test_other_options_in_the_same_folder_are_refused(tmp_path, pretended):
         main(["sweep", str(path), "--trainer.max_steps", "9"])
     assert stopped.value.code == 2
     with pytest.raises(SketchEmbedError, match=r"then none, now --trainer.max_steps 9"):
-        command.sweep([str(path), "--trainer.max_steps", "9"])
+        sweep.sweep([str(path), "--trainer.max_steps", "9"])
     # More runs of the same are none.
     pretended()
     main(["sweep", str(path), "--count", "2"])
@@ -210,7 +209,7 @@ def test_sweep_that_is_killed_goes_on_and_ends_with_a_table_of_four_rows(tmp_pat
         "checkpoint.every_n_train_steps": 2,
     }
     path = sweep_file(tmp_path, **{name: {"value": value} for name, value in constants.items()})
-    words = [sys.executable, "-m", "sketchembed.cli", "sweep", str(path), "--jobs", "2"]
+    words = [sys.executable, "-m", "sketchembed", "sweep", str(path), "--jobs", "2"]
 
     def begin():
         with (tmp_path / "log").open("ab") as log:

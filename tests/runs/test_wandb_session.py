@@ -1,18 +1,15 @@
 """Runs whose tracker finds no network, or loses it: in processes of their own, against a server of ours."""
 
 import json
-import os
 import re
 import socket
-import struct
 import subprocess
 import sys
 import time
-import zlib
 from pathlib import Path
 
 import pytest
-from fake_wandb import FakeServer
+from fake_wandb import FakeServer, environment, records
 
 from sketchembed.reporting import wandb_dashboard
 from sketchembed.runs.wandb_session import unreachable
@@ -22,9 +19,9 @@ DOODLES = "sketchembed.data.datamodules.quickdraw_datamodule.DoodlesDataModule"
 # Looks often, and trains no faster than one can look.
 PROGRAM = """
 import sys, time
-from sketchembed.tracking import session
+from sketchembed.runs import wandb_session as session
 session.WATCH_EVERY, session.PROBE_LIMIT, session.FINISH_LIMIT = 0.3, 2.0, 3.0
-from sketchembed.callbacks.monitor import Monitor
+from sketchembed.training.progress import Monitor
 slow = Monitor.on_train_batch_end
 def on_train_batch_end(self, *given, **named):
     slow(self, *given, **named)
@@ -42,13 +39,6 @@ def data(tmp_path_factory):
     folder = tmp_path_factory.mktemp("data")
     DoodlesDataModule(str(folder), per_class=30).prepare_store()
     return folder
-
-
-def environment(home, url, key="a" * 40):
-    """An environment in which W&B's server is at an address; W&B looks into the home folder, too."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("WANDB")}
-    kept |= {"WANDB_BASE_URL": url, "HOME": str(home), "NETRC": str(home / "netrc")}
-    return kept | {"PYTHONPATH": os.pathsep.join(sys.path)} | ({"WANDB_API_KEY": key} if key else {})
 
 
 @pytest.fixture
@@ -138,7 +128,7 @@ def test_servers_out_of_reach_are_told_within_the_limit(silent, hole):
 SESSION = """
 import os, signal, sys, time
 from pathlib import Path
-from sketchembed.tracking import session
+from sketchembed.runs import wandb_session as session
 session.PROBE_LIMIT, session.INIT_LIMIT, session.FINISH_LIMIT = 2.0, 6.0, 3.0
 mode, first, last, how = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), sys.argv[4]
 opened = session.Session(mode, Path("run"), print, name="run", project="p", id="abcd1234", resume="allow")
@@ -178,27 +168,6 @@ def sync(tmp_path, url, folders, *options):
     )
     assert ran.returncode == 0, ran.stderr
     return ran.stderr
-
-
-def records(folder):
-    """What is in a run's log: seven bytes, then records as in a log of LevelDB, each a message of W&B's."""
-    from wandb.proto import wandb_internal_pb2
-
-    (path,) = folder.glob("run-*.wandb")
-    data, at, message, found = path.read_bytes(), 7, b"", []
-    assert data[:4] == b":W&B"
-    while at + 7 <= len(data):
-        if (left := 32768 - at % 32768) < 7:  # no room for a head at the end of a block
-            at += left
-            continue
-        checksum, length, kind = struct.unpack_from("<IHB", data, at)
-        part = data[at + 7 : at + 7 + length]
-        assert zlib.crc32(part, zlib.crc32(bytes([kind]))) == checksum
-        at, message = at + 7 + length, message + part
-        if kind in (1, 4):  # whole, or the last of several parts
-            found.append(wandb_internal_pb2.Record.FromString(message))
-            message = b""
-    return found
 
 
 def logged(folder):

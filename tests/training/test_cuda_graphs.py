@@ -2,9 +2,9 @@
 
 import pytest
 import torch
+from benchmarks.cases import drawings
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from sketchembed.benchmarks.cases import drawings
 from sketchembed.networks.sketchembednet import ModelConfig
 from sketchembed.raster import kernels
 from sketchembed.training import DrawingTask

@@ -440,7 +440,7 @@ def test_what_is_no_step_to_replay_is_one_line(capsys, tmp_path):
 SCRIPT = """
 import sys
 from sketchembed.cli import main
-from sketchembed.tasks.drawing import DrawingTask
+from sketchembed.training.drawing import DrawingTask
 
 original = DrawingTask.terms
 

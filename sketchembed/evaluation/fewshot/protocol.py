@@ -256,3 +256,7 @@ def _tasks(
     wanted = [Setting.parse(text) for text in settings.split(",")]
     within = split == "lake"
     return [Episodes(images, setting.way, setting.shot, query, seed, within) for setting in wanted]
+
+
+CURVE_EPISODES = 500
+"""As the released code's, of each checkpoint of a run."""

@@ -2,7 +2,8 @@
 
 *Source*: paper section 6 and appendix F. The released code scaled pictures down and pasted them. Here the
 strokes are scaled, moved to their place (:mod:`~sketchembed.evaluation.probing.layouts`) and drawn once, with
-the pen that drew the training pictures, so a place may be a fraction of a pixel and the truth is never rounded.
+the pen that drew the training pictures, so a place may be a fraction of a pixel and the truth is never
+rounded.
 
 A composed drawing is not fitted to the canvas as a single one is: where it lies is the question.
 """

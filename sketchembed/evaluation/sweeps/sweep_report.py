@@ -19,8 +19,7 @@ from sketchembed._version import __version__
 from sketchembed.data.folders import data_folder
 from sketchembed.errors import ConfigError, DataError, SketchEmbedError, check_known
 from sketchembed.evaluation.context import Study
-from sketchembed.evaluation.fewshot.protocol import Contest, DataName
-from sketchembed.evaluation.fewshot_command import CURVE_EPISODES
+from sketchembed.evaluation.fewshot.protocol import CURVE_EPISODES, Contest, DataName
 from sketchembed.evaluation.models import Model, files_along
 from sketchembed.evaluation.probing.probes import Interval
 from sketchembed.evaluation.recognizability.predictions import DRAWN

@@ -21,6 +21,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
+from sketchembed.networks.hyperlstm import pointwise
 from sketchembed.networks.hyperlstm.cell import GATES, MAPS, HyperLSTMCell, HyperState
 from sketchembed.networks.hyperlstm.pointwise import Step, Weights, weights_of
 from sketchembed.raster.kernels import triton_module

@@ -5,12 +5,12 @@ from importlib import metadata
 import numpy as np
 import pytest
 from svgpathtools import svg2paths
-from tests.data.test_quickdraw import rows, write_npz
 
 from sketchembed.data.datamodules.quickdraw_datamodule import QuickdrawDataModule
 from sketchembed.data.sources import kanji, quickdraw
 from sketchembed.errors import DataError
 from sketchembed.sketch import Sketch
+from tests.data.sources.test_quickdraw import rows, write_npz
 
 
 @pytest.fixture

@@ -317,10 +317,10 @@ import sys
 import numpy as np, torch
 sys.path.insert(0, {path!r})
 from test_fewshot import image_set
-from sketchembed.evaluation.contest import untrained
+from sketchembed.evaluation.fewshot.protocol import untrained
 from sketchembed.data.episodes import Episodes
-from sketchembed.evaluation.fewshot import measure
-from sketchembed.evaluation.sharing import Sharing
+from sketchembed.evaluation.fewshot.scores import measure
+from sketchembed.runs.ranks import Sharing
 torch.set_num_threads(1)
 sharing = Sharing.launch("{devices}", "cpu")
 data = image_set(classes=30, each=20)

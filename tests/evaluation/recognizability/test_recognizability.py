@@ -313,10 +313,10 @@ import sys
 import torch
 sys.path.insert(0, {path!r})
 import test_recognizability as tests
-from sketchembed.evaluation import verdicts
+from sketchembed.evaluation.recognizability import predictions as verdicts
 from sketchembed.evaluation.classifiers import Recipe, classifier
-from sketchembed.evaluation.study import Study
-from sketchembed.networks.resnet101 import ResNetConfig
+from sketchembed.evaluation.context import Study
+from sketchembed.networks.resnet import ResNetConfig
 from pathlib import Path
 torch.set_num_threads(1)
 verdicts.BLOCK = 5

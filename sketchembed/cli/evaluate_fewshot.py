@@ -9,15 +9,12 @@ from typing import Literal
 
 from sketchembed.data.folders import data_folder
 from sketchembed.data.sources import omniglot_images
-from sketchembed.evaluation.fewshot.protocol import UNTRAINED, Contest, DataName
+from sketchembed.evaluation.fewshot.protocol import CURVE_EPISODES, UNTRAINED, Contest, DataName
 from sketchembed.evaluation.models import Model, along, newest, standing_in
 from sketchembed.evaluation.wandb_results import note_scores, track
 from sketchembed.runs.folder import RunOptions
 from sketchembed.runs.process import tune_process
 from sketchembed.runs.ranks import Sharing
-
-CURVE_EPISODES = 500
-"""As the released code's, of each checkpoint of a run."""
 
 
 def fewshot(

@@ -108,3 +108,31 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.reply({})
 
     do_HEAD = do_GET
+
+
+def environment(home, url, key="a" * 40):
+    """An environment in which W&B's server is at an address; W&B looks into the home folder, too."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("WANDB")}
+    kept |= {"WANDB_BASE_URL": url, "HOME": str(home), "NETRC": str(home / "netrc")}
+    return kept | {"PYTHONPATH": os.pathsep.join(sys.path)} | ({"WANDB_API_KEY": key} if key else {})
+
+
+def records(folder):
+    """What is in a run's log: seven bytes, then records as in a log of LevelDB, each a message of W&B's."""
+    from wandb.proto import wandb_internal_pb2
+
+    (path,) = folder.glob("run-*.wandb")
+    data, at, message, found = path.read_bytes(), 7, b"", []
+    assert data[:4] == b":W&B"
+    while at + 7 <= len(data):
+        if (left := 32768 - at % 32768) < 7:  # no room for a head at the end of a block
+            at += left
+            continue
+        checksum, length, kind = struct.unpack_from("<IHB", data, at)
+        part = data[at + 7 : at + 7 + length]
+        assert zlib.crc32(part, zlib.crc32(bytes([kind]))) == checksum
+        at, message = at + 7 + length, message + part
+        if kind in (1, 4):  # whole, or the last of several parts
+            found.append(wandb_internal_pb2.Record.FromString(message))
+            message = b""
+    return found

@@ -19,8 +19,8 @@ from pytorch_lightning.loggers import Logger
 from pytorch_lightning.utilities.exceptions import SIGTERMException
 
 from sketchembed._version import __version__
-from sketchembed.command_line import OneLine
-from sketchembed.configuration import trust_no_configuration
+from sketchembed.cli.config_files import trust_no_configuration
+from sketchembed.cli.parser import OneLine
 from sketchembed.data.datamodules.drawing_datamodule import DrawingDataModule
 from sketchembed.data.datamodules.quickdraw_datamodule import DoodlesDataModule
 from sketchembed.data.sampling import check_share
@@ -369,7 +369,7 @@ def launch(trainer: Namespace) -> Sharing:
     return Sharing.of(fabric)
 
 
-def fit(args: list[str]) -> None:
+def run(args: list[str]) -> None:
     """Run ``sketchembed fit`` with the arguments after the word.
 
     ``--preset NAME`` stands for the configuration files of a preset, the last one if there are several; those

@@ -14,7 +14,8 @@ from jsonargparse import ArgumentParser
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from sketchembed.configuration import trust_no_configuration
+from sketchembed.cli.config_files import trust_no_configuration
+from sketchembed.cli.parser import command
 from sketchembed.errors import CheckpointError
 from sketchembed.files.serialization import parse_yaml
 from sketchembed.runs.process import allow_tf32, quiet_lightning, tune_process
@@ -193,3 +194,6 @@ def _finite(value: Tensor) -> bool:
 
 def _shown(name: str, value: float) -> str:
     return f"{name} {value:.6g}" + ("" if math.isfinite(value) else " (not finite)")
+
+
+run = command(replay, "replay")

@@ -16,6 +16,7 @@ from torch import Tensor
 from sketchembed.networks.decoder import HyperLSTMDecoder
 from sketchembed.networks.hyperlstm.cell import HyperState
 from sketchembed.networks.hyperlstm.packing import Packing
+from sketchembed.raster import rasterize
 
 
 def run_steps(
@@ -64,6 +65,6 @@ def plain_versions() -> Iterator[None]:
     """Let every decoder and every raster compute the plain way."""
     with (
         mock.patch.object(HyperLSTMDecoder, "run", run_steps),
-        mock.patch.object(raster, "squared_distance", every_distance),
+        mock.patch.object(rasterize, "squared_distance", every_distance),
     ):
         yield

@@ -7,6 +7,7 @@ from typing import Literal
 
 import numpy as np
 
+from sketchembed.cli.parser import command
 from sketchembed.data.datamodules.omniglot_datamodule import OmniglotDataModule
 from sketchembed.data.datamodules.quickdraw_datamodule import DoodlesDataModule
 from sketchembed.data.datamodules.sketchy_datamodule import SketchyDataModule, TracedDataModule
@@ -116,3 +117,6 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "sketchy": sketchy_command,
     "traced": traced_command,
 }
+
+
+run = command(COMMANDS, "data")

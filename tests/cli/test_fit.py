@@ -11,11 +11,10 @@ import pytest
 import torch
 
 import sketchembed
-from sketchembed import fit
-from sketchembed.cli import main
+from sketchembed.cli import fit, main
 from sketchembed.hub.model_files import read_raw
 
-CONF = Path(__file__).parents[1] / "conf"
+CONF = Path(__file__).parents[2] / "conf"
 DOODLES = "sketchembed.data.datamodules.quickdraw_datamodule.DoodlesDataModule"
 
 
@@ -204,7 +203,7 @@ def test_data_command_takes_names_with_commas_and_hyphens(tmp_path, monkeypatch,
 @pytest.mark.slow
 def test_interrupt_leaves_a_whole_checkpoint_and_the_same_command_finishes(data, tmp_path):
     command = [
-        *(sys.executable, "-m", "sketchembed.cli", "fit"),
+        *(sys.executable, "-m", "sketchembed", "fit"),
         *arguments(data, tmp_path, "--trainer.max_steps", "150", "--checkpoint.every_n_train_steps", "10"),
         *("--gallery.every", "1000", "--trainer.val_check_interval", "1000"),
     ]

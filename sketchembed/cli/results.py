@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from sketchembed._version import __version__
+from sketchembed.cli.parser import command
 from sketchembed.errors import ConfigError, SketchEmbedError
 from sketchembed.files.reading import digest, read_file
 from sketchembed.files.serialization import build, parse_json, parse_yaml
@@ -159,7 +160,7 @@ def _measure(section: Section, kept: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "request").unlink(missing_ok=True)
     out = folder / "fewshot" if section.words[0] == "fewshot" else folder
-    command = [sys.executable, "-m", "sketchembed.cli", "evaluate", *section.words]
+    command = [sys.executable, "-m", "sketchembed", "evaluate", *section.words]
     command += ["--out", str(out), "--wandb", "disabled"]
     ran = subprocess.run(command, stdout=subprocess.DEVNULL, check=False)
     if ran.returncode:
@@ -189,3 +190,6 @@ def _read(section: Section, kept: Path, out: Measured) -> Measured:
             fix=f"Measure it again: sketchembed results --fresh true --only {section.name}",
         ) from error
     return out
+
+
+run = command(results, "results")

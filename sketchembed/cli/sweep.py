@@ -10,14 +10,14 @@ from argparse import ArgumentParser
 from collections.abc import Sequence
 from pathlib import Path
 
+from sketchembed.cli import fit
 from sketchembed.errors import ConfigError
-from sketchembed.fit import fit
 from sketchembed.runs.sweep_file import SweepFile
 from sketchembed.runs.sweep_folder import SweepFolder, SweepRun
 from sketchembed.runs.sweep_runner import LocalSweep
 
 
-def sweep(args: list[str]) -> None:
+def run(args: list[str]) -> None:
     """Run what is not done of a sweep, and say which runs failed.
 
     Args:
@@ -105,7 +105,7 @@ def check_options(folder: SweepFolder) -> None:
         said = io.StringIO()
         with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(said):
             try:
-                fit([*run.words, "--print_config"])
+                fit.run([*run.words, "--print_config"])
             except SystemExit as stopped:
                 code = stopped.code
         if code:

@@ -1,4 +1,4 @@
-"""`sketchembed bench`: the time of every part, beside a plain version of the same."""
+"""`make bench`: the time of every part, against a plain version."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from typing import Any, Literal
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from benchmarks import cases
+from benchmarks.cases import Case
+from benchmarks.timing import peak_memory, product_rates, time_together
 from sketchembed._version import __version__
-from sketchembed.benchmarks import cases
-from sketchembed.benchmarks.cases import Case
-from sketchembed.benchmarks.timing import peak_memory, product_rates, time_together
 from sketchembed.data.augmentation import Augmentation
 from sketchembed.errors import ConfigError, check_known
 from sketchembed.losses import PixelLoss
@@ -37,7 +37,7 @@ def bench(
     sample: int = 1000,
     out: Path = Path("results/bench"),
 ) -> None:
-    """Time every part of the work beside a plain version of the same.
+    """Time every part of the work against a plain version.
 
     Args:
         preset: whose sizes are timed: paper, cpu, omniglot, …; auto is cpu on a CPU and paper on a GPU.
@@ -184,7 +184,7 @@ class Report:
 
     def markdown(self) -> str:
         """Return all tables, and the machine."""
-        lines = [f"`sketchembed bench --preset {self.preset}`, version {__version__}, {self.precision}.", ""]
+        lines = [f"`make bench --preset {self.preset}`, version {__version__}, {self.precision}.", ""]
         lines += [f"* {key}: {value}" for key, value in self.machine.items()]
         rates = ", ".join(f"{rate:,.0f} in {name}" for name, rate in self.rates.items())
         lines += [f"* matrix products, 2048 x 2048, GFLOP/s: {rates}", ""]

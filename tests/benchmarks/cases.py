@@ -13,7 +13,7 @@ import torch
 from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 
-from sketchembed.benchmarks.plain import every_distance, plain_versions, run_steps
+from benchmarks.plain import every_distance, plain_versions, run_steps
 from sketchembed.data.datamodules.drawing_datamodule import DrawingDataset
 from sketchembed.data.sampling import StepBatchSampler
 from sketchembed.data.store_writer import ClassDrawings, write_store

@@ -16,8 +16,8 @@ from PIL import Image
 from sketchembed.data.datamodules.quickdraw_datamodule import DoodlesDataModule
 from sketchembed.hub.model_files import read_raw
 
-CONF = Path(__file__).parents[1] / "conf"
-PROGRAM = Path(__file__).with_name("watched_fit.py")
+CONF = Path(__file__).parents[2] / "conf"
+PROGRAM = Path(__file__).parents[1] / "watched_fit.py"
 STEPS, BATCH, DRAWINGS = 50, 12, 130
 SMALL = ["--trainer.accelerator", "cpu", "--trainer.precision", "32-true", "--trainer.log_every_n_steps", "1"]
 

@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from sketchembed.cli import main
-from sketchembed.command_line import plainly
+from sketchembed.cli.parser import plainly
 
 NETWORK = "--model.init_args.network"
 

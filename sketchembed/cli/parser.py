@@ -5,10 +5,10 @@ from __future__ import annotations
 import inspect
 import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, NoReturn
 
-from jsonargparse import ArgumentParser
+from jsonargparse import ArgumentParser, auto_cli
 
 from sketchembed.errors import ConfigError, nearest
 
@@ -35,6 +35,32 @@ class OneLine(ArgumentParser):
         found, expected = plainly(message, options)
         program = parser.prog.replace(" [options]", "")
         raise ConfigError(found, expected=expected, fix=f"`{program} --help` lists the options") from ex
+
+
+def underscored(args: list[str]) -> list[str]:
+    """Return a command line with ``--per-class`` written as ``--per_class``."""
+    return [
+        "=".join([part.replace("-", "_").replace("__", "--", 1), *rest])
+        if part.startswith("--")
+        else argument
+        for argument in args
+        for part, *rest in [argument.split("=", 1)]
+    ]
+
+
+def command(function: Any, name: str) -> Callable[[list[str]], None]:
+    """Return a subcommand that parses the arguments of `function` and calls it.
+
+    Args:
+        function: a typed function, or a dict of functions by the names of their subcommands.
+        name: of the subcommand.
+    """
+
+    def run(args: list[str]) -> None:
+        program = f"sketchembed {name}"
+        auto_cli(function, args=underscored(args), as_positional=True, parser_class=OneLine, prog=program)
+
+    return run
 
 
 def plainly(message: str, options: Iterable[str] = ()) -> tuple[str, str]:

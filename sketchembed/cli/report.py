@@ -7,6 +7,9 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+from jsonargparse import auto_cli
+
+from sketchembed.cli.parser import OneLine, underscored
 from sketchembed.errors import check_known
 from sketchembed.evaluation.context import Study
 from sketchembed.evaluation.parts import PARTS
@@ -17,7 +20,7 @@ from sketchembed.runs.folder import RunOptions
 from sketchembed.runs.process import tune_process
 
 
-def report(args: list[str]) -> None:
+def run(args: list[str]) -> None:
     """Compute the parts that are asked for, write their page and track them as one run.
 
     Args:
@@ -26,10 +29,7 @@ def report(args: list[str]) -> None:
     Raises:
         SystemExit: with 2 if a part could not be computed, 130 if it was stopped.
     """
-    from jsonargparse import auto_cli
-
-    from sketchembed.command_line import OneLine
-
+    args = underscored(args)
     if any(word.partition("=")[0] == "--sweep" for word in args):
         auto_cli(sweep_report, args=args, as_positional=False, parser_class=OneLine)
         return

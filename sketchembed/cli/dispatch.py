@@ -1,0 +1,75 @@
+"""Entry point of the command line: find the module of a subcommand and run it."""
+
+from __future__ import annotations
+
+import errno
+import sys
+from collections.abc import Callable
+from importlib import import_module
+
+from sketchembed._version import __version__
+from sketchembed.errors import SketchEmbedError, check_known
+
+COMMANDS = {
+    "fit": "train a model",
+    "sweep": "train by a W&B sweep file, without an account",
+    "data": "download and prepare data sets",
+    "evaluate": "measure a trained model on one task of the paper",
+    "report": "write one page of all evaluations of a model, next to the paper's numbers",
+    "results": "measure the packaged models and write RESULTS.md",
+    "draw": "draw images with a trained model",
+    "export": "write a checkpoint's model as safetensors",
+    "page": "write a run's page again",
+    "runs": "write the page of all runs again",
+    "dashboard": "make a view of the project on W&B",
+    "replay": "compute a step again that was not finite, and say where that arose",
+}
+"""Subcommands with a one-line description. Module ``sketchembed.cli.NAME`` has the function ``run``."""
+
+
+def usage() -> str:
+    """Return the list of subcommands."""
+    lines = [f"sketchembed {__version__}", "", "usage: sketchembed COMMAND ...", ""]
+    lines += [f"  {name:10} {about}" for name, about in COMMANDS.items()]
+    return "\n".join([*lines, "", "`sketchembed COMMAND --help` says more."])
+
+
+def _dispatch(args: list[str]) -> None:
+    if not args or args[0] in ("-h", "--help"):
+        print(usage())
+        return
+    if args[0] == "--version":
+        print(__version__)
+        return
+    check_known("command", args[0], COMMANDS)
+    # Imported on demand: `sketchembed --help` must not wait for torch.
+    import_module(f"sketchembed.cli.{args[0]}").run(args[1:])
+
+
+def main(args: list[str] | None = None) -> None:
+    """Run the command line of the process, or `args`."""
+    run_guarded(_dispatch, sys.argv[1:] if args is None else args)
+
+
+def run_guarded(function: Callable[[list[str]], None], args: list[str]) -> None:
+    """Run a command and print errors that the user can correct in one line.
+
+    The exit status is 2 for such an error, and 1 if training stopped at a non-finite loss.
+
+    Args:
+        function: takes a command line.
+        args: its command line, without the program name.
+    """
+    try:
+        function(args)
+    except SketchEmbedError as error:
+        print(f"sketchembed: {error}", file=sys.stderr)
+        raise SystemExit(error.status) from None
+    except OSError as error:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        what = f"the disk is full ({error}). Free some room and start again" if full else str(error)
+        print(f"sketchembed: {what}", file=sys.stderr)
+        raise SystemExit(2) from None
+    except KeyboardInterrupt:
+        print("sketchembed: stopped", file=sys.stderr)
+        raise SystemExit(130) from None

@@ -1,0 +1,74 @@
+"""`sketchembed draw`: draw images with a trained model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+
+from sketchembed.cli.parser import command
+from sketchembed.data.model_inputs import image_files, read_drawing, read_photo
+from sketchembed.hub.model_files import load
+
+
+def draw(
+    images: Path,
+    checkpoint: Path,
+    out: Path = Path("drawings"),
+    temperature: float = 0.0,
+    samples: int = 1,
+    size: int = 256,
+    seed: int = 0,
+) -> None:
+    """Draw an image, or every image of a folder, stroke by stroke, as SVG and PNG.
+
+    Args:
+        images: a PNG, JPEG, BMP, GIF, WEBP or TIFF file, or a folder of such: photos of any size and shape if
+            the model was trained on photos, else pictures of drawings, dark on light or light on dark.
+        checkpoint: a .ckpt or .safetensors file, or a run's folder.
+        out: folder to write to.
+        temperature: of the sampling; 0 is greedy.
+        samples: drawings of each image.
+        size: side of the drawings in pixels.
+        seed: of the sampling.
+    """
+    for path in draw_files(images, checkpoint, out, temperature, samples, size, seed):
+        print(path)
+
+
+def draw_files(
+    source: Path, checkpoint: Path, out: Path, temperature: float, samples: int, size: int, seed: int
+) -> Iterator[Path]:
+    """Draw images and yield each file as it is written: ``NAME.svg`` and ``NAME.png``, numbered if several.
+
+    A model for photos is given them as :func:`read_photo` reads them, another one what :func:`read_drawing`
+    makes of a picture of a drawing.
+
+    Args:
+        source: an image, or a folder of images.
+        checkpoint: see :func:`sketchembed.load`.
+        out: folder to write to.
+        temperature: of the sampling; 0 is greedy.
+        samples: drawings of each image.
+        size: side of the drawings in pixels.
+        seed: of the sampling.
+
+    Raises:
+        DataError: if an image cannot be read, or shows no drawing where the model takes drawings.
+    """
+    files = image_files(source)
+    net = load(checkpoint)
+    read = read_photo if net.config.takes_photos else read_drawing
+    images = torch.stack([read(path, net.config.image_size) for path in files])
+    out.mkdir(parents=True, exist_ok=True)
+    for number in range(samples):
+        for path, sketch in zip(files, net.draw(images, temperature, seed + number), strict=True):
+            stem = path.stem if samples == 1 else f"{path.stem}-{number + 1}"
+            (out / f"{stem}.svg").write_text(sketch.to_svg(size))
+            yield out / f"{stem}.svg"
+            sketch.to_png(out / f"{stem}.png", size)
+            yield out / f"{stem}.png"
+
+
+run = command(draw, "draw")

@@ -1,0 +1,34 @@
+"""`sketchembed export`: write a model as a safetensors file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+import torch
+
+from sketchembed.cli.parser import command
+from sketchembed.hub.model_files import find, load, load_network, save
+from sketchembed.runs.provenance import origin
+
+
+def export(
+    checkpoint: Path,
+    out: Path,
+    dtype: Literal["float32", "float16", "bfloat16"] = "float32",
+    encoder: bool = False,
+) -> None:
+    """Write the model, or baseline, of a checkpoint as a safetensors file, with sizes and where it is from.
+
+    Args:
+        checkpoint: a .ckpt file, or a run's folder.
+        out: the file to write.
+        dtype: of the weights.
+        encoder: write of a SketchEmbedNet the half that embeds alone, which cannot draw.
+    """
+    net = load(checkpoint).halved() if encoder else load_network(checkpoint)
+    path = save(net, out, getattr(torch, dtype), origin(find(checkpoint)))
+    print(f"{path}  {path.stat().st_size / 1e6:.1f} MB")
+
+
+run = command(export, "export")
