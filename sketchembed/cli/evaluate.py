@@ -9,7 +9,7 @@ from dataclasses import fields
 from sketchembed.cli.evaluate_fewshot import fewshot
 from sketchembed.cli.parser import OneLine, command, underscored
 from sketchembed.errors import check_known
-from sketchembed.evaluation.context import Study
+from sketchembed.evaluation.context import EvaluationContext
 from sketchembed.evaluation.parts import PARTS, about, make
 from sketchembed.evaluation.wandb_results import track_parts
 from sketchembed.reporting.part import Part
@@ -25,20 +25,20 @@ def run_part(name: str, args: list[str]) -> None:
         args: without the program's and the part's name.
     """
     parser = OneLine(prog=f"sketchembed evaluate {name}", description=about(name) + ".")
-    parser.add_function_arguments(PARTS[name], skip={"study"}, as_positional=True, fail_untyped=True)
-    parser.add_class_arguments(Study)
+    parser.add_function_arguments(PARTS[name], skip={"context"}, as_positional=True, fail_untyped=True)
+    parser.add_class_arguments(EvaluationContext)
     given = dict(parser.instantiate(parser.parse_args(_named(PARTS[name], args))))
-    shared = {field.name: given.pop(field.name) for field in fields(Study)}
+    shared = {field.name: given.pop(field.name) for field in fields(EvaluationContext)}
     tune_process()
-    study = Study(**shared)
-    part = make(name, study, **given)
-    if not study.sharing.first:
+    context = EvaluationContext(**shared)
+    part = make(name, context, **given)
+    if not context.ranks.is_rank_zero:
         return
     print(part.markdown())
-    for path in part.write(study.out):
+    for path in part.write(context.out):
         print(path)
-    mode = RunOptions(wandb=study.wandb).wandb_mode()
-    if where := track_parts(name, [part], mode, study.project, study.out):
+    mode = RunOptions(wandb=context.wandb).wandb_mode()
+    if where := track_parts(name, [part], mode, context.project, context.out):
         print(where)
 
 
@@ -47,7 +47,7 @@ def _named(function: Callable[..., Part], args: list[str]) -> list[str]:
 
     What a part is asked about may so be said without a name, and be left out.
     """
-    options = [found for found in inspect.signature(function).parameters.values() if found.name != "study"]
+    options = [found for found in inspect.signature(function).parameters.values() if found.name != "context"]
     # What has a blank, as "-circle + square", is a word.
     if not args or (args[0].startswith("-") and " " not in args[0]) or not options:
         return args

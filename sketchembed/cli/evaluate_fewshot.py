@@ -9,12 +9,12 @@ from typing import Literal
 
 from sketchembed.data.folders import data_folder
 from sketchembed.data.sources import omniglot_images
-from sketchembed.evaluation.fewshot.protocol import CURVE_EPISODES, UNTRAINED, Contest, DataName
+from sketchembed.evaluation.fewshot.protocol import CURVE_EPISODES, UNTRAINED, DataName, FewShotProtocol
 from sketchembed.evaluation.models import Model, along, newest, standing_in
 from sketchembed.evaluation.wandb_results import note_scores, track
 from sketchembed.runs.folder import RunOptions
 from sketchembed.runs.process import tune_process
-from sketchembed.runs.ranks import Sharing
+from sketchembed.runs.ranks import Ranks
 
 
 def fewshot(
@@ -68,7 +68,7 @@ def fewshot(
     """
     tune_process()
     curves = bool(checkpoints)
-    contest = Contest(
+    protocol = FewShotProtocol(
         data,
         split,
         part,
@@ -82,9 +82,9 @@ def fewshot(
     )
     models = _models(checkpoint, checkpoints, runs, 3 if data == "mini-imagenet" else 1)
 
-    launch = cache(lambda: Sharing.launch(devices, accelerator))
-    report = contest.hold(models, runs, data_folder(folder), launch, curves)
-    if not launch().first:
+    launch = cache(lambda: Ranks.launch(devices, accelerator))
+    report = protocol.run(models, runs, data_folder(folder), launch, curves)
+    if not launch().is_rank_zero:
         return
     print(report.markdown())
     written = report.write(out)

@@ -34,7 +34,7 @@ from sketchembed.runs.checkpoints import WholeCheckpointIO, newest_whole
 from sketchembed.runs.folder import Run, RunOptions
 from sketchembed.runs.metrics import RunLogger
 from sketchembed.runs.process import allow_tf32, has_fast_bfloat16, quiet_lightning, tune_process
-from sketchembed.runs.ranks import Sharing
+from sketchembed.runs.ranks import Ranks
 from sketchembed.runs.wandb_logger import Tracker
 from sketchembed.runs.watchdog import await_reason, end_with_parent, let_go, stop
 from sketchembed.training.checkpointing import Checkpoints, Milestones, Stopped
@@ -67,7 +67,7 @@ class FitCLI(LightningCLI):
     def __init__(self, args: list[str], preset: str = "custom") -> None:
         trust_no_configuration()
         self.preset = preset
-        self.sharing = Sharing()
+        self.ranks = Ranks()
         self.announcement: str | None = None
         super().__init__(
             pl.LightningModule,
@@ -140,10 +140,10 @@ class FitCLI(LightningCLI):
         tune_process()
         allow_tf32()
         self.run_options: RunOptions = RunOptions(**config.run.as_dict())
-        self.sharing = launch(config.trainer)
-        for name, value in self.sharing.decided(lambda: self._decide(config)).items():
+        self.ranks = launch(config.trainer)
+        for name, value in self.ranks.on_rank_zero(lambda: self._decide(config)).items():
             config[name] = value
-        if not self.sharing.first:
+        if not self.ranks.is_rank_zero:
             self.run_folder = Run(Path(config.checkpoint.dirpath).parent)
 
     def _decide(self, config: Namespace) -> dict[str, Any]:
@@ -151,7 +151,7 @@ class FitCLI(LightningCLI):
         if config.trainer.precision == "bf16-mixed" and not has_fast_bfloat16(config.trainer.accelerator):
             say("note    this processor has no 16-bit products; training in 32-true instead of bf16-mixed")
             config.trainer.precision = "32-true"
-        processes = self.sharing.processes
+        processes = self.ranks.world_size
         check_share(config.data.init_args.get("batch_size") or processes, processes)
         self._find_data(config)
         network = config.model.init_args.get("network")
@@ -212,9 +212,9 @@ class FitCLI(LightningCLI):
             use_distributed_sampler=False,
             **kwargs,
         )
-        if self.sharing.started:
+        if self.ranks.started:
             # Where it is interrupted, the trainer ends what it believes its own launcher to have started.
-            trainer.strategy.launcher.procs = self.sharing.started  # type: ignore[union-attr]
+            trainer.strategy.launcher.procs = self.ranks.started  # type: ignore[union-attr]
         return trainer
 
     def _loggers(self) -> list[Logger]:
@@ -277,7 +277,9 @@ class FitCLI(LightningCLI):
             the number of steps that are done already.
         """
         folder, net = self.run_folder.checkpoints, self.model.net
-        chosen = self.sharing.decided(lambda: newest_whole(folder, net, lambda line: say(f"warning {line}")))
+        chosen = self.ranks.on_rank_zero(
+            lambda: newest_whole(folder, net, lambda line: say(f"warning {line}"))
+        )
         if chosen is not None:
             say(f"resume  going on from {chosen.name}")
         else:
@@ -310,7 +312,7 @@ class FitCLI(LightningCLI):
             raise SystemExit(128 + number) from None
         except Exception as error:
             await_reason(error)
-            stop(self.sharing.started)
+            stop(self.ranks.started)
             if self.trainer.is_global_zero:
                 self.run_folder.note(failed=f"{type(error).__name__}: {str(error)[:300]}")
             elif isinstance(error, ConfigError | NonFiniteError):
@@ -333,7 +335,7 @@ class FitCLI(LightningCLI):
         """Mark the run as finished."""
         step = self.trainer.global_step
         final = self.run_folder.checkpoints / f"step-{step}.ckpt"
-        if not self.sharing.agreed(final.exists()):  # there was nothing left to train after --ckpt_path
+        if not self.ranks.broadcast(final.exists()):  # there was nothing left to train after --ckpt_path
             self.trainer.save_checkpoint(final)
         if not self.trainer.is_global_zero:
             return
@@ -353,7 +355,7 @@ def say(line: str) -> None:
         print(line, flush=True)
 
 
-def launch(trainer: Namespace) -> Sharing:
+def launch(trainer: Namespace) -> Ranks:
     """Start or meet the processes that train together.
 
     Args:
@@ -366,7 +368,7 @@ def launch(trainer: Namespace) -> Sharing:
     elif slurm.started():
         trainer.devices, trainer.num_nodes = slurm.processes()
     fabric = Fabric(accelerator=trainer.accelerator, devices=trainer.devices, num_nodes=trainer.num_nodes)
-    return Sharing.of(fabric)
+    return Ranks.of(fabric)
 
 
 def run(args: list[str]) -> None:

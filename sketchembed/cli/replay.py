@@ -23,7 +23,7 @@ from sketchembed.training.incident import Incident, Setting, read, some
 from sketchembed.training.step_check import are_finite
 
 Saved = tuple[dict[str, Any], Incident, Setting, list[Any]]
-STARTING_WEIGHTS = ("begin_with", "weights")
+STARTING_WEIGHTS = ("init_from", "weights")
 """Options of tasks that name files to begin with, which need not be there any more."""
 
 
@@ -115,7 +115,7 @@ def _task(checkpoint: dict[str, Any], setting: Setting) -> pl.LightningModule:
     task: pl.LightningModule = parser.instantiate_classes(parser.parse_object({"model": model})).model
     task.on_load_checkpoint(checkpoint)
     task.load_state_dict(checkpoint["state_dict"])
-    task.passed_over = setting.passed_over  # type: ignore[assignment]
+    task.step_offset = setting.step_offset  # type: ignore[assignment]
     return task
 
 

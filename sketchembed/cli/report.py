@@ -11,7 +11,7 @@ from jsonargparse import auto_cli
 
 from sketchembed.cli.parser import OneLine, underscored
 from sketchembed.errors import check_known
-from sketchembed.evaluation.context import Study
+from sketchembed.evaluation.context import EvaluationContext
 from sketchembed.evaluation.parts import PARTS
 from sketchembed.evaluation.report import PAGE, Report
 from sketchembed.evaluation.sweeps.sweep_report import sweep_report
@@ -49,30 +49,32 @@ def run(args: list[str]) -> None:
         default=None,
         help="folder to write to; results/report-NAME of the model's run if not given",
     )
-    parser.add_class_arguments(Study, skip={"out"})
+    parser.add_class_arguments(EvaluationContext, skip={"out"})
     for name, function in PARTS.items():
-        parser.add_function_arguments(function, _key(name), skip={"study"}, fail_untyped=True)
+        parser.add_function_arguments(function, _key(name), skip={"context"}, fail_untyped=True)
     given: dict[str, Any] = parser.instantiate(parser.parse_args(args)).as_dict()
     wanted = _wanted(given["parts"])
-    study = Study(**{field.name: given[field.name] for field in fields(Study) if field.name != "out"})
+    context = EvaluationContext(
+        **{field.name: given[field.name] for field in fields(EvaluationContext) if field.name != "out"}
+    )
     tune_process()
-    study.out = given["out"] or Path("results") / f"report-{study.model.run}"
-    made = Report(study, {name: given.get(_key(name)) or {} for name in wanted}, given["fresh"])
+    context.out = given["out"] or Path("results") / f"report-{context.model.run}"
+    made = Report(context, {name: given.get(_key(name)) or {} for name in wanted}, given["fresh"])
     try:
         page = made.run()
     except KeyboardInterrupt:
-        if study.sharing.first:
+        if context.ranks.is_rank_zero:
             print(
-                f"sketchembed: stopped; {len(made.parts)} of {len(wanted)} parts are kept in {study.out} and "
-                f"shown by {study.out / PAGE}. The same command goes on",
+                f"sketchembed: stopped; {len(made.parts)} of {len(wanted)} parts are kept in {context.out} "
+                f"and shown by {context.out / PAGE}. The same command goes on",
                 file=sys.stderr,
             )
         raise SystemExit(130) from None
-    if not study.sharing.first:
+    if not context.ranks.is_rank_zero:
         return
     print(page)
-    mode = RunOptions(wandb=study.wandb).wandb_mode()
-    if where := track_parts(f"report {study.model.run}", made.parts, mode, study.project, study.out):
+    mode = RunOptions(wandb=context.wandb).wandb_mode()
+    if where := track_parts(f"report {context.model.run}", made.parts, mode, context.project, context.out):
         print(where)
     for name, message in made.failures.items():
         print(f"sketchembed: {name} could not be computed: {message}", file=sys.stderr)

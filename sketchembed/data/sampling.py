@@ -85,5 +85,5 @@ class StepBatchSampler(Sampler[list[int]]):
 
 def batches_before(trainer: pl.Trainer) -> int:
     """Return how many batches of each process come before those of the trainer's step."""
-    passed_over = getattr(trainer.lightning_module, "passed_over", 0)
-    return int((trainer.global_step + passed_over) * trainer.accumulate_grad_batches)
+    step_offset = getattr(trainer.lightning_module, "step_offset", 0)
+    return int((trainer.global_step + step_offset) * trainer.accumulate_grad_batches)

@@ -19,13 +19,13 @@ from sketchembed.evaluation.pictures import Pictures
 from sketchembed.networks.conv_vae import ConvVAE
 from sketchembed.networks.evaluating import evaluating
 from sketchembed.networks.sketchembednet import Latent, SketchEmbedNet
-from sketchembed.runs.ranks import Sharing
+from sketchembed.runs.ranks import Ranks
 from sketchembed.sketch import Sketch
 
 
 @dataclass
-class Study:
-    """A trained model under study. What is costly is loaded when it is first asked for.
+class EvaluationContext:
+    """A trained model under context. What is costly is loaded when it is first asked for.
 
     Args:
         checkpoint: a .ckpt or .safetensors file, or a run's folder; the newest run in `runs` if not
@@ -55,7 +55,7 @@ class Study:
 
     @cached_property
     def model(self) -> Model:
-        """The model under study, in evaluation mode on the device.
+        """The model under context, in evaluation mode on the device.
 
         Raises:
             CheckpointError: if there is none, or it is not a SketchEmbedNet's.
@@ -74,18 +74,18 @@ class Study:
                 expected="a SketchEmbedNet",
                 fix="Name another with --checkpoint",
             )
-        model.network.to(self.sharing.device)
+        model.network.to(self.ranks.device)
         return model
 
     @property
     def net(self) -> SketchEmbedNet:
-        """The network under study."""
+        """The network under context."""
         network = self.model.network
         assert isinstance(network, SketchEmbedNet)
         return network
 
     @cached_property
-    def beside(self) -> Model | None:
+    def baseline(self) -> Model | None:
         """The Conv-VAE beside it, in evaluation mode on the device; None where there is none.
 
         Raises:
@@ -109,7 +109,7 @@ class Study:
             source = self.model.facts.get("trained_on")
             found = [model for model in known if model.facts.get("trained_on") == source] or known
         for model in found[:1]:
-            model.network.to(self.sharing.device)
+            model.network.to(self.ranks.device)
             return model
         return None
 
@@ -120,18 +120,18 @@ class Study:
 
     @property
     def both(self) -> list[Model]:
-        """The model under study, and the Conv-VAE if there is one."""
-        return [self.model] + ([self.beside] if self.beside else [])
+        """The model under context, and the Conv-VAE if there is one."""
+        return [self.model] + ([self.baseline] if self.baseline else [])
 
     @cached_property
-    def sharing(self) -> Sharing:
+    def ranks(self) -> Ranks:
         """The processes and their devices."""
-        return Sharing.launch(self.devices, self.accelerator)
+        return Ranks.launch(self.devices, self.accelerator)
 
     @property
     def device(self) -> torch.device:
         """Where this process computes."""
-        return self.sharing.device
+        return self.ranks.device
 
     @cached_property
     def pictures(self) -> Pictures:
@@ -141,8 +141,8 @@ class Study:
     def facts(self) -> dict[str, object]:
         """Return what every part says of its models and its seed."""
         facts: dict[str, object] = {f"model.{key}": value for key, value in self.model.facts.items()}
-        if self.beside:
-            facts |= {f"vae.{key}": value for key, value in self.beside.facts.items()}
+        if self.baseline:
+            facts |= {f"vae.{key}": value for key, value in self.baseline.facts.items()}
         return facts | {"seed": self.seed}
 
     def embed(
@@ -183,21 +183,21 @@ class Study:
         Returns:
             float32 ``[batch, channels, size, size]`` in [0, 1].
         """
-        assert self.beside is not None
-        network = self.beside.network
+        assert self.baseline is not None
+        network = self.baseline.network
         assert isinstance(network, ConvVAE)
         pictures = [network.pictures(part.to(self.device)).float().cpu() for part in torch.split(z, 512)]
         return np.asarray(torch.cat(pictures).numpy())
 
-    def drawn(
+    def decode(
         self, z: Float[Tensor, "batch latent"], temperature: float | int = 0.0, seed: int | None = None
     ) -> list[Sketch]:
-        """Draw embeddings with the model under study, in the drawings' own unit.
+        """Draw embeddings with the model under context, in the drawings' own unit.
 
         Args:
             z: embeddings.
             temperature: 0 is greedy.
-            seed: of the sampling; the study's if not given.
+            seed: of the sampling; the context's if not given.
         """
         generator = torch.Generator(self.device).manual_seed(self.seed if seed is None else seed)
         sketches: list[Sketch] = []

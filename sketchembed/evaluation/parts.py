@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from sketchembed.evaluation.clusters.stroke_clusters import clusters
-from sketchembed.evaluation.context import Study
+from sketchembed.evaluation.context import EvaluationContext
 from sketchembed.evaluation.fewshot.fewshot_part import fewshot
 from sketchembed.evaluation.generation.composition import compose
 from sketchembed.evaluation.generation.interpolation import interpolate
@@ -30,20 +30,20 @@ PARTS: dict[str, Callable[..., Part]] = {
     "clusters": clusters,
     "retrieve": retrieve,
 }
-"""What can be asked of a checkpoint, in the order of a report. Each takes a study and options of its own."""
+"""Evaluations of a checkpoint, in the order of a report. Each takes a context and its own options."""
 
 
-def make(name: str, study: Study, **options: Any) -> Part:
+def make(name: str, context: EvaluationContext, **options: Any) -> Part:
     """Make one part, and add what is known of its models and its time.
 
     Args:
         name: of the part.
-        study: the checkpoint and what stands beside it.
+        context: the checkpoint and what stands beside it.
         options: of the part; its defaults if not given.
     """
     begun = time.perf_counter()
-    part = PARTS[name](study, **options)
-    part.facts = study.facts() | part.facts
+    part = PARTS[name](context, **options)
+    part.facts = context.facts() | part.facts
     part.seconds = round(time.perf_counter() - begun, 1)
     return part
 

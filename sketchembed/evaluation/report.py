@@ -17,7 +17,7 @@ import yaml
 from sketchembed._version import __version__
 from sketchembed.data.folders import data_folder
 from sketchembed.errors import SketchEmbedError
-from sketchembed.evaluation.context import Study
+from sketchembed.evaluation.context import EvaluationContext
 from sketchembed.evaluation.models import Model
 from sketchembed.evaluation.parts import about, make
 from sketchembed.files.reading import digest
@@ -33,27 +33,29 @@ BEAT = 60.0
 
 
 class Report:
-    """Parts of one study on one page.
+    """Parts of one context on one page.
 
     A part that has been computed before, of the same models with the same options, is read and not
     computed again.
 
     Args:
-        study: the checkpoint, and the folder to write to.
+        context: the checkpoint, and the folder to write to.
         options: of each part, by its name, in the order of the page.
         fresh: compute every part anew.
     """
 
-    def __init__(self, study: Study, options: Mapping[str, Mapping[str, Any]], fresh: bool = False) -> None:
-        self.study, self.options = study, options
+    def __init__(
+        self, context: EvaluationContext, options: Mapping[str, Mapping[str, Any]], fresh: bool = False
+    ) -> None:
+        self.context, self.options = context, options
         self.models = {
-            "checkpoint": digest(study.model.path)[:16],
-            "vae": digest(study.beside.path)[:16] if study.beside else None,
+            "checkpoint": digest(context.model.path)[:16],
+            "vae": digest(context.baseline.path)[:16] if context.baseline else None,
         }
         self.entries = {name: Entry(name, about(name)) for name in options}
         found = [] if fresh else [part for part in map(self._kept, options) if part]
         # All processes leave out the same parts, whatever one of them has written meanwhile.
-        for name in study.sharing.agreed([part.name for part in found]):
+        for name in context.ranks.broadcast([part.name for part in found]):
             part = next(part for part in found if part.name == name)
             self.entries[name] = Entry(name, part.title, "done", part)
 
@@ -88,7 +90,7 @@ class Report:
             self._say(f"{head}: {entry.title}")
             try:
                 with self._beat(head, begun):
-                    part = make(name, self.study, **self.options[name])
+                    part = make(name, self.context, **self.options[name])
             except SketchEmbedError as error:
                 entry.state, entry.message = "failed", str(error)
                 self._say(f"{head}: {error}")
@@ -98,8 +100,8 @@ class Report:
                 raise
             else:
                 part.facts[REQUEST] = self.request(name)
-                if self.study.sharing.first:
-                    part.write(self.study.out)
+                if self.context.ranks.is_rank_zero:
+                    part.write(self.context.out)
                 entry.state, entry.title, entry.part = "done", part.title, part
                 self._say(f"{head}: done in {duration(part.seconds)}")
         return self._write()
@@ -110,8 +112,8 @@ class Report:
             **self.models,
             "part": name,
             "options": dict(self.options[name]),
-            "folder": str(data_folder(self.study.folder)),
-            "seed": self.study.seed,
+            "folder": str(data_folder(self.context.folder)),
+            "seed": self.context.seed,
             "version": __version__,
         }
         return hashlib.sha256(json.dumps(asked, sort_keys=True, default=str).encode()).hexdigest()[:16]
@@ -119,7 +121,7 @@ class Report:
     def _kept(self, name: str) -> Part | None:
         """Return a part that was computed before of the same; None if there is none."""
         with suppress(ValueError):
-            part = Part.read(self.study.out / f"{name}.json")
+            part = Part.read(self.context.out / f"{name}.json")
             if part.name == name and part.facts.get(REQUEST) == self.request(name):
                 return part
         return None
@@ -128,8 +130,8 @@ class Report:
 
     def page(self) -> ReportPage:
         """Return the page of what is there so far."""
-        study, model, net = self.study, self.study.model, self.study.net.config
-        beside, source = study.beside, origin(model.path)
+        context, model, net = self.context, self.context.model, self.context.net.config
+        beside, source = context.baseline, origin(model.path)
         done, count = len(self.parts), len(self.entries)
         seconds = sum(part.seconds for part in self.parts)
         written = f"{datetime.now().astimezone():%Y-%m-%d %H:%M}"
@@ -144,7 +146,7 @@ class Report:
             "checkpoint's digest": self.models["checkpoint"],
             **{f"Conv-VAE's {key}": value for key, value in (_named(beside) if beside else {}).items()},
             "Conv-VAE's digest": self.models["vae"],
-            "seed": study.seed,
+            "seed": context.seed,
             "version": __version__,
         }
         details = {
@@ -159,21 +161,21 @@ class Report:
             list(self.entries.values()),
             details,
             str(source.get("announcement") or ""),
-            study.facts(),
+            context.facts(),
         )
 
     def _asked(self) -> dict[str, Any]:
         plain: dict[str, Any] = json.loads(json.dumps(dict(self.options), default=str))
-        return {"seed": self.study.seed, "data folder": str(data_folder(self.study.folder)), **plain}
+        return {"seed": self.context.seed, "data folder": str(data_folder(self.context.folder)), **plain}
 
     def _write(self) -> Path:
-        path = self.study.out / PAGE
-        return self.page().write(path) if self.study.sharing.first else path
+        path = self.context.out / PAGE
+        return self.page().write(path) if self.context.ranks.is_rank_zero else path
 
     # ---- progress --------------------------------------------------------------------------------------
 
     def _say(self, line: str) -> None:
-        if self.study.sharing.first:
+        if self.context.ranks.is_rank_zero:
             print(line, flush=True)
 
     @contextmanager

@@ -51,7 +51,7 @@ def model_facts(name: str, path: Path) -> list[Cell]:
         path: of its file.
     """
     known = origin(path)
-    begun = re.search(r"^ *begin_with: (?!null$)(\S+)$", known.get("config") or "", re.MULTILINE)
+    begun = re.search(r"^ *init_from: (?!null$)(\S+)$", known.get("config") or "", re.MULTILINE)
     seconds = known.get("seconds")
     where = f"{known.get('processes', 1)} × {known['device']}" if "device" in known else None
     return [

@@ -73,7 +73,7 @@ def _config(text: str | None) -> dict[str, Any]:
     if not isinstance(config, dict):
         return {}
     config = {key: value for key, value in config.items() if key not in LOCAL}
-    for group, name in (("data", "folder"), ("data", "photos"), ("model", "begin_with")):
+    for group, name in (("data", "folder"), ("data", "photos"), ("model", "init_from")):
         given = config.get(group)
         arguments = given.get("init_args") if isinstance(given, dict) else None
         if isinstance(arguments, dict) and isinstance(arguments.get(name), str):

@@ -20,7 +20,7 @@ Value = TypeVar("Value")
 
 
 @dataclass(frozen=True)
-class Sharing:
+class Ranks:
     """A process among others.
 
     Blocks of work are dealt out in turn. A block is the same whatever the number of processes, so its
@@ -33,7 +33,7 @@ class Sharing:
     fabric: Fabric | None = None
 
     @classmethod
-    def launch(cls, devices: str = "1", accelerator: str = "auto") -> Sharing:
+    def launch(cls, devices: str = "1", accelerator: str = "auto") -> Ranks:
         """Start the other processes, which run the same command.
 
         Args:
@@ -54,11 +54,11 @@ class Sharing:
         )
 
     @classmethod
-    def of(cls, fabric: Fabric) -> Sharing:
+    def of(cls, fabric: Fabric) -> Ranks:
         """Start the other processes of a launcher, or meet those that have been started already."""
-        sharing = cls(fabric)
+        ranks = cls(fabric)
         if isinstance(fabric.strategy.launcher, _SubprocessScriptLauncher):
-            bind(lambda: sharing.started)
+            bind(lambda: ranks.started)
         fabric.launch()
         launcher = fabric.strategy.launcher
         if isinstance(launcher, _SubprocessScriptLauncher):
@@ -68,7 +68,7 @@ class Sharing:
         if fabric.world_size > 1:
             # Lightning leaves only NCCL's group; what is left to the interpreter's end can abort there.
             atexit.register(_leave_group)
-        return sharing
+        return ranks
 
     @property
     def started(self) -> list[subprocess.Popen]:
@@ -82,35 +82,35 @@ class Sharing:
         return self.fabric.device if self.fabric else torch.device("cpu")
 
     @property
-    def first(self) -> bool:
+    def is_rank_zero(self) -> bool:
         """Whether this process writes and prints."""
         return self.fabric is None or self.fabric.global_rank == 0
 
     @property
-    def processes(self) -> int:
+    def world_size(self) -> int:
         """How many there are."""
         return self.fabric.world_size if self.fabric else 1
 
-    def agreed(self, value: Value) -> Value:
+    def broadcast(self, value: Value) -> Value:
         """Return the first process's value, on all."""
         return self.fabric.broadcast(value) if self.fabric else value
 
-    def decided(self, function: Callable[[], Value]) -> Value:
+    def on_rank_zero(self, function: Callable[[], Value]) -> Value:
         """Return what the function gives on the first process, on all; if it fails, the others just end.
 
         Args:
             function: called on the first process alone.
         """
-        if self.processes == 1:
+        if self.world_size == 1:
             return function()
         outcome: tuple[Value] | None = None
         try:
-            if self.first:
+            if self.is_rank_zero:
                 outcome = (function(),)
         finally:
             if outcome is None:
                 let_go()
-            outcome = self.agreed(outcome)
+            outcome = self.broadcast(outcome)
         if outcome is None:
             raise SystemExit(2)
         return outcome[0]
@@ -135,7 +135,7 @@ class Sharing:
         """
         for block in self.blocks(len(out), size):
             out[block.start : block.stop] = function(block).to(out.device, out.dtype)
-        if self.processes > 1:
+        if self.world_size > 1:
             # Each row is zero on all processes but one.
             moved = out.to(self.device)
             torch.distributed.all_reduce(moved)

@@ -54,7 +54,7 @@ class DrawingTask(Task):
         augmentation: random changes of the drawings; the paper has none.
         input_augmentation: further changes of what the encoder sees alone, of which the drawing as it was is
             to be made: z then leaves out what they change. The paper has none.
-        begin_with: run or checkpoint, of a model of the same sizes, whose weights training begins with; new
+        init_from: run or checkpoint, of a model of the same sizes, whose weights training begins with; new
             ones if not given.
         capture: launch each step as CUDA graphs, where it can be (see
             :mod:`~sketchembed.training.cuda_graphs`); nothing changes but the speed.
@@ -79,13 +79,13 @@ class DrawingTask(Task):
         kl_tolerance: float = 0.2,
         augmentation: Augmentation | None = None,
         input_augmentation: Augmentation | None = None,
-        begin_with: str | None = None,
+        init_from: str | None = None,
         capture: bool = True,
         seed: int = 0,
     ) -> None:
         net = SketchEmbedNet(network or ModelConfig())
-        if begin_with is not None:
-            copy_weights(begin_with, net)
+        if init_from is not None:
+            copy_weights(init_from, net)
         super().__init__(net, lr, lr_decay, lr_decay_steps, lr_shape, lr_warmup, seed)
         self.skip_padding = skip_padding
         self.pixel_loss = pixel_loss or PixelLoss()

@@ -24,7 +24,7 @@ MOST_FILES = 10
 """Steps of a run whose files are kept, each as large as the weights; of further ones only the words are."""
 MOST_EVENTS = 100
 """Steps that a run's page and its checkpoints know the words of, the newest."""
-STATE = ("skipped", "in_a_row", "went_back", "passed_over", "events")
+STATE = ("skipped", "in_a_row", "went_back", "step_offset", "events")
 Value = TypeVar("Value")
 
 
@@ -65,7 +65,7 @@ class Finite(pl.Callback):
         check_range("finite.skips", skips, 1)
         check_range("finite.rollbacks", rollbacks, 1)
         self.action, self.skips, self.rollbacks = action, skips, rollbacks
-        self.skipped = self.in_a_row = self.went_back = self.passed_over = 0
+        self.skipped = self.in_a_row = self.went_back = self.step_offset = 0
         self.events: list[dict[str, Any]] = []
         self._going_back = False
         self._forget()
@@ -109,7 +109,7 @@ class Finite(pl.Callback):
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Tell the task how far its data are ahead."""
         self._going_back = False
-        pl_module.passed_over = self.passed_over  # type: ignore[assignment]
+        pl_module.step_offset = self.step_offset  # type: ignore[assignment]
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """See that the run's facts are those of its checkpoint."""
@@ -200,7 +200,7 @@ class Finite(pl.Callback):
             checkpoint: dict[str, Any] = {"state_dict": values, "global_step": verdict.step}
             task.on_save_checkpoint(checkpoint)
             seed, device, config = int(getattr(task, "seed", 0)), task.device.type, run.config or ""
-            setting = Setting(verdict.alpha, verdict.passed_over, seed, device, config)
+            setting = Setting(verdict.alpha, verdict.step_offset, seed, device, config)
             try:
                 write(file, checkpoint, incident, setting, batches)
             except CheckpointError as error:
@@ -233,7 +233,7 @@ class Finite(pl.Callback):
             # The step that the checkpoint goes on with takes the data after the bad step's.
             event["to"] = back = int(read_raw(checkpoint)["global_step"])
             self.went_back += 1
-            self.passed_over += step + 1 - back
+            self.step_offset += step + 1 - back
             self._going_back = True
         else:
             self.skipped += 1

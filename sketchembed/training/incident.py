@@ -183,14 +183,14 @@ class Setting:
 
     Attributes:
         alpha: α of the step; None for tasks that have none.
-        passed_over: see :class:`~sketchembed.training.task.Task`.
-        seed: of the random numbers; with the step and `passed_over` it says all of them.
+        step_offset: see :class:`~sketchembed.training.task.Task`.
+        seed: of the random numbers; with the step and `step_offset` it says all of them.
         device: where the step was computed, ``cpu`` or ``cuda``.
         config: of the run, as YAML.
     """
 
     alpha: float | None
-    passed_over: int
+    step_offset: int
     seed: int
     device: str
     config: str

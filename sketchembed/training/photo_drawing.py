@@ -40,7 +40,7 @@ class PhotoDrawingTask(DrawingTask):
         kl_weight: float = 0.0,
         kl_tolerance: float = 0.2,
         augmentation: PairAugmentation | None = None,
-        begin_with: str | None = None,
+        init_from: str | None = None,
         capture: bool = True,
         seed: int = 0,
     ) -> None:
@@ -56,7 +56,7 @@ class PhotoDrawingTask(DrawingTask):
             pixel_gate,
             kl_weight,
             kl_tolerance,
-            begin_with=begin_with,
+            init_from=init_from,
             capture=capture,
             seed=seed,
         )

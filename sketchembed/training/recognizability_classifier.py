@@ -17,7 +17,7 @@ from sketchembed.hub.model_files import find, load_network, save
 from sketchembed.networks.resnet import ResNet, ResNetConfig
 from sketchembed.runs.checkpoints import WholeCheckpointIO, newest_whole
 from sketchembed.runs.process import has_fast_bfloat16, quiet_lightning
-from sketchembed.runs.ranks import Sharing
+from sketchembed.runs.ranks import Ranks
 from sketchembed.training.presets import read_preset
 
 if TYPE_CHECKING:
@@ -111,7 +111,7 @@ class Recipe:
 def classifier(
     recipe: Recipe,
     data: LabelledQuickdrawDataModule,
-    sharing: Sharing,
+    ranks: Ranks,
     folder: Path,
     named: str | None = None,
 ) -> tuple[ResNet, Path]:
@@ -120,7 +120,7 @@ def classifier(
     Args:
         recipe: how to train one.
         data: set up.
-        sharing: the processes, which train together.
+        ranks: the processes, which train together.
         folder: where finished classifiers are kept, and unfinished ones gone on with.
         named: a classifier's run or file, which is taken as it is.
 
@@ -136,8 +136,8 @@ def classifier(
         digest = recipe.digest(data)
         file = folder / f"{data.which}-{digest}.safetensors"
         # The first process says for all whether there is one, since it is the one that writes it.
-        if not sharing.agreed(file.exists()):
-            train(recipe, data, sharing, file)
+        if not ranks.broadcast(file.exists()):
+            train(recipe, data, ranks, file)
     network = load_network(file)
     if not isinstance(network, ResNet):
         raise CheckpointError(
@@ -153,16 +153,16 @@ def classifier(
             expected=f"the {len(data.labels)} {data.which} ones that there are drawings of, in this order",
             fix=f"Train one with `make train-classifier ARGS='--data.init_args.which {data.which}'`",
         )
-    return network.to(sharing.device), file
+    return network.to(ranks.device), file
 
 
-def train(recipe: Recipe, data: LabelledQuickdrawDataModule, sharing: Sharing, file: Path) -> None:
+def train(recipe: Recipe, data: LabelledQuickdrawDataModule, ranks: Ranks, file: Path) -> None:
     """Train a classifier on all processes, going on where an earlier attempt stopped.
 
     Args:
         recipe: how.
         data: set up.
-        sharing: the processes.
+        ranks: the processes.
         file: to write when it is finished.
     """
     import torch
@@ -178,15 +178,15 @@ def train(recipe: Recipe, data: LabelledQuickdrawDataModule, sharing: Sharing, f
         torch.manual_seed(data.seed)
         task = ClassificationTask(network, augmentation=augmentation, seed=data.seed, **options)
     work = file.with_suffix("")
-    unfinished = sharing.decided(lambda: newest_whole(work, task.net, print))
-    if sharing.first:
+    unfinished = ranks.on_rank_zero(lambda: newest_whole(work, task.net, print))
+    if ranks.is_rank_zero:
         print(
             f"training a ResNet-{network.depth} on {len(data.train_indices):,} drawings of "
             f"{len(data.labels)} {data.which} classes, {recipe.steps} steps",
             flush=True,
         )
     with quiet_lightning():
-        trainer = _trainer(recipe, sharing, work)
+        trainer = _trainer(recipe, ranks, work)
         try:
             trainer.fit(task, datamodule=data, ckpt_path=unfinished, weights_only=True)
         except Stopped:
@@ -195,25 +195,25 @@ def train(recipe: Recipe, data: LabelledQuickdrawDataModule, sharing: Sharing, f
             if trainer.interrupted:
                 raise KeyboardInterrupt from None
             raise
-    if sharing.first:
+    if ranks.is_rank_zero:
         save(task.net, file)
         shutil.rmtree(work, ignore_errors=True)
-    sharing.wait()
+    ranks.wait()
 
 
-def _trainer(recipe: Recipe, sharing: Sharing, work: Path) -> pl.Trainer:
+def _trainer(recipe: Recipe, ranks: Ranks, work: Path) -> pl.Trainer:
     """Return a trainer on the processes and devices that there are."""
     import pytorch_lightning as pl
 
     from sketchembed.training.checkpointing import Checkpoints
     from sketchembed.training.progress import Monitor
 
-    accelerator, many = sharing.device.type, sharing.processes > 1
+    accelerator, many = ranks.device.type, ranks.world_size > 1
     slow = recipe.precision == "bf16-mixed" and not has_fast_bfloat16(accelerator)
     kept = Checkpoints(recipe.save_every, dirpath=work)
     return pl.Trainer(
         accelerator=accelerator,
-        devices=sharing.processes if many or accelerator == "cpu" else [sharing.device.index or 0],
+        devices=ranks.world_size if many or accelerator == "cpu" else [ranks.device.index or 0],
         strategy="ddp" if many else "auto",
         precision="32-true" if slow else recipe.precision,
         max_steps=recipe.steps,

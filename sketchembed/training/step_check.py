@@ -33,7 +33,7 @@ class Verdict(NamedTuple):
 
     Attributes:
         step: number of the optimiser step.
-        passed_over: see :class:`~sketchembed.training.task.Task`.
+        step_offset: see :class:`~sketchembed.training.task.Task`.
         alpha: α of the step, for tasks that have one.
         batches: of this process; several where gradients are accumulated.
         terms: of the loss, as the step logged them.
@@ -45,7 +45,7 @@ class Verdict(NamedTuple):
     """
 
     step: int
-    passed_over: int
+    step_offset: int
     alpha: float | None
     batches: list[Any]
     terms: dict[str, Tensor]
@@ -93,7 +93,7 @@ class Verdict(NamedTuple):
         terms = {name: float(value) for name, value in self.terms.items()}
         several = {f"loss of batch {at}": loss for at, loss in enumerate(losses, 1)}
         terms |= several if len(losses) > 1 else {"loss": losses[0]}
-        first = (self.step + self.passed_over) * accumulated
+        first = (self.step + self.step_offset) * accumulated
         members: dict[str, list[Any]] = {}
         data: Any = getattr(trainer, "datamodule", None)
         if hasattr(data, "members"):
@@ -139,9 +139,9 @@ def judge(
         if isinstance(value, Tensor)
     }
     alpha: Any = getattr(task, "alpha", None)
-    passed_over = int(getattr(task, "passed_over", 0))
+    step_offset = int(getattr(task, "step_offset", 0))
     return Verdict(
-        trainer.global_step, passed_over, alpha, batches, terms, all_losses, list(gradients), finite, bad
+        trainer.global_step, step_offset, alpha, batches, terms, all_losses, list(gradients), finite, bad
     )
 
 

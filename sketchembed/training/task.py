@@ -42,7 +42,7 @@ class Task(pl.LightningModule):
         seed: of the random numbers of the steps.
 
     Attributes:
-        passed_over: steps by which the data and the random numbers are ahead of the step's number, see
+        step_offset: steps by which the data and the random numbers are ahead of the step's number, see
             :class:`~sketchembed.training.finite.Finite`.
         logged: what the step before logged, by name, for whoever says which term is not finite.
     """
@@ -50,7 +50,7 @@ class Task(pl.LightningModule):
     shares_batches: ClassVar[bool] = True
     """Whether the processes share a batch; if not, each has one of its own, such as an episode."""
 
-    passed_over: int = 0
+    step_offset: int = 0
     logged: Mapping[str, Any] = MappingProxyType({})
 
     def __init__(
@@ -115,7 +115,7 @@ class Task(pl.LightningModule):
     def _training_generator(self, batch_idx: int) -> SharedGenerator:
         """Return the generator of a training batch, the same on all processes."""
         accumulated = self.trainer.accumulate_grad_batches if self._trainer else 1
-        step = self.global_step + self.passed_over
+        step = self.global_step + self.step_offset
         generator = self._generator(step * accumulated + batch_idx % accumulated, 0)
         generator.rank, generator.world = self.global_rank, self.processes
         return generator

@@ -97,7 +97,7 @@ def test_what_fails_is_one_line_and_unknown_sections_are_named(tmp_path, capsys)
 def test_numbers_are_measured_once_and_can_be_had_again(tmp_path, real_data, capfd):
     torch.manual_seed(0)
     known = {"preset": "cpu", "seed": 4, "step": 2000, "drawings": 14087, "seconds": 1800.0, "device": "cpu"}
-    known["config"] = "model:\n  init_args:\n    begin_with: before\n"
+    known["config"] = "model:\n  init_args:\n    init_from: before\n"
     weights = sketchembed.save(SketchEmbedNet(TINY), tmp_path / "net.safetensors", origin=known)
     command = f"fewshot --checkpoint {weights} --settings 5w1s --episodes 20 --baselines pixels"
     plan = written(tmp_path, evaluate=command, note="A note.")

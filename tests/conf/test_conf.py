@@ -202,7 +202,7 @@ def test_file_trains_on_photos_with_sketches(name, data, tmp_path, monkeypatch):
 
 def test_training_begins_with_the_weights_of_another_run(data, tmp_path, monkeypatch):
     first, _ = trained(PAIRS["traced-cpu.yaml"], SMALL, data, tmp_path / "first", monkeypatch)
-    options = SMALL | {"model.init_args.begin_with": str(first), "model.init_args.lr": "1e-30"}
+    options = SMALL | {"model.init_args.init_from": str(first), "model.init_args.lr": "1e-30"}
     second, _ = trained(PAIRS["sketchy-cpu.yaml"], options, data, tmp_path / "second", monkeypatch)
     before, after = load_network(first), load_network(second)
     for (name, one), other in zip(before.named_parameters(), after.parameters(), strict=True):

@@ -1,4 +1,4 @@
-"""A study of small networks that never trained, with doodles as its drawings."""
+"""A context of small networks that never trained, with doodles as its drawings."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from sketchembed.data.doodles import generate
-from sketchembed.evaluation.context import Study
+from sketchembed.evaluation.context import EvaluationContext
 from sketchembed.evaluation.pictures import Pictures
 from sketchembed.hub.model_files import save
 from sketchembed.networks import ModelConfig, SketchEmbedNet
@@ -34,6 +34,6 @@ def small_networks(tmp_path_factory):
 @pytest.fixture
 def small_study(small_networks, doodle_pictures, tmp_path):
     drawer, vae = small_networks
-    study = Study(str(drawer), str(vae), out=tmp_path / "out", wandb="disabled")
-    study.pictures = doodle_pictures
-    return study
+    context = EvaluationContext(str(drawer), str(vae), out=tmp_path / "out", wandb="disabled")
+    context.pictures = doodle_pictures
+    return context

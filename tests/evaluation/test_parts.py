@@ -1,4 +1,4 @@
-"""What the evaluations of a checkpoint share: the study, drawings by class, and parts of a report."""
+"""What the evaluations of a checkpoint share: the context, drawings by class, and parts of a report."""
 
 import json
 import re
@@ -12,7 +12,7 @@ from sketchembed.data.doodles import generate
 from sketchembed.data.store import DrawingStore
 from sketchembed.errors import CheckpointError, DataError
 from sketchembed.evaluation import parts
-from sketchembed.evaluation.context import Study
+from sketchembed.evaluation.context import EvaluationContext
 from sketchembed.evaluation.pictures import Pictures, rasters
 from sketchembed.hub.model_files import save
 from sketchembed.networks import ModelConfig, SketchEmbedNet
@@ -104,15 +104,15 @@ def test_a_part_is_written_and_read(tmp_path):
 
 
 def test_a_part_is_a_command_with_its_own_options_and_the_study_s(tmp_path, checkpoint, monkeypatch, capsys):
-    def probe(study: Study, words: str, count: int = 3) -> Part:
+    def probe(context: EvaluationContext, words: str, count: int = 3) -> Part:
         """Probe something.
 
         Args:
-            study: the model.
+            context: the model.
             words: to say.
             count: how often.
         """
-        z = study.embed(study.model, torch.rand(count, 1, 28, 28))
+        z = context.embed(context.model, torch.rand(count, 1, 28, 28))
         return Part("probe", words, values={"probe/size": float(z.shape[1])})
 
     monkeypatch.setitem(parts.PARTS, "probe", probe)
@@ -134,11 +134,11 @@ def test_a_part_is_a_command_with_its_own_options_and_the_study_s(tmp_path, chec
 def test_what_a_part_is_asked_about_may_be_left_out_or_said_without_a_name(
     given, words, tmp_path, checkpoint, monkeypatch, capsys
 ):
-    def probe(study: Study, words: str = "none", count: int = 3) -> Part:
+    def probe(context: EvaluationContext, words: str = "none", count: int = 3) -> Part:
         """Probe something.
 
         Args:
-            study: the model.
+            context: the model.
             words: to say.
             count: how often.
         """
@@ -150,26 +150,26 @@ def test_what_a_part_is_asked_about_may_be_left_out_or_said_without_a_name(
 
 
 def test_study_draws_as_the_model_does(checkpoint):
-    study = Study(str(checkpoint), vae="none")
+    context = EvaluationContext(str(checkpoint), vae="none")
     images = torch.rand(3, 1, 28, 28)
-    drawn = study.drawn(study.embed(study.model, images), temperature=0.5)
-    assert drawn == study.net.draw(images, temperature=0.5, seed=0)
+    drawn = context.decode(context.embed(context.model, images), temperature=0.5)
+    assert drawn == context.net.draw(images, temperature=0.5, seed=0)
     assert all(isinstance(sketch, Sketch) for sketch in drawn)
 
 
 def test_study_says_what_cannot_be_studied(tmp_path, checkpoint, monkeypatch):
     monkeypatch.setattr("sketchembed.evaluation.models.PACKAGED", tmp_path / "package")
     with pytest.raises(CheckpointError, match="there is none in"):
-        _ = Study(runs=tmp_path / "none").model
+        _ = EvaluationContext(runs=tmp_path / "none").model
     torch.manual_seed(0)
     vae = save(ConvVAE(ConvVAEConfig(width=8, latent=6)), tmp_path / "vae.safetensors")
     with pytest.raises(CheckpointError, match="conv-vae, which cannot draw"):
-        _ = Study(str(vae)).model
+        _ = EvaluationContext(str(vae)).model
     with pytest.raises(CheckpointError, match="sketchembednet for images of 1 x 28.*Conv-VAE"):
-        _ = Study(str(checkpoint), str(checkpoint)).beside
-    study = Study(str(checkpoint), str(vae))
-    assert [type(model.network) for model in study.both] == [SketchEmbedNet, ConvVAE]
+        _ = EvaluationContext(str(checkpoint), str(checkpoint)).beside
+    context = EvaluationContext(str(checkpoint), str(vae))
+    assert [type(model.network) for model in context.both] == [SketchEmbedNet, ConvVAE]
     images = torch.rand(2, 1, 28, 28)
-    z = study.embed(study.both[1], images)
+    z = context.embed(context.both[1], images)
     assert z.shape == (2, 6)
-    np.testing.assert_allclose(study.pictured(z), study.both[1].network.reconstruct(images), atol=1e-6)
+    np.testing.assert_allclose(context.pictured(z), context.both[1].network.reconstruct(images), atol=1e-6)

@@ -10,7 +10,7 @@ import torch
 from sketchembed.cli import main
 from sketchembed.errors import DataError
 from sketchembed.evaluation import parts, report
-from sketchembed.evaluation.context import Study
+from sketchembed.evaluation.context import EvaluationContext
 from sketchembed.files.reading import digest
 from sketchembed.hub.model_files import save
 from sketchembed.hub.registry import MODEL_KEY, describe
@@ -33,11 +33,11 @@ def computed(monkeypatch):
     """Puts three fake parts in the place of the real ones; lists those that are computed."""
     done = []
 
-    def first(study: Study, count: int = 3, words: str = "some") -> Part:
+    def first(context: EvaluationContext, count: int = 3, words: str = "some") -> Part:
         """First things.
 
         Args:
-            study: the model.
+            context: the model.
             count: how many.
             words: to say.
         """
@@ -49,21 +49,21 @@ def computed(monkeypatch):
         table = Table("Table 1", ["model", "R²"], [["ours", 0.5]], [["theirs", 0.75]])
         return Part("first", f"First: {words}", words, [table], [drawn], values={"r2": 0.5})
 
-    def one_shot(study: Study, rate: float = 0.5) -> Part:
+    def one_shot(context: EvaluationContext, rate: float = 0.5) -> Part:
         """Second things.
 
         Args:
-            study: the model.
+            context: the model.
             rate: of something.
         """
         done.append("one-shot")
         return Part("one-shot", "Second", values={"rate": rate})
 
-    def last(study: Study) -> Part:
+    def last(context: EvaluationContext) -> Part:
         """Last things.
 
         Args:
-            study: the model.
+            context: the model.
         """
         done.append("last")
         return Part("last", "Last", facts={"drawings": 3})
@@ -157,7 +157,7 @@ def test_file_that_is_broken_is_computed_again(checkpoint, computed, tmp_path):
 def test_part_that_fails_is_one_line_and_the_others_go_on(
     checkpoint, computed, tmp_path, monkeypatch, capsys
 ):
-    def lacking(study: Study) -> Part:
+    def lacking(context: EvaluationContext) -> Part:
         """Second things."""
         raise DataError("there is <no> data", expected="some", fix="Get it")
 
@@ -187,7 +187,7 @@ def test_part_that_fails_is_one_line_and_the_others_go_on(
 def test_report_that_is_stopped_goes_on(error, raised, checkpoint, computed, tmp_path, monkeypatch, capsys):
     page = tmp_path / "out" / "report.html"
 
-    def stopping(study: Study) -> Part:
+    def stopping(context: EvaluationContext) -> Part:
         """Second things."""
         # The page has grown by then.
         assert "First: some" in page.read_text()
@@ -214,7 +214,7 @@ def test_report_that_is_stopped_goes_on(error, raised, checkpoint, computed, tmp
 
 
 def test_long_part_says_that_it_goes_on(checkpoint, computed, tmp_path, monkeypatch, capsys):
-    def slow(study: Study) -> Part:
+    def slow(context: EvaluationContext) -> Part:
         """Last things."""
         time.sleep(0.2)
         return Part("last", "Last")

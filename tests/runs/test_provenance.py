@@ -59,12 +59,12 @@ def test_the_configuration_names_no_folder_of_this_machine(run, tmp_path):
 
 def test_photos_and_the_model_before_are_named_without_their_places(tmp_path):
     (tmp_path / "config.yaml").write_text(
-        "model: {init_args: {begin_with: /home/me/runs/before}}\n"
+        "model: {init_args: {init_from: /home/me/runs/before}}\n"
         "data: {init_args: {folder: /home/me/data, photos: /home/me/pictures}}\n"
         "run: {root: /home/me/runs}\n"
     )
     assert yaml.safe_load(of_run(Run(tmp_path))["config"]) == {
-        "model": {"init_args": {"begin_with": "before"}},
+        "model": {"init_args": {"init_from": "before"}},
         "data": {"init_args": {"folder": None, "photos": "pictures"}},
     }
 

@@ -395,7 +395,7 @@ def test_rollback_goes_on_from_the_checkpoint_with_the_data_after_the_bad_batch(
     (event,) = facts["non_finite"]["events"]
     assert (event["step"], event["to"], event["action"]) == (4, 3, "rollback")
     state = end(run)["callbacks"]["Finite"]
-    assert (state["passed_over"], state["went_back"]) == (2, 1)
+    assert (state["step_offset"], state["went_back"]) == (2, 1)
 
 
 def test_rollback_without_a_checkpoint_begins_anew_and_ends_after_a_stated_number(
@@ -479,7 +479,7 @@ def test_two_processes_agree_on_what_only_one_of_them_sees(data, tmp_path, capsy
     module = DoodlesDataModule(str(data), batch_size=8, per_class=30)
     module.setup()
     # It went back from step 4 to step 4, and so past one batch.
-    assert (saved["step"], saved["passed_over"]) == (4, 1)
+    assert (saved["step"], saved["step_offset"]) == (4, 1)
     assert saved["members"]["indices"] == module.members(5, 0, 1)["indices"]
     main(["replay", str(folder / "step-4.ckpt")])
     again = replayed(capsys.readouterr().out)

@@ -21,7 +21,7 @@ from sketchembed.evaluation.clusters.cluster_figure import (
     wholes_svg,
 )
 from sketchembed.evaluation.clusters.hyper_states import NOISE, by_use, cluster, half_cores, trace
-from sketchembed.evaluation.context import Study
+from sketchembed.evaluation.context import EvaluationContext
 from sketchembed.evaluation.generation.generation_inputs import spread
 from sketchembed.reporting.part import Cell, Drawings, Figure, Part, Table
 from sketchembed.reporting.svg_elements import boxed
@@ -58,7 +58,7 @@ SETTINGS = (
 
 
 def clusters(
-    study: Study,
+    context: EvaluationContext,
     eps: float | None = None,
     min_samples: int = 5,
     drawings: int = 90,
@@ -68,7 +68,7 @@ def clusters(
     """Clusters of strokes by the hyper-network's activations (App. K, Fig. 11 to 16).
 
     Args:
-        study: the model.
+        context: the model.
         eps: DBSCAN's radius. If not given, the paper's 3.9 for a hyper-network of its size, 512, and for any
             other size the radius within which half of all steps have `min_samples` neighbours.
         min_samples: DBSCAN's, the step itself included.
@@ -82,17 +82,17 @@ def clusters(
     part = Part("clusters", "Clusters of strokes in the hyper-network (App. K, Fig. 11 to 16)")
     lines: list[list[Cell]] = []
     for setting in SETTINGS:
-        known = set(study.pictures.store.class_names)
-        names = [name for name in setting.classes or study.pictures.unseen if name in known]
-        pools = {name: study.pictures.up_to(name, drawings, study.seed) for name in names}
-        chosen = spread(pools, drawings, study.seed)
+        known = set(context.pictures.store.class_names)
+        names = [name for name in setting.classes or context.pictures.unseen if name in known]
+        pools = {name: context.pictures.up_to(name, drawings, context.seed) for name in names}
+        chosen = spread(pools, drawings, context.seed)
         if not chosen:
             continue
         indices = [index for _, index in chosen]
-        images = study.pictures.images(indices, study.net.config.image_size)
-        traces = trace(study.net, study.embed(study.model, images).to(study.device))
+        images = context.pictures.images(indices, context.net.config.image_size)
+        traces = trace(context.net, context.embed(context.model, images).to(context.device))
         codes = np.concatenate([one.codes for one in traces])
-        radius, origin = _radius(codes, eps, min_samples, study.net.config.hyper)
+        radius, origin = _radius(codes, eps, min_samples, context.net.config.hyper)
         labels = cluster(codes, radius, min_samples)
         parts = np.split(labels, np.cumsum([len(one.codes) for one in traces])[:-1])
         parts = by_use(parts, [one.visible for one in traces])
@@ -115,7 +115,7 @@ def clusters(
         part.facts[f"{setting.key}: drawings"] = hashlib.sha256(np.array(indices).tobytes()).hexdigest()[:16]
         part.figures += _figures(setting, drawn, found, rows, columns, radius)
         part.drawings.append(
-            _replays(setting, drawn[:rows], columns, study.pictures.sketches(indices[:rows]))
+            _replays(setting, drawn[:rows], columns, context.pictures.sketches(indices[:rows]))
         )
     if not lines:
         raise DataError(
@@ -125,9 +125,9 @@ def clusters(
         )
     part.about = (
         f"Drawings are embedded and drawn greedily by the model. At each step that draws a segment, the "
-        f"{study.net.config.hyper} numbers of the hyper-network's cell state are kept; DBSCAN (min_samples "
+        f"{context.net.config.hyper} numbers of the hyper-network's cell state are kept; DBSCAN (min_samples "
         f"{min_samples}) clusters the steps of all drawings of a setting. Its radius eps is {origin}. The "
-        f"drawings were chosen by seed {study.seed}, round the classes. Clusters are numbered by how many "
+        f"drawings were chosen by seed {context.seed}, round the classes. Clusters are numbered by how many "
         "drawings show them; steps of a lifted pen take part but are not seen."
     )
     part.tables.append(

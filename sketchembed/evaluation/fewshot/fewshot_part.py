@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from sketchembed.data.folders import data_folder
-from sketchembed.evaluation.context import Study
+from sketchembed.evaluation.context import EvaluationContext
 from sketchembed.evaluation.fewshot.fewshot_table import FewShotReport, accuracies
-from sketchembed.evaluation.fewshot.protocol import UNTRAINED, Contest, DataName
+from sketchembed.evaluation.fewshot.protocol import UNTRAINED, DataName, FewShotProtocol
 from sketchembed.evaluation.wandb_results import note_scores
 from sketchembed.reporting.part import Cell, Figure, Part, Table
 from sketchembed.runs.folder import RunOptions
@@ -15,7 +15,7 @@ PRINTED = {"vinyals": "Tables 1 and 8", "lake": "Table 6", "ravi": "Table 2"}
 
 
 def fewshot(
-    study: Study,
+    context: EvaluationContext,
     data: DataName = "omniglot",
     split: str = "vinyals",
     settings: str | None = None,
@@ -25,17 +25,19 @@ def fewshot(
     """Few-shot classification in episodes, beside baselines (tables 1, 2, 6 and 8).
 
     Args:
-        study: the model, and the Conv-VAE beside it.
+        context: the model, and the Conv-VAE beside it.
         data: omniglot or mini-imagenet.
         split: of Omniglot: vinyals, lake (episodes within an alphabet), lake-pooled, or lake-runs.
         settings: as 5w1s,20w5s; the paper's if not given.
         episodes: of each setting; the paper's 2000 take four times as long.
         baselines: of pixels, neighbours, random, scratch, trained; all or none.
     """
-    contest = Contest(data, split, settings=settings, episodes=episodes, seed=study.seed, baselines=baselines)
-    report = contest.hold(study.both, study.runs, data_folder(study.folder), lambda: study.sharing)
-    if study.sharing.first:
-        note_scores(report, RunOptions(wandb=study.wandb).wandb_mode(), study.project)
+    protocol = FewShotProtocol(
+        data, split, settings=settings, episodes=episodes, seed=context.seed, baselines=baselines
+    )
+    report = protocol.run(context.both, context.runs, data_folder(context.folder), lambda: context.ranks)
+    if context.ranks.is_rank_zero:
+        note_scores(report, RunOptions(wandb=context.wandb).wandb_mode(), context.project)
     return as_part(report)
 
 

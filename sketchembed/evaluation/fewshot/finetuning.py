@@ -16,7 +16,7 @@ from sketchembed.data.episodes import EpisodeBatch
 from sketchembed.data.image_set import ImageSet
 from sketchembed.evaluation.fewshot.methods import HELD_AT_ONCE, Method
 from sketchembed.networks.maml import MAML, SupportNormConv4
-from sketchembed.runs.ranks import Sharing
+from sketchembed.runs.ranks import Ranks
 
 Score = Callable[[Float[Tensor, "asked channels size size"]], Float[Tensor, "asked way"]]
 """From queries to their classes' scores."""
@@ -37,9 +37,9 @@ class Fitting(Method):
     def __init__(self, name: str, width: int, about: dict[str, Any]) -> None:
         self.name, self.width, self.about = name, width, about
 
-    def prepare(self, data: ImageSet, sharing: Sharing) -> None:
+    def prepare(self, data: ImageSet, ranks: Ranks) -> None:
         """Keep the images, as bytes."""
-        self.data, self.device = data, sharing.device
+        self.data, self.device = data, ranks.device
 
     def answer(self, batch: EpisodeBatch, way: int, shot: int) -> Int[Tensor, "episodes queries"]:
         """Fit to the support images of each episode, and classify the others."""

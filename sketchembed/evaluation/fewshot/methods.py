@@ -15,7 +15,7 @@ from torch.nn import functional
 from sketchembed.data.episodes import EpisodeBatch
 from sketchembed.data.image_set import ImageSet
 from sketchembed.evaluation.fewshot.heads import Products, head
-from sketchembed.runs.ranks import Sharing
+from sketchembed.runs.ranks import Ranks
 
 EMBEDDED_AT_ONCE = 512
 """Images that go through a network together on a GPU."""
@@ -41,7 +41,7 @@ class Method(ABC):
     about: dict[str, Any]
 
     @abstractmethod
-    def prepare(self, data: ImageSet, sharing: Sharing) -> None:
+    def prepare(self, data: ImageSet, ranks: Ranks) -> None:
         """Take the images of all episodes to come."""
 
     @abstractmethod
@@ -77,12 +77,12 @@ class Embedding(Method):
         self.features = torch.zeros(0, 0)
         self.gram: Tensor | None = None
 
-    def prepare(self, data: ImageSet, sharing: Sharing) -> None:
+    def prepare(self, data: ImageSet, ranks: Ranks) -> None:
         """Embed every image once."""
         if self.beside is not None:
             self.features, self.gram = self.beside.features, self.beside.gram
             return
-        device = sharing.device
+        device = ranks.device
 
         def embed(rows: range) -> Tensor:
             out = self.embed(data.batch(slice(rows.start, rows.stop)).to(device)).float()
@@ -91,9 +91,9 @@ class Embedding(Method):
         at_once = max(1, PIXELS_AT_ONCE // data.size**2) if device.type == "cpu" else EMBEDDED_AT_ONCE
         with torch.inference_mode():
             width = embed(range(1)).shape[-1]
-            self.features = sharing.gather(torch.zeros(len(data), width), at_once, embed).to(device)
+            self.features = ranks.gather(torch.zeros(len(data), width), at_once, embed).to(device)
             # Where there are fewer images than features, their products are the smaller table.
-            self.gram = _products_among(self.features, sharing) if width > len(data) else None
+            self.gram = _products_among(self.features, ranks) if width > len(data) else None
 
     def answer(self, batch: EpisodeBatch, way: int, shot: int) -> Int[Tensor, "episodes queries"]:
         """Fit the head to the support images and ask it about the others."""
@@ -138,7 +138,7 @@ def _sums_of_rows(rows: Tensor, query: Tensor, weight: Tensor | None) -> Tensor:
     return sums.gather(2, query.unsqueeze(1).expand(-1, sums.shape[1], -1)).mT
 
 
-def _products_among(features: Tensor, sharing: Sharing) -> Tensor:
+def _products_among(features: Tensor, ranks: Ranks) -> Tensor:
     """Return the inner products of all rows with each other, half of which are the other half's."""
     count = len(features)
 
@@ -146,7 +146,7 @@ def _products_among(features: Tensor, sharing: Sharing) -> Tensor:
         found = features[rows.start : rows.stop] @ features[: rows.stop].mT
         return functional.pad(found, (0, count - rows.stop))
 
-    table = sharing.gather(torch.zeros(count, count), EMBEDDED_AT_ONCE, left).to(features.device)
+    table = ranks.gather(torch.zeros(count, count), EMBEDDED_AT_ONCE, left).to(features.device)
     for first in range(0, count, EMBEDDED_AT_ONCE):
         last = first + EMBEDDED_AT_ONCE
         table[:first, first:last] = table[first:last, :first].mT

@@ -26,7 +26,7 @@ from sketchembed.hub.registry import Network
 from sketchembed.networks.conv4 import Conv4, for_inference
 from sketchembed.networks.maml import MAML
 from sketchembed.networks.protonet import ProtoNet
-from sketchembed.runs.ranks import Sharing
+from sketchembed.runs.ranks import Ranks
 
 DataName = Literal["omniglot", "mini-imagenet"]
 SETTINGS = {"omniglot": "5w1s,5w5s,20w1s,20w5s", "mini-imagenet": "5w1s,5w5s,5w20s,5w50s"}
@@ -37,7 +37,7 @@ UNTRAINED = "pixels,neighbours,random"
 
 
 @dataclass(frozen=True)
-class Contest:
+class FewShotProtocol:
     """Episodes that several methods answer.
 
     Attributes:
@@ -91,12 +91,12 @@ class Contest:
             check_known("baseline", name, (*BASELINES, "all", "none"))
         return list(names)
 
-    def hold(
+    def run(
         self,
         models: Sequence[Model],
         runs: Path,
         folder: Path,
-        launch: Callable[[], Sharing],
+        launch: Callable[[], Ranks],
         curves: bool = False,
     ) -> FewShotReport:
         """Ask all methods all episodes.
@@ -128,22 +128,22 @@ class Contest:
         # Every setting is checked before a network embeds anything.
         settings = self.settings or SETTINGS[self.data]
         tasks = _tasks(images, self.split, settings, _query(self.query), self.seed, folder)
-        sharing = launch()
+        ranks = launch()
         report = FewShotReport(images.about, {})
         methods = []
         for model in models:
-            method = as_method(model, self.head, sharing.device)
+            method = as_method(model, self.head, ranks.device)
             if curves and model.step is not None:
                 method.name = f"{model.name}, step {model.step}"
                 report.curves.setdefault(model.run, {})[model.step] = method.name
             methods.append(method)
-        methods += untrained(images, self.head, sharing.device, self.wanted)
+        methods += untrained(images, self.head, ranks.device, self.wanted)
         report.methods = {method.name: method.about for method in methods}
         for method in methods:
-            method.prepare(images, sharing)
+            method.prepare(images, ranks)
         for task in tasks:
             asked = len(task) if isinstance(task, OneShotRuns) else self.count
-            for method, score in zip(methods, measure(methods, task, asked, sharing), strict=True):
+            for method, score in zip(methods, measure(methods, task, asked, ranks), strict=True):
                 report.add(method.name, score)
         report.seconds = time.perf_counter() - begun
         return report

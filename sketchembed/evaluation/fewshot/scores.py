@@ -17,7 +17,7 @@ import torch
 from sketchembed.data.episodes import EpisodeBatch
 from sketchembed.errors import ConfigError
 from sketchembed.evaluation.fewshot.methods import Method
-from sketchembed.runs.ranks import Sharing
+from sketchembed.runs.ranks import Ranks
 
 BLOCK = 100
 """Episodes answered together. A fixed number, so that the count of processes changes nothing."""
@@ -124,7 +124,7 @@ class EpisodeSource(Protocol):
 
 
 def measure(
-    methods: Sequence[Method], episodes: EpisodeSource, count: int, sharing: Sharing | None = None
+    methods: Sequence[Method], episodes: EpisodeSource, count: int, ranks: Ranks | None = None
 ) -> list[Score]:
     """Ask every method the same episodes.
 
@@ -132,12 +132,12 @@ def measure(
         methods: prepared ones.
         episodes: of one setting.
         count: of episodes: those of ids 0 to count - 1.
-        sharing: of the work among processes.
+        ranks: of the work among processes.
 
     Returns:
         a score for each method.
     """
-    sharing = sharing or Sharing()
+    ranks = ranks or Ranks()
     setting = Setting(episodes.way, episodes.shot)
 
     def answered(block: range) -> torch.Tensor:
@@ -150,9 +150,7 @@ def measure(
         ]
         return torch.stack(columns, dim=1).double()
 
-    accuracies = sharing.gather(
-        torch.zeros(count, len(methods), dtype=torch.float64), BLOCK, answered
-    ).numpy()
+    accuracies = ranks.gather(torch.zeros(count, len(methods), dtype=torch.float64), BLOCK, answered).numpy()
     digest = episodes.digest(count)
     return [
         Score(setting, accuracies[:, column], episodes.seed, episodes.query, digest)

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn.functional import cosine_similarity, normalize
 
 from sketchembed.errors import ConfigError, DataError
-from sketchembed.evaluation.context import Study
+from sketchembed.evaluation.context import EvaluationContext
 from sketchembed.evaluation.generation.class_arithmetic import Weights, parse, written
 from sketchembed.evaluation.models import Model
 from sketchembed.evaluation.pictures import rasters
@@ -28,12 +28,16 @@ PAPER = "snowman - circle + square, television - square + circle"
 
 
 def compose(
-    study: Study, expression: str = PAPER, examples: int = 50, shown: int = 6, temperature: float = 0.3
+    context: EvaluationContext,
+    expression: str = PAPER,
+    examples: int = 50,
+    shown: int = 6,
+    temperature: float = 0.3,
 ) -> Part:
     """Draw what arithmetic on the embeddings of classes gives (Fig. 5-C).
 
     Args:
-        study: the model and what stands beside it.
+        context: the model and what stands beside it.
         expression: of classes, as "snowman - circle + square" or "0.5 * (cat + 't-shirt')"; several with
             commas between them; the paper's two if not given. It may come first and without --expression.
         examples: how often it is done, each time with another drawing of each class.
@@ -46,8 +50,8 @@ def compose(
             expected="1 or more",
             fix="The defaults are 50 and 6",
         )
-    names = study.pictures.classes
-    sums = [Sum.of(study, parse(text, names), examples) for text in expression.split(",")]
+    names = context.pictures.classes
+    sums = [Sum.of(context, parse(text, names), examples) for text in expression.split(",")]
     terms = max(len(one.weights) for one in sums)
     part = Part("compose", "Conceptual composition (Fig. 5-C)")
     rows: list[list[Tile | Content]] = []
@@ -56,16 +60,16 @@ def compose(
     items = []
     for one in sums:
         headings[len(rows)] = one.text.replace(" - ", " − ")
-        drawn = one.shown(study, min(shown, one.count), temperature)
+        drawn = one.shown(context, min(shown, one.count), temperature)
         rows += [row.cells(one.weights, terms) for row in drawn]
         labels += [row.label for row in drawn]
         items += [row.item(one.text) for row in drawn]
-        part.tables.append(_table(study, one, part.values))
+        part.tables.append(_table(context, one, part.values))
     used = "; ".join(f"{one.text}: {one.count} drawings of each class" for one in sums)
     part.about = (
         "A drawing of each class is embedded (the mean of z), the embeddings are summed as the expression "
-        f"says, and the sum is drawn. {used}; chosen from all parts of the data by seed {study.seed}. A sum "
-        "of embeddings is longer than an embedding is, so it is drawn a second time, scaled to the mean "
+        f"says, and the sum is drawn. {used}; chosen from all parts of the data by seed {context.seed}. A "
+        "sum of embeddings is longer than an embedding is, so it is drawn a second time, scaled to the mean "
         "length of the operands' embeddings. The last row of each expression takes each class's mean "
         "embedding instead, and its operands are what the model draws of those."
     )
@@ -73,7 +77,9 @@ def compose(
         Figure(
             "figure-5c-composition",
             "Arithmetic on embeddings, drawn",
-            grid_svg(rows, names=labels, heads=_heads(study, terms, temperature), headings=headings, size=60),
+            grid_svg(
+                rows, names=labels, heads=_heads(context, terms, temperature), headings=headings, size=60
+            ),
             "Shaded: drawings given. Then the sum of their embeddings, drawn greedily; and at the usual "
             f"length, drawn greedily and sampled at temperature {temperature:g}. These are the first, "
             "not the best.",
@@ -147,13 +153,13 @@ class Sum:
     drawings: dict[str, np.ndarray]
 
     @classmethod
-    def of(cls, study: Study, weights: Weights, examples: int) -> Sum:
+    def of(cls, context: EvaluationContext, weights: Weights, examples: int) -> Sum:
         """Choose the drawings, as many of each class as of the rarest.
 
         Raises:
             DataError: if there are none of a class.
         """
-        found = {name: study.pictures.up_to(name, examples, study.seed) for name in weights}
+        found = {name: context.pictures.up_to(name, examples, context.seed) for name in weights}
         count = min(len(chosen) for chosen in found.values())
         if not count:
             name = next(name for name, chosen in found.items() if not len(chosen))
@@ -163,7 +169,7 @@ class Sum:
                 fix="Fetch the class, or name another",
             )
         # Chosen drawings are in the store's order; which goes with which is left to chance.
-        random = np.random.default_rng(study.seed)
+        random = np.random.default_rng(context.seed)
         return cls(
             written(weights),
             weights,
@@ -175,11 +181,11 @@ class Sum:
         """How many drawings there are of each class."""
         return min(len(chosen) for chosen in self.drawings.values())
 
-    def embedded(self, study: Study, model: Model) -> dict[str, Float[Tensor, "batch latent"]]:
+    def embedded(self, context: EvaluationContext, model: Model) -> dict[str, Float[Tensor, "batch latent"]]:
         """Return the embeddings of the drawings of each class."""
-        size = study.net.config.image_size
+        size = context.net.config.image_size
         return {
-            name: study.embed(model, study.pictures.images(chosen, size))
+            name: context.embed(model, context.pictures.images(chosen, size))
             for name, chosen in self.drawings.items()
         }
 
@@ -198,26 +204,26 @@ class Sum:
         total = combined(self.weights, operands or z)
         return total, scaled(total, length)
 
-    def shown(self, study: Study, count: int, temperature: float) -> list[Row]:
+    def shown(self, context: EvaluationContext, count: int, temperature: float) -> list[Row]:
         """Return the first examples and the sum of the classes' means, drawn."""
-        z = self.embedded(study, study.model)
+        z = self.embedded(context, context.model)
         means = {name: found.mean(dim=0, keepdim=True) for name, found in z.items()}
         # The usual length is that of drawings, also for means, which are shorter.
         total, usual = (
             torch.cat([one[:count], mean])
             for one, mean in zip(self.asked(z), self.asked(z, means), strict=True)
         )
-        drawn = [study.drawn(total), study.drawn(usual), study.drawn(usual, temperature)]
+        drawn = [context.decode(total), context.decode(usual), context.decode(usual, temperature)]
         pictures: list[np.ndarray] = []
-        if study.beside:
-            beside = self.embedded(study, study.beside)
+        if context.baseline:
+            beside = self.embedded(context, context.baseline)
             its = {name: found.mean(dim=0, keepdim=True) for name, found in beside.items()}
             pictures = [
-                study.pictured(torch.cat([one[:count], mean]))
+                context.pictured(torch.cat([one[:count], mean]))
                 for one, mean in zip(self.asked(beside), self.asked(beside, its), strict=True)
             ]
         operands = {
-            name: [*study.pictures.sketches(chosen[:count]), *study.drawn(means[name])]
+            name: [*context.pictures.sketches(chosen[:count]), *context.decode(means[name])]
             for name, chosen in self.drawings.items()
         }
         return [
@@ -233,28 +239,28 @@ class Sum:
         ]
 
 
-def _heads(study: Study, terms: int, temperature: float) -> list[str]:
+def _heads(context: EvaluationContext, terms: int, temperature: float) -> list[str]:
     heads = [*["drawings of the classes"] * (2 * terms), "", "sum\nτ = 0", "scaled\nτ = 0"]
     heads.append(f"scaled\nτ = {temperature:g}")
-    return [*heads, "", "Conv-VAE\nsum", "Conv-VAE\nscaled"] if study.beside else heads
+    return [*heads, "", "Conv-VAE\nsum", "Conv-VAE\nscaled"] if context.baseline else heads
 
 
-def _table(study: Study, one: Sum, values: dict[str, float]) -> Table:
+def _table(context: EvaluationContext, one: Sum, values: dict[str, float]) -> Table:
     """Embed what was drawn of the results, and compare it with the classes' means and with what was asked."""
     rows: list[list[Cell]] = []
-    for model in study.both:
-        draws = model is study.model
-        z = one.embedded(study, model)
+    for model in context.both:
+        draws = model is context.model
+        z = one.embedded(context, model)
         total, usual = one.asked(z)
         first = next(iter(z))
         asked = {f"{first}, as it is": z[first], "the sum": total, "the sum, scaled": usual}
         for what, target in asked.items():
             images = (
-                rasters(study.drawn(target), study.net.config.image_size)
+                rasters(context.decode(target), context.net.config.image_size)
                 if draws
-                else torch.from_numpy(study.pictured(target))
+                else torch.from_numpy(context.pictured(target))
             )
-            again = study.embed(model, images)
+            again = context.embed(model, images)
             near = [float(cosine_similarity(again, z[name].mean(0, keepdim=True)).mean()) for name in z]
             faith = float(cosine_similarity(again, target).mean())
             kind = "drawn" if draws else "picture"

@@ -15,7 +15,7 @@ from sketchembed.data.folders import data_folder, prepared_folder
 from sketchembed.data.image_set import ImageSet
 from sketchembed.data.sources import mini_imagenet, omniglot, omniglot_images
 from sketchembed.errors import DataError, SketchEmbedError
-from sketchembed.evaluation.context import Study
+from sketchembed.evaluation.context import EvaluationContext
 from sketchembed.sketch import Sketch
 
 PHOTOS_LEFT_OUT = "Photos are left out: the model takes grey drawings."
@@ -50,11 +50,11 @@ class Inputs:
         return len(self.images)
 
 
-def gather(study: Study, shown: int, count: int) -> tuple[list[Inputs], list[str]]:
-    """Choose inputs by the study's seed, each of another class as long as there are more.
+def gather(context: EvaluationContext, shown: int, count: int) -> tuple[list[Inputs], list[str]]:
+    """Choose inputs by the context's seed, each of another class as long as there are more.
 
     Args:
-        study: whose model draws them.
+        context: whose model draws them.
         shown: inputs of each kind that will be seen, for which strokes are looked for.
         count: inputs of each kind.
 
@@ -64,8 +64,8 @@ def gather(study: Study, shown: int, count: int) -> tuple[list[Inputs], list[str
     Raises:
         SketchEmbedError: if no kind has data.
     """
-    photos = study.net.config.takes_photos
-    sources: dict[str, Callable[[Study, int, int], Inputs]] = (
+    photos = context.net.config.takes_photos
+    sources: dict[str, Callable[[EvaluationContext, int, int], Inputs]] = (
         {
             "Photos of Sketchy": _photos_with_sketches,
             "Photos of classes held out": _photos_of_unseen_classes,
@@ -83,7 +83,7 @@ def gather(study: Study, shown: int, count: int) -> tuple[list[Inputs], list[str
     errors: list[SketchEmbedError] = []
     for what, source in sources.items():
         try:
-            found.append(source(study, shown, count))
+            found.append(source(context, shown, count))
         except SketchEmbedError as error:
             errors.append(error)
             left_out.append(f"{what} are left out: {error}.")
@@ -113,22 +113,24 @@ def spread(pools: Mapping[str, np.ndarray], count: int, seed: int) -> list[tuple
 # ---- sources -------------------------------------------------------------------------------------------
 
 
-def _of_seen_classes(study: Study, shown: int, count: int) -> Inputs:
+def _of_seen_classes(context: EvaluationContext, shown: int, count: int) -> Inputs:
     title = "Quick, Draw!: classes that trained, drawings that did not"
-    if study.model.facts.get("trained_on", "quickdraw") != "quickdraw":
+    if context.model.facts.get("trained_on", "quickdraw") != "quickdraw":
         title = "Quick, Draw!: classes that train a model of it"
-    return _drawings(study, study.pictures.seen, "seen", title, shown, count)
+    return _drawings(context, context.pictures.seen, "seen", title, shown, count)
 
 
-def _of_unseen_classes(study: Study, shown: int, count: int) -> Inputs:
+def _of_unseen_classes(context: EvaluationContext, shown: int, count: int) -> Inputs:
     title = "Quick, Draw!: classes that never trained"
-    return _drawings(study, study.pictures.unseen, "unseen", title, shown, count)
+    return _drawings(context, context.pictures.unseen, "unseen", title, shown, count)
 
 
-def _drawings(study: Study, classes: Sequence[str], key: str, title: str, shown: int, count: int) -> Inputs:
-    pictures = study.pictures
+def _drawings(
+    context: EvaluationContext, classes: Sequence[str], key: str, title: str, shown: int, count: int
+) -> Inputs:
+    pictures = context.pictures
     pools = {name: pictures.up_to(name, len(pictures.store), held_out=True) for name in classes}
-    chosen = spread(pools, count, study.seed)
+    chosen = spread(pools, count, context.seed)
     if not chosen:
         raise DataError(
             f"no drawing of the {len(classes)} classes is held out",
@@ -141,20 +143,20 @@ def _drawings(study: Study, classes: Sequence[str], key: str, title: str, shown:
         title,
         "figure-3-quickdraw",
         [name for name, _ in chosen],
-        pictures.images(indices, study.net.config.image_size),
+        pictures.images(indices, context.net.config.image_size),
         list(pictures.sketches(indices[:shown])),
         key == "seen",
     )
 
 
-def _characters(study: Study, shown: int, count: int) -> Inputs:
+def _characters(context: EvaluationContext, shown: int, count: int) -> Inputs:
     """Return upright characters of the test part of the Vinyals split, as rasters of their strokes."""
-    folder = data_folder(study.folder)
+    folder = data_folder(context.folder)
     everything = omniglot_images.load(
-        folder / "omniglot", prepared_folder(folder), "strokes", study.net.config.image_size
+        folder / "omniglot", prepared_folder(folder), "strokes", context.net.config.image_size
     )
     images = everything.select(omniglot.vinyals_split()["test"])
-    chosen = _of_images(images, count, study.seed)
+    chosen = _of_images(images, count, context.seed)
     wanted = {(name, images.names[row]): place for place, (name, row) in enumerate(chosen[:shown])}
     strokes: list[Sketch | None] = [None] * len(wanted)
     for character, name, content in omniglot.published_files(folder / "omniglot", "strokes"):
@@ -177,20 +179,22 @@ def _character(name: str) -> str:
     return "\n".join([*textwrap.wrap(alphabet, 18), character.replace("character", "character ")])
 
 
-def _photos_with_sketches(study: Study, shown: int, count: int) -> Inputs:
+def _photos_with_sketches(context: EvaluationContext, shown: int, count: int) -> Inputs:
     title = "Sketchy: classes that train a model of it, photos that did not"
-    return _of_sketchy(study, "sketchy", title, shown, count, seen=True)
+    return _of_sketchy(context, "sketchy", title, shown, count, seen=True)
 
 
-def _photos_of_unseen_classes(study: Study, shown: int, count: int) -> Inputs:
+def _photos_of_unseen_classes(context: EvaluationContext, shown: int, count: int) -> Inputs:
     return _of_sketchy(
-        study, "sketchy-unseen", "Sketchy: classes that never trained", shown, count, seen=False
+        context, "sketchy-unseen", "Sketchy: classes that never trained", shown, count, seen=False
     )
 
 
-def _of_sketchy(study: Study, key: str, title: str, shown: int, count: int, seen: bool) -> Inputs:
+def _of_sketchy(
+    context: EvaluationContext, key: str, title: str, shown: int, count: int, seen: bool
+) -> Inputs:
     """Return photos that did not train, each once, with one of the sketches that people drew of it."""
-    module = SketchyDataModule(study.folder, image_size=study.net.config.image_size)
+    module = SketchyDataModule(context.folder, image_size=context.net.config.image_size)
     module.setup()
     assert module.store is not None
     store, photo_of = module.store, module.store.arrays["photo_of"]
@@ -199,7 +203,7 @@ def _of_sketchy(study: Study, key: str, title: str, shown: int, count: int, seen
         rows = np.flatnonzero((store.labels == number) & ((store.partitions > 0) | (not seen)))
         if (name in module.seen) == seen and len(rows):
             pools[name] = rows[np.unique(photo_of[rows], return_index=True)[1]]
-    chosen = spread(pools, count, study.seed)
+    chosen = spread(pools, count, context.seed)
     if not chosen:
         raise DataError(
             "no photo of Sketchy is held out",
@@ -220,11 +224,11 @@ def _of_sketchy(study: Study, key: str, title: str, shown: int, count: int, seen
     )
 
 
-def _photos(study: Study, shown: int, count: int) -> Inputs:
-    folder = data_folder(study.folder)
-    size = study.net.config.image_size
+def _photos(context: EvaluationContext, shown: int, count: int) -> Inputs:
+    folder = data_folder(context.folder)
+    size = context.net.config.image_size
     images = mini_imagenet.load(folder / "mini_imagenet", prepared_folder(folder), "test", size)
-    chosen = _of_images(images, count, study.seed)
+    chosen = _of_images(images, count, context.seed)
     return Inputs(
         "photos",
         "mini-ImageNet: test classes",

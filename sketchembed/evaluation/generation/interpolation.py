@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn.functional import cosine_similarity
 
 from sketchembed.errors import ConfigError
-from sketchembed.evaluation.context import Study
+from sketchembed.evaluation.context import EvaluationContext
 from sketchembed.evaluation.pictures import rasters
 from sketchembed.reporting.grid import Content, Tile, grid_svg
 from sketchembed.reporting.part import Cell, Figure, Part, Table
@@ -28,11 +28,13 @@ PLACES = ("upper left", "upper right", "lower left", "lower right")
 ASPECTS = ("corners", "edges", "inside")
 
 
-def interpolate(study: Study, classes: str | None = None, size: int = 8, temperature: float = 0.0) -> Part:
+def interpolate(
+    context: EvaluationContext, classes: str | None = None, size: int = 8, temperature: float = 0.0
+) -> Part:
     """Draw grids between four embeddings (App. C, Fig. 7 to 9).
 
     Args:
-        study: the model and what stands beside it.
+        context: the model and what stands beside it.
         classes: four with commas between them, for the corners upper left, upper right, lower left and lower
             right; if not given, the paper's two grids, and one between drawings chosen by chance. They may
             come first and without --classes.
@@ -42,25 +44,25 @@ def interpolate(study: Study, classes: str | None = None, size: int = 8, tempera
     if size < 2:
         raise ConfigError(f"size is {size}", expected="2 or more", fix="The default is 8")
     wanted = {"interpolation": _four(classes)} if classes else PAPER
-    pictures, store = study.pictures, study.pictures.store
+    pictures, store = context.pictures, context.pictures.store
     grids = {
         # Another seed for each corner, so that a class may stand at several.
-        name: [int(pictures.select(one, 1, seed=study.seed + at)[0]) for at, one in enumerate(four)]
+        name: [int(pictures.select(one, 1, seed=context.seed + at)[0]) for at, one in enumerate(four)]
         for name, four in wanted.items()
     }
     if not classes:
-        grids[CHANCE] = _by_chance(study)
+        grids[CHANCE] = _by_chance(context)
     how = "greedily" if temperature == 0 else f"at temperature {temperature:g}"
     part = Part("interpolate", "Interpolation in latent space (App. C, Fig. 7 to 9)")
     part.about = (
         f"Four drawings are embedded (the mean of z), {size} × {size} embeddings are laid between them by "
         f"bilinear interpolation, the four at the corners, and each is drawn {how}. The drawings were chosen "
-        f"by seed {study.seed}."
+        f"by seed {context.seed}."
     )
     rows: list[list[Cell]] = []
     for name, corners in grids.items():
         labels = [store.class_names[store.labels[corner]] for corner in corners]
-        part.figures.append(_figure(study, name, corners, labels, size, temperature, rows, part.values))
+        part.figures.append(_figure(context, name, corners, labels, size, temperature, rows, part.values))
         part.facts[name] = dict(zip(PLACES, labels, strict=True))
     part.tables.append(
         Table(
@@ -109,16 +111,16 @@ def _four(classes: str) -> list[str]:
     return names
 
 
-def _by_chance(study: Study) -> list[int]:
+def _by_chance(context: EvaluationContext) -> list[int]:
     """Return four drawings of all that no drawing model is trained on."""
-    pictures = study.pictures
+    pictures = context.pictures
     every = [pictures.up_to(name, len(pictures.store), held_out=True) for name in pictures.classes]
-    chosen = np.random.default_rng(study.seed).choice(np.concatenate(every), 4, replace=False)
+    chosen = np.random.default_rng(context.seed).choice(np.concatenate(every), 4, replace=False)
     return [int(one) for one in chosen]
 
 
 def _figure(
-    study: Study,
+    context: EvaluationContext,
     name: str,
     corners: Sequence[int],
     labels: Sequence[str],
@@ -128,24 +130,24 @@ def _figure(
     values: dict[str, float],
 ) -> Figure:
     """Draw one grid, and add how faithful it is to the table's rows and to the values."""
-    images = study.pictures.images(corners, study.net.config.image_size)
+    images = context.pictures.images(corners, context.net.config.image_size)
     grids: dict[str, list[list[Tile | Content]]] = {}
-    for model in study.both:
-        z = bilinear(study.embed(model, images), size).flatten(0, 1)
+    for model in context.both:
+        z = bilinear(context.embed(model, images), size).flatten(0, 1)
         content: list[Tile | Content]
-        if model is study.model:
-            sketches = study.drawn(z, temperature)
-            content, made = list(sketches), rasters(sketches, study.net.config.image_size)
+        if model is context.model:
+            sketches = context.decode(z, temperature)
+            content, made = list(sketches), rasters(sketches, context.net.config.image_size)
         else:
-            pictures = study.pictured(z)
+            pictures = context.pictured(z)
             content, made = list(pictures), torch.from_numpy(pictures)
         grids[model.name] = [content[at : at + size] for at in range(0, len(content), size)]
-        faithful = cosine_similarity(study.embed(model, made), z).reshape(size, size)
+        faithful = cosine_similarity(context.embed(model, made), z).reshape(size, size)
         means = _by_place(faithful)
         rows.append([name, model.name, *means])
         named = zip(ASPECTS, means, strict=True)
         values |= {f"{name}/{model.network.kind}/{place}": mean for place, mean in named if mean is not None}
-    given = study.pictures.sketches(corners)
+    given = context.pictures.sketches(corners)
     (first, drawn), *beside = grids.items()
     lines: list[list[Tile | Content]] = []
     for at in range(size):

@@ -15,7 +15,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from sketchembed.errors import ConfigError
-from sketchembed.evaluation.context import Study
+from sketchembed.evaluation.context import EvaluationContext
 from sketchembed.evaluation.generation.generation_inputs import Inputs, gather
 from sketchembed.evaluation.pictures import rasters
 from sketchembed.raster.blur import GaussianBlur
@@ -31,7 +31,7 @@ SIGMA = 1.0
 
 
 def one_shot(
-    study: Study,
+    context: EvaluationContext,
     temperatures: Sequence[float | int] = (0.0, 0.3, 0.6),
     samples: int = 3,
     shown: int = 8,
@@ -40,7 +40,7 @@ def one_shot(
     """Draw inputs of classes seen and never seen, several times (Fig. 3, 4 and 6).
 
     Args:
-        study: the model and what stands beside it.
+        context: the model and what stands beside it.
         temperatures: of the samples; 0 is greedy and drawn once.
         samples: drawings of an input at each temperature above 0.
         shown: inputs of each kind in the figures.
@@ -54,15 +54,17 @@ def one_shot(
         )
     times = [(float(t), number) for t in temperatures for number in range(samples if t else 1)]
     part = Part("one-shot", "One-shot generation (Fig. 3, 4 and 6)")
-    kinds, left_out = gather(study, shown, max(measured, shown))
+    kinds, left_out = gather(context, shown, max(measured, shown))
     figures: dict[str, list[tuple[str, list[list[Tile | Content]], list[str]]]] = {}
     people: set[str] = set()
     items: list[dict[str, Any]] = []
     rows: list[list[Cell]] = []
     for kind in kinds:
-        z = study.embed(study.model, kind.images)
-        drawn = {time: study.drawn(z, time[0], study.seed + time[1]) for time in times}
-        pictures = study.pictured(study.embed(study.beside, kind.images)) if study.beside else None
+        z = context.embed(context.model, kind.images)
+        drawn = {time: context.decode(z, time[0], context.seed + time[1]) for time in times}
+        pictures = (
+            context.pictured(context.embed(context.baseline, kind.images)) if context.baseline else None
+        )
         figures.setdefault(kind.figure, []).append((kind.title, _rows(kind, drawn, pictures), kind.names))
         if kind.people is not None:
             people.add(kind.figure)
@@ -70,7 +72,7 @@ def one_shot(
         rows += _measure(kind, drawn, pictures, part.values)
         part.facts[f"inputs, {kind.key}"] = len(kind)
     for name, blocks in figures.items():
-        part.figures.append(_figure(name, blocks, times, name in people, bool(study.beside)))
+        part.figures.append(_figure(name, blocks, times, name in people, bool(context.baseline)))
     part.tables.append(
         Table(
             "How the drawings differ from the input and from each other",
@@ -87,7 +89,7 @@ def one_shot(
     part.about = (
         f"Each input is embedded (the mean of z) and drawn at temperatures {shown_at}, {samples} times at "
         f"each above 0: {counts}, each of another class as far as there are enough, chosen by seed "
-        f"{study.seed}. The first {shown} of each kind are shown. " + " ".join(left_out)
+        f"{context.seed}. The first {shown} of each kind are shown. " + " ".join(left_out)
     )
     part.facts |= {"temperatures": list(map(float, temperatures)), "samples": samples}
     return part

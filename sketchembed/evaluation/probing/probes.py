@@ -20,7 +20,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from sketchembed.evaluation.context import Study
+from sketchembed.evaluation.context import EvaluationContext
 from sketchembed.evaluation.fewshot.methods import pixels
 from sketchembed.evaluation.models import LABELS, Model
 from sketchembed.networks.conv_vae import ConvVAE
@@ -193,27 +193,29 @@ class Row(NamedTuple):
         return self.name.lower().replace(",", "").replace(" ", "-")
 
 
-def rows(study: Study) -> list[Row]:
-    """Return what is probed: samples of z of the study's models, as in the released code; means; pixels."""
+def rows(context: EvaluationContext) -> list[Row]:
+    """Return what is probed: samples of z of the context's models, as in the released code; means; pixels."""
     found = [
         Row(f"{LABELS[model.network.kind]}, {'sampled' if sampled else 'mean'} z", model, sampled)
         for sampled in (True, False)
-        for model in study.both
+        for model in context.both
     ]
     return [*found, Row("Raw pixels", None, False)]
 
 
-def embedded(study: Study, images: Float[Tensor, "batch 1 size size"], seed: int) -> dict[str, np.ndarray]:
+def embedded(
+    context: EvaluationContext, images: Float[Tensor, "batch 1 size size"], seed: int
+) -> dict[str, np.ndarray]:
     """Return the features of images, float64 ``[batch, features]``, by the name of the row.
 
     Args:
-        study: the models.
+        context: the models.
         images: in [0, 1], dark on white.
         seed: of the samples of z.
     """
     found: dict[str, Tensor] = {}
-    latents = {model.name: study.encode(model, images) for model in study.both}
-    for row in rows(study):
+    latents = {model.name: context.encode(model, images) for model in context.both}
+    for row in rows(context):
         if row.model is None:
             found[row.name] = pixels(images)
             continue

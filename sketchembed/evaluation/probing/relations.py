@@ -12,7 +12,7 @@ from rich.progress import track
 from torch import Tensor
 
 from sketchembed.errors import DataError, check_range
-from sketchembed.evaluation.context import Study
+from sketchembed.evaluation.context import EvaluationContext
 from sketchembed.evaluation.pictures import Pictures
 from sketchembed.evaluation.probing.arrangements import Arrangements, Composer
 from sketchembed.evaluation.probing.layouts import RELATIONS
@@ -114,11 +114,11 @@ class Examples:
         return Split(features[:at], self.truth[:at], features[at:], self.truth[at:])
 
 
-def relations(study: Study, train: int = 100, test: int = 200, repeats: int = 10) -> Part:
+def relations(context: EvaluationContext, train: int = 100, test: int = 200, repeats: int = 10) -> Part:
     """Tell by a linear probe how the shapes of a picture are arranged (figure 5A).
 
     Args:
-        study: the models.
+        context: the models.
         train: pictures of each set that a probe learns from.
         test: pictures of each set that it is tested on.
         repeats: how often everything is drawn and fitted anew, for the interval.
@@ -130,26 +130,26 @@ def relations(study: Study, train: int = 100, test: int = 200, repeats: int = 10
     check_range("train", train, max(len(classes) for classes in RELATIONS.values()))
     check_range("test", test, 1)
     check_range("repeats", repeats, 1)
-    size = study.net.config.image_size
-    names = [row.name for row in rows(study)]
+    size = context.net.config.image_size
+    names = [row.name for row in rows(context)]
     first: dict[str, Examples] = {}
     scores: dict[Key, list[float]] = defaultdict(list)
     maps: dict[tuple[str, str], np.ndarray] = {}
-    for repeat in track(range(repeats), "relations", transient=True, disable=not study.sharing.first):
-        seed = study.seed + repeat
-        composer = Composer(study.pictures, seed)
+    for repeat in track(range(repeats), "relations", transient=True, disable=not context.ranks.is_rank_zero):
+        seed = context.seed + repeat
+        composer = Composer(context.pictures, seed)
         for relation in reversed(TITLES):  # the real classes first, of which there may be too few
             if relation in RELATIONS:
                 examples = Examples.composed(*composer.relation(relation, train, test), size)
             else:
-                examples = Examples.real(study.pictures, train, test, seed, size)
-            for name, features in embedded(study, examples.images, seed).items():
+                examples = Examples.real(context.pictures, train, test, seed, size)
+            for name, features in embedded(context, examples.images, seed).items():
                 split = examples.split(features)
                 scores[relation, name, False].append(classified(split))
                 scores[relation, name, True].append(classified(split.scaled()))
                 if repeat == 0:
                     first[relation] = examples
-                    maps[relation, name] = projected(features, study.seed)
+                    maps[relation, name] = projected(features, context.seed)
     found = {key: interval(values) for key, values in scores.items()}
     return Part(
         "relations",
@@ -159,11 +159,11 @@ def relations(study: Study, train: int = 100, test: int = 200, repeats: int = 10
         [_figure(names, found, first, maps)],
         values={
             f"{relation}/{row.key}/accuracy{'-scaled' * scaled}": found[relation, row.name, scaled].mean
-            for row in rows(study)
+            for row in rows(context)
             for relation in TITLES
             for scaled in (False, True)
         },
-        facts=_facts(study, first, repeats),
+        facts=_facts(context, first, repeats),
     )
 
 
@@ -224,15 +224,15 @@ def _figure(
     )
 
 
-def _facts(study: Study, first: dict[str, Examples], repeats: int) -> dict[str, object]:
-    drawings = {name: len(study.pictures.select(name)) for name in REAL}
+def _facts(context: EvaluationContext, first: dict[str, Examples], repeats: int) -> dict[str, object]:
+    drawings = {name: len(context.pictures.select(name)) for name in REAL}
     facts: dict[str, object] = {
         "drawings": ", ".join(f"{count} of {name}" for name, count in drawings.items()),
         "training classes of the model among them": ", ".join(
-            name for name in REAL if name in study.pictures.seen
+            name for name in REAL if name in context.pictures.seen
         )
         or "none",
-        "seeds": f"{study.seed} to {study.seed + repeats - 1}",
+        "seeds": f"{context.seed} to {context.seed + repeats - 1}",
     }
     return facts | {f"digest.{relation}": examples.digest for relation, examples in first.items()}
 

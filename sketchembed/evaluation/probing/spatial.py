@@ -11,7 +11,7 @@ import numpy as np
 from rich.progress import Progress
 
 from sketchembed.errors import check_range
-from sketchembed.evaluation.context import Study
+from sketchembed.evaluation.context import EvaluationContext
 from sketchembed.evaluation.probing.arrangements import Arrangements, Composer
 from sketchembed.evaluation.probing.layouts import VARIABLES
 from sketchembed.evaluation.probing.probe_maps import Column, Example, Map, maps_svg
@@ -77,7 +77,7 @@ class Found:
 
 
 def spatial(
-    study: Study,
+    context: EvaluationContext,
     train: int = 1000,
     few: int = 100,
     test: int = 2000,
@@ -87,7 +87,7 @@ def spatial(
     """Tell angle, distance and size by linear and other probes (figure 5B, tables 7 and 8).
 
     Args:
-        study: the models.
+        context: the models.
         train: pictures that a probe learns from, for table 7.
         few: how many of these it learns from for table 8.
         test: pictures that it is tested on.
@@ -100,12 +100,12 @@ def spatial(
     check_range("few", few, 2, train)
     check_range("repeats", repeats, 1)
     check_range("nonlinear_repeats", nonlinear_repeats, 1, repeats)
-    found = _measured(study, (train, few), test, repeats, nonlinear_repeats)
+    found = _measured(context, (train, few), test, repeats, nonlinear_repeats)
     r2 = {key: interval([fit.r2 for fit in fits]) for key, fits in found.fits.items()}
     mse = {key: interval([fit.mse for fit in fits]) for key, fits in found.fits.items()}
-    probed = rows(study)
+    probed = rows(context)
     keys = {row.name: row.key for row in probed}
-    circles = len(study.pictures.select("circle"))
+    circles = len(context.pictures.select("circle"))
     return Part(
         "spatial",
         "Spatial variables (figure 5B, tables 7 and 8)",
@@ -122,26 +122,26 @@ def spatial(
         },
         facts={
             "drawings": f"{circles} of circle",
-            "seeds": f"{study.seed} to {study.seed + repeats - 1}",
+            "seeds": f"{context.seed} to {context.seed + repeats - 1}",
             **{f"digest.{variable}": digest for variable, digest in found.digests.items()},
         },
     )
 
 
 def _measured(
-    study: Study, counts: tuple[int, int], test: int, repeats: int, nonlinear_repeats: int
+    context: EvaluationContext, counts: tuple[int, int], test: int, repeats: int, nonlinear_repeats: int
 ) -> Found:
     found = Found()
     train = max(counts)
-    with Progress(transient=True, disable=not study.sharing.first) as bar:
-        task = bar.add_task("spatial", total=repeats * len(VARIABLES) * len(rows(study)))
+    with Progress(transient=True, disable=not context.ranks.is_rank_zero) as bar:
+        task = bar.add_task("spatial", total=repeats * len(VARIABLES) * len(rows(context)))
         for repeat in range(repeats):
-            seed = study.seed + repeat
-            composer = Composer(study.pictures, seed)
+            seed = context.seed + repeat
+            composer = Composer(context.pictures, seed)
             for variable in VARIABLES:
                 known, asked = composer.variable(variable, train, test)
-                images = Arrangements.join([known, asked]).images(study.net.config.image_size)
-                for name, features in embedded(study, images, seed).items():
+                images = Arrangements.join([known, asked]).images(context.net.config.image_size)
+                for name, features in embedded(context, images, seed).items():
                     split = Split(features[:train], known.truth, features[train:], asked.truth)
                     for count in set(counts):
                         part = split.first(count)
@@ -150,7 +150,7 @@ def _measured(
                         if repeat < nonlinear_repeats:
                             found.fits[variable, name, count, "nonlinear"].append(nonlinear(part, seed))
                     if repeat == 0:
-                        found.maps[variable, name] = projected(split.test[:MAPPED], study.seed)
+                        found.maps[variable, name] = projected(split.test[:MAPPED], context.seed)
                     bar.advance(task)
                 if repeat == 0:
                     found.asked[variable] = asked

@@ -13,12 +13,12 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from sketchembed.data.datamodules.labelled_datamodule import LabelledQuickdrawDataModule
-from sketchembed.evaluation.context import Study
+from sketchembed.evaluation.context import EvaluationContext
 from sketchembed.networks.conv_vae import ConvVAE, scale
 from sketchembed.networks.resnet import ResNet
 from sketchembed.networks.sketchembednet import Latent
 from sketchembed.raster.rasterize import draw_pen
-from sketchembed.runs.ranks import Sharing
+from sketchembed.runs.ranks import Ranks
 
 BLOCK = 256
 """Pictures that go through the networks together, as in the released code: with batch norm in training mode
@@ -80,38 +80,38 @@ class Verdicts:
 
 
 def measure(
-    study: Study, net: ResNet, data: LabelledQuickdrawDataModule, choices: Choices | None = None
+    context: EvaluationContext, net: ResNet, data: LabelledQuickdrawDataModule, choices: Choices | None = None
 ) -> Verdicts:
     """Show a classifier all there is to judge.
 
     Args:
-        study: the models.
+        context: the models.
         net: the classifier, in evaluation mode on the device.
         data: drawings of its classes, set up.
         choices: see there.
     """
     choices = choices or Choices()
     parts = {HELD_OUT: data.drawings.held_out, TRAINING: data.drawings.train}
-    real = {name: _some(indices, choices.count, study.seed) for name, indices in parts.items()}
+    real = {name: _some(indices, choices.count, context.seed) for name, indices in parts.items()}
     given = real[choices.inputs]
     out = Verdicts(data, given)
     size = net.config.image_size
 
     def show(name: str, indices: np.ndarray, picture: Callable[[range], Tensor]) -> None:
         out.truth[name] = data.labelled.classes_of(indices)
-        out.answers[name] = judge(net, picture, len(indices), choices.batch_norm, study.sharing)
+        out.answers[name] = judge(net, picture, len(indices), choices.batch_norm, context.ranks)
 
     def pictures(indices: np.ndarray, side: int) -> Callable[[range], Tensor]:
-        return lambda block: study.pictures.images(indices[block.start : block.stop], side)
+        return lambda block: context.pictures.images(indices[block.start : block.stop], side)
 
     for name, indices in real.items():
         show(name, indices, pictures(indices, size))
-    inputs = pictures(given, study.net.config.image_size)
-    rows = out.rows = draw(study, inputs, len(given), choices)
+    inputs = pictures(given, context.net.config.image_size)
+    rows = out.rows = draw(context, inputs, len(given), choices)
     show(DRAWN, given, lambda block: 1 - draw_pen(rows[block.start : block.stop], size).unsqueeze(1))
-    if study.beside:
+    if context.baseline:
         show(SCALED, given, lambda block: scale(inputs(block), size))
-        show(VAE, given, lambda block: scale(reconstruct(study, inputs(block), block, choices), size))
+        show(VAE, given, lambda block: scale(reconstruct(context, inputs(block), block, choices), size))
     return out
 
 
@@ -120,7 +120,7 @@ def judge(
     picture: Callable[[range], Float[Tensor, "block 1 size size"]],
     count: int,
     batch_norm: Literal["evaluation", "training"],
-    sharing: Sharing,
+    ranks: Ranks,
 ) -> Int[Tensor, " count"]:
     """Return the number of the class that the classifier names for each picture.
 
@@ -130,22 +130,22 @@ def judge(
         count: of pictures.
         batch_norm: in training mode it takes the block's own statistics, as in the released code; a block of
             one picture has none.
-        sharing: the processes.
+        ranks: the processes.
     """
     looking = copy.deepcopy(net)
 
     @torch.no_grad()
     def block(rows: range) -> Tensor:
-        images = picture(rows).expand(-1, net.config.channels, -1, -1).to(sharing.device)
+        images = picture(rows).expand(-1, net.config.channels, -1, -1).to(ranks.device)
         looking.train(batch_norm == "training" and len(rows) > 1)
         answers: Tensor = looking(images).argmax(-1)
         return answers
 
-    return sharing.gather(torch.zeros(count, dtype=torch.int64), BLOCK, block)
+    return ranks.gather(torch.zeros(count, dtype=torch.int64), BLOCK, block)
 
 
 def draw(
-    study: Study,
+    context: EvaluationContext,
     inputs: Callable[[range], Float[Tensor, "block 1 size size"]],
     count: int,
     choices: Choices,
@@ -153,17 +153,17 @@ def draw(
     """Draw every input once; stroke-5 rows in normalised units, on the CPU.
 
     Args:
-        study: the model.
+        context: the model.
         inputs: from a block's rows to its images.
         count: of inputs.
         choices: of z and of the drawing.
     """
-    net, length = study.net, study.net.config.max_length + 1
+    net, length = context.net, context.net.config.max_length + 1
 
     @torch.no_grad()
     def block(rows: range) -> Tensor:
-        generator = _generator(study, rows)
-        images = inputs(rows).expand(-1, net.config.channels, -1, -1).to(study.device)
+        generator = _generator(context, rows)
+        images = inputs(rows).expand(-1, net.config.channels, -1, -1).to(context.device)
         z = _latent(net.encode(images), choices, generator)
         drawn = net.generate(z, choices.temperature, choices.component, generator=generator)
         out = drawn.new_zeros(len(rows), length, 5)
@@ -171,26 +171,26 @@ def draw(
         out[:, : drawn.shape[1]] = drawn
         return out
 
-    return study.sharing.gather(torch.zeros(count, length, 5), BLOCK, block)
+    return context.ranks.gather(torch.zeros(count, length, 5), BLOCK, block)
 
 
 @torch.no_grad()
 def reconstruct(
-    study: Study, images: Float[Tensor, "block 1 size size"], rows: range, choices: Choices
+    context: EvaluationContext, images: Float[Tensor, "block 1 size size"], rows: range, choices: Choices
 ) -> Float[Tensor, "block 1 canvas canvas"]:
     """Return the VAE's images of a block of inputs, on its own canvas.
 
     Args:
-        study: the VAE.
+        context: the VAE.
         images: the inputs.
         rows: of the block, which choose the random numbers.
         choices: of z.
     """
-    assert study.beside is not None
-    vae = study.beside.network
+    assert context.baseline is not None
+    vae = context.baseline.network
     assert isinstance(vae, ConvVAE)
-    latent = vae.encode(images.expand(-1, vae.config.channels, -1, -1).to(study.device))
-    generator = _generator(study, rows)
+    latent = vae.encode(images.expand(-1, vae.config.channels, -1, -1).to(context.device))
+    generator = _generator(context, rows)
     z = latent.mean
     if choices.z == "sample":
         z = vae.sample(latent, torch.randn(z.shape, generator=generator, device=z.device))
@@ -216,10 +216,10 @@ def _some(indices: np.ndarray, count: int, seed: int) -> np.ndarray:
     return np.random.default_rng(seed).permutation(indices)[:count]
 
 
-def _generator(study: Study, rows: range) -> torch.Generator:
+def _generator(context: EvaluationContext, rows: range) -> torch.Generator:
     """Return a source of random numbers that are the block's, whichever process computes it."""
-    state = np.random.SeedSequence([study.seed, rows.start]).generate_state(1, np.uint64)
-    return torch.Generator(study.device).manual_seed(int(state[0] >> np.uint64(1)))
+    state = np.random.SeedSequence([context.seed, rows.start]).generate_state(1, np.uint64)
+    return torch.Generator(context.device).manual_seed(int(state[0] >> np.uint64(1)))
 
 
 def _latent(latent: Latent, choices: Choices, generator: torch.Generator) -> Float[Tensor, "batch latent"]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from sketchembed.evaluation.context import Study
+from sketchembed.evaluation.context import EvaluationContext
 from sketchembed.evaluation.recognizability.confusion_figures import Judged, JudgedGroup, verdict_sheet_svg
 from sketchembed.evaluation.recognizability.predictions import (
     BLOCK,
@@ -82,11 +82,11 @@ def pick(one: Verdicts) -> list[int]:
     return [truth.index(number) for number in dict.fromkeys(truth)][:COLUMNS]
 
 
-def verdict_sheet(study: Study, found: Mapping[str, Verdicts], choices: Choices) -> Figure:
+def verdict_sheet(context: EvaluationContext, found: Mapping[str, Verdicts], choices: Choices) -> Figure:
     """Return inputs, what the models make of them, and the classifier's verdict on each picture.
 
     Args:
-        study: the models.
+        context: the models.
         found: the verdicts on seen and unseen classes.
         choices: that led to them.
     """
@@ -94,7 +94,7 @@ def verdict_sheet(study: Study, found: Mapping[str, Verdicts], choices: Choices)
     for which, one in found.items():
         places, labels = pick(one), one.data.labels
         source = HELD_OUT if choices.inputs == "held-out" else TRAINING
-        given, drawn = _sketches(study, one, places)
+        given, drawn = _sketches(context, one, places)
 
         def judged(
             shown: str, pictures: Sequence, one: Verdicts = one, places: Sequence[int] = places
@@ -106,10 +106,10 @@ def verdict_sheet(study: Study, found: Mapping[str, Verdicts], choices: Choices)
             ]
 
         rows = {"input": judged(source, given), "SketchEmbed-\nNet": judged(DRAWN, drawn)}
-        if study.beside:
+        if context.baseline:
             block = range(min(BLOCK, len(one.given)))
-            inputs = study.pictures.images(one.given[: len(block)], study.net.config.image_size)
-            images = reconstruct(study, inputs, block, choices)[:, 0].float().cpu()
+            inputs = context.pictures.images(one.given[: len(block)], context.net.config.image_size)
+            images = reconstruct(context, inputs, block, choices)[:, 0].float().cpu()
             rows["Conv-VAE"] = judged(VAE, [images[at] for at in places])
         classes = [labels[number] for number in one.truth[DRAWN][places].tolist()]
         groups.append(JudgedGroup(TITLES[which], classes, rows))
@@ -122,18 +122,18 @@ def verdict_sheet(study: Study, found: Mapping[str, Verdicts], choices: Choices)
     )
 
 
-def replay(study: Study, found: Mapping[str, Verdicts], temperature: float | int) -> Drawings:
+def replay(context: EvaluationContext, found: Mapping[str, Verdicts], temperature: float | int) -> Drawings:
     """Return the same inputs and drawings in a form that a page can replay.
 
     Args:
-        study: the model.
+        context: the model.
         found: the verdicts on seen and unseen classes.
         temperature: at which it drew.
     """
     items = []
     for which, one in found.items():
         places = pick(one)
-        given, drawn = _sketches(study, one, places)
+        given, drawn = _sketches(context, one, places)
         for at, left, right in zip(places, given, drawn, strict=True):
             items.append(
                 {
@@ -146,10 +146,12 @@ def replay(study: Study, found: Mapping[str, Verdicts], temperature: float | int
     return Drawings("Drawn once, as the classifiers were shown it", items)
 
 
-def _sketches(study: Study, one: Verdicts, places: Sequence[int]) -> tuple[list[Sketch], list[Sketch]]:
+def _sketches(
+    context: EvaluationContext, one: Verdicts, places: Sequence[int]
+) -> tuple[list[Sketch], list[Sketch]]:
     """Return the inputs at some places and what was drawn of them."""
     assert one.rows is not None
-    given = study.pictures.strokes(one.given[list(places)]).numpy()
+    given = context.pictures.strokes(one.given[list(places)]).numpy()
     drawn = one.rows[list(places)].numpy()
     return [Sketch.from_stroke5(row) for row in given], [Sketch.from_stroke5(row) for row in drawn]
 

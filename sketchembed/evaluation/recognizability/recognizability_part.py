@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from sketchembed.data.datamodules.labelled_datamodule import LabelledQuickdrawDataModule
 from sketchembed.errors import ConfigError
-from sketchembed.evaluation.context import Study
+from sketchembed.evaluation.context import EvaluationContext
 from sketchembed.evaluation.recognizability.predictions import (
     DRAWN,
     HELD_OUT,
@@ -43,7 +43,7 @@ DEPTHS: dict[str, Depth | None] = {"preset": None, "resnet18": 18, "resnet50": 5
 
 
 def recognizability(
-    study: Study,
+    context: EvaluationContext,
     preset: Literal["auto", "classifier", "classifier-cpu"] = "auto",
     network: Literal["preset", "resnet18", "resnet50", "resnet101"] = "preset",
     steps: int | None = None,
@@ -62,7 +62,7 @@ def recognizability(
     argmax --batch_norm training``.
 
     Args:
-        study: the model, and the Conv-VAE beside it.
+        context: the model, and the Conv-VAE beside it.
         preset: of `sketchembed fit`, by which the two classifiers are trained, if they are not there yet;
             auto is classifier on a GPU, the paper's ResNet-101, else classifier-cpu, with at most 100 passes
             over the drawings.
@@ -86,7 +86,7 @@ def recognizability(
     choices = Choices(inputs, z, temperature, component, batch_norm, drawings)
     short = preset == "auto" and steps is None
     if preset == "auto":
-        preset = "classifier" if study.device.type == "cuda" else "classifier-cpu"
+        preset = "classifier" if context.device.type == "cuda" else "classifier-cpu"
     recipe = Recipe.of(preset, DEPTHS[network], steps)
     named = {"seen": seen_classifier, "unseen": unseen_classifier}
     nets: dict[str, ResNet] = {}
@@ -94,11 +94,11 @@ def recognizability(
     facts: dict[str, Any] = {"classifier.preset": preset}
     for which in SETS:
         # At most the paper's 64 points whatever the model's own T, so that all models are asked the same.
-        data = LabelledQuickdrawDataModule(which, study.folder, seed=study.seed)
+        data = LabelledQuickdrawDataModule(which, context.folder, seed=context.seed)
         data.setup()
         mine = recipe.shortened(len(data.train_indices)) if short else recipe
-        net, file = classifier(mine, data, study.sharing, study.out / "classifiers", named[which])
-        nets[which], found[which] = net, measure(study, net, data, choices)
+        net, file = classifier(mine, data, context.ranks, context.out / "classifiers", named[which])
+        nets[which], found[which] = net, measure(context, net, data, choices)
         facts |= {f"{which}.classifier": str(file), f"{which}.network": f"ResNet-{net.config.depth}"}
         facts |= {} if named[which] else {f"{which}.steps": mine.steps}
         facts |= {f"{which}.{key}": value for key, value in data.drawings.facts().items()}
@@ -108,10 +108,10 @@ def recognizability(
     return Part(
         "recognizability",
         "Recognizability of one-shot drawings",
-        _about(study, found, nets, choices),
+        _about(context, found, nets, choices),
         [_table(found), _classifiers(found, nets)],
-        [bars(found, NAMES), verdict_sheet(study, found, choices)],
-        [replay(study, found, temperature)],
+        [bars(found, NAMES), verdict_sheet(context, found, choices)],
+        [replay(context, found, temperature)],
         values=_values(found),
         facts=facts,
     )
@@ -184,7 +184,9 @@ def _classifiers(found: dict[str, Verdicts], nets: dict[str, ResNet]) -> Table:
     return Table("The classifiers", columns, rows)
 
 
-def _about(study: Study, found: dict[str, Verdicts], nets: dict[str, ResNet], choices: Choices) -> str:
+def _about(
+    context: EvaluationContext, found: dict[str, Verdicts], nets: dict[str, ResNet], choices: Choices
+) -> str:
     seen, unseen = found["seen"], found["unseen"]
     own = "held out from its training" if choices.inputs == "held-out" else "that trained it"
     how = {"sample": "a sample of z", "mean": "the mean of z"}[choices.z]
@@ -201,7 +203,7 @@ def _about(study: Study, found: dict[str, Verdicts], nets: dict[str, ResNet], ch
             else "takes each block's own statistics."
         )
     )
-    if study.beside:
+    if context.baseline:
         text += (
             " The Conv-VAE's images are reconstructions of the same inputs; the last row of the table shows "
             "the inputs scaled as they are, without the VAE."

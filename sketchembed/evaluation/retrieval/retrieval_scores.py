@@ -12,7 +12,7 @@ from jaxtyping import Float
 from rich.progress import track
 from torch import Tensor
 
-from sketchembed.evaluation.context import Study
+from sketchembed.evaluation.context import EvaluationContext
 from sketchembed.evaluation.retrieval.ranking import Ranking, chance, rank
 from sketchembed.reporting.figures import drawing_as_svg, svg
 from sketchembed.reporting.part import Figure, Part, Table
@@ -25,21 +25,23 @@ PIECE = 1024
 """Drawings that are embedded between two signs of progress."""
 
 
-def embedded(study: Study, indices: np.ndarray, what: str) -> dict[str, Float[Tensor, "n size"]]:
+def embedded(
+    context: EvaluationContext, indices: np.ndarray, what: str
+) -> dict[str, Float[Tensor, "n size"]]:
     """Return drawings as each model's embeddings and as raw pixels, by the name of each.
 
     Args:
-        study: whose models.
+        context: whose models.
         indices: of the drawings, in the store.
         what: they are, for the display of progress.
     """
-    size = study.net.config.image_size
-    found: dict[str, list[Tensor]] = {name: [] for name in [*(model.name for model in study.both), PIXELS]}
+    size = context.net.config.image_size
+    found: dict[str, list[Tensor]] = {name: [] for name in [*(model.name for model in context.both), PIXELS]}
     pieces = [indices[at : at + PIECE] for at in range(0, len(indices), PIECE)]
     for piece in track(pieces, f"Embedding {what}", transient=True):
-        images = study.pictures.images(piece, size)
-        for model in study.both:
-            found[model.name].append(study.embed(model, images))
+        images = context.pictures.images(piece, size)
+        for model in context.both:
+            found[model.name].append(context.embed(model, images))
         found[PIXELS].append(as_ink(images))
     return {name: torch.cat(parts) for name, parts in found.items()}
 
@@ -55,15 +57,15 @@ def digest(indices: np.ndarray) -> str:
     return hashlib.sha256(np.asarray(indices, dtype="<i8").tobytes()).hexdigest()[:16]
 
 
-def score(study: Study, part: Part, measured: int) -> str:
+def score(context: EvaluationContext, part: Part, measured: int) -> str:
     """Add the table and the figure of mean average precision to a part, and return what was done.
 
     Args:
-        study: whose models.
+        context: whose models.
         part: what is added to.
         measured: drawings of each class, at the most.
     """
-    pictures = study.pictures
+    pictures = context.pictures
     table = Table(
         "Is what is nearest of the same class?",
         ["drawings", "by", "mAP", "±", *(f"precision@{first}" for first in FIRSTS)],
@@ -72,16 +74,16 @@ def score(study: Study, part: Part, measured: int) -> str:
         "alike; ± is half the 95 % interval over classes. Where a drawing has fewer than k others of its "
         "class, precision@k cannot reach 1.",
     )
-    slugs = {model.name: model.network.kind for model in study.both} | {PIXELS: "pixels", CHANCE: "chance"}
+    slugs = {model.name: model.network.kind for model in context.both} | {PIXELS: "pixels", CHANCE: "chance"}
     rankings: dict[str, dict[str, Ranking]] = {}
     told: list[str] = []
     for kind, classes in (("unseen", pictures.unseen), ("seen", pictures.seen)):
-        pools = [pictures.up_to(name, measured, study.seed, held_out=True) for name in classes]
+        pools = [pictures.up_to(name, measured, context.seed, held_out=True) for name in classes]
         scored = sum(len(pool) > 1 for pool in pools)
         if not scored:
             continue
         chosen = np.concatenate(pools)
-        rankings[kind] = _ranked(study, chosen, kind)
+        rankings[kind] = _ranked(context, chosen, kind)
         for name, ranking in rankings[kind].items():
             found = _summary(ranking)
             table.rows.append([f"{kind} classes, held out", name, *found.values()])
@@ -99,11 +101,11 @@ def score(study: Study, part: Part, measured: int) -> str:
     )
 
 
-def _ranked(study: Study, chosen: np.ndarray, kind: str) -> dict[str, Ranking]:
+def _ranked(context: EvaluationContext, chosen: np.ndarray, kind: str) -> dict[str, Ranking]:
     """Return how each method ranks the drawings, by its name."""
-    labels = np.asarray(study.pictures.store.labels[chosen])
-    vectors = embedded(study, chosen, f"drawings of {kind} classes")
-    found = {name: rank(z.to(study.device), labels, FIRSTS) for name, z in vectors.items()}
+    labels = np.asarray(context.pictures.store.labels[chosen])
+    vectors = embedded(context, chosen, f"drawings of {kind} classes")
+    found = {name: rank(z.to(context.device), labels, FIRSTS) for name, z in vectors.items()}
     return found | {CHANCE: chance(labels, FIRSTS)}
 
 

@@ -13,7 +13,7 @@ from jaxtyping import Float
 
 from sketchembed.data.model_inputs import image_files, read_drawing
 from sketchembed.errors import ConfigError
-from sketchembed.evaluation.context import Study
+from sketchembed.evaluation.context import EvaluationContext
 from sketchembed.evaluation.generation.generation_inputs import spread
 from sketchembed.evaluation.retrieval.ranking import similarities
 from sketchembed.evaluation.retrieval.retrieval_scores import PIXELS, as_ink, digest, embedded, score
@@ -25,7 +25,7 @@ RIGHT = "#2a9d4a"
 
 
 def retrieve(
-    study: Study,
+    context: EvaluationContext,
     image: Path | None = None,
     nearest: int = 6,
     queries: int = 10,
@@ -36,7 +36,7 @@ def retrieve(
     """Find the drawings whose embeddings are nearest, and score how often they are of the same class.
 
     Args:
-        study: the model and what stands beside it.
+        context: the model and what stands beside it.
         image: a picture of a drawing, or a folder of such, to find drawings like it; if not given, drawings
             that never trained, chosen by the seed. It may come first and without --image.
         nearest: drawings shown for each.
@@ -52,9 +52,9 @@ def retrieve(
             fix="The defaults are 6, 10, 40 and 60",
         )
     part = Part("retrieve", "Retrieval in embedding space")
-    part.about = _search(study, part, _queries(study, image, queries), nearest, gallery)
+    part.about = _search(context, part, _queries(context, image, queries), nearest, gallery)
     if scores:
-        part.about += " " + score(study, part, measured)
+        part.about += " " + score(context, part, measured)
     return part
 
 
@@ -77,8 +77,8 @@ class Queries:
     about: str
 
 
-def _queries(study: Study, image: Path | None, count: int) -> Queries:
-    size, pictures = study.net.config.image_size, study.pictures
+def _queries(context: EvaluationContext, image: Path | None, count: int) -> Queries:
+    size, pictures = context.net.config.image_size, context.pictures
     if image is not None:
         files = image_files(image)
         images = torch.stack([read_drawing(file, size) for file in files])
@@ -87,7 +87,7 @@ def _queries(study: Study, image: Path | None, count: int) -> Queries:
     chosen: list[tuple[str, int]] = []
     for classes, number in ((pictures.seen, count // 2), (pictures.unseen, count - count // 2)):
         pools = {name: pictures.up_to(name, len(pictures.store), held_out=True) for name in classes}
-        chosen += spread(pools, number, study.seed)
+        chosen += spread(pools, number, context.seed)
     indices = [index for _, index in chosen]
     seen = sum(name in set(pictures.seen) for name, _ in chosen)
     about = f"{len(chosen)} drawings that never trained, {seen} of seen classes and the rest of unseen ones"
@@ -95,13 +95,13 @@ def _queries(study: Study, image: Path | None, count: int) -> Queries:
     return Queries(names, pictures.images(indices, size), pictures.sketches(indices), indices, about)
 
 
-def _search(study: Study, part: Part, queries: Queries, nearest: int, gallery: int) -> str:
+def _search(context: EvaluationContext, part: Part, queries: Queries, nearest: int, gallery: int) -> str:
     """Add the figure and the table of the nearest drawings, and return what was done."""
-    pictures, store = study.pictures, study.pictures.store
-    searched = np.concatenate([pictures.up_to(name, gallery, study.seed) for name in pictures.classes])
-    vectors = embedded(study, searched, "the gallery")
-    asked = {model.name: study.embed(model, queries.images) for model in study.both}
-    if study.beside is None:
+    pictures, store = context.pictures, context.pictures.store
+    searched = np.concatenate([pictures.up_to(name, gallery, context.seed) for name in pictures.classes])
+    vectors = embedded(context, searched, "the gallery")
+    asked = {model.name: context.embed(model, queries.images) for model in context.both}
+    if context.baseline is None:
         asked[PIXELS] = as_ink(queries.images)
     rows: list[list[Tile | Content]] = [[Tile(one, shaded=True)] for one in queries.tiles]
     table = Table("Nearest drawings", ["query", "by", *(str(at + 1) for at in range(nearest))], [])

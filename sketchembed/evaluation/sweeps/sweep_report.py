@@ -18,8 +18,8 @@ import numpy as np
 from sketchembed._version import __version__
 from sketchembed.data.folders import data_folder
 from sketchembed.errors import ConfigError, DataError, SketchEmbedError, check_known
-from sketchembed.evaluation.context import Study
-from sketchembed.evaluation.fewshot.protocol import CURVE_EPISODES, Contest, DataName
+from sketchembed.evaluation.context import EvaluationContext
+from sketchembed.evaluation.fewshot.protocol import CURVE_EPISODES, DataName, FewShotProtocol
 from sketchembed.evaluation.models import Model, files_along
 from sketchembed.evaluation.probing.probes import Interval
 from sketchembed.evaluation.recognizability.predictions import DRAWN
@@ -36,7 +36,7 @@ from sketchembed.reporting.report_page import Entry, ReportPage
 from sketchembed.reporting.run_page import read_curves
 from sketchembed.runs.folder import RunOptions
 from sketchembed.runs.process import tune_process
-from sketchembed.runs.ranks import Sharing
+from sketchembed.runs.ranks import Ranks
 from sketchembed.runs.sweep_folder import SweepFolder
 
 PARTS = ("fewshot", "recognizability")
@@ -91,7 +91,7 @@ def sweep_report(
         found,
         out or Path("results") / sweep.resolve().name,
         data_folder(folder),
-        Sharing.launch(devices, accelerator),
+        Ranks.launch(devices, accelerator),
         seed,
         fresh,
     )
@@ -103,13 +103,13 @@ def sweep_report(
             judge.recognizability()
     except KeyboardInterrupt:
         judge.write(time.perf_counter() - begun)
-        if judge.sharing.first:
+        if judge.ranks.is_rank_zero:
             print(
                 "sketchembed: stopped; what is judged is kept, and the same command goes on", file=sys.stderr
             )
         raise SystemExit(130) from None
     part = judge.write(time.perf_counter() - begun)
-    if not judge.sharing.first:
+    if not judge.ranks.is_rank_zero:
         return
     print(part.markdown())
     print(judge.out / PAGE)
@@ -138,15 +138,15 @@ class Judge:
         sweep: its folder.
         out: where to write.
         data: folder of the data sets.
-        sharing: of the work among processes.
+        ranks: of the work among processes.
         seed: of episodes and drawings.
         fresh: judge anew what has been judged.
     """
 
     def __init__(
-        self, sweep: SweepFolder, out: Path, data: Path, sharing: Sharing, seed: int, fresh: bool
+        self, sweep: SweepFolder, out: Path, data: Path, ranks: Ranks, seed: int, fresh: bool
     ) -> None:
-        self.sweep, self.out, self.data, self.sharing = sweep, out, data, sharing
+        self.sweep, self.out, self.data, self.ranks = sweep, out, data, ranks
         self.seed, self.fresh = seed, fresh
         self.left_out: list[str] = []
         self.failures: list[str] = []
@@ -173,9 +173,9 @@ class Judge:
             curve_episodes: of 20-way 1-shot for the accuracy over steps; 0 leaves it out.
         """
         name = cast(DataName, self.results.data)
-        whole = Contest(name, settings=settings, episodes=episodes, seed=self.seed, baselines="none")
+        whole = FewShotProtocol(name, settings=settings, episodes=episodes, seed=self.seed, baselines="none")
         setting = STEP_SETTING if name == "omniglot" else "5w1s"
-        curve = Contest(
+        curve = FewShotProtocol(
             name, settings=setting, episodes=curve_episodes or 1, seed=self.seed, baselines="none"
         )
 
@@ -193,15 +193,15 @@ class Judge:
         self.facts |= {"data": name, "episodes": whole.count, "seed": self.seed}
         self._each("few-shot accuracy", judge)
 
-    def _scores(self, run: str, file: Path, contest: Contest) -> dict[str, Interval]:
-        asked = {"fewshot": asdict(contest), "count": contest.count}
+    def _scores(self, run: str, file: Path, protocol: FewShotProtocol) -> dict[str, Interval]:
+        asked = {"fewshot": asdict(protocol), "count": protocol.count}
 
         def compute() -> dict[str, Any]:
-            report = contest.hold([Model.load(file)], Path("runs"), self.data, lambda: self.sharing)
+            report = protocol.run([Model.load(file)], Path("runs"), self.data, lambda: self.ranks)
             (scores,) = report.scores.values()
             return {key: score.to_dict() for key, score in scores.items()}
 
-        kept = self._kept(f"{run}-{file.stem}-{contest.settings or 'paper'}", file, asked, compute)
+        kept = self._kept(f"{run}-{file.stem}-{protocol.settings or 'paper'}", file, asked, compute)
         return {key: Interval(score["mean"], score["ci95"]) for key, score in kept.items()}
 
     def recognizability(self) -> None:
@@ -212,9 +212,9 @@ class Judge:
 
             def compute() -> dict[str, float]:
                 # The classifiers lie where `sketchembed evaluate recognizability` has its own.
-                study = Study(str(file), "none", folder=str(self.data), seed=self.seed)
-                study.sharing = self.sharing
-                return recognizability(study).values
+                context = EvaluationContext(str(file), "none", folder=str(self.data), seed=self.seed)
+                context.ranks = self.ranks
+                return recognizability(context).values
 
             values = self._kept(f"{run.name}-recognizability", file, {"recognizability": {}}, compute)
             run.recognised = {which: values[f"{which}/{DRAWN}/accuracy"] for which in ("seen", "unseen")}
@@ -249,11 +249,11 @@ class Judge:
             if found[REQUEST] == request and not self.fresh:
                 kept = found["values"]
         # All processes compute, or none does.
-        kept = self.sharing.agreed(kept)
+        kept = self.ranks.broadcast(kept)
         if kept is None:
             begun = time.perf_counter()
             kept = compute()
-            if self.sharing.first:
+            if self.ranks.is_rank_zero:
                 plain = {REQUEST: request, "checkpoint": str(file), "values": kept}
                 with whole_file(place) as written:
                     written.write(json.dumps(plain, indent=1).encode())
@@ -282,7 +282,7 @@ class Judge:
             facts=self.facts,
             seconds=round(seconds, 1),
         )
-        if self.sharing.first:
+        if self.ranks.is_rank_zero:
             part.write(self.out)
             page = ReportPage(
                 part.title,

@@ -26,7 +26,7 @@ from sketchembed.evaluation.clusters.cluster_figure import (
 )
 from sketchembed.evaluation.clusters.hyper_states import by_use, cluster, half_cores, trace
 from sketchembed.evaluation.clusters.stroke_clusters import clusters
-from sketchembed.evaluation.context import Study
+from sketchembed.evaluation.context import EvaluationContext
 from sketchembed.evaluation.generation.generation_inputs import spread
 from sketchembed.evaluation.pictures import Pictures
 from sketchembed.hub.model_files import save
@@ -109,27 +109,27 @@ def test_clusters_are_numbered_by_the_drawings_that_show_them():
 
 
 @pytest.fixture
-def study(tmp_path):
+def context(tmp_path):
     torch.manual_seed(0)
     net = SketchEmbedNet(ModelConfig(**TINY), 20.0)
     # Drawings of many lengths, with a lift now and then.
     torch.nn.init.normal_(net.decoder.head.weight, std=1.0)
     net.decoder.head.bias.data[1] = 0.3
     net.mean.weight.data *= 30
-    made = Study(str(save(net, tmp_path / "model.safetensors")), vae="none", accelerator="cpu")
+    made = EvaluationContext(str(save(net, tmp_path / "model.safetensors")), vae="none", accelerator="cpu")
     store = generate.prepare(tmp_path / "doodles", per_class=6, max_length=64)
     made.pictures = Pictures(store, store.class_names[:-3], store.class_names[-3:])
     return made
 
 
-def test_segments_add_up_and_labels_are_dbscan_s(study):
-    part = clusters(study, eps=0.13, min_samples=3, drawings=18, rows=18, columns=2)
-    pools = {name: study.pictures.up_to(name, 18) for name in study.pictures.unseen}
+def test_segments_add_up_and_labels_are_dbscan_s(context):
+    part = clusters(context, eps=0.13, min_samples=3, drawings=18, rows=18, columns=2)
+    pools = {name: context.pictures.up_to(name, 18) for name in context.pictures.unseen}
     indices = [index for _, index in spread(pools, 18, seed=0)]
     assert len(indices) == 18
-    z = study.embed(study.model, study.pictures.images(indices))
-    drawn = study.drawn(z)
-    codes = np.concatenate([one.codes for one in trace(study.net, z)])
+    z = context.embed(context.model, context.pictures.images(indices))
+    drawn = context.decode(z)
+    codes = np.concatenate([one.codes for one in trace(context.net, z)])
     labels = DBSCAN(eps=0.13, min_samples=3).fit_predict(codes)
     values = {key.removeprefix("unseen/"): value for key, value in part.values.items() if "unseen" in key}
     assert values["steps"] == sum(len(sketch) - 1 for sketch in drawn) == len(codes)
@@ -155,9 +155,9 @@ def test_segments_add_up_and_labels_are_dbscan_s(study):
     assert sum(shown) + colours[OTHERS] == sum(sizes)
 
 
-def test_part_is_the_same_again_and_replays_in_colours(study):
+def test_part_is_the_same_again_and_replays_in_colours(context):
     options = {"eps": 0.13, "drawings": 9, "rows": 4}
-    one, two = clusters(study, **options), clusters(study, **options)
+    one, two = clusters(context, **options), clusters(context, **options)
     assert one == two
     (drawings,) = [drawings for drawings in one.drawings if "Held-out" in drawings.title]
     assert len(drawings.items) == 4
@@ -168,31 +168,31 @@ def test_part_is_the_same_again_and_replays_in_colours(study):
     assert [row[0] for row in one.tables[0].rows] == ["Snowmen alone", "Round things", "Held-out classes"]
 
 
-def test_drawings_without_a_segment_are_shown_as_such(study):
-    study.net.decoder.head.bias.data[2] = 99.0
-    part = clusters(study, drawings=4)
+def test_drawings_without_a_segment_are_shown_as_such(context):
+    context.net.decoder.head.bias.data[2] = 99.0
+    part = clusters(context, drawings=4)
     assert part.values["unseen/steps"] == part.values["unseen/clusters"] == 0
     assert "nothing" in part.figures[-1].svg
     assert "unused: nothing was drawn" in part.about
 
 
-def test_radius_says_where_it_is_from(study):
-    assert "eps is 0.5, as asked for" in clusters(study, eps=0.5, drawings=3).about
-    part = clusters(study, drawings=6)
+def test_radius_says_where_it_is_from(context):
+    assert "eps is 0.5, as asked for" in clusters(context, eps=0.5, drawings=3).about
+    part = clusters(context, drawings=6)
     assert "half of the steps are cores (the paper's 3.9 is for 512 numbers)" in part.about
     torch.manual_seed(1)
-    study.model.network.__init__(ModelConfig(**(TINY | {"hyper": 512})), 20.0)
-    assert "eps is 3.9, the paper's" in clusters(study, drawings=3).about
+    context.model.network.__init__(ModelConfig(**(TINY | {"hyper": 512})), 20.0)
+    assert "eps is 3.9, the paper's" in clusters(context, drawings=3).about
 
 
-def test_what_cannot_be_clustered_is_said(study, monkeypatch):
+def test_what_cannot_be_clustered_is_said(context, monkeypatch):
     with pytest.raises(ConfigError, match="eps is 0"):
-        clusters(study, eps=0.0)
+        clusters(context, eps=0.0)
     with pytest.raises(ConfigError, match="min-samples is 0"):
-        clusters(study, min_samples=0)
+        clusters(context, min_samples=0)
     monkeypatch.setattr(stroke_clusters, "SETTINGS", (stroke_clusters.Setting("a", "A", ("none",), (1, 2)),))
     with pytest.raises(DataError, match="none of the classes"):
-        clusters(study)
+        clusters(context)
 
 
 # ---- pictures ------------------------------------------------------------------------------------------

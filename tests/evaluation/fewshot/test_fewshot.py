@@ -28,7 +28,7 @@ from sketchembed.hub.registry import MODEL_KEY, describe
 from sketchembed.networks import ModelConfig, SketchEmbedNet
 from sketchembed.networks.protonet import ProtoNet, ProtoNetConfig
 from sketchembed.networks.resnet import ResNet, ResNetConfig
-from sketchembed.runs.ranks import Sharing
+from sketchembed.runs.ranks import Ranks
 
 TINY = ModelConfig(width=8, latent=12, hidden=10, hyper=6, embedding=2, mixtures=3, max_length=12)
 
@@ -51,7 +51,7 @@ def test_accuracies_are_those_of_a_loop_written_out_with_scikit_learn():
     data = image_set()
     episodes = Episodes(data, way=5, shot=2, seed=3)
     method = Embedding("pixels", pixels)
-    method.prepare(data, Sharing())
+    method.prepare(data, Ranks())
     (score,) = measure([method], episodes, 30)
     expected = []
     for number in range(30):
@@ -73,7 +73,7 @@ def test_more_features_than_images_change_nothing():
     few = data.select(data.class_names[:6])
     episodes = Episodes(few, way=3, shot=4)
     method = Embedding("pixels", pixels)
-    method.prepare(few, Sharing())
+    method.prepare(few, Ranks())
     assert method.gram is not None
     with_table = measure([method], episodes, 20)[0].accuracies
     method.gram = None
@@ -88,7 +88,7 @@ def test_two_heads_share_one_table_which_is_made_in_blocks(monkeypatch):
     raw, alone = Embedding("raw", pixels), Embedding("alone", pixels, "neighbour")
     beside = Embedding("beside", pixels, "neighbour", beside=raw)
     for method in (raw, alone, beside):
-        method.prepare(data, Sharing())
+        method.prepare(data, Ranks())
     ink = 1 - data.images.reshape(len(data), -1) / 255
     rows = ink / np.linalg.norm(ink, axis=1, keepdims=True)
     assert beside.gram is raw.gram
@@ -109,7 +109,7 @@ def test_queries_that_an_episode_lacks_do_not_count():
         data.images[rows], data.labels[rows], data.class_names, [data.names[row] for row in rows]
     )
     method = Embedding("perfect", lambda images: images.flatten(1))
-    method.prepare(uneven, Sharing())
+    method.prepare(uneven, Ranks())
     method.features = torch.nn.functional.one_hot(torch.from_numpy(uneven.labels), 12).float()
     method.gram = None
     assert measure([method], Episodes(uneven, way=3, shot=2), 60)[0].accuracies.min() == 1
@@ -320,15 +320,15 @@ from test_fewshot import image_set
 from sketchembed.evaluation.fewshot.protocol import untrained
 from sketchembed.data.episodes import Episodes
 from sketchembed.evaluation.fewshot.scores import measure
-from sketchembed.runs.ranks import Sharing
+from sketchembed.runs.ranks import Ranks
 torch.set_num_threads(1)
-sharing = Sharing.launch("{devices}", "cpu")
+ranks = Ranks.launch("{devices}", "cpu")
 data = image_set(classes=30, each=20)
-methods = untrained(data, "logistic", sharing.device, ["pixels", "neighbours", "random"])
+methods = untrained(data, "logistic", ranks.device, ["pixels", "neighbours", "random"])
 for method in methods:
-    method.prepare(data, sharing)
-scores = measure(methods, Episodes(data, way=5, shot=1), 330, sharing)
-if sharing.first:
+    method.prepare(data, ranks)
+scores = measure(methods, Episodes(data, way=5, shot=1), 330, ranks)
+if ranks.is_rank_zero:
     np.save({out!r}, np.stack([score.accuracies for score in scores]))
 """
 
@@ -353,7 +353,7 @@ def test_real_omniglot_keeps_known_baselines_and_the_solver_its_promise(real_dat
     data = omniglot_images.split(images, "vinyals", "test")
     methods = [Embedding("raw", pixels), Embedding("reference", pixels, "logistic-sklearn")]
     for method in methods:
-        method.prepare(data, Sharing())
+        method.prepare(data, Ranks())
     episodes = Episodes(data, way=20, shot=1)
     ours, reference = measure(methods, episodes, 60)
     assert abs(ours.mean - reference.mean) <= 0.02

@@ -17,7 +17,7 @@ from sketchembed.evaluation.fewshot.scores import measure
 from sketchembed.hub.registry import MODEL_KEY, describe
 from sketchembed.networks.conv4 import Conv4
 from sketchembed.networks.maml import MAML, MAMLConfig
-from sketchembed.runs.ranks import Sharing
+from sketchembed.runs.ranks import Ranks
 
 WIDTH = 8
 
@@ -39,8 +39,8 @@ def data():
 def test_answers_do_not_depend_on_blocks_order_or_earlier_episodes(data, number):
     method, again = methods()[number], methods()[number]
     episodes = Episodes(data, way=3, shot=2)
-    method.prepare(data, Sharing())
-    again.prepare(data, Sharing())
+    method.prepare(data, Ranks())
+    again.prepare(data, Ranks())
     torch.manual_seed(1)
     together = method.answer(episodes.batch(range(4)), 3, 2)
     state = torch.get_rng_state()
@@ -53,7 +53,7 @@ def test_answers_do_not_depend_on_blocks_order_or_earlier_episodes(data, number)
 @pytest.mark.parametrize("number", [0, 1], ids=["adapting", "scratch"])
 def test_many_queries_go_through_in_parts(data, number, monkeypatch):
     method = methods()[number]
-    method.prepare(data, Sharing())
+    method.prepare(data, Ranks())
     batch = Episodes(data, way=12, shot=1).batch([0])  # 72 queries
     whole = method.answer(batch, 12, 1)
     monkeypatch.setattr(finetuning, "HELD_AT_ONCE", 1)  # 64 and 8
@@ -62,7 +62,7 @@ def test_many_queries_go_through_in_parts(data, number, monkeypatch):
 
 def test_adapting_answers_as_the_adapted_network(data):
     method, _ = methods()
-    method.prepare(data, Sharing())
+    method.prepare(data, Ranks())
     batch = Episodes(data, way=3, shot=2).batch([5])
     support, query = (data.batch(rows[0]) for rows in (batch.support, batch.query))
     found = method.network.adapt(support, torch.tensor([0, 0, 1, 1, 2, 2]), 3, steps=3)
@@ -72,7 +72,7 @@ def test_adapting_answers_as_the_adapted_network(data):
 
 def test_scratch_is_a_conv4_trained_on_the_support_alone(data):
     _, method = methods()
-    method.prepare(data, Sharing())
+    method.prepare(data, Ranks())
     batch = Episodes(data, way=3, shot=2).batch([5])
     support, query = (data.batch(rows[0]) for rows in (batch.support, batch.query))
     labels = torch.tensor([0, 0, 1, 1, 2, 2])
@@ -98,7 +98,7 @@ def test_scratch_is_a_conv4_trained_on_the_support_alone(data):
 
 def test_scratch_draws_other_weights_for_another_episode_or_seed(data):
     method = Scratch(steps=0, width=WIDTH)
-    method.prepare(data, Sharing())
+    method.prepare(data, Ranks())
     support, query = data.batch(slice(0, 3)), data.batch(slice(3, 6))
     labels, rows = torch.arange(3), np.arange(3)
     first = method.fit(support, labels, 3, rows)(query)
@@ -120,14 +120,14 @@ def test_scratch_learns_what_is_easy():
         [f"{at % 12}" for at in range(36)],
     )
     method = Scratch(steps=20, lr=3e-3, width=WIDTH)
-    method.prepare(data, Sharing())
+    method.prepare(data, Ranks())
     (score,) = measure([method], Episodes(data, way=3, shot=4), 4)
     assert score.mean > 90
 
 
 def test_queries_that_an_episode_lacks_get_no_answer(data):
     _, method = methods()
-    method.prepare(data, Sharing())
+    method.prepare(data, Ranks())
     batch = Episodes(data, way=3, shot=2).batch([0, 1])
     fewer = batch.query.copy()
     fewer[1, 10:] = -1
@@ -150,6 +150,6 @@ def test_command_takes_a_trained_network(data, tmp_path, monkeypatch):
     assert row["method"] == "MAML, supervised (step-1)"
     assert row["about"]["steps"] == 3
     method, _ = methods()
-    method.prepare(data, Sharing())
+    method.prepare(data, Ranks())
     (score,) = measure([method], Episodes(data, way=5, shot=1), 3)
     assert row["scores"][0]["mean"] == pytest.approx(score.mean, abs=1e-4)

@@ -11,7 +11,7 @@ from sketchembed.cli import main
 from sketchembed.data.sources.omniglot import vinyals_split
 from sketchembed.data.sources.splits import partition_of
 from sketchembed.errors import ConfigError
-from sketchembed.evaluation.context import Study
+from sketchembed.evaluation.context import EvaluationContext
 from sketchembed.evaluation.generation.generation_inputs import gather, spread
 from sketchembed.evaluation.generation.one_shot import likeness, one_shot
 from sketchembed.evaluation.pictures import rasters
@@ -144,8 +144,8 @@ def test_a_model_for_photos_draws_photos(tmp_path):
             out = io.BytesIO()
             Image.fromarray(random.integers(0, 256, (84, 84, 3), dtype=np.uint8)).save(out, "PNG")
             (folder / f"{label}{number:04d}.png").write_bytes(out.getvalue())
-    study = Study(str(checkpoint), vae="none", folder=str(tmp_path / "data"))
-    part = one_shot(study, temperatures=[0.5], samples=2, shown=3, measured=3)
+    context = EvaluationContext(str(checkpoint), vae="none", folder=str(tmp_path / "data"))
+    part = one_shot(context, temperatures=[0.5], samples=2, shown=3, measured=3)
     assert [figure.name for figure in part.figures] == ["figure-4-mini-imagenet"]
     assert part.figures[0].svg.count("<image") == 3
     assert "Drawings are left out: the model takes photos." in part.about
@@ -164,7 +164,7 @@ def test_a_model_for_photos_draws_photos(tmp_path):
                 svg = f'<svg><path d="M 0 0 L {number + 5} 90 L 50 {sketch}"/></svg>'
                 path = tmp_path / "data" / "sketchy" / "sketches" / label / f"{name}-{sketch}.svg"
                 path.write_text(svg)
-    kinds, _ = gather(study, 2, 3)
+    kinds, _ = gather(context, 2, 3)
     assert [(kind.key, kind.seen) for kind in kinds] == [
         ("sketchy", True),
         ("sketchy-unseen", False),
@@ -176,7 +176,7 @@ def test_a_model_for_photos_draws_photos(tmp_path):
     numbers = [int(person.points[1, 0] - person.points[0, 0]) - 5 for person in seen.people]
     assert len(set(numbers)) == len(numbers) == 2
     assert all(partition_of(f"n02000000_{number}") > 0 for number in numbers)
-    part = one_shot(study, temperatures=[0.5], samples=2, shown=2, measured=2)
+    part = one_shot(context, temperatures=[0.5], samples=2, shown=2, measured=2)
     assert [figure.name for figure in part.figures] == ["figure-4-sketchy", "figure-4-mini-imagenet"]
     assert part.figures[0].svg.count("<image") == 4
     assert "a person" in part.figures[0].svg

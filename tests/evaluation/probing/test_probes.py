@@ -14,7 +14,7 @@ from sketchembed.data.doodles import generate
 from sketchembed.data.store_writer import write_store
 from sketchembed.errors import ConfigError, DataError
 from sketchembed.evaluation import parts
-from sketchembed.evaluation.context import Study
+from sketchembed.evaluation.context import EvaluationContext
 from sketchembed.evaluation.pictures import Pictures
 from sketchembed.evaluation.probing import probes, relations, spatial
 from sketchembed.evaluation.probing.probe_maps import Column, Example, Map, maps_svg
@@ -36,10 +36,10 @@ def checkpoints(tmp_path_factory):
 
 
 @pytest.fixture
-def study(checkpoints, store) -> Study:
-    study = Study(*checkpoints)
-    study.pictures = Pictures(store, store.class_names, [])
-    return study
+def context(checkpoints, store) -> EvaluationContext:
+    context = EvaluationContext(*checkpoints)
+    context.pictures = Pictures(store, store.class_names, [])
+    return context
 
 
 @pytest.fixture(scope="module")
@@ -120,12 +120,12 @@ def test_classifier_is_scikit_learn_s(classes):
     assert probes.classified(part) == share
 
 
-def test_sampled_embeddings_have_the_noise_of_the_model(study):
+def test_sampled_embeddings_have_the_noise_of_the_model(context):
     torch.manual_seed(1)
     images = torch.rand(40, 1, 28, 28)
-    found = probes.embedded(study, images, seed=0)
-    assert list(found) == [row.name for row in probes.rows(study)]
-    for kind, network in (("SketchEmbedding", study.model.network), ("Conv-VAE", study.beside.network)):
+    found = probes.embedded(context, images, seed=0)
+    assert list(found) == [row.name for row in probes.rows(context)]
+    for kind, network in (("SketchEmbedding", context.model.network), ("Conv-VAE", context.baseline.network)):
         with torch.no_grad():
             latent = network.encode(images)
         np.testing.assert_allclose(found[f"{kind}, mean z"], latent.mean.numpy(), atol=1e-5)
@@ -133,9 +133,9 @@ def test_sampled_embeddings_have_the_noise_of_the_model(study):
         noise /= np.exp(latent.logvar.numpy() / 2)
         assert stats.kstest(noise.flatten(), "norm").pvalue > 0.01
     np.testing.assert_allclose(found["Raw pixels"], 1 - images.flatten(1).numpy(), atol=1e-6)
-    again = probes.embedded(study, images, seed=0)
+    again = probes.embedded(context, images, seed=0)
     np.testing.assert_array_equal(found["Conv-VAE, sampled z"], again["Conv-VAE, sampled z"])
-    other = probes.embedded(study, images, seed=1)
+    other = probes.embedded(context, images, seed=1)
     assert (found["Conv-VAE, sampled z"] != other["Conv-VAE, sampled z"]).mean() > 0.9
 
 
@@ -167,8 +167,8 @@ def test_figure_has_every_point_and_draws_its_examples_as_lines():
         assert f">{text}</text>" in document
 
 
-def test_relations_are_reported(study, flat):
-    part = parts.make("relations", study, train=24, test=16, repeats=2)
+def test_relations_are_reported(context, flat):
+    part = parts.make("relations", context, train=24, test=16, repeats=2)
     assert len(part.values) == 5 * 5 * 2
     assert all(0 <= value <= 100 for value in part.values.values())
     # Pixels tell how many shapes there are, whatever the model.
@@ -176,29 +176,29 @@ def test_relations_are_reported(study, flat):
     assert part.tables[0].rows[-1] == ["chance", "25", "50", "25", "25", "25"]
     assert part.facts["drawings"] == "14 of circle, 14 of snowman, 14 of square, 14 of television"
     assert "asked about 16 others (16 of the real classes)" in part.about
-    again = relations.relations(study, train=24, test=16, repeats=2)
+    again = relations.relations(context, train=24, test=16, repeats=2)
     assert again.values == part.values
     assert again.figures == part.figures
 
 
-def test_real_classes_are_balanced_and_never_asked_about_what_was_learned(study):
-    found = relations.Examples.real(study.pictures, 24, 200, seed=0, size=28)
+def test_real_classes_are_balanced_and_never_asked_about_what_was_learned(context):
+    found = relations.Examples.real(context.pictures, 24, 200, seed=0, size=28)
     assert len(found.truth) == 4 * 14
     assert np.bincount(found.truth[:24]).tolist() == [6, 6, 6, 6]
     flat = found.images.flatten(1).numpy()
     # A picture is in its class, as the store has it, and there once.
     for number, name in enumerate(relations.REAL):
-        whole = study.pictures.images(study.pictures.select(name)).flatten(1).numpy()
+        whole = context.pictures.images(context.pictures.select(name)).flatten(1).numpy()
         distance = cdist(flat[found.truth == number], whole)
         assert distance.min(axis=1).max() < 1e-4
         assert len(set(distance.argmin(axis=1))) == 14
     with pytest.raises(DataError, match="14 drawings of 'circle'.*none of the 56.*--train"):
-        relations.Examples.real(study.pictures, 100, 200, seed=0, size=28)
+        relations.Examples.real(context.pictures, 100, 200, seed=0, size=28)
 
 
-def test_spatial_variables_are_reported(study, flat, monkeypatch):
+def test_spatial_variables_are_reported(context, flat, monkeypatch):
     monkeypatch.setattr(spatial, "nonlinear", lambda part, seed: probes.Fit(float(len(part.train)), 0.5))
-    part = parts.make("spatial", study, train=80, few=30, test=40, repeats=1, nonlinear_repeats=1)
+    part = parts.make("spatial", context, train=80, few=30, test=40, repeats=1, nonlinear_repeats=1)
     assert len(part.values) == 3 * 5 * 2 * 3 * 2
     for variable, spread in (("angle", 1.04), ("distance", 6), ("size", 18)):
         # Pixels tell these, and R² and the mean squared error agree on how well.
@@ -211,12 +211,12 @@ def test_spatial_variables_are_reported(study, flat, monkeypatch):
     assert part.tables[0].paper[1][:3] == ["Angle (VAE)", "0.11", "0.0793"]
     assert {len(row) for table in part.tables for row in table.rows + table.paper} == {7}
     with pytest.raises(ConfigError, match="few is 500; expected 2 to 80"):
-        spatial.spatial(study, train=80, few=500)
+        spatial.spatial(context, train=80, few=500)
 
 
 def test_a_study_without_a_vae_is_probed_alone(checkpoints, store):
-    study = Study(checkpoints[0], vae="none")
-    assert [row.key for row in probes.rows(study)] == [
+    context = EvaluationContext(checkpoints[0], vae="none")
+    assert [row.key for row in probes.rows(context)] == [
         "sketchembedding-sampled-z",
         "sketchembedding-mean-z",
         "raw-pixels",

@@ -16,7 +16,7 @@ from sketchembed.cli import main
 from sketchembed.data.datamodules.labelled_datamodule import LabelledQuickdrawDataModule
 from sketchembed.data.sources import quickdraw
 from sketchembed.errors import CheckpointError, ConfigError
-from sketchembed.evaluation.context import Study
+from sketchembed.evaluation.context import EvaluationContext
 from sketchembed.evaluation.parts import make
 from sketchembed.evaluation.recognizability.predictions import (
     DRAWN,
@@ -34,7 +34,7 @@ from sketchembed.hub.model_files import load_network, save
 from sketchembed.networks import ModelConfig, SketchEmbedNet
 from sketchembed.networks.conv_vae import ConvVAE, ConvVAEConfig, scale
 from sketchembed.networks.resnet import ResNet, ResNetConfig
-from sketchembed.runs.ranks import Sharing
+from sketchembed.runs.ranks import Ranks
 from sketchembed.training import recognizability_classifier
 from sketchembed.training.recognizability_classifier import Recipe, classifier
 
@@ -78,9 +78,9 @@ def folder(tmp_path_factory):
 
 
 @pytest.fixture
-def study(folder):
+def context(folder):
     paths = {"checkpoint": str(folder / "net.safetensors"), "vae": str(folder / "vae.safetensors")}
-    return Study(**paths, out=folder / "out", folder=str(folder / "data"), accelerator="cpu")
+    return EvaluationContext(**paths, out=folder / "out", folder=str(folder / "data"), accelerator="cpu")
 
 
 def opened(folder, which="seen"):
@@ -97,22 +97,22 @@ def judge_of(data, seed=0, **sizes):
     return ResNet(config).eval()
 
 
-def test_real_drawings_are_judged_as_scikit_learn_counts_them(folder, study):
+def test_real_drawings_are_judged_as_scikit_learn_counts_them(folder, context):
     data = opened(folder)
     # Not trained, but with averages of its own: it answers something of everything.
     net = judge_of(data).train()
     with torch.no_grad():
         for _ in range(60):
-            net(study.pictures.images(data.drawings.train, 32))
+            net(context.pictures.images(data.drawings.train, 32))
         net.eval()
-        net.fc.bias -= net(study.pictures.images(data.drawings.held_out, 32)).mean(0)
-    found = measure(study, net, data)
+        net.fc.bias -= net(context.pictures.images(data.drawings.held_out, 32)).mean(0)
+    found = measure(context, net, data)
     assert list(found.answers) == [HELD_OUT, TRAINING, DRAWN, SCALED, VAE]
     assert set(found.given) == set(data.drawings.held_out)
     assert len(found.answers[TRAINING]) == len(data.drawings.train)
     names = [data.store.class_names[data.store.labels[index]] for index in found.given]
     answers = [
-        data.labels[int(net.predict(study.pictures.images([index], 32)))] for index in found.given.tolist()
+        data.labels[int(net.predict(context.pictures.images([index], 32)))] for index in found.given.tolist()
     ]
     assert len(set(answers)) > 1
     assert [data.labels[number] for number in found.answers[HELD_OUT]] == answers
@@ -120,35 +120,35 @@ def test_real_drawings_are_judged_as_scikit_learn_counts_them(folder, study):
     assert found.class_mean(HELD_OUT) == pytest.approx(balanced_accuracy_score(names, answers))
 
 
-def test_a_model_that_draws_its_input_is_recognised_as_its_input_is(folder, study, monkeypatch):
+def test_a_model_that_draws_its_input_is_recognised_as_its_input_is(folder, context, monkeypatch):
     data = opened(folder)
     net = judge_of(data)
-    truth = study.pictures.strokes(np.random.default_rng(0).permutation(data.drawings.held_out))
-    monkeypatch.setattr(study.net, "generate", lambda z, *_, **__: truth[: len(z), :10])
-    found = measure(study, net, data)
+    truth = context.pictures.strokes(np.random.default_rng(0).permutation(data.drawings.held_out))
+    monkeypatch.setattr(context.net, "generate", lambda z, *_, **__: truth[: len(z), :10])
+    found = measure(context, net, data)
     assert torch.equal(found.answers[DRAWN], found.answers[HELD_OUT])
     assert torch.equal(found.rows, truth[:, : found.rows.shape[1]])
     assert not truth[:, found.rows.shape[1] :, :4].any()
-    monkeypatch.setattr(study.beside.network, "decode", lambda z: torch.full((len(z), 1, 32, 32), 60.0))
+    monkeypatch.setattr(context.baseline.network, "decode", lambda z: torch.full((len(z), 1, 32, 32), 60.0))
     blank = int(net.predict(torch.ones(1, 1, 32, 32)))
-    assert set(measure(study, net, data).answers[VAE].tolist()) == {blank}
+    assert set(measure(context, net, data).answers[VAE].tolist()) == {blank}
 
 
-def test_choices_change_what_is_judged(folder, study):
+def test_choices_change_what_is_judged(folder, context):
     data = opened(folder)
     net = judge_of(data)
-    by_default = measure(study, net, data)
-    again = measure(study, net, data, Choices())
+    by_default = measure(context, net, data)
+    again = measure(context, net, data, Choices())
     assert torch.equal(by_default.rows, again.rows)
     for choices in (Choices(z="mean"), Choices(temperature=1.0, component="argmax")):
-        assert not torch.equal(measure(study, net, data, choices).rows, by_default.rows)
-    own = measure(study, net, data, Choices(inputs="training", count=20))
+        assert not torch.equal(measure(context, net, data, choices).rows, by_default.rows)
+    own = measure(context, net, data, Choices(inputs="training", count=20))
     assert len(own.given) == 20
     assert set(own.given) < set(data.drawings.train)
     assert torch.equal(own.truth[DRAWN], own.truth[TRAINING])
-    study.vae = "none"
-    del study.beside
-    assert VAE not in measure(study, net, data).answers
+    context.vae = "none"
+    del context.baseline
+    assert VAE not in measure(context, net, data).answers
 
 
 def test_batch_norm_in_training_mode_takes_the_block_s_own_statistics(folder):
@@ -156,7 +156,7 @@ def test_batch_norm_in_training_mode_takes_the_block_s_own_statistics(folder):
     net = judge_of(data)
     images = torch.rand(10, 1, 32, 32)
     before = {name: value.clone() for name, value in net.state_dict().items()}
-    answers = judge(net, lambda rows: images[rows.start : rows.stop], 10, "training", Sharing())
+    answers = judge(net, lambda rows: images[rows.start : rows.stop], 10, "training", Ranks())
     assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
     assert not net.training
 
@@ -205,8 +205,8 @@ def quick(monkeypatch):
     return tiny
 
 
-def test_part_trains_keeps_and_reports(folder, study, quick, capsys):
-    part = make("recognizability", study)
+def test_part_trains_keeps_and_reports(folder, context, quick, capsys):
+    part = make("recognizability", context)
     assert "training a ResNet-18 on" in capsys.readouterr().out
     assert [row[0] for row in part.tables[0].rows][2:4] == ["SketchEmbedNet, drawn once", "Conv-VAE"]
     held = part.facts["seen.inputs"]
@@ -221,15 +221,15 @@ def test_part_trains_keeps_and_reports(folder, study, quick, capsys):
         words = "".join(ElementTree.fromstring(figure.svg).itertext())
         assert "SketchEmbed" in words
     assert {item["class"] for item in part.drawings[0].items} == set(CLASSES["seen"] + CLASSES["unseen"])
-    files = sorted((study.out / "classifiers").iterdir())
+    files = sorted((context.out / "classifiers").iterdir())
     assert [file.name.split("-")[0] for file in files] == ["seen", "unseen"]
     assert load_network(files[0]).config.labels == CLASSES["seen"]
-    again = make("recognizability", study)
+    again = make("recognizability", context)
     assert "training" not in capsys.readouterr().out
     assert again.values == part.values
-    more = make("recognizability", study, steps=7, network="resnet50")
+    more = make("recognizability", context, steps=7, network="resnet50")
     assert more.facts["seen.network"] == "ResNet-50"
-    assert len(list((study.out / "classifiers").iterdir())) == 4
+    assert len(list((context.out / "classifiers").iterdir())) == 4
 
 
 def test_training_goes_on_where_it_stopped(folder, quick, tmp_path, monkeypatch):
@@ -241,22 +241,22 @@ def test_training_goes_on_where_it_stopped(folder, quick, tmp_path, monkeypatch)
     save_as_ever = recognizability_classifier.save
     monkeypatch.setattr(recognizability_classifier, "save", stop)
     with pytest.raises(KeyboardInterrupt):
-        classifier(recipe, data, Sharing(), tmp_path / "a")
+        classifier(recipe, data, Ranks(), tmp_path / "a")
     (work,) = (tmp_path / "a").iterdir()
     last = work / "step-6.ckpt"
     assert last.exists()
     # As if it had stopped after three of the six steps.
     other = Recipe(**(vars(recipe) | {"steps": 3}))
     with pytest.raises(KeyboardInterrupt):
-        classifier(other, data, Sharing(), tmp_path / "b")
+        classifier(other, data, Ranks(), tmp_path / "b")
     (half,) = (tmp_path / "b").iterdir()
     last.unlink()
     (half / "step-3.ckpt").rename(work / "step-3.ckpt")
     monkeypatch.setattr(recognizability_classifier, "save", save_as_ever)
-    net, file = classifier(recipe, data, Sharing(), tmp_path / "a")
+    net, file = classifier(recipe, data, Ranks(), tmp_path / "a")
     assert file.exists()
     assert not work.exists()
-    whole, _ = classifier(recipe, data, Sharing(), tmp_path / "c")
+    whole, _ = classifier(recipe, data, Ranks(), tmp_path / "c")
     for name, value in whole.state_dict().items():
         torch.testing.assert_close(net.state_dict()[name], value, msg=name)
 
@@ -275,19 +275,19 @@ def test_steps_stretch_the_schedule():
         Recipe.of("classifier", steps=0)
 
 
-def test_classifier_that_is_named_must_know_the_classes(folder, study, tmp_path):
+def test_classifier_that_is_named_must_know_the_classes(folder, context, tmp_path):
     data, recipe = opened(folder), Recipe.of("classifier-cpu")
     right = save(judge_of(data), tmp_path / "right.safetensors")
-    net, file = classifier(recipe, data, Sharing(), tmp_path, str(right))
+    net, file = classifier(recipe, data, Ranks(), tmp_path, str(right))
     assert file == right
     assert net.config.labels == CLASSES["seen"]
     other = save(judge_of(opened(folder, "unseen")), tmp_path / "other.safetensors")
     with pytest.raises(
         CheckpointError, match=f"knows 3 classes, but no '{CLASSES['seen'][0]}'.*the 3 seen ones"
     ):
-        classifier(recipe, data, Sharing(), tmp_path, str(other))
+        classifier(recipe, data, Ranks(), tmp_path, str(other))
     with pytest.raises(CheckpointError, match="is a sketchembednet, which names no classes"):
-        classifier(recipe, data, Sharing(), tmp_path, study.checkpoint)
+        classifier(recipe, data, Ranks(), tmp_path, context.checkpoint)
 
 
 def test_command_line(folder, tmp_path, capsys, monkeypatch):
@@ -315,26 +315,27 @@ sys.path.insert(0, {path!r})
 import test_recognizability as tests
 from sketchembed.evaluation.recognizability import predictions as verdicts
 from sketchembed.evaluation.classifiers import Recipe, classifier
-from sketchembed.evaluation.context import Study
+from sketchembed.evaluation.context import EvaluationContext
 from sketchembed.networks.resnet import ResNetConfig
 from pathlib import Path
 torch.set_num_threads(1)
 verdicts.BLOCK = 5
 folder = Path({folder!r})
-study = Study(str(folder / "net.safetensors"), str(folder / "vae.safetensors"), folder=str(folder / "data"),
+files = str(folder / "net.safetensors"), str(folder / "vae.safetensors")
+context = EvaluationContext(*files, folder=str(folder / "data"),
               devices="{devices}", accelerator="cpu")
-study.net
+context.net
 sizes = ResNetConfig(18, width=4, stem="small")
 recipe = Recipe("tiny", sizes, {{"lr": 3e-3}}, 16, 4, 2, "32-true")
 data = tests.opened(folder)
-trained, file = classifier(recipe, data, study.sharing, folder / "trained{devices}")
+trained, file = classifier(recipe, data, context.ranks, folder / "trained{devices}")
 net = tests.judge_of(data)
 choices = verdicts.Choices("training", temperature=0.5, batch_norm="training", count=13)
-found = verdicts.measure(study, net, data, choices)
+found = verdicts.measure(context, net, data, choices)
 total = torch.stack([value.double().sum() for value in trained.state_dict().values()]).sum().reshape(1)
-mine = study.sharing.fabric.all_gather(total).reshape(-1)
+mine = context.ranks.fabric.all_gather(total).reshape(-1)
 assert (mine == mine[0]).all(), mine
-if study.sharing.first:
+if context.ranks.is_rank_zero:
     torch.save({{"rows": found.rows, **found.answers}}, {out!r})
     assert file.exists()
 """

@@ -11,7 +11,7 @@ from sketchembed.cli import main
 from sketchembed.data.image_set import ImageSet
 from sketchembed.data.sources import omniglot_images
 from sketchembed.errors import DataError
-from sketchembed.evaluation.fewshot.protocol import Contest
+from sketchembed.evaluation.fewshot.protocol import FewShotProtocol
 from sketchembed.evaluation.recognizability.predictions import DRAWN
 from sketchembed.evaluation.sweeps import sweep_report
 from sketchembed.evaluation.sweeps.paper_sweeps import ALPHA_MAX, OVER_STEPS, SEEDS
@@ -63,13 +63,13 @@ def omniglot(tmp_path, monkeypatch):
 @pytest.fixture
 def asked(monkeypatch):
     """List the checkpoints that are asked few-shot episodes."""
-    paths, hold = [], Contest.hold
+    paths, hold = [], FewShotProtocol.hold
 
     def noted(self, models, *rest, **options):
         paths.extend(f"{model.path.parents[1].name}/{model.path.name}" for model in models)
         return hold(self, models, *rest, **options)
 
-    monkeypatch.setattr(Contest, "hold", noted)
+    monkeypatch.setattr(FewShotProtocol, "hold", noted)
     return paths
 
 
@@ -162,8 +162,8 @@ def test_alpha_max_over_steps_stands_beside_table_5(omniglot, asked, tmp_path):
 def test_where_alpha_max_is_swept_drawings_are_judged_too(omniglot, tmp_path, monkeypatch):
     judged = []
 
-    def recognised(study):
-        judged.append(study.model.run)
+    def recognised(context):
+        judged.append(context.model.run)
         share = 60.0 + len(judged)
         return Part("x", "X", values={f"{which}/{DRAWN}/accuracy": share for which in ("seen", "unseen")})
 
