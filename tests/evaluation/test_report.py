@@ -1,8 +1,10 @@
 """`sketchembed report`: parts that are kept, a page that grows, and what happens when something fails."""
 
+import itertools
 import json
 import re
 import time
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -86,13 +88,15 @@ def titles(page):
 
 def test_report_has_all_parts_and_default_folder(checkpoint, computed, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
+    clock = itertools.count(step=65)
+    monkeypatch.setattr(parts, "time", SimpleNamespace(perf_counter=lambda: next(clock)))
     ask(checkpoint)
     page = tmp_path / "results" / "report-model" / "report.html"
     assert computed == ["first", "one-shot", "last"]
     assert titles(page) == ["First: some", "Second", "Last"]
     told = capsys.readouterr().out.splitlines()
     assert told[-1] == str(page.relative_to(tmp_path))
-    assert told[:2] == ["[1/3] first: First things", "[1/3] first: done in 0 s"]
+    assert told[:2] == ["[1/3] first: First things", "[1/3] first: done in 1 min 5 s"]
     text = page.read_text()
     assert "3 of 3 parts" in text
     assert digest(checkpoint)[:16] in text
