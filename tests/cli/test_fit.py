@@ -187,6 +187,7 @@ def test_checkpoint_of_another_shape_or_none_is_one_clear_line(train, data, tmp_
 
 def test_data_command_takes_names_with_commas_and_hyphens(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("SKETCHEMBED_DATA", raising=False)
     for arguments in (
         ["--classes", "cat,snoman", "--per-class", "3"],
         ["--classes=[snoman]", "--per_class=3"],
