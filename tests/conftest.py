@@ -21,13 +21,49 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--kills", type=int, default=4, help="runs that test_resume.py kills at random")
 
 
+@pytest.fixture(scope="session", autouse=True)
+def published_data() -> Iterator[Path | None]:
+    """The folder SKETCHEMBED_DATA as it was given, which tests only read.
+
+    The variable is unset for the whole session, so no test depends on it or writes there by default.
+    """
+    given = os.environ.get("SKETCHEMBED_DATA")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("SKETCHEMBED_DATA", raising=False)
+        yield Path(given).resolve() if given and Path(given).is_dir() else None
+
+
+def listing(folder: Path) -> dict[str, tuple[int, int]]:
+    """Return the size and the time of change of everything in a folder, by its path."""
+    found = {}
+    for place, folders, files in os.walk(folder, followlinks=True):
+        for name in (*folders, *files):
+            path = os.path.join(place, name)
+            status = os.stat(path, follow_symlinks=os.path.exists(path))
+            found[path] = (status.st_size, status.st_mtime_ns)
+    return found
+
+
+@pytest.fixture(scope="module", autouse=True)
+def published_data_unchanged(published_data: Path | None) -> Iterator[None]:
+    """Fail if anything in SKETCHEMBED_DATA changed while a module of tests ran."""
+    before = listing(published_data) if published_data else {}
+    yield
+    after = listing(published_data) if published_data else {}
+    changed = sorted(path for path in before.keys() | after.keys() if before.get(path) != after.get(path))
+    assert not changed, f"{len(changed)} paths in SKETCHEMBED_DATA changed, the first: {changed[:5]}"
+
+
 @pytest.fixture(scope="session")
-def real_data() -> Path:
-    """The folder of real data, or skip."""
-    folder = os.environ.get("SKETCHEMBED_DATA")
-    if not folder or not Path(folder).is_dir():
+def real_data(published_data: Path | None, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of links to the real data, or skip. What is prepared from them is kept in this folder."""
+    if published_data is None:
         pytest.skip("SKETCHEMBED_DATA does not point to real data")
-    return Path(folder)
+    folder = tmp_path_factory.mktemp("real_data")
+    for path in published_data.iterdir():
+        if path.name != "prepared":
+            (folder / path.name).symlink_to(path)
+    return folder
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -94,7 +94,8 @@ def test_what_fails_is_one_line_and_unknown_sections_are_named(tmp_path, capsys)
 
 
 @pytest.mark.data
-def test_numbers_are_measured_once_and_can_be_had_again(tmp_path, real_data, capfd):
+def test_numbers_are_measured_once_and_can_be_had_again(tmp_path, real_data, monkeypatch, capfd):
+    monkeypatch.setenv("SKETCHEMBED_DATA", str(real_data))
     torch.manual_seed(0)
     known = {"preset": "cpu", "seed": 4, "step": 2000, "drawings": 14087, "seconds": 1800.0, "device": "cpu"}
     known["config"] = "model:\n  init_args:\n    init_from: before\n"

@@ -89,8 +89,7 @@ def test_batch_has_the_classes_of_its_drawings(store):
 
 @pytest.mark.data
 @pytest.mark.parametrize("which", ["seen", "unseen"])
-def test_real_drawings(which, real_data, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
+def test_real_drawings(which, real_data):
     data = LabelledQuickdrawDataModule(which, str(real_data))
     data.setup()
     assert data.labels == quickdraw.class_names(which)

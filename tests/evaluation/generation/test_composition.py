@@ -95,8 +95,8 @@ def test_more_examples_than_drawings_are_as_many_as_there_are(small_study):
         compose(small_study, examples=0)
 
 
-def test_mistakes_end_the_command_in_one_line(small_networks, real_data, capsys, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)  # for the prepared drawings
+def test_mistakes_end_the_command_in_one_line(small_networks, real_data, capsys, monkeypatch):
+    monkeypatch.setenv("SKETCHEMBED_DATA", str(real_data))
     given = [f"--checkpoint={small_networks[0]}", "--vae=none", "--wandb=disabled"]
     with pytest.raises(SystemExit, match="2"):
         main(["evaluate", "compose", "snowman - circl", *given])

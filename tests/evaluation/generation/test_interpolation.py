@@ -82,8 +82,7 @@ def test_mistakes_are_told(small_study):
 
 
 @pytest.mark.data
-def test_the_paper_s_grids_are_made_of_real_drawings(real_data, small_study, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)  # for the prepared drawings
+def test_the_paper_s_grids_are_made_of_real_drawings(real_data, small_study):
     small_study.pictures = Pictures.quickdraw(real_data)
     part = interpolate(small_study, size=2)
     names = [figure.name for figure in part.figures]
