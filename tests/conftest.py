@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -64,6 +65,24 @@ def real_data(published_data: Path | None, tmp_path_factory: pytest.TempPathFact
         if path.name != "prepared":
             (folder / path.name).symlink_to(path)
     return folder
+
+
+@pytest.fixture(scope="session")
+def real_classes(real_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """From names of Quick, Draw! classes to a data folder of links to their files: all take long to read."""
+
+    @functools.cache
+    def folder_of(*names: str) -> Path:
+        folder = tmp_path_factory.mktemp("real_classes")
+        (folder / "quickdraw").mkdir()
+        for name in names:
+            path = real_data / "quickdraw" / "sketchrnn" / f"{name}.npz"
+            if not path.is_file():
+                pytest.skip(f"SKETCHEMBED_DATA does not hold the class '{name}'")
+            (folder / "quickdraw" / path.name).symlink_to(path)
+        return folder
+
+    return folder_of
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -89,8 +89,8 @@ def test_batch_has_the_classes_of_its_drawings(store):
 
 @pytest.mark.data
 @pytest.mark.parametrize("which", ["seen", "unseen"])
-def test_real_drawings(which, real_data):
-    data = LabelledQuickdrawDataModule(which, str(real_data))
+def test_real_drawings(which, real_classes):
+    data = LabelledQuickdrawDataModule(which, str(real_classes(*quickdraw.class_names(which))))
     data.setup()
     assert data.labels == quickdraw.class_names(which)
     assert len(data.labels) == 45

@@ -95,8 +95,8 @@ def test_more_examples_than_drawings_are_as_many_as_there_are(small_study):
         compose(small_study, examples=0)
 
 
-def test_mistakes_end_the_command_in_one_line(small_networks, real_data, capsys, monkeypatch):
-    monkeypatch.setenv("SKETCHEMBED_DATA", str(real_data))
+def test_mistakes_end_the_command_in_one_line(small_networks, real_classes, capsys, monkeypatch):
+    monkeypatch.setenv("SKETCHEMBED_DATA", str(real_classes("circle", "snowman", "square")))
     given = [f"--checkpoint={small_networks[0]}", "--vae=none", "--wandb=disabled"]
     with pytest.raises(SystemExit, match="2"):
         main(["evaluate", "compose", "snowman - circl", *given])

@@ -222,8 +222,8 @@ def test_what_cannot_be_composed_is_told(tmp_path, composer):
 
 
 @pytest.mark.data
-def test_people_s_circles_and_squares_are_where_they_are_said_to_be(real_data):
-    composer = Composer(Pictures.quickdraw(real_data))
+def test_people_s_circles_and_squares_are_where_they_are_said_to_be(real_classes):
+    composer = Composer(Pictures.quickdraw(real_classes("circle", "square")))
     # On the network's picture the grid moves the centre of a hand-drawn circle: where its lines overlap or
     # run along a pixel's edge, ink depends on where the circle lies in a pixel. That shrinks with the pixel,
     # so places are measured with pixels of a tenth, of which each of the two centres may be off by a half.
