@@ -220,13 +220,18 @@ def test_report_that_is_stopped_goes_on(error, raised, checkpoint, computed, tmp
 def test_long_part_says_that_it_goes_on(checkpoint, computed, tmp_path, monkeypatch, capsys):
     def slow(context: EvaluationContext) -> Part:
         """Last things."""
-        time.sleep(0.2)
+        while "so far" not in "".join(said):
+            time.sleep(0.01)
+            said.append(capsys.readouterr().out)
         return Part("last", "Last")
 
-    monkeypatch.setattr(report, "BEAT", 0.05)
+    # Begun at 0 s, the part at 20 s, and the first line at 85 s.
+    clock = itertools.chain([0.0, 20.0], itertools.count(85.0, 10.0))
+    monkeypatch.setattr(report, "time", SimpleNamespace(monotonic=lambda: next(clock)))
+    monkeypatch.setattr(report, "BEAT", 0.01)
     monkeypatch.setitem(parts.PARTS, "last", slow)
     ask(checkpoint, "--out", str(tmp_path), "--parts", "last")
-    assert "[1/1] last: 0 s so far, 0 s in all" in capsys.readouterr().out
+    assert "[1/1] last: 1 min 5 s so far, 1 min 25 s in all" in "".join(said)
 
 
 @pytest.mark.parametrize(

@@ -10,11 +10,11 @@ import json
 import re
 import socket
 import threading
-import time
 from collections.abc import Iterator
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import SimpleNamespace
 from urllib.parse import unquote
 
 import numpy as np
@@ -267,15 +267,17 @@ def test_no_network_is_said_at_once(
     began = time.monotonic()
     with pytest.raises(NetworkError, match=r"could not be fetched .*(refused|not known).*Check the network"):
         fetch(f"http://{host}:{free_port()}/file", tmp_path / "deep" / "file", **quiet)
-    assert time.monotonic() - began < 2
+    assert sum(waits) < 1
     assert issubclass(NetworkError, SketchEmbedError)
     assert names(tmp_path) == []
 
 
 def test_a_host_with_many_silent_addresses_is_given_up(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = SimpleNamespace(now=100.0, monotonic=lambda: clock.now)
+
     class Silent(socket.socket):
         def connect(self, address: object) -> None:
-            time.sleep(self.gettimeout() or 99)
+            clock.now += self.gettimeout() or 99
             raise TimeoutError
 
     place = (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("192.0.2.1", 80))
@@ -285,7 +287,8 @@ def test_a_host_with_many_silent_addresses_is_given_up(site: Site, monkeypatch: 
     began = time.monotonic()
     with pytest.raises(TimeoutError):
         connection._connect(("example.org", 80), 5.0)
-    assert time.monotonic() - began < 0.8
+    # What is left is halved each time, until there is less than 0.1 s.
+    assert 0 <= 100 + connection.CONNECT_TIMEOUT - clock.now <= 0.1
 
 
 def test_a_silent_server_is_given_up(tmp_path: Path, site: Site) -> None:
