@@ -21,9 +21,9 @@ from sketchembed.sketch import Sketch
 
 
 def same(one, other):
-    """Whether two SVG files show the same picture."""
+    """Whether two SVG files show the same picture, but for the rounding of places in a batch."""
     drawn = [rasters([Sketch.from_svg(file)], 56) for file in (one, other)]
-    return bool(torch.equal(*drawn))
+    return bool((drawn[0] - drawn[1]).abs().max() < 0.01)
 
 
 @pytest.mark.data
