@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 from collections.abc import Callable, Iterator
@@ -57,13 +58,19 @@ def published_data_unchanged(published_data: Path | None) -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def real_data(published_data: Path | None, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of links to the real data, or skip. What is prepared from them is kept in this folder."""
+    """A folder of links to the real data, or skip.
+
+    What is prepared from them is kept in this folder, for all tests and all workers of pytest-xdist.
+    """
     if published_data is None:
         pytest.skip("SKETCHEMBED_DATA does not point to real data")
-    folder = tmp_path_factory.mktemp("real_data")
+    temporary = tmp_path_factory.getbasetemp()
+    folder = (temporary.parent if "PYTEST_XDIST_WORKER" in os.environ else temporary) / "real_data"
+    folder.mkdir(exist_ok=True)
     for path in published_data.iterdir():
         if path.name != "prepared":
-            (folder / path.name).symlink_to(path)
+            with contextlib.suppress(FileExistsError):
+                (folder / path.name).symlink_to(path)
     return folder
 
 

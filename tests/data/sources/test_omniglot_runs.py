@@ -147,7 +147,7 @@ def test_command_reports_errors_and_trials(omniglot, tmp_path, monkeypatch):
 
 @pytest.mark.data
 def test_published_runs_are_found_whole(real_data, tmp_path):
-    images = omniglot_images.load(real_data / "omniglot", tmp_path)
+    images = omniglot_images.load(real_data / "omniglot", real_data / "prepared")
     data = omniglot_images.split(images, "lake", "test")
     runs = OneShotRuns(data, real_data / "omniglot", tmp_path)
     batch = runs.batch(range(len(runs)))

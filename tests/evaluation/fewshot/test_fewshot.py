@@ -356,8 +356,8 @@ def test_one_process_two_and_three_give_the_same_accuracies(tmp_path):
 
 @pytest.mark.data
 @pytest.mark.slow
-def test_real_omniglot_keeps_known_baselines_and_the_solver_its_promise(real_data, tmp_path):
-    images = omniglot_images.load(real_data / "omniglot", tmp_path)
+def test_real_omniglot_keeps_known_baselines_and_the_solver_its_promise(real_data):
+    images = omniglot_images.load(real_data / "omniglot", real_data / "prepared")
     data = omniglot_images.split(images, "vinyals", "test")
     methods = [Embedding("raw", pixels), Embedding("reference", pixels, "logistic-sklearn")]
     for method in methods:
