@@ -28,11 +28,16 @@ if (root.parent / "broken").exists() and given["seed_everything"] == "2":
     sys.exit("sketchembed: the pen is dry")
 run = root / name
 run.mkdir()
-(run / "metrics.jsonl").write_text(json.dumps({"step": 3, "train/loss": 1.5}) + "\\n")
-(run / "run.json").write_text(json.dumps({"max_steps": 4}))
 beside = list(root.parent.glob("going-*"))
 going = root.parent / f"going-{name}"
 going.write_text("")
+(run / "run.json").write_text(json.dumps({"max_steps": 4}))
+(run / "metrics.jsonl").write_text(json.dumps({"step": 3, "train/loss": 1.5}) + "\\n")
+met = root.parent / "met"
+if beside:
+    met.write_text("")
+while (root.parent / "meet").exists() and not met.exists():
+    time.sleep(0.01)
 time.sleep(0.4)
 going.unlink()
 (run / "run.json").write_text(json.dumps({"finished": True, "beside": len(beside)}))
@@ -96,6 +101,7 @@ def test_run_that_fails_is_told_and_tried_again_while_others_are_left_alone(tmp_
 
 
 def test_jobs_run_beside_each_other_once_the_first_has_begun(tmp_path, pretended):
+    (tmp_path / "meet").write_text("")  # the first waits for another one
     main(["sweep", str(sweep_file(tmp_path)), "--jobs", "2"])
     beside = [json.loads(file.read_text())["beside"] for file in (tmp_path / "runs").glob("*/run.json")]
     assert max(beside) == 1
