@@ -243,6 +243,7 @@ def test_real_paths_are_those_of_svgpathtools(real_data):
 
 
 @pytest.mark.data
+@pytest.mark.slow
 def test_split_is_by_photo_on_real_data(real_data, tmp_path):
     module = SketchyDataModule(str(real_data))
     module.prepare_store = lambda: sketchy.prepare(real_data / "sketchy", tmp_path, progress=False)
