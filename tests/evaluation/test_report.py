@@ -218,6 +218,8 @@ def test_report_that_is_stopped_goes_on(error, raised, checkpoint, computed, tmp
 
 
 def test_long_part_says_that_it_goes_on(checkpoint, computed, tmp_path, monkeypatch, capsys):
+    said = []
+
     def slow(context: EvaluationContext) -> Part:
         """Last things."""
         while "so far" not in "".join(said):

@@ -98,7 +98,7 @@ def test_two_heads_share_one_table_which_is_made_in_blocks(monkeypatch):
     np.testing.assert_allclose(raw.gram, rows @ rows.T, rtol=0, atol=(2 * count + 8) * 2**-24)
     # Sums of small integers are exact.
     levels = Embedding("levels", lambda images: (3 * pixels(images)).round(), normalise=False)
-    levels.prepare(data, Sharing())
+    levels.prepare(data, Ranks())
     whole = np.rint(3 * ink)
     np.testing.assert_array_equal(levels.gram, whole @ whole.T)
     batch = Episodes(data, way=3, shot=4).batch(range(20))

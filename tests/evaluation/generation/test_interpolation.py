@@ -5,7 +5,7 @@ from scipy.interpolate import RegularGridInterpolator
 
 from sketchembed.errors import ConfigError, DataError
 from sketchembed.evaluation.generation import interpolation
-from sketchembed.evaluation.generation.interpolation import bilinear, interpolate
+from sketchembed.evaluation.generation.interpolation import PAPER, bilinear, interpolate
 from sketchembed.evaluation.pictures import Pictures
 from sketchembed.reporting.grid import Tile
 
