@@ -21,10 +21,8 @@ setup: $(VENV)/.ready ## create the virtual environment and install the package
 # The pinned torch first: a later version would install CUDA libraries that a CPU does not need.
 $(VENV)/.ready: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
-	@echo 'setup   1/2: $(TORCH)'
-	$(BIN)/python -m pip install --quiet --progress-bar on $(TORCH)
-	@echo 'setup   2/2: sketchembed and its dependencies (a few minutes)'
-	$(BIN)/python -m pip install --quiet --editable '.[$(EXTRAS)]'
+	$(BIN)/python -m pip install $(TORCH)
+	$(BIN)/python -m pip install --editable '.[$(EXTRAS)]'
 	@touch $@
 
 train-quickdraw: setup ## train on Quick, Draw! (PRESET=auto|paper|cpu|cpu-long|cpu-embedding|gpu-embedding|resnet12, ARGS="--trainer.max_steps 1000")
