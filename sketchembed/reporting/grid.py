@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from sketchembed.files.images import png_uri
-from sketchembed.reporting.svg_elements import FRAME, GREY, INK, SHADE, text
+from sketchembed.reporting.svg_elements import FRAME, GREY, INK, SHADE, svg_document, text
 from sketchembed.sketch import Sketch
 from sketchembed.sketch.svg import path_data
 
@@ -90,13 +90,7 @@ def grid_svg(
         y += size + (lines * LABEL + 4 if lines else 0)
     drawn, y = _line(feet, lefts, widths, right, y)
     parts += drawn
-    width, height = right + EDGE, y + EDGE
-    return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width:g}" height="{height:g}" '
-        f'viewBox="0 0 {width:g} {height:g}">\n<rect width="{width:g}" height="{height:g}" fill="white"/>\n'
-        + "\n".join(parts)
-        + "\n</svg>\n"
-    )
+    return svg_document(right + EDGE, y + EDGE, parts)
 
 
 # ---- parts ---------------------------------------------------------------------------------------------

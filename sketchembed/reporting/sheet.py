@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 from xml.sax.saxutils import quoteattr
 
-from sketchembed.reporting.svg_elements import BOX, text
+from sketchembed.reporting.svg_elements import BOX, svg_document, text
 from sketchembed.sketch import cairosvg, rainbow
 from sketchembed.sketch.svg import path_data
 
@@ -71,10 +71,7 @@ def contact_sheet_svg(items: Sequence[Item], columns: int | None = None, coloure
                 parts.append(_drawing(x + place * CELL, top, strokes, given, coloured))
             parts.append(text(x, top + CELL + 13, str(item["class"]), 12, "#1c1f23"))
         y += math.ceil(len(group) / columns) * (CELL + NAME) + GAP
-    return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{y}" viewBox="0 0 {width} {y}">\n'
-        f'<rect width="{width}" height="{y}" fill="white"/>\n' + "\n".join(parts) + "\n</svg>\n"
-    )
+    return svg_document(width, y, parts)
 
 
 def contact_sheet_png(

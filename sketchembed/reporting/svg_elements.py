@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Sequence
 from xml.sax.saxutils import escape
 
 from defusedxml import DefusedXmlException
@@ -32,6 +33,14 @@ def text(
         f'<text x="{x:g}" y="{y:g}" font-family="Helvetica, Arial, sans-serif" font-size="{size:g}" '
         f'font-weight="{weight}" text-anchor="{anchor}" fill="{colour}">{shown}</text>'
     )
+
+
+def svg_document(width: float | int, height: float | int, elements: Sequence[str]) -> str:
+    """Return an SVG document with a white background, ``width`` and ``height`` in pixels."""
+    background = f'<rect width="{width:g}" height="{height:g}" fill="white"/>'
+    head = f'<svg xmlns="http://www.w3.org/2000/svg" width="{width:g}" height="{height:g}" '
+    head += f'viewBox="0 0 {width:g} {height:g}">'
+    return "\n".join([head, background, *elements, "</svg>\n"])
 
 
 def svg_uri(svg: str) -> str:
