@@ -21,6 +21,7 @@ from sketchembed.files.serialization import parse_json
 from sketchembed.files.writing import whole_file
 from sketchembed.reporting.run_page import MAX_METRICS, MAX_SAMPLE
 from sketchembed.runs.folder import Run
+from sketchembed.sketch.svg import path_data
 
 SCRIPTS = ("page.js", "runs_page.js")
 STYLES = ("page.css", "runs_page.css")
@@ -206,25 +207,19 @@ def _sketches(folder: Path) -> list[tuple[str, str]]:
 @lru_cache(maxsize=4096)
 def _drawn_of(file: Path, changed: int) -> list[tuple[str, str]]:
     """Return a file's samples at the lowest temperature; none if it cannot be read."""
-    with contextlib.suppress(OSError, ValueError, KeyError, TypeError, IndexError):
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError, IndexError, OverflowError):
         found = parse_json(read_text(file, MAX_SAMPLE))
         unseen = [item for item in found["items"] if item.get("seen") is False]
         seen = [item for item in found["items"] if item.get("seen") is not False]
         chosen = seen[: max(SKETCHES // 2, SKETCHES - len(unseen))] + unseen
         return [
-            (_path(item["samples"][0]["strokes"]), f"{item['class']}, step {found['step']}")
+            (
+                "".join(path_data(stroke, 0) for stroke in item["samples"][0]["strokes"]),
+                f"{item['class']}, step {found['step']}",
+            )
             for item in chosen[:SKETCHES]
         ]
     return []
-
-
-def _path(strokes: list[list[float | int]]) -> str:
-    """Return strokes as one path, to the nearest unit; a dot is a line of no length."""
-    parts = []
-    for flat in strokes:
-        points = [f"{round(x)} {round(y)}" for x, y in zip(flat[::2], flat[1::2], strict=False)]
-        parts.append("M" + "L".join(points if len(points) > 1 else points * 2))
-    return "".join(parts)
 
 
 # ---- writing -------------------------------------------------------------------------------------
