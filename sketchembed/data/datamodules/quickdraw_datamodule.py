@@ -7,7 +7,7 @@ from typing import Literal
 from sketchembed.data.datamodules.drawing_datamodule import DrawingDataModule
 from sketchembed.data.doodles import generate
 from sketchembed.data.folders import prepared_folder
-from sketchembed.data.sources import kanji, quickdraw
+from sketchembed.data.sources import quickdraw
 from sketchembed.data.sources.quickdraw_download import download_quickdraw
 from sketchembed.data.store import DrawingStore
 from sketchembed.errors import DataError
@@ -30,7 +30,6 @@ class QuickdrawDataModule(DrawingDataModule):
             ``bin`` are streams, of which `per_class` drawings can be fetched.
         epsilon: tolerance of a further simplification, in the files' unit (a drawing's larger side is 255);
             0, the paper's, leaves the drawings as published.
-        kanji: train on the characters of :mod:`sketchembed.data.sources.kanji` as well.
         fallback: whether training may go on with doodles where there are neither data nor network.
         options: those of :class:`~sketchembed.data.datamodules.drawing_datamodule.DrawingDataModule`.
     """
@@ -51,12 +50,11 @@ class QuickdrawDataModule(DrawingDataModule):
         classes: list[str] | None = None,
         form: Literal["npz", "ndjson", "bin"] = "npz",
         epsilon: float = 0.0,
-        kanji: bool = False,
         fallback: bool = True,
     ) -> None:
         super().__init__(folder, batch_size, max_length, per_class, num_workers, seed, validation_drawings)
         self.split, self.split_seed, self.classes = split, split_seed, classes
-        self.form, self.epsilon, self.kanji, self.fallback = form, epsilon, kanji, fallback
+        self.form, self.epsilon, self.fallback = form, epsilon, fallback
         if classes is not None:
             quickdraw.check_classes(classes)
 
@@ -71,7 +69,6 @@ class QuickdrawDataModule(DrawingDataModule):
         name += (f"-n{self.per_class}" if self.per_class else "") + (
             f"-e{self.epsilon:g}" if self.epsilon else ""
         )
-        name += "-kanji" if self.kanji else ""
         destination = prepared_folder(self.folder) / name
         sources = quickdraw.find_sources(self.folder)
         if not sources:
@@ -94,15 +91,11 @@ class QuickdrawDataModule(DrawingDataModule):
             max_length=self.max_length,
             per_class=self.per_class,
             epsilon=self.epsilon,
-            kanji=self.kanji,
         )
 
     def split_classes(self, store: DrawingStore) -> tuple[list[str], list[str]]:
         """Return the classes that train and those that are held out."""
-        further = [kanji.CLASS] if self.kanji else []
-        classes = [name for name in store.class_names if name not in further]
-        train, held = quickdraw.split(self.split, self.classes or classes, self.split_seed)
-        return train + further, held
+        return quickdraw.split(self.split, self.classes or store.class_names, self.split_seed)
 
 
 class DoodlesDataModule(DrawingDataModule):
