@@ -247,7 +247,7 @@ def test_a_pickle_makes_no_more_objects_than_its_drawings_need(tmp_path, little)
 def test_a_pickle_holds_no_text_that_takes_four_times_its_bytes(tmp_path):
     text = ("a" * 1000 + "\U0001f600").encode()
     path = npz(tmp_path / "a.npz", b"\x80\x02X" + struct.pack("<I", len(text)) + text + b".", 1)
-    with pytest.raises(DataError, match="letters that are no bytes"):
+    with pytest.raises(DataError, match="letters that do not stand for bytes"):
         read_object_arrays(path, ["train"])
 
 
