@@ -30,8 +30,8 @@ MEMBER_LIMIT = 144 << 20
 RATIO_LIMIT = 100
 """Largest ratio of an array file's unpacked and packed size; 2 to 4 for drawings."""
 STEPS_LIMIT, OBJECTS_LIMIT = 64, 16
-"""Most opcodes, and most objects that they make, per drawing; drawings need about 30 and 8. An opcode takes up
-to 8 bytes of memory, or 72 if it makes an object."""
+"""Most opcodes, and most objects that they make, per drawing; drawings need about 30 and 8. An opcode takes
+8 bytes of memory, or 72 if it makes an object."""
 STEPS_AT_MOST, OBJECTS_AT_MOST = 12_000_000, 3_000_000
 """Most opcodes and objects in total."""
 DRAWING_SIZE = 16
@@ -82,7 +82,7 @@ def read_object_arrays(path: str | Path, names: Sequence[str]) -> dict[str, list
         for each name a list of read-only numeric arrays of any shape.
 
     Raises:
-        DataError: if the file is damaged, empty, too large or not an ``.npz`` file, if an array is missing, or
+        DataError: if the file is damaged, too large or no ``.npz`` file, if an array is missing, or
             if its pickle contains anything but numeric arrays. The message names a forbidden global.
     """
     head = opening_bytes(path, _NPZ)
