@@ -340,7 +340,7 @@ def store(tmp_path):
 def test_manifest_that_lies_is_one_clear_error(store, change):
     path = store / "manifest.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | change))
-    with pytest.raises(DataError, match="is not whole"):
+    with pytest.raises(DataError, match="is incomplete or damaged"):
         DrawingStore(store)
 
 
@@ -358,7 +358,7 @@ def test_manifest_that_lies_is_one_clear_error(store, change):
 )
 def test_arrays_that_lie_are_one_clear_error(store, name, array):
     np.save(store / f"{name}.npy", array)
-    with pytest.raises(DataError, match="is not whole"):
+    with pytest.raises(DataError, match="is incomplete or damaged"):
         DrawingStore(store)
 
 

@@ -108,7 +108,7 @@ def check_images(found: ImageSet, channels: int, size: int) -> ImageSet:
     assert found.labels.min() >= 0
     assert found.labels.max() < len(found.class_names)
     found.digest()
-    found.select(found.class_names[:1]).turned().batch(slice(0, 2))
+    found.select(found.class_names[:1]).with_rotations().batch(slice(0, 2))
     return found
 
 

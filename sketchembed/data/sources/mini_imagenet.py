@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from rich.progress import track
 
-from sketchembed.data.image_set import ImageSet, sound
+from sketchembed.data.image_set import ImageSet, is_image_set
 from sketchembed.data.sources.splits import check_disjoint
 from sketchembed.errors import ConfigError, DataError
 from sketchembed.files.array_cache import cached, fingerprint
@@ -61,7 +61,7 @@ def load(folder: Path, prepared: Path, part: str = "test", size: int = SIZE) -> 
         path,
         f"{FORMAT} {fingerprint(sources)}",
         lambda: _prepare(folder, part, size, lists.get(part)),
-        lambda arrays: sound(arrays, 3, size),
+        lambda arrays: is_image_set(arrays, 3, size),
     )
     return ImageSet(
         found["images"],

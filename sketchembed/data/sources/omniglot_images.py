@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from rich.progress import track
 
-from sketchembed.data.image_set import ImageSet, sound
+from sketchembed.data.image_set import ImageSet, is_image_set
 from sketchembed.data.sources.omniglot import (
     CHARACTERS,
     LAKE_PARTS,
@@ -100,7 +100,7 @@ def split(images: ImageSet, name: str, part: str) -> ImageSet:
         check_disjoint(lists)
         if part not in lists:
             raise _no_part(name, part, lists)
-        chosen = images.select(lists[part]).turned()
+        chosen = images.select(lists[part]).with_rotations()
     else:
         parts = {"train": "background", "test": "evaluation"}
         if part not in parts:
@@ -150,7 +150,9 @@ def character_image(content: bytes, name: str, size: int) -> np.ndarray:
 
 def _sound(arrays: dict[str, np.ndarray], size: int) -> bool:
     stand_in = arrays["stand_in"]
-    return sound(arrays, 1, size) and stand_in.dtype == bool and stand_in.shape == arrays["labels"].shape
+    return (
+        is_image_set(arrays, 1, size) and stand_in.dtype == bool and stand_in.shape == arrays["labels"].shape
+    )
 
 
 def _prepare(folder: Path, kind: Kind, size: int) -> dict[str, np.ndarray]:

@@ -25,7 +25,7 @@ from rich.progress import Progress
 from sketchembed.data.sources import kanji as kanji_characters
 from sketchembed.data.sources.quickdraw_formats import READERS, read_class
 from sketchembed.data.sources.splits import read_names
-from sketchembed.data.store import FORMAT_VERSION, DrawingStore, left_out, open_store
+from sketchembed.data.store import FORMAT_VERSION, DrawingStore, exclusion_summary, open_if_current
 from sketchembed.data.store_writer import ClassDrawings, write_store
 from sketchembed.errors import DataError, nearest
 from sketchembed.sketch import Sketch
@@ -184,7 +184,7 @@ def prepare(
         )
     check_classes(list(sources))
     fingerprint = _fingerprint(sources, max_length, per_class, epsilon, kanji)
-    if (there := open_store(destination, fingerprint)) is not None:
+    if (there := open_if_current(destination, fingerprint)) is not None:
         return there
     console = Console(stderr=True)
     began = time.perf_counter()
@@ -210,7 +210,7 @@ def prepare(
 def summary(store: DrawingStore) -> str:
     """Say in one line how many drawings a store keeps, and how many were left out and why."""
     kept = f"{store.source}: {len(store):,} drawings of {len(store.classes)} classes kept"
-    return f"{kept}, {left_out(store)}"
+    return f"{kept}, {exclusion_summary(store)}"
 
 
 def _read_all(

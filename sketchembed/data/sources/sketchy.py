@@ -26,7 +26,7 @@ from rich.progress import track
 
 from sketchembed.data.sources.overlap import Rule, keeps
 from sketchembed.data.sources.splits import partition_of
-from sketchembed.data.store import FORMAT_VERSION, DrawingStore, left_out, open_store
+from sketchembed.data.store import FORMAT_VERSION, DrawingStore, exclusion_summary, open_if_current
 from sketchembed.data.store_writer import ClassDrawings, write_store
 from sketchembed.errors import DataError
 from sketchembed.files.images import open_image, photo_pixels
@@ -244,7 +244,7 @@ def prepare(
     facts += [sorted(map(sorted, found.invalid.values())), sorted(map(sorted, found.checked.values()))]
     facts += [sorted(found.boxes)]
     fingerprint = hashlib.sha256(json.dumps(facts).encode()).hexdigest()
-    if (there := open_store(destination, fingerprint)) is not None:
+    if (there := open_if_current(destination, fingerprint)) is not None:
         return there
     reader = _Reader(found, max_length, size, rule)
     store = write_store(
@@ -340,7 +340,7 @@ class _Reader:
 
     def summary(self, store: DrawingStore) -> str:
         kept = f"sketchy: {len(store):,} sketches of {len(self.photos):,} photos kept"
-        line = f"{kept}, {left_out(store)}"
+        line = f"{kept}, {exclusion_summary(store)}"
         return line + (f"; the first that cannot be read: {self.unreadable[0]}" if self.unreadable else "")
 
 

@@ -22,7 +22,7 @@ from rich.progress import track
 
 from sketchembed.data.sources import contours, mini_imagenet
 from sketchembed.data.sources.splits import partition_of, read_fields
-from sketchembed.data.store import FORMAT_VERSION, DrawingStore, open_store
+from sketchembed.data.store import FORMAT_VERSION, DrawingStore, open_if_current
 from sketchembed.data.store_writer import ClassDrawings, write_store
 from sketchembed.errors import DataError
 from sketchembed.files.images import SUFFIXES, contained, open_image, photo_pixels
@@ -84,7 +84,7 @@ def prepare(
     facts = [FORMAT_VERSION, TRACER_VERSION, max_points, size, sizes]
     fingerprint = hashlib.sha256(json.dumps(facts).encode()).hexdigest()
     destination = prepared / f"traced-{source.name}-n{max_points}-{size}px"
-    if (there := open_store(destination, fingerprint)) is not None:
+    if (there := open_if_current(destination, fingerprint)) is not None:
         return there
     found = _mini_imagenet(source, prepared, size) if photos == MINI_IMAGENET else _of_folder(source, size)
     kept: list[int] = []

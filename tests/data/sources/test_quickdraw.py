@@ -386,7 +386,7 @@ def test_prepare_is_done_once(
 ) -> None:
     place = tmp_path / "store"
     store = quickdraw.prepare(sources, place)
-    assert "quickdraw: 15 drawings of 2 classes kept, 0 left out; " in capsys.readouterr().err
+    assert "quickdraw: 15 drawings of 2 classes kept, 0 excluded; " in capsys.readouterr().err
     assert store.class_names == ["bee", "cat"]
     assert store[14].tolist() == [[0, 0, 0], [1, 1, 1]]
     born = place.stat().st_ino, (place / "manifest.json").stat().st_mtime_ns
