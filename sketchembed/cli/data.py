@@ -8,8 +8,8 @@ from typing import Literal
 import numpy as np
 
 from sketchembed.cli.parser import command
+from sketchembed.data.datamodules.doodles_datamodule import DoodlesDataModule
 from sketchembed.data.datamodules.omniglot_datamodule import OmniglotDataModule
-from sketchembed.data.datamodules.quickdraw_datamodule import DoodlesDataModule
 from sketchembed.data.datamodules.sketchy_datamodule import SketchyDataModule, TracedDataModule
 from sketchembed.data.folders import data_folder, prepared_folder
 from sketchembed.data.sources import quickdraw
@@ -40,14 +40,14 @@ def quickdraw_command(
     wanted = classes or quickdraw.class_names()
     quickdraw.check_classes(wanted)
     root = data_folder(folder)
-    missing = [name for name in wanted if name not in quickdraw.find_sources(root)]
+    missing = [name for name in wanted if name not in quickdraw.find_class_files(root)]
     if missing:
         download_quickdraw(
             root, missing, form=form or ("ndjson" if per_class else "npz"), per_class=per_class
         )
-    sources = quickdraw.find_sources(root)
+    sources = quickdraw.find_class_files(root)
     name = f"quickdraw-t{max_length}" + (f"-n{per_class}" if per_class else "")
-    store = quickdraw.prepare(
+    store = quickdraw.prepare_quickdraw(
         sources, prepared_folder(root) / name, max_length=max_length, per_class=per_class
     )
     print(f"{store.path}: {quickdraw.summary(store)}")

@@ -13,7 +13,7 @@ def data_folder(folder: str | Path | None = None) -> Path:
 
 
 def prepared_folder(folder: Path) -> Path:
-    """Return the folder of prepared data: in the folder of the data sets, or in ``data`` if that is read-only.
+    """Return the folder of prepared data: within `folder`, or within ``data`` if `folder` is read-only.
 
     The permission bits decide, because the superuser can write to any folder.
     """

@@ -1,8 +1,8 @@
 """Downloads that resume after an interruption, are verified, and appear only when they are complete.
 
-Until then a file is called ``<name>.part``, and ``<name>.part.tag`` holds the server's validator. With it a later
-call resumes the download, or restarts it if the file has changed. Ours because `pooch` and `torch.hub` do not
-resume, and cannot stop after the first part of a file.
+Until then a file is called ``<name>.part``, and ``<name>.part.tag`` holds the server's validator, with which
+a later call resumes the download, or restarts it if the file has changed. Ours because `pooch` and
+`torch.hub` do not resume, and cannot stop after the first part of a file.
 """
 
 from __future__ import annotations

@@ -146,8 +146,8 @@ def zip_files(
 def tar_files(path: Path) -> list[tuple[str, Callable[[], bytes]]]:
     """Return the names of the regular files in an uncompressed tar, each with a function that reads the file.
 
-    Links, devices and sparse files are skipped. A compressed tar is refused, since it would have to be unpacked
-    to list it. The stated sizes are checked before `tarfile` allocates memory for them.
+    Links, devices and sparse files are skipped. A compressed tar is refused, because listing it would unpack
+    all of it. The stated sizes are checked before `tarfile` allocates memory for them.
 
     Args:
         path: of the tar.

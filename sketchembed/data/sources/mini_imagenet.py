@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from rich.progress import track
 
-from sketchembed.data.image_set import ImageSet, sound
+from sketchembed.data.image_set import ImageSet, is_image_set
 from sketchembed.data.sources.splits import check_disjoint
 from sketchembed.errors import ConfigError, DataError
 from sketchembed.files.array_cache import cached, file_fingerprint
@@ -39,7 +39,7 @@ def load_mini_imagenet(folder: Path, prepared: Path, part: str = "test", size: i
 
     Args:
         folder: with ``PART.tar``, a folder ``PART`` of class folders, or ``PART.csv`` (columns
-            ``filename,label``) and a folder ``images``. Tars and folders must agree with a csv if there is one.
+            ``filename,label``) and a folder ``images``. Tars and folders must agree with a csv.
         prepared: folder for the cached file.
         part: ``train``, ``val`` or ``test``.
         size: side in pixels, to which other photos are scaled and cropped.
@@ -59,7 +59,7 @@ def load_mini_imagenet(folder: Path, prepared: Path, part: str = "test", size: i
         prepared / f"mini-imagenet-{part}-{size}px.npz",
         f"{FORMAT} {file_fingerprint(sources)}",
         lambda: _make_images(folder, part, size, lists.get(part, {})),
-        lambda arrays: sound(arrays, 3, size),
+        lambda arrays: is_image_set(arrays, 3, size),
     )
     about = {"data": "mini-ImageNet", "split": "ravi", "part": part}
     about |= {"classes": len(found["class_names"]), "images": len(found["labels"])}
@@ -164,7 +164,8 @@ def _make_images(folder: Path, part: str, size: int, listed: dict[str, str]) -> 
         raise DataError(what, expected="class folders", fix=AGAIN)
     if missing := sorted(set(listed) - set(names)):
         raise DataError(
-            f"the part '{part}' in {folder} lacks '{missing[0]}' ({len(missing)} of {len(listed)} are missing)",
+            f"the part '{part}' in {folder} lacks '{missing[0]}' "
+            f"({len(missing)} of {len(listed)} are missing)",
             expected=f"every image that {part}.csv names",
             fix=AGAIN,
         )

@@ -15,7 +15,7 @@ import numpy as np
 from rich.progress import track
 
 from sketchembed.data.sources.splits import read_names
-from sketchembed.data.store import DrawingStore, open_store
+from sketchembed.data.store import DrawingStore, open_if_current
 from sketchembed.data.store_writer import ClassDrawings, write_store
 from sketchembed.errors import DataError
 from sketchembed.files.reading import read_file, zip_files
@@ -164,14 +164,14 @@ def prepare_omniglot(
         folder: of the published files.
         destination: folder of the store.
         max_length: T, the length of the longest drawing in points.
-        rotations: make four classes of each character, rotated by 0, 90, 180 and 270 degrees, as in the split.
+        rotations: make four classes of each character, rotated by 0, 90, 180 and 270 degrees.
         epsilon: tolerance of the simplification, in pixels.
 
     Raises:
         DataError: if files are missing or damaged.
     """
     about = {"rotations": rotations, "epsilon": epsilon, "max_length": max_length}
-    if (existing := open_store(destination, about)) is not None:
+    if (existing := open_if_current(destination, about)) is not None:
         return existing
     part_of = {name: number for number, part in enumerate(SPLIT) for name in vinyals_split()[part]}
     drawings: dict[str, list[Sketch]] = {}

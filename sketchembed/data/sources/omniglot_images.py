@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from rich.progress import track
 
-from sketchembed.data.image_set import ImageSet, sound
+from sketchembed.data.image_set import ImageSet, is_image_set
 from sketchembed.data.sources.omniglot import (
     AGAIN,
     CHARACTERS,
@@ -48,8 +48,8 @@ def load_omniglot(folder: Path, prepared: Path, kind: Kind = "strokes", size: in
         folder: with ``images_background``, ``images_evaluation`` and, for strokes, ``strokes_background`` and
             ``strokes_evaluation``, as zip files or folders.
         prepared: folder for the cached file.
-        kind: ``strokes`` rasterizes the pen strokes (simplified with ε = 2) in the same way as training inputs,
-            and uses the published image of a drawing without strokes; ``images`` uses the published images.
+        kind: ``strokes`` rasterizes the pen strokes (simplified with ε = 2) like training inputs, and uses
+            the published image of a drawing without strokes; ``images`` uses the published images.
         size: side of the images in pixels.
 
     Raises:
@@ -102,7 +102,7 @@ def select_part(images: ImageSet, split: str, part: str) -> ImageSet:
         )
     if vinyals:
         check_disjoint(parts)
-        chosen = images.select(parts[part]).turned()
+        chosen = images.select(parts[part]).with_rotations()
     else:
         alphabets = read_names(f"omniglot_lake_{parts[part][0]}")
         chosen = images.select(_of_alphabets(images, alphabets))
@@ -115,8 +115,8 @@ def _of_alphabets(images: ImageSet, alphabets: list[str]) -> list[str]:
     missing = [alphabet for alphabet in alphabets if alphabet not in set(images.groups or ())]
     if missing:
         raise DataError(
-            f"there are no images of the alphabet '{missing[0]}' ({len(missing)} of {len(alphabets)} alphabets "
-            "are missing)",
+            f"there are no images of the alphabet '{missing[0]}' "
+            f"({len(missing)} of {len(alphabets)} alphabets are missing)",
             expected="every alphabet of the list",
             fix=AGAIN,
         )
@@ -150,7 +150,9 @@ def character_image(content: bytes, name: str, size: int) -> np.ndarray:
 
 def _is_valid(arrays: dict[str, np.ndarray], size: int) -> bool:
     stand_in = arrays["stand_in"]
-    return sound(arrays, 1, size) and stand_in.dtype == bool and stand_in.shape == arrays["labels"].shape
+    return (
+        is_image_set(arrays, 1, size) and stand_in.dtype == bool and stand_in.shape == arrays["labels"].shape
+    )
 
 
 def _make_images(folder: Path, kind: Kind, size: int) -> dict[str, np.ndarray]:

@@ -1,7 +1,7 @@
 """Lake's official one-shot runs: the published folders on which people and programs were compared.
 
 *Source*: Lake et al. 2015. There are 20 runs of 20 trials, each within an alphabet. A trial asks which of 20
-characters, each seen once, is shown by an image of another drawer. A run's folder ``runNN`` holds ``training``,
+characters, each seen once, an image of another drawer shows. A run's folder ``runNN`` holds ``training``,
 ``test`` and ``class_labels.txt``, whose lines pair a test image with the training image of its class.
 """
 
@@ -171,7 +171,7 @@ def _is_valid(arrays: dict[str, np.ndarray]) -> bool:
 
 
 def _read_answers(name: str, files: dict[str, bytes]) -> tuple[list[str], list[str], list[int]]:
-    """Return a run's training files, its test files, and for each test file the index of its training file."""
+    """Return a run's training files, its test files, and the index of the training file of each test file."""
     training = sorted(file for file in files if file.startswith("training/"))
     tests, answers = [], []
     for number, line in enumerate(files[LABELS].decode("utf-8", errors="replace").splitlines(), 1):

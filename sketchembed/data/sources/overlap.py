@@ -1,9 +1,9 @@
-"""Photos that must not train a model that is tested on mini-ImageNet, since they show one of its test classes.
+"""Training photos that show a test class of mini-ImageNet, and must be excluded before a test on it.
 
 Sketchy's photos come from ImageNet, as mini-ImageNet's do. Two synsets overlap if one of them, with all its
-hyponyms in WordNet 3.0, shares a member with the other and all its hyponyms: a guitar may be an electric guitar,
-and a lion cub is a lion. The synsets that overlap a test class are a list in the package, so any photo with an
-ImageNet name can be checked.
+hyponyms in WordNet 3.0, shares a member with the other and its hyponyms: a guitar may be an electric guitar,
+and a lion cub is a lion. The synsets that overlap a test class are listed in the package, so any photo with
+an ImageNet name can be checked.
 
 *Source*: paper sections 4 and 5.2 (whole classes are excluded); the released code (single photos are).
 """
@@ -18,8 +18,8 @@ from typing import Literal
 from sketchembed.data.sources.splits import read_fields
 
 Rule = Literal["image", "class", "none"]
-"""Excludes each photo of an overlapping synset (``image``, as in the released code), every photo of a class with
-such a photo (``class``, as in the paper), or nothing."""
+"""What to exclude: each photo of an overlapping synset (``image``, as in the released code), all photos of a
+class with such a photo (``class``, as in the paper), or nothing."""
 
 
 def overlaps(synset: str) -> bool:

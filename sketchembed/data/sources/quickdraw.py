@@ -22,7 +22,7 @@ from rich.progress import Progress
 
 from sketchembed.data.sources.quickdraw_formats import READERS, read_class
 from sketchembed.data.sources.splits import read_names
-from sketchembed.data.store import FORMAT_VERSION, DrawingStore, left_out, open_store
+from sketchembed.data.store import FORMAT_VERSION, DrawingStore, exclusion_summary, open_if_current
 from sketchembed.data.store_writer import ClassDrawings, write_store
 from sketchembed.errors import DataError, nearest
 from sketchembed.files.array_cache import fingerprint
@@ -43,8 +43,8 @@ def class_names(which: Literal["all", "seen", "unseen"] = "all") -> list[str]:
     """Return names of classes from the lists in the package.
 
     Args:
-        which: all 345 classes; the 45 ``unseen`` ones, which are held out of training; or the 45 ``seen`` ones
-            of the 300 training classes, with which the paper compares the unseen ones.
+        which: all 345 classes; the 45 ``unseen`` ones, which are held out of training; or 45 of the 300
+            training classes (``seen``), with which the paper compares the unseen ones.
     """
     return read_names(f"quickdraw_{which}")
 
@@ -98,9 +98,9 @@ def split_classes(split: str, classes: Sequence[str], seed: int = 0) -> tuple[li
 def find_class_files(folder: str | Path) -> dict[str, Path]:
     """Find the class files in a folder, in any published layout.
 
-    Searches `folder` and its folder ``quickdraw`` three levels deep. If a class has several files, the order of
-    preference is ``.npz``, ``.ndjson``, ``.bin``, then files in ``quickdraw``, then ``cat.npz`` over
-    ``cat.full.npz``. Raw (not simplified) files are skipped.
+    Searches `folder` and its folder ``quickdraw`` three levels deep. If a class has several files, ``.npz``
+    is preferred to ``.ndjson`` and that to ``.bin``, then a file in ``quickdraw`` to one elsewhere, then
+    ``cat.npz`` to ``cat.full.npz``. Raw (not simplified) files are skipped.
 
     Args:
         folder: of the data sets, or of Quick, Draw! alone.
@@ -150,16 +150,16 @@ def prepare_quickdraw(
 ) -> DrawingStore:
     """Prepare a store of all classes, or open it if it was made of the same files with the same options.
 
-    Files are compared by name, size and time. If a large set has to be parsed from text or simplified, several
-    processes read a class each; the store has the same bytes.
+    Files are compared by name, size and time. Several processes read a large set that is parsed from text or
+    simplified; the store has the same bytes.
 
     Args:
         sources: file of each class, from :func:`find_class_files`.
         destination: folder of the store.
         max_length: drawings with more points are excluded (the released code: 64).
         per_class: most drawings of each class; all by default.
-        epsilon: tolerance of a further simplification before lengths are compared, in the files' unit (the larger
-            side of a drawing is 255); 0 keeps the published drawings.
+        epsilon: tolerance of a further simplification, before long drawings are excluded, in the files' unit
+            (the larger side of a drawing is 255); 0 keeps the published drawings.
         progress: show a progress bar on a terminal, and a summary at the end.
 
     Raises:
@@ -180,7 +180,7 @@ def prepare_quickdraw(
     check_classes(list(sources))
     facts = [FORMAT_VERSION, READER_VERSION, max_length, per_class, epsilon]
     digest = fingerprint([*facts, *_file_facts(sources)])
-    if (existing := open_store(destination, {"fingerprint": digest})) is not None:
+    if (existing := open_if_current(destination, {"fingerprint": digest})) is not None:
         return existing
     console = Console(stderr=True)
     began = time.perf_counter()
@@ -203,7 +203,7 @@ def prepare_quickdraw(
 def summary(store: DrawingStore) -> str:
     """Return one line with the numbers of kept and excluded drawings, and the reasons."""
     kept = f"{store.source}: {len(store):,} drawings of {len(store.classes)} classes kept"
-    return f"{kept}, {left_out(store)}"
+    return f"{kept}, {exclusion_summary(store)}"
 
 
 def _file_facts(sources: Mapping[str, Path]) -> list[list[object]]:

@@ -10,8 +10,9 @@ form        a drawing is                                  partitions
 
 The first offset of a drawing is (0, 0) in all forms. Drawings that the game did not recognize are kept.
 
-Excluded drawings are counted by reason: ``too long``, ``fewer than two points``, ``not finite``, ``offsets out
-of range`` (beyond ±1000), ``malformed``. A file is refused if more than 1 % of its drawings are malformed.
+Excluded drawings are counted by reason: ``too long``, ``fewer than two points``, ``not finite``, ``offsets
+out of range`` (beyond ±1000), ``malformed``. A file is refused if more than 1 % of its drawings are
+malformed.
 """
 
 from __future__ import annotations
@@ -48,8 +49,8 @@ _PACKED = "whole drawings in the packed binary format"
 def key_partition(key: int) -> int:
     """Return the partition of a drawing that was published without one: 0 train, 1 valid, 2 test.
 
-    It is computed from the CRC-32 of the key's eight little-endian bytes, modulo 30. 28 of 30 drawings are for
-    training and one each for validation and testing, as in the published partitions of 70,000, 2,500 and
+    It is computed from the CRC-32 of the key's eight little-endian bytes, modulo 30. Of 30 drawings, 28 are
+    for training and one each for validation and testing, as in the published partitions of 70,000, 2,500 and
     2,500. It depends on the key alone, so it is the same in both forms and for any part of a file.
 
     Args:
@@ -64,7 +65,7 @@ def key_partition(key: int) -> int:
 def read_npz(path: str | Path, name: str, max_length: int, per_class: int | None = None) -> ClassDrawings:
     """Read a sketch-rnn `.npz` file; see :func:`read_class`.
 
-    `per_class` is divided among the partitions in proportion to their sizes; the first drawings of each are kept.
+    Each partition keeps its first drawings, and a share of `per_class` in proportion to its size.
     """
     arrays = read_object_arrays(path, PARTITIONS)
     rejected: Counter[str] = Counter()

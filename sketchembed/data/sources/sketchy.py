@@ -17,7 +17,7 @@ from rich.progress import track
 from sketchembed.data.sources.overlap import Rule, is_allowed
 from sketchembed.data.sources.sketchy_files import Box, PublishedFiles, Read, find_files
 from sketchembed.data.sources.splits import photo_partition
-from sketchembed.data.store import FORMAT_VERSION, DrawingStore, left_out, open_store
+from sketchembed.data.store import FORMAT_VERSION, DrawingStore, exclusion_summary, open_if_current
 from sketchembed.data.store_writer import ClassDrawings, write_store
 from sketchembed.errors import DataError
 from sketchembed.files.array_cache import fingerprint
@@ -72,7 +72,7 @@ def prepare_sketchy(
         ),
         "overlap": rule,
     }
-    if (existing := open_store(destination, about)) is not None:
+    if (existing := open_if_current(destination, about)) is not None:
         return existing
     reader = _PairReader(found, max_length, size, rule)
     store = write_store(
@@ -219,5 +219,5 @@ class _PairReader:
 
     def summary(self, store: DrawingStore) -> str:
         kept = f"sketchy: {len(store):,} sketches of {len(self.photos):,} photos kept"
-        line = f"{kept}, {left_out(store)}"
+        line = f"{kept}, {exclusion_summary(store)}"
         return line + (f"; the first unreadable file: {self.errors[0]}" if self.errors else "")

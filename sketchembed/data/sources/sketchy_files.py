@@ -1,8 +1,8 @@
 """The published files of Sketchy, as folders or tar files.
 
-Sketches are ``sketches/CLASS/PHOTO-NUMBER.svg``. Photos are ``photo/CLASS/PHOTO.jpg`` or, as rendered for the data
-set, ``photo/tx_000000000000/CLASS/PHOTO.jpg``. ``checked.txt`` and ``invalid.txt`` in a class's folder of sketches
-list the checked and the unusable sketches; ``stats.csv`` has the box of the object in each photo.
+Sketches are ``sketches/CLASS/PHOTO-NUMBER.svg``. Photos are ``photo/CLASS/PHOTO.jpg`` or, as rendered for the
+data set, ``photo/tx_000000000000/CLASS/PHOTO.jpg``. ``checked.txt`` and ``invalid.txt`` in a class's folder
+of sketches list the checked and the unusable sketches. ``stats.csv`` has the box of the object in each photo.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class PublishedFiles:
     Attributes:
         sketches: by class and name.
         photos: by class and name.
-        checked: names of the checked sketches, by class. Without a list all sketches of a class count as checked.
+        checked: names of the checked sketches, by class. In a class without a list all sketches are checked.
         invalid: names of the unusable sketches, by class.
         boxes: of the objects, by photo.
     """

@@ -21,7 +21,7 @@ from rich.progress import track
 from sketchembed.data.sources import contours
 from sketchembed.data.sources.mini_imagenet import load_mini_imagenet
 from sketchembed.data.sources.splits import photo_partition, read_fields
-from sketchembed.data.store import FORMAT_VERSION, DrawingStore, open_store
+from sketchembed.data.store import FORMAT_VERSION, DrawingStore, open_if_current
 from sketchembed.data.store_writer import ClassDrawings, write_store
 from sketchembed.errors import DataError
 from sketchembed.files.array_cache import fingerprint
@@ -40,7 +40,7 @@ class Photos(NamedTuple):
 
     Attributes:
         images: uint8 ``[n, 3, size, size]``.
-        places: box of each photo in its image (left, top, right, bottom). The padding around it has an edge too.
+        places: box of each photo in its image (left, top, right, bottom), without the padding.
         names: of the photos, unique.
         classes: of the photos, in groups; only for display.
         errors: of files that are not photos.
@@ -84,7 +84,7 @@ def prepare_traced(
     facts = [FORMAT_VERSION, TRACER_VERSION, max_points, size, sizes]
     about = {"fingerprint": fingerprint(facts)}
     destination = prepared / f"traced-{source.name}-n{max_points}-{size}px"
-    if (existing := open_store(destination, about)) is not None:
+    if (existing := open_if_current(destination, about)) is not None:
         return existing
     found = _mini_imagenet(source, prepared, size) if photos == MINI_IMAGENET else _folder(source, size)
     kept: list[int] = []

@@ -22,7 +22,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sketchembed.data.sources.quickdraw import find_sources, prepare
+from sketchembed.data.sources.quickdraw import find_class_files, prepare_quickdraw
 from sketchembed.data.sources.quickdraw_download import LineCounter, PackedCounter, download_quickdraw
 from sketchembed.data.sources.quickdraw_formats import PACKED_HEADER, read_class
 from sketchembed.errors import DataError, SketchEmbedError
@@ -455,7 +455,7 @@ def test_downloads_classes_once(
     def have(**more: object) -> tuple[int, int]:
         before = len(site.requests)
         found = download_quickdraw(tmp_path, ["ice cream"], **options, **more)  # type: ignore[arg-type]
-        assert find_sources(tmp_path) == found
+        assert find_class_files(tmp_path) == found
         got = read_class(found["ice cream"], "ice cream", 64)
         return len(got.drawings), sum(method == "GET" for method, _, _ in site.requests[before:])
 
@@ -468,7 +468,8 @@ def test_downloads_classes_once(
         assert have(per_class=400) == (400, 1)
     assert have() == (whole, 0 if form == "npz" else 1)
     assert have() == (whole, 0)
-    assert len(prepare(find_sources(tmp_path), tmp_path / "store", per_class=5, progress=False)) == 5
+    store = prepare_quickdraw(find_class_files(tmp_path), tmp_path / "store", per_class=5, progress=False)
+    assert len(store) == 5
     assert [path for _, path, _ in site.requests if not re.search(r"/ice cream\.\w+$", path)] == []
 
 
