@@ -10,6 +10,7 @@ import csv
 import io
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from rich.progress import track
@@ -61,7 +62,7 @@ def load_mini_imagenet(folder: Path, prepared: Path, part: str = "test", size: i
         lambda: _make_images(folder, part, size, lists.get(part, {})),
         lambda arrays: is_image_set(arrays, 3, size),
     )
-    about = {"data": "mini-ImageNet", "split": "ravi", "part": part}
+    about: dict[str, Any] = {"data": "mini-ImageNet", "split": "ravi", "part": part}
     about |= {"classes": len(found["class_names"]), "images": len(found["labels"])}
     return ImageSet(
         found["images"],

@@ -21,7 +21,6 @@ from sketchembed.errors import DataError
 from sketchembed.files.reading import read_file, zip_files
 from sketchembed.sketch import Sketch
 
-Kind = Literal["strokes", "images"]
 SUFFIXES = {"strokes": ".txt", "images": ".png"}
 LIMITS = {"strokes": 1 << 18, "images": 1 << 20}
 """Largest file in bytes. Published files have thousands (strokes) and hundreds (images)."""
@@ -43,7 +42,7 @@ def vinyals_split() -> dict[str, list[str]]:
     return {part: read_names(f"omniglot_vinyals_{part}") for part in SPLIT}
 
 
-def published_files(folder: Path, kind: Kind) -> Iterator[tuple[str, str, bytes]]:
+def published_files(folder: Path, kind: Literal["strokes", "images"]) -> Iterator[tuple[str, str, bytes]]:
     """Yield character (``Alphabet/character01``), name (``0001_01``) and content of every published file.
 
     Args:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -18,7 +19,6 @@ from sketchembed.data.sources.omniglot import (
     AGAIN,
     CHARACTERS,
     LAKE_PARTS,
-    Kind,
     published_files,
     published_strokes,
     vinyals_split,
@@ -31,6 +31,7 @@ from sketchembed.files.images import open_image
 from sketchembed.raster import rasterize
 from sketchembed.sketch import Sketch
 
+Kind = Literal["strokes", "images"]
 SPLITS = ("vinyals", "lake", "lake-pooled")
 SIZE = 105
 """Side of a published image in pixels."""
