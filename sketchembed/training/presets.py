@@ -18,7 +18,6 @@ PRESETS = {
     "cpu-embedding": [*_CPU, "long.yaml", "embedding.yaml"],
     "gpu-embedding": [*_CPU, "long.yaml", "embedding.yaml", "gpu.yaml"],
     "gpu-large": [*_CPU, "long.yaml", "embedding.yaml", "gpu.yaml", "paper-decoder.yaml"],
-    "cpu-kanji": [*_CPU, "long.yaml", "kanji.yaml"],
     "resnet12": ["quickdraw.yaml", "resnet12.yaml"],
     "resnet12-cpu": [*_CPU, "long.yaml", "embedding.yaml", "resnet12-cpu.yaml"],
     "omniglot": ["quickdraw.yaml", "omniglot.yaml"],

@@ -99,7 +99,7 @@ class Verdict(NamedTuple):
         if hasattr(data, "members"):
             for number in range(first, first + accumulated):
                 for rank in range(1 if shared else world):
-                    for name, found in data.members(number, rank, 1 if shared else world).items():
+                    for name, found in data.batch_members(number, rank, 1 if shared else world).items():
                         members.setdefault(name, []).extend(found)
         gradients = [name for name, good in zip(self.names, self.finite.tolist(), strict=True) if not good]
         ranks = [rank for rank, share in enumerate(shares) if not all(map(math.isfinite, share.losses))]

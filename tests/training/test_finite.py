@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from sketchembed.cli import main
+from sketchembed.data.datamodules.doodles_datamodule import DoodlesDataModule
 from sketchembed.data.datamodules.drawing_datamodule import DrawingDataset
-from sketchembed.data.datamodules.quickdraw_datamodule import DoodlesDataModule
 from sketchembed.errors import ConfigError
 from sketchembed.hub.model_files import load, read_raw
 from sketchembed.training.drawing import DrawingTask
@@ -33,7 +33,7 @@ def fitting(data, tmp_path):
         *("fit", "--config", str(CONF / "quickdraw.yaml"), "--config", str(CONF / "debug.yaml")),
         *(
             "--data",
-            "sketchembed.data.datamodules.quickdraw_datamodule.DoodlesDataModule",
+            "sketchembed.data.datamodules.doodles_datamodule.DoodlesDataModule",
             "--data.init_args.folder",
             str(data),
         ),
@@ -57,7 +57,7 @@ def command(data, tmp_path, monkeypatch):
 def members(data, batch):
     module = DoodlesDataModule(str(data), batch_size=8, per_class=30)
     module.setup()
-    return module.members(batch, 0, 1)["indices"]
+    return module.batch_members(batch, 0, 1)["indices"]
 
 
 @pytest.fixture
@@ -480,7 +480,7 @@ def test_two_processes_agree_on_what_only_one_of_them_sees(data, tmp_path, capsy
     module.setup()
     # It went back from step 4 to step 4, and so past one batch.
     assert (saved["step"], saved["step_offset"]) == (4, 1)
-    assert saved["members"]["indices"] == module.members(5, 0, 1)["indices"]
+    assert saved["members"]["indices"] == module.batch_members(5, 0, 1)["indices"]
     main(["replay", str(folder / "step-4.ckpt")])
     again = replayed(capsys.readouterr().out)
     for name in ("stroke", "pixel", "kl"):
