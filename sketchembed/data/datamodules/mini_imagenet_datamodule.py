@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,7 @@ import pytorch_lightning as pl
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.utils.data import DataLoader, IterableDataset
+from torch.utils.data import DataLoader, Dataset
 
 from sketchembed.data.datamodules.episode_datamodule import EpisodeDataModule
 from sketchembed.data.folders import data_folder, prepared_folder
@@ -19,52 +18,24 @@ from sketchembed.data.image_set import ImageSet
 from sketchembed.data.sampling import StepBatchSampler, stream_position, validation_batches
 from sketchembed.data.sources import mini_imagenet
 
-FLIPS = 1
-"""Part of the seed, so that the flips and the order use different random numbers."""
 
-
-class ImageStream(IterableDataset[Tensor]):
-    """Endless stream of batches of images, in which the batch of a step is always the same.
+class ImageDataset(Dataset[Tensor]):
+    """Batches of an image set.
 
     Args:
         data: images.
-        batch_size: images per step, over all ranks.
-        seed: seed of the order and of the flips.
-        rank: rank of this process.
-        world_size: number of ranks; must divide `batch_size`.
-        first_step: first step to yield.
-        flip: mirror a random half of the images left to right.
-
-    Raises:
-        DataError: if the ranks do not divide the batch.
     """
 
-    def __init__(
-        self,
-        data: ImageSet,
-        batch_size: int,
-        seed: int = 0,
-        rank: int = 0,
-        world_size: int = 1,
-        first_step: int = 0,
-        flip: bool = False,
-    ) -> None:
-        self.data, self.flip, self.first_step = data, flip, first_step
-        self.sampler = StepBatchSampler(np.arange(len(data)), batch_size, seed, rank, world_size, first_step)
+    def __init__(self, data: ImageSet) -> None:
+        self.data = data
 
-    def __iter__(self) -> Iterator[Float[Tensor, "batch channels size size"]]:
-        """Yield the images of this rank in [0, 1], step by step."""
-        for step, rows in enumerate(self.sampler, self.first_step):
-            images = self.data.batch(np.array(rows))
-            yield self._flipped(images, step) if self.flip else images
+    def __len__(self) -> int:
+        """Return the number of images."""
+        return len(self.data)
 
-    def _flipped(self, images: Tensor, step: int) -> Tensor:
-        sampler = self.sampler
-        # Drawn for the global batch, so that the result does not depend on the number of ranks.
-        chances = np.random.default_rng([sampler.seed, step, FLIPS]).random(sampler.batch_size)
-        own = chances[sampler.rank * len(images) : (sampler.rank + 1) * len(images)]
-        mirrored = torch.from_numpy(own < 0.5)[:, None, None, None]
-        return torch.where(mirrored, images.flip(-1), images)
+    def __getitem__(self, rows: list[int] | np.ndarray) -> Float[Tensor, "batch channels size size"]:
+        """Return a batch of images in [0, 1]."""
+        return self.data.batch(np.asarray(rows))
 
 
 class MiniImageNetDataModule(pl.LightningDataModule):
@@ -76,9 +47,8 @@ class MiniImageNetDataModule(pl.LightningDataModule):
     Args:
         folder: folder of the data sets; default: ``SKETCHEMBED_DATA``, or else ``data``.
         batch_size: photos per optimiser step, over all ranks.
-        flip: mirror a random half of the photos left to right; the released code does not.
         image_size: side of the photos, in pixels.
-        seed: seed of the order and of the flips.
+        seed: seed of the order of the photos.
         validation_images: maximum number of validation photos.
     """
 
@@ -86,14 +56,13 @@ class MiniImageNetDataModule(pl.LightningDataModule):
         self,
         folder: str | None = None,
         batch_size: int = 64,
-        flip: bool = False,
         image_size: int = mini_imagenet.SIZE,
         seed: int = 0,
         validation_images: int = 512,
     ) -> None:
         super().__init__()
         self.folder = data_folder(folder)
-        self.batch_size, self.flip, self.image_size, self.seed = batch_size, flip, image_size, seed
+        self.batch_size, self.image_size, self.seed = batch_size, image_size, seed
         self.validation_images = validation_images
         self.parts: dict[str, ImageSet] = {}
 
@@ -107,9 +76,10 @@ class MiniImageNetDataModule(pl.LightningDataModule):
 
     def train_dataloader(self) -> DataLoader:
         """Return the endless stream of training batches, which begins at the trainer's step."""
-        position = stream_position(self.trainer)
-        stream = ImageStream(self.parts["train"], self.batch_size, self.seed, *position, flip=self.flip)
-        return DataLoader(stream, batch_size=None, pin_memory=torch.cuda.is_available())
+        data, position = self.parts["train"], stream_position(self.trainer)
+        batches = StepBatchSampler(np.arange(len(data)), self.batch_size, self.seed, *position)
+        pinned = torch.cuda.is_available()
+        return DataLoader(ImageDataset(data), batch_size=None, sampler=batches, pin_memory=pinned)
 
     def batch_members(self, number: int, rank: int, world_size: int) -> dict[str, list[Any]]:
         """Return the indices, classes and names of the photos in a training batch.
@@ -130,8 +100,8 @@ class MiniImageNetDataModule(pl.LightningDataModule):
         data = self.parts["val"]
         count = min(self.validation_images, len(data))
         chosen = np.sort(np.random.default_rng(0).choice(len(data), count, replace=False))
-        batches = [data.batch(rows) for rows in validation_batches(chosen, self.trainer)]
-        return DataLoader(batches, batch_size=None)  # type: ignore[arg-type]
+        batches = validation_batches(chosen, self.trainer)
+        return DataLoader(ImageDataset(data), batch_size=None, sampler=batches)
 
     def facts(self) -> dict[str, object]:
         """Return a description of the data for run pages and reports."""

@@ -18,7 +18,7 @@ EPISODES = {"folder", "way", "shot", "query", "image_size", "validation_way", "v
 OPTIONS = {
     "DoodlesDataModule": DRAWINGS | {"per_class"},
     "LabelledQuickdrawDataModule": QUICKDRAW | {"which"},
-    "MiniImageNetDataModule": {"folder", "batch_size", "flip", "image_size", "seed", "validation_images"},
+    "MiniImageNetDataModule": {"folder", "batch_size", "image_size", "seed", "validation_images"},
     "MiniImageNetEpisodeDataModule": EPISODES,
     "OmniglotDataModule": DRAWINGS | {"per_class", "rotations"},
     "OmniglotEpisodeDataModule": EPISODES | {"source"},
