@@ -41,7 +41,7 @@ from sketchembed.training.checkpointing import Checkpoints, Milestones, Stopped
 from sketchembed.training.cuda_graphs import why_not_captured
 from sketchembed.training.curriculum import Curriculum
 from sketchembed.training.drawing import DrawingTask
-from sketchembed.training.finite import Finite, RollBack
+from sketchembed.training.finite import Finite
 from sketchembed.training.gallery import Gallery
 from sketchembed.training.presets import expand_preset
 from sketchembed.training.progress import Monitor
@@ -295,7 +295,7 @@ class FitCLI(LightningCLI):
     def _run_subcommand(self, subcommand: str) -> None:
         """Train; where something stops it, say how to go on."""
         try:
-            self._train(subcommand)
+            super()._run_subcommand(subcommand)
         except SystemExit as error:
             if not self.trainer.interrupted:
                 raise
@@ -322,14 +322,6 @@ class FitCLI(LightningCLI):
             self.run_folder.release()
             if self.trainer.is_global_zero:
                 update_runs_page(self.run_folder.path)
-
-    def _train(self, subcommand: str) -> None:
-        """Train, and again from a checkpoint whenever :class:`Finite` goes back to one."""
-        while True:
-            try:
-                return super()._run_subcommand(subcommand)
-            except RollBack:
-                continue
 
     def after_fit(self) -> None:
         """Mark the run as finished."""

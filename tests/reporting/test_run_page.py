@@ -298,12 +298,11 @@ def test_a_run_that_has_only_begun_has_a_page(tmp_path, look):
 def test_steps_that_were_not_finite_are_listed(tmp_path, look):
     fill(tmp_path)
     facts = json.loads((tmp_path / "run.json").read_text())
-    event = {"step": 1234, "what": "stroke is nan <b>", "file": "step-1234.ckpt", "action": "skip"}
-    back = {"step": 1300, "what": "pen is inf", "file": None, "action": "rollback", "to": 1250}
+    event = {"step": 1234, "what": "stroke is nan <b>", "action": "skip"}
+    back = {"step": 1300, "what": "pen is inf", "action": "rollback", "to": 1250}
     facts["non_finite"] = {"skipped": 1, "rollbacks": 1, "events": [event, back]}
     (tmp_path / "run.json").write_text(json.dumps(facts))
     dom = look(write_run_page(tmp_path))
     assert "Steps that were not finite: 1 left out, 1 gone back from" in dom
     assert "step 1,234: stroke is nan &lt;b&gt;; left out" in dom
-    assert "/non-finite/step-1234.ckpt</code>" in dom
     assert "step 1,300: pen is inf; went back to step 1250" in dom
