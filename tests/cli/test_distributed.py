@@ -65,7 +65,7 @@ def doodles(folder, *more):
         *("--model.init_args.lr", "1.0e-4", "--model.init_args.skip_padding", "true"),
         *("--model.init_args.kl_weight", "0.1"),
         *("--model.init_args.augmentation.rotation", "15", "--model.init_args.augmentation.flip", "0.5"),
-        *("--model.init_args.augmentation.jitter", "0.02", "--model.init_args.augmentation.reorder", "0.5"),
+        *("--model.init_args.augmentation.jitter", "0.02"),
         *("--trainer.max_steps", str(STEPS), "--trainer.val_check_interval", "25", "--gallery.every", "100"),
         *("--monitor.print_every", "0", "--checkpoint.every_n_train_steps", "50", *more),
     ]
