@@ -8,8 +8,8 @@ from typing import Literal
 import numpy as np
 
 from sketchembed.cli.parser import command
+from sketchembed.data.datamodules.doodles_datamodule import DoodlesDataModule
 from sketchembed.data.datamodules.omniglot_datamodule import OmniglotDataModule
-from sketchembed.data.datamodules.quickdraw_datamodule import DoodlesDataModule
 from sketchembed.data.datamodules.sketchy_datamodule import SketchyDataModule, TracedDataModule
 from sketchembed.data.folders import data_folder, prepared_folder
 from sketchembed.data.sources import quickdraw

@@ -21,9 +21,9 @@ from pytorch_lightning.utilities.exceptions import SIGTERMException
 from sketchembed._version import __version__
 from sketchembed.cli.config_files import trust_no_configuration
 from sketchembed.cli.parser import OneLine
+from sketchembed.data.datamodules.doodles_datamodule import DoodlesDataModule
 from sketchembed.data.datamodules.drawing_datamodule import DrawingDataModule
-from sketchembed.data.datamodules.quickdraw_datamodule import DoodlesDataModule
-from sketchembed.data.sampling import check_share
+from sketchembed.data.sampling import check_batch_size
 from sketchembed.errors import ConfigError, NonFiniteError, SketchEmbedError, check_range
 from sketchembed.files.connection import NetworkError
 from sketchembed.hub.model_files import find, read_raw
@@ -48,7 +48,7 @@ from sketchembed.training.progress import Monitor
 
 MOST_SEED = 2**32 - 1
 """As NumPy has it."""
-DOODLES = "sketchembed.data.datamodules.quickdraw_datamodule.DoodlesDataModule"
+DOODLES = "sketchembed.data.datamodules.doodles_datamodule.DoodlesDataModule"
 COMMON_DATA_OPTIONS = ("folder", "batch_size", "max_length", "num_workers", "seed", "validation_drawings")
 
 
@@ -152,7 +152,7 @@ class FitCLI(LightningCLI):
             say("note    this processor has no 16-bit products; training in 32-true instead of bf16-mixed")
             config.trainer.precision = "32-true"
         processes = self.ranks.world_size
-        check_share(config.data.init_args.get("batch_size") or processes, processes)
+        check_batch_size(config.data.init_args.get("batch_size") or processes, processes)
         self._find_data(config)
         network = config.model.init_args.get("network")
         if isinstance(network, Namespace) and "max_length" in network:

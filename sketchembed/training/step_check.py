@@ -133,9 +133,9 @@ class StepCheck(NamedTuple):
         """
         items: list[str] = []
         data: Any = getattr(trainer, "datamodule", None)
-        if hasattr(data, "members"):
+        if hasattr(data, "batch_members"):
             for number in range(self.batch, self.batch + len(self.batches)):
-                items += item_names(data.members(number, trainer.global_rank, trainer.world_size))
+                items += item_names(data.batch_members(number, trainer.global_rank, trainer.world_size))
         rows = broken_rows(self.batches)
         # A row of an episode is a class, which has no name here.
         broken = [items[row] if row < len(items) > 1 else f"row {row}" for row in rows]
@@ -221,7 +221,7 @@ def item_names(members: Mapping[str, Sequence[Any]]) -> list[str]:
     """Return a name for each item of a batch: ``index (class)``, or ``episode id``.
 
     Args:
-        members: what a data module's ``members`` returns.
+        members: what a data module's ``batch_members`` returns.
     """
     if "episodes" in members:
         return [f"episode {number}" for number in members["episodes"]]

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sketchembed.data.datamodules.quickdraw_datamodule import DoodlesDataModule
+from sketchembed.data.datamodules.doodles_datamodule import DoodlesDataModule
 from sketchembed.hub.model_files import read_raw
 
 CONF = Path(__file__).parents[2] / "conf"
@@ -57,7 +57,7 @@ def doodles(folder, *more):
         *("--config", str(CONF / "quickdraw.yaml"), "--config", str(CONF / "debug.yaml")),
         *(
             "--data",
-            "sketchembed.data.datamodules.quickdraw_datamodule.DoodlesDataModule",
+            "sketchembed.data.datamodules.doodles_datamodule.DoodlesDataModule",
             "--data.init_args.per_class",
             "28",
         ),
@@ -182,7 +182,7 @@ def others(folder, processes):
     ]
     vae = [
         *configs("vae"),
-        *("--data", "sketchembed.data.datamodules.quickdraw_datamodule.DoodlesDataModule"),
+        *("--data", "sketchembed.data.datamodules.doodles_datamodule.DoodlesDataModule"),
         *options(data, batch_size=8, per_class=28),
         *options(network, width=4, latent=8),
         *options("trainer", val_check_interval=2),

@@ -15,13 +15,13 @@ from sketchembed.cli import fit, main
 from sketchembed.hub.model_files import read_raw
 
 CONF = Path(__file__).parents[2] / "conf"
-DOODLES = "sketchembed.data.datamodules.quickdraw_datamodule.DoodlesDataModule"
+DOODLES = "sketchembed.data.datamodules.doodles_datamodule.DoodlesDataModule"
 
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
     """A data folder with few doodles, prepared once."""
-    from sketchembed.data.datamodules.quickdraw_datamodule import DoodlesDataModule
+    from sketchembed.data.datamodules.doodles_datamodule import DoodlesDataModule
 
     folder = tmp_path_factory.mktemp("data")
     DoodlesDataModule(str(folder), per_class=30).prepare_store()

@@ -12,7 +12,7 @@ from sketchembed.sketch import Sketch
 def generator(rank=0, world=1):
     made = SharedGenerator()
     made.manual_seed(3)
-    made.rank, made.world = rank, world
+    made.rank, made.world_size = rank, world
     return made
 
 

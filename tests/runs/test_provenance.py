@@ -19,7 +19,7 @@ def run(tmp_path_factory):
     """A finished run of two steps."""
     root = tmp_path_factory.mktemp("runs")
     options = ["--run.root", str(root), "--run.name", "tiny", "--data.init_args.per_class", "28"]
-    data = ["--data", "sketchembed.data.datamodules.quickdraw_datamodule.DoodlesDataModule"]
+    data = ["--data", "sketchembed.data.datamodules.doodles_datamodule.DoodlesDataModule"]
     folder = ["--data.init_args.folder", str(root / "data"), "--seed_everything", "3"]
     main(["fit", "--preset", "debug", *data, *options, *folder, "--trainer.max_steps", "3"])
     return root / "tiny"

@@ -12,13 +12,13 @@ from pathlib import Path
 
 import pytest
 
-from sketchembed.data.datamodules.quickdraw_datamodule import DoodlesDataModule
+from sketchembed.data.datamodules.doodles_datamodule import DoodlesDataModule
 from sketchembed.errors import ConfigError
 from sketchembed.runs import slurm
 
 ROOT = Path(__file__).parents[2]
 SCRIPT = ROOT / "docs" / "slurm.sbatch"
-DOODLES = "sketchembed.data.datamodules.quickdraw_datamodule.DoodlesDataModule"
+DOODLES = "sketchembed.data.datamodules.doodles_datamodule.DoodlesDataModule"
 SRUN = """#!/usr/bin/env python3
 # Starts the tasks of a job as `srun` does, hands signals on to them, and returns their highest exit status.
 import os, signal, subprocess, sys

@@ -201,11 +201,11 @@ def kill(numbers):
 @pytest.mark.timeout(900)
 @pytest.mark.skipif(not Path("/proc/self/cmdline").exists(), reason="looks for processes in /proc")
 def test_sweep_that_is_killed_goes_on_and_ends_with_a_table_of_four_rows(tmp_path, runs):
-    from sketchembed.data.datamodules.quickdraw_datamodule import DoodlesDataModule
+    from sketchembed.data.datamodules.doodles_datamodule import DoodlesDataModule
 
     DoodlesDataModule(str(tmp_path / "data"), per_class=30).prepare_store()
     constants = {
-        "data": "sketchembed.data.datamodules.quickdraw_datamodule.DoodlesDataModule",
+        "data": "sketchembed.data.datamodules.doodles_datamodule.DoodlesDataModule",
         "data.init_args.folder": str(tmp_path / "data"),
         "data.init_args.per_class": 30,
         "trainer.max_steps": 20,

@@ -10,7 +10,7 @@ import torch
 
 from sketchembed.cli import main
 from sketchembed.data.datamodules.drawing_datamodule import DrawingDataset
-from sketchembed.data.datamodules.quickdraw_datamodule import DoodlesDataModule
+from sketchembed.data import DoodlesDataModule
 from sketchembed.errors import ConfigError
 from sketchembed.hub.model_files import read_raw
 from sketchembed.training.drawing import DrawingTask
@@ -30,12 +30,7 @@ def data(tmp_path_factory):
 def fitting(data, tmp_path):
     return [
         *("fit", "--config", str(CONF / "quickdraw.yaml"), "--config", str(CONF / "debug.yaml")),
-        *(
-            "--data",
-            "sketchembed.data.datamodules.quickdraw_datamodule.DoodlesDataModule",
-            "--data.init_args.folder",
-            str(data),
-        ),
+        *("--data", "DoodlesDataModule", "--data.init_args.folder", str(data)),
         *("--data.init_args.per_class", "30", "--data.init_args.validation_drawings", "2"),
         *("--trainer.accelerator", "cpu", "--run.root", str(tmp_path / "runs"), "--gallery.every", "100"),
         *("--trainer.val_check_interval", "100", "--checkpoint.every_n_train_steps", "2"),
@@ -56,7 +51,7 @@ def command(data, tmp_path, monkeypatch):
 def members(data, batch):
     module = DoodlesDataModule(str(data), batch_size=8, per_class=30)
     module.setup()
-    return module.members(batch, 0, 1)["indices"]
+    return module.batch_members(batch, 0, 1)["indices"]
 
 
 @pytest.fixture
@@ -400,7 +395,7 @@ def test_two_processes_agree_on_what_only_one_of_them_sees(data, tmp_path):
     # The drawings of both processes are those that one process has.
     module = DoodlesDataModule(str(data), batch_size=8, per_class=30)
     module.setup()
-    named = [f"{index} ({name})" for index, name in zip(*module.members(4, 0, 1).values(), strict=True)]
+    named = [f"{index} ({name})" for index, name in zip(*module.batch_members(4, 0, 1).values(), strict=True)]
     assert f"batch 4 contains {', '.join(named[:3])} and 5 more" in done.stderr
 
     done = run("--run.name", "skip", "--finite.action", "skip")

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 import torch
 
+from sketchembed.data.datamodules.doodles_datamodule import DoodlesDataModule
 from sketchembed.data.datamodules.drawing_datamodule import DrawingDataset
-from sketchembed.data.datamodules.quickdraw_datamodule import DoodlesDataModule
 from sketchembed.data.folders import data_folder, prepared_folder
 from sketchembed.data.store_writer import ClassDrawings, write_store
 from sketchembed.sketch import Sketch

@@ -32,7 +32,7 @@ def test_every_pass_has_every_image_once():
 def test_batch_is_a_function_of_seed_and_step(flip):
     whole = batches(9, flip=flip)
     assert all(map(torch.equal, batches(4, flip=flip, first_step=5), whole[5:]))
-    shares = [batches(9, flip=flip, rank=rank, world=2) for rank in (0, 1)]
+    shares = [batches(9, flip=flip, rank=rank, world_size=2) for rank in (0, 1)]
     assert all(torch.equal(torch.cat(parts), all_) for *parts, all_ in zip(*shares, whole, strict=True))
     assert not torch.equal(batches(1, flip=flip, seed=4)[0], whole[0])
 
@@ -46,7 +46,7 @@ def test_half_of_the_images_are_mirrored():
 
 def test_indivisible_batches_are_refused():
     with pytest.raises(DataError, match="batch of 4 cannot be divided over 3"):
-        ImageStream(numbered(), 4, world=3)
+        ImageStream(numbered(), 4, world_size=3)
 
 
 def test_mini_imagenet_trains_on_the_train_part_and_looks_at_val(tmp_path):
