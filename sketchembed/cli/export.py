@@ -9,7 +9,7 @@ import torch
 
 from sketchembed.cli.parser import command
 from sketchembed.hub.model_files import find, load, load_network, save
-from sketchembed.runs.provenance import origin
+from sketchembed.runs.provenance import provenance
 
 
 def export(
@@ -27,7 +27,7 @@ def export(
         encoder: write of a SketchEmbedNet the half that embeds alone, which cannot draw.
     """
     net = load(checkpoint).halved() if encoder else load_network(checkpoint)
-    path = save(net, out, getattr(torch, dtype), origin(find(checkpoint)))
+    path = save(net, out, getattr(torch, dtype), provenance(find(checkpoint)))
     print(f"{path}  {path.stat().st_size / 1e6:.1f} MB")
 
 

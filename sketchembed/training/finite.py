@@ -10,9 +10,9 @@ from torch import Tensor, distributed
 
 from sketchembed.errors import NonFiniteError, check_range
 from sketchembed.reporting.run_page import write_run_page
-from sketchembed.runs.checkpoints import newest_whole
+from sketchembed.runs.checkpoints import newest_valid
 from sketchembed.runs.folder import Run
-from sketchembed.runs.metrics import RunLogger
+from sketchembed.runs.run_logger import RunLogger
 from sketchembed.training.step_check import NonFiniteStep, StepCheck, check_step, non_finite_names
 
 MOST_EVENTS = 100
@@ -214,7 +214,7 @@ def _error(trainer: pl.Trainer, found: NonFiniteStep, why: str) -> NonFiniteErro
     """Return the error that ends the run; only rank 0 prints it."""
     run, last = _run(trainer), None
     if run is not None and trainer.is_global_zero:
-        last = newest_whole(run.checkpoints, getattr(trainer.lightning_module, "net", None), print)
+        last = newest_valid(run.checkpoints, getattr(trainer.lightning_module, "net", None), print)
     resumes = f"resumes from {last.name}" if last is not None else "starts again"
     advice = f"The same command {resumes}; with --finite.action skip it skips such steps"
     return NonFiniteError(
