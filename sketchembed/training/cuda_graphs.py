@@ -8,7 +8,7 @@ then the whole backward pass. The optimizer, clipping, schedules and DDP remain 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -18,6 +18,7 @@ from sketchembed.losses import drawing_loss
 from sketchembed.raster.kernels import why_not_triton
 
 
+@runtime_checkable
 class CapturableTask(Protocol):
     """The part of a drawing task that a captured step uses."""
 

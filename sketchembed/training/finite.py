@@ -12,7 +12,7 @@ from sketchembed.errors import NonFiniteError, check_range
 from sketchembed.reporting.run_page import write_run_page
 from sketchembed.runs.checkpoints import newest_valid
 from sketchembed.runs.folder import Run
-from sketchembed.runs.run_logger import RunLogger
+from sketchembed.runs.run_logger import logged_run
 from sketchembed.training.step_check import NonFiniteStep, StepCheck, check_step, non_finite_names
 
 MOST_EVENTS = 100
@@ -101,7 +101,7 @@ class Finite(pl.Callback):
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Set the facts of the run to those of its checkpoint."""
         self._forget()
-        run = _run(trainer)
+        run = logged_run(trainer)
         if run is not None and trainer.is_global_zero and (self.events or "non_finite" in run.facts):
             self._note(run)
 
@@ -184,7 +184,7 @@ class Finite(pl.Callback):
         self.skipped += not stops
         event = {"step": found.step, "what": found.cause(), "action": "stop" if stops else "skip"}
         self.events = [*self.events, event][-MOST_EVENTS:]
-        run = _run(trainer)
+        run = logged_run(trainer)
         if run is not None and trainer.is_global_zero:
             self._note(run)
             write_run_page(run.path)
@@ -195,10 +195,6 @@ class Finite(pl.Callback):
 
     def _note(self, run: Run) -> None:
         run.note(non_finite={"skipped": self.skipped, "events": self.events})
-
-
-def _run(trainer: pl.Trainer) -> Run | None:
-    return next((logger.run for logger in trainer.loggers if isinstance(logger, RunLogger)), None)
 
 
 def _gather(trainer: pl.Trainer, value: Value) -> list[Value]:
@@ -212,7 +208,7 @@ def _gather(trainer: pl.Trainer, value: Value) -> list[Value]:
 
 def _error(trainer: pl.Trainer, found: NonFiniteStep, why: str) -> NonFiniteError:
     """Return the error that ends the run; only rank 0 prints it."""
-    run, last = _run(trainer), None
+    run, last = logged_run(trainer), None
     if run is not None and trainer.is_global_zero:
         last = newest_valid(run.checkpoints, getattr(trainer.lightning_module, "net", None), print)
     resumes = f"resumes from {last.name}" if last is not None else "starts again"

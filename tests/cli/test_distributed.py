@@ -57,7 +57,7 @@ def doodles(folder, *more):
         *("--config", str(CONF / "quickdraw.yaml"), "--config", str(CONF / "debug.yaml")),
         *(
             "--data",
-            "sketchembed.data.datamodules.doodles_datamodule.DoodlesDataModule",
+            "DoodlesDataModule",
             "--data.init_args.per_class",
             "28",
         ),
@@ -182,7 +182,7 @@ def others(folder, processes):
     ]
     vae = [
         *configs("vae"),
-        *("--data", "sketchembed.data.datamodules.doodles_datamodule.DoodlesDataModule"),
+        *("--data", "DoodlesDataModule"),
         *options(data, batch_size=8, per_class=28),
         *options(network, width=4, latent=8),
         *options("trainer", val_check_interval=2),

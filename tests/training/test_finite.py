@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from sketchembed.cli import main
-from sketchembed.data.datamodules.drawing_datamodule import DrawingDataset
 from sketchembed.data import DoodlesDataModule
+from sketchembed.data.datamodules.drawing_datamodule import DrawingDataset
 from sketchembed.errors import ConfigError
 from sketchembed.hub.model_files import read_raw
 from sketchembed.training.drawing import DrawingTask
@@ -203,7 +203,7 @@ def test_the_same_command_stops_at_the_same_step_and_goes_past_it_if_it_may(comm
     capsys.readouterr()
     assert stopped(command) == 1
     said = capsys.readouterr()
-    assert "going on from step-4.ckpt" in said.out
+    assert "resume  from step-4.ckpt" in said.out
     assert "step 4 is not finite" in said.err
     run = command("--finite.action", "skip")
     assert json.loads((run / "run.json").read_text())["finished"] is True
