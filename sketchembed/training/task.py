@@ -77,10 +77,11 @@ class Task(pl.LightningModule):
         self.lr, self.lr_decay, self.lr_decay_steps = lr, lr_decay, lr_decay_steps
         self.lr_shape, self.lr_warmup = lr_shape, lr_warmup
         self.seed = seed
-        # In float64, because float32 sums over a validation set depend on the order of its batches.
+        # In float64, because float32 sums over a validation set depend on the order of its batches. NaN stays
+        # NaN; with nan_strategy="disable" torchmetrics would ignore the weights.
         self._validation = nn.ModuleDict(
             {
-                f"{part}/{term}": MeanMetric(nan_strategy="disable").set_dtype(torch.float64)
+                f"{part}/{term}": MeanMetric(nan_strategy=math.nan).set_dtype(torch.float64)
                 for part in VALIDATION_SETS
                 for term in self.validation_terms
             }

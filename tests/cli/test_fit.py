@@ -117,6 +117,31 @@ def test_stopped_and_started_again_ends_where_the_whole_run_ends(train, monkeypa
         assert torch.equal(value, weights(cut)[name]), name
 
 
+def test_a_run_of_any_task_has_a_page_after_its_first_logged_steps(data, tmp_path, monkeypatch):
+    from sketchembed.training.progress import Monitor
+
+    run = tmp_path / "runs" / "vae"
+    pages = []
+
+    def look(self, trainer, *_, **__):
+        page = run / "index.html"
+        pages.append(page.read_text() if page.exists() else None)
+
+    monkeypatch.setattr(Monitor, "on_train_batch_end", look)
+    fit.run(
+        [
+            *("--preset", "vae", "--data", DOODLES, "--data.init_args.folder", str(data)),
+            *("--data.init_args.per_class", "30", "--data.init_args.batch_size", "8"),
+            *("--data.init_args.validation_drawings", "4", "--model.init_args.network.width", "4"),
+            *("--trainer.max_steps", "4", "--trainer.log_every_n_steps", "2", "--trainer.accelerator", "cpu"),
+            *("--trainer.precision", "32-true", "--run.wandb", "disabled"),
+            *("--run.root", str(tmp_path / "runs"), "--run.name", "vae"),
+        ]
+    )
+    assert [page is not None for page in pages] == [False, False, True, True]
+    assert "train/reconstruction" in pages[2]
+
+
 def test_two_runs_of_a_seed_are_the_same_and_of_two_seeds_are_not(train):
     first, second, other = train(), train("--run.resume", "never"), train("--seed_everything", "1")
     assert [run.name for run in (first, second, other)] == [
