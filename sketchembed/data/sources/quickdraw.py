@@ -12,7 +12,6 @@ import re
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import chain
 from pathlib import Path
 from typing import Literal
 from urllib.parse import unquote
@@ -22,7 +21,6 @@ import numpy as np
 from rich.console import Console
 from rich.progress import Progress
 
-from sketchembed.data.sources import kanji as kanji_characters
 from sketchembed.data.sources.quickdraw_formats import READERS, read_class
 from sketchembed.data.sources.splits import read_names
 from sketchembed.data.store import FORMAT_VERSION, DrawingStore, left_out, open_store
@@ -148,13 +146,11 @@ def prepare(
     max_length: int = 64,
     per_class: int | None = None,
     epsilon: float | int = 0,
-    kanji: bool = False,
     progress: bool = True,
 ) -> DrawingStore:
     """Prepare a store of all classes, or open the one that is there if it was made of the same.
 
-    The same means: names, sizes and times of the files, `max_length`, `per_class`, `epsilon`, `kanji`, and
-    the versions of the store's format and of the readers. Where a large set is simplified or is parsed from
+    The same means: names, sizes and times of the files, `max_length`, `per_class`, `epsilon`, and the versions of the store's format and of the readers. Where a large set is simplified or is parsed from
     text, one process for each core reads a class at a time; the store is the same to the byte.
 
     Args:
@@ -164,7 +160,6 @@ def prepare(
         per_class: keep at most so many drawings of each class; all if not given.
         epsilon: tolerance of a further simplification, in the files' unit (the larger side of a drawing is
             255), before the drawings' lengths are compared; 0 leaves them as published.
-        kanji: a further class, of the characters of :mod:`sketchembed.data.sources.kanji`.
         progress: show a bar where there is a terminal, and a line when done.
 
     Raises:
@@ -183,20 +178,17 @@ def prepare(
             fix="Raise the two limits",
         )
     check_classes(list(sources))
-    fingerprint = _fingerprint(sources, max_length, per_class, epsilon, kanji)
+    fingerprint = _fingerprint(sources, max_length, per_class, epsilon)
     if (there := open_store(destination, fingerprint)) is not None:
         return there
     console = Console(stderr=True)
     began = time.perf_counter()
     with Progress(console=console, transient=True, disable=not (progress and sys.stderr.isatty())) as bar:
-        task = bar.add_task("Preparing Quick, Draw!", total=len(sources) + kanji)
-        classes = _read_all(sources, max_length, per_class, epsilon)
-        if kanji:
-            classes = chain(classes, [kanji_characters.read(max_length, epsilon)])
+        task = bar.add_task("Preparing Quick, Draw!", total=len(sources))
         store = write_store(
             destination,
-            classes,
-            source="quickdraw and KanjiVG" if kanji else "quickdraw",
+            _read_all(sources, max_length, per_class, epsilon),
+            source="quickdraw",
             max_length=max_length,
             about={"fingerprint": fingerprint, "per_class": per_class, "epsilon": epsilon},
             progress=lambda _: bar.advance(task),
@@ -255,10 +247,9 @@ def _simplified(made: ClassDrawings, epsilon: float | int, max_length: int) -> C
 
 
 def _fingerprint(
-    sources: Mapping[str, Path], max_length: int, per_class: int | None, epsilon: float | int, kanji: bool
+    sources: Mapping[str, Path], max_length: int, per_class: int | None, epsilon: float | int
 ) -> str:
     facts: list[object] = [FORMAT_VERSION, READER_VERSION, max_length, per_class, epsilon]
-    facts += [kanji_characters.version()] if kanji else []
     for name, path in sources.items():
         try:
             status = path.stat()
