@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 import pytorch_lightning as pl
 import torch
-from torch import Tensor, distributed
+from torch import Tensor
 
 from sketchembed.errors import NonFiniteError, check_range
 from sketchembed.reporting.run_page import write_run_page
 from sketchembed.runs.checkpoints import newest_valid
 from sketchembed.runs.folder import Run
 from sketchembed.runs.run_logger import logged_run
-from sketchembed.training.step_check import NonFiniteStep, StepCheck, check_step, non_finite_names
+from sketchembed.training.step_check import NonFiniteStep, StepCheck, check_step, gather, non_finite_names
 
 MOST_EVENTS = 100
 """Number of non-finite steps, the newest, that a checkpoint and a run's page list."""
-Value = TypeVar("Value")
 
 
 class Finite(pl.Callback):
@@ -87,7 +86,7 @@ class Finite(pl.Callback):
         """
         self._settle(trainer, pl_module)
         checkpoint["callbacks"][self.state_key] = self.state_dict()  # the last step may have changed it
-        weights = _gather(trainer, non_finite_names(checkpoint["state_dict"]))[0]
+        weights = gather(trainer, non_finite_names(checkpoint["state_dict"]))[0]
         if weights:
             step = trainer.global_step - 1
             self._act(trainer, NonFiniteStep(step, step, [], 1, {}, [], weights, [], []))
@@ -164,7 +163,7 @@ class Finite(pl.Callback):
         if self._batches:
             names = (name for name, _ in task.named_buffers())
             values |= {name: kept for name, kept in zip(names, self._buffers, strict=True) if name in values}
-        self._act(trainer, check.describe(trainer, _gather(trainer, check.report(trainer, values))))
+        self._act(trainer, check.describe(trainer, values))
         return True
 
     def _act(self, trainer: pl.Trainer, found: NonFiniteStep) -> None:
@@ -195,15 +194,6 @@ class Finite(pl.Callback):
 
     def _note(self, run: Run) -> None:
         run.note(non_finite={"skipped": self.skipped, "events": self.events})
-
-
-def _gather(trainer: pl.Trainer, value: Value) -> list[Value]:
-    """Return the values of all ranks."""
-    if trainer.world_size == 1:
-        return [value]
-    values: list[Any] = [None] * trainer.world_size
-    distributed.all_gather_object(values, value)
-    return values
 
 
 def _error(trainer: pl.Trainer, found: NonFiniteStep, why: str) -> NonFiniteError:

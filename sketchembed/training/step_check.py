@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, is_dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import pytorch_lightning as pl
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, distributed
 
+Value = TypeVar("Value")
 SHOWN = 3
 """Number of names that a message lists before it says how many more there are."""
 
@@ -75,15 +76,6 @@ class NonFiniteStep:
             yield f"the batch itself has non-finite numbers in {some(self.broken)}"
 
 
-class RankReport(NamedTuple):
-    """The facts about a failed step that only one rank knows; see :class:`NonFiniteStep`."""
-
-    losses: list[float]
-    weights: list[str]
-    items: list[str]
-    broken: list[str]
-
-
 class StepCheck(NamedTuple):
     """The result of checking a step; its numbers may still be on the device.
 
@@ -124,43 +116,40 @@ class StepCheck(NamedTuple):
             self.copied.synchronize()
         return bool(self.failed)
 
-    def report(self, trainer: pl.Trainer, values: Mapping[str, Tensor]) -> RankReport:
-        """Return what this rank knows about the failed step.
+    def describe(self, trainer: pl.Trainer, values: Mapping[str, Tensor]) -> NonFiniteStep:
+        """Return the facts about a failed step, of all ranks; every rank must call it.
 
         Args:
             trainer: the trainer, whose data module names the drawings.
             values: weights and buffers before the step, by name.
         """
-        items: list[str] = []
         data: Any = getattr(trainer, "datamodule", None)
+        items: list[str] = []
         if hasattr(data, "batch_members"):
             for number in range(self.batch, self.batch + len(self.batches)):
                 items += item_names(data.batch_members(number, trainer.global_rank, trainer.world_size))
-        rows = broken_rows(self.batches)
         # A row of an episode is a class, which has no name here.
-        broken = [items[row] if row < len(items) > 1 else f"row {row}" for row in rows]
-        return RankReport(self.losses.tolist(), non_finite_names(values), items, broken)
-
-    def describe(self, trainer: pl.Trainer, reports: Sequence[RankReport]) -> NonFiniteStep:
-        """Combine the reports of all ranks, which must be in the order of the ranks."""
-        by_batch = list(zip(*(report.losses for report in reports), strict=True))
+        broken = [items[row] if row < len(items) > 1 else f"row {row}" for row in broken_rows(self.batches)]
+        losses, all_items, all_broken = zip(
+            *gather(trainer, (self.losses.tolist(), items, broken)), strict=True
+        )
+        by_batch = list(zip(*losses, strict=True))
         if getattr(trainer.lightning_module, "shares_batches", True):
-            losses = [sum(shares) / len(reports) for shares in by_batch]
+            means = [sum(shares) / len(losses) for shares in by_batch]
         else:
-            losses = [loss for shares in by_batch for loss in shares]
-        several = {f"loss of batch {number}": loss for number, loss in enumerate(losses, 1)}
+            means = [loss for shares in by_batch for loss in shares]
+        several = {f"loss of batch {number}": loss for number, loss in enumerate(means, 1)}
         terms = {name: float(value) for name, value in self.terms.items()}
-        terms |= several if len(losses) > 1 else {"loss": losses[0]}
         return NonFiniteStep(
             step=self.step,
             batch=self.batch,
-            ranks=[rank for rank, one in enumerate(reports) if not all(map(math.isfinite, one.losses))],
-            world_size=len(reports),
-            terms=terms,
+            ranks=[rank for rank, own in enumerate(losses) if not all(map(math.isfinite, own))],
+            world_size=len(losses),
+            terms=terms | (several if len(means) > 1 else {"loss": means[0]}),
             gradients=[name for name, good in zip(self.names, self.finite.tolist(), strict=True) if not good],
-            weights=reports[0].weights,
-            items=[item for report in reports for item in report.items],
-            broken=[item for report in reports for item in report.broken],
+            weights=non_finite_names(values),
+            items=[item for part in all_items for item in part],
+            broken=[item for part in all_broken for item in part],
         )
 
 
@@ -196,6 +185,15 @@ def check_step(
     }
     first = (trainer.global_step + int(getattr(task, "step_offset", 0))) * len(batches)
     return StepCheck(trainer.global_step, first, batches, terms, all_losses, list(gradients), finite, failed)
+
+
+def gather(trainer: pl.Trainer, value: Value) -> list[Value]:
+    """Return the values of all ranks."""
+    if trainer.world_size == 1:
+        return [value]
+    values: list[Any] = [None] * trainer.world_size
+    distributed.all_gather_object(values, value)
+    return values
 
 
 def are_finite(gradients: Sequence[Tensor]) -> Bool[Tensor, " n"]:
