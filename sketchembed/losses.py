@@ -140,7 +140,7 @@ class PixelLoss:
 
 
 class DrawingLoss(NamedTuple):
-    """The terms and their weighted sum, equation 2: pen + (1 - α) stroke + α pixel."""
+    """The total loss and its terms."""
 
     total: Float[Tensor, ""]
     pen: Float[Tensor, ""]
@@ -152,22 +152,23 @@ def drawing_loss(
     pen: Float[Tensor, ""],
     stroke: Float[Tensor, ""],
     pixel: Float[Tensor, ""],
-    alpha: float | int,
-    pixel_gate: float | int = 0.1,
+    alpha: float | int | Float[Tensor, ""],
+    gate: float | int | Float[Tensor, ""] = 1.0,
 ) -> DrawingLoss:
-    """Weigh the three losses.
+    """Return pen + (1 - α) stroke + gate α pixel.
 
-    *Source*: equation 2; the gate is the released code's.
+    *Source*: equation 2; the gate is the released code's. A captured CUDA graph passes α and the gate as
+    tensors, because it cannot read Python numbers that change from step to step.
 
     Args:
         pen: L_pen.
         stroke: L_stroke.
         pixel: L_pixel.
         alpha: α, 0 to 1.
-        pixel_gate: the pixel term counts only where α is larger than this; 0 for the paper's equation.
+        gate: 1 for the paper's equation, 0 to leave out the pixel loss.
     """
-    weight = alpha if alpha > pixel_gate else 0.0
-    return DrawingLoss(pen + (1 - alpha) * stroke + weight * pixel, pen, stroke, pixel)
+    total = pen + (1 - alpha) * stroke + gate * alpha * pixel
+    return DrawingLoss(total, pen, stroke, pixel)
 
 
 def kl_loss(

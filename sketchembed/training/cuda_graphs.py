@@ -14,6 +14,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from sketchembed.losses import drawing_loss
 from sketchembed.raster.kernels import why_not_triton
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ class StepLosses(nn.Module):
         """Return the weighed loss, and its terms without gradient: pen, stroke, pixel and divergence."""
         (task,) = self._task
         pen, stroke, pixel, kl = task.terms(image, stroke5, noise, drawn)
-        total = pen + (1 - alpha) * stroke + gate * alpha * pixel
+        total = drawing_loss(pen, stroke, pixel, alpha, gate).total
         if task.kl_weight:
             total = total + task.kl_weight * kl
         return total, torch.stack([pen, stroke, pixel, kl]).detach()

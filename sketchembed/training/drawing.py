@@ -166,7 +166,7 @@ class DrawingTask(Task):
         weighs = self.alpha > self.pixel_gate
         pen, stroke, pixel, kl = self.terms(image, stroke5, noise, drawn if with_pixels or weighs else None)
         # Where the pixel loss weighs nothing it is only looked at, and so needs no gradient.
-        return drawing_loss(pen, stroke, pixel if weighs else pixel.detach(), self.alpha, self.pixel_gate), kl
+        return drawing_loss(pen, stroke, pixel if weighs else pixel.detach(), self.alpha, float(weighs)), kl
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
         """Return the loss of a batch, see :meth:`pairs`."""
