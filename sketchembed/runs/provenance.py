@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from sketchembed.files.serialization import parse_yaml
-from sketchembed.hub.model_files import read_origin, step_of
+from sketchembed.hub.model_files import read_provenance, step_of
 from sketchembed.runs.folder import Run
 
 LOCAL = ("run", "ckpt_path", "checkpoint", "gallery", "monitor", "milestones", "finite")
@@ -31,7 +31,7 @@ def origin(file: Path) -> dict[str, Any]:
         ``config``: the training's, as YAML, without what belongs to one machine.
     """
     if file.suffix == ".safetensors":
-        return read_origin(file)
+        return read_provenance(file)
     if file.parent.name != "checkpoints":
         return {}
     return of_run(Run(file.parents[1]), step_of(file))

@@ -134,7 +134,7 @@ class DrawingTask(Task):
             noise: ε of z.
             drawn: ε of the pixel loss' samples; without it there is no pixel loss.
         """
-        stroke5 = self.net.framed(stroke5)
+        stroke5 = self.net.add_start_token(stroke5)
         distribution, latent = self.net(image, stroke5, noise, self.skip_padding)
         target = stroke5[:, 1:]
         pen = pen_loss(distribution.pen_logits, target[..., 2:])

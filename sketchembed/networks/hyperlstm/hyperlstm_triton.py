@@ -1,8 +1,8 @@
-"""The element-wise parts of a step of the HyperLSTM as four Triton kernels, one program a drawing.
+"""The element-wise operations of a HyperLSTM step as four Triton kernels, with one program per sequence.
 
-They compute what :mod:`~sketchembed.networks.hyperlstm.pointwise` says in PyTorch, in float32, and store the
-same values for the backward pass. Everything between two matrix products is one launch: a row of gates, its
-norms and the cell stay in registers.
+They compute the functions of :mod:`~sketchembed.networks.hyperlstm.pointwise` in float32, and save the same
+values for the backward pass. Each kernel covers everything between two matrix products: the gates, their
+norms and the cell of one sequence stay in registers.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from torch import Tensor
 from sketchembed.networks.hyperlstm.cell import KERAS_EPS
 from sketchembed.networks.hyperlstm.pointwise import Step, Weights
 
-# ruff: noqa: ANN001, ANN202 - Triton's arguments are pointers and constants, which have no Python types
+# ruff: noqa: ANN001, ANN202 - the arguments of Triton kernels are pointers and constants without types
 # mypy: disable-error-code="no-untyped-def, untyped-decorator"
 
 
@@ -32,7 +32,7 @@ def _statistics(values, mask, size, eps):
 @triton.jit
 @no_type_check
 def _norm_gradient(grad, normal, rstd, mask, size):
-    """The gradient of a norm's input from that of its normalised output."""
+    """Return the gradient of the input of a norm from that of its normalised output."""
     along = tl.sum(tl.where(mask, grad * normal, 0.0)) / size
     level = tl.sum(tl.where(mask, grad, 0.0)) / size
     return rstd * (grad - level - normal * along)
@@ -41,7 +41,7 @@ def _norm_gradient(grad, normal, rstd, mask, size):
 @triton.jit
 @no_type_check
 def _cell(i, j, f, o, before, gain_ptr, shift_ptr, cols, mask, size, eps, ADD: tl.constexpr):
-    """The cell state, its norm's statistics, the squashed norm, and the output."""
+    """Return the cell state, the statistics of its norm, the tanh of the norm, and the output."""
     cell = (2 * j - 1) * i + before * f
     mean, rstd = _statistics(cell, mask, size, eps)
     gain, shift = tl.load(gain_ptr + cols, mask, 0.0), tl.load(shift_ptr + cols, mask, 0.0)
@@ -166,7 +166,7 @@ def _cell_backward(
     out, later, gates, cell_ptr, tanh_ptr, before, mean, rstd, gain_ptr, norm_grad, d_later, row, cols, mask,
     size, ADD: tl.constexpr,
 ):  # fmt: skip
-    """The gradients of the four gates' inputs (after their norms) from those of output and cell state."""
+    """Return the gradients of the normalised inputs of the gates from those of output and cell state."""
     at = row * size + cols
     gate_at = row * 4 * size + cols
     i, j = tl.load(gates + gate_at, mask, 0.0), tl.load(gates + gate_at + size, mask, 0.0)
@@ -255,7 +255,7 @@ def _hyper_backward(
     out = tl.load(dg + at, mask, 0.0)
     later = tl.load(dd + at, mask, 0.0)
     code = tl.load(d_code + at, mask, 0.0)
-    # The maps are given the cell state by the released variant, which adds its output; else the output.
+    # The input of the maps is the cell state in the released variant (ADD), and otherwise the output.
     if ADD:
         later += code
     else:
@@ -280,7 +280,7 @@ def _hyper_backward(
         )
 
 
-# ---- what the loop calls -------------------------------------------------------------------------------
+# ---- the functions that the loop calls -----------------------------------------------------------------
 
 
 def _launch(size: int) -> dict[str, Any]:
