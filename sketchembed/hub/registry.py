@@ -67,7 +67,12 @@ def build_network(path: Path, described: Mapping[str, Any], weights: Mapping[str
     except (RuntimeError, ValueError, ArithmeticError) as error:
         raise _unknown(path, described, str(error)) from error
     check_weights(net, weights, path)
-    net.to_empty(device="cpu").load_state_dict(dict(weights))
+    # Copied to keep the types and the memory formats (channels-last) of the network.
+    copies = {
+        name: torch.empty_strided(like.shape, like.stride(), dtype=like.dtype).copy_(weights[name])
+        for name, like in net.state_dict().items()
+    }
+    net.load_state_dict(copies, assign=True)
     for name in net.facts:
         setattr(net, name, described.get(name, getattr(net, name)))
     return net

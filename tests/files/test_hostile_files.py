@@ -124,7 +124,8 @@ def test_a_checkpoint_is_still_read(net, tmp_path):
         (b"\x80\x02ctorch\nTensor\n\x8a\x05\x00\xe4\x0bT\x02\x85R.", "cannot be read"),
         (b"\x80\x02cposix\nsystem\nX\x04\x00\x00\x00true\x85R.", "names 'posix system'"),
         (b"\x80\x02" + b"]" * 3_000_000 + b".", "more than 2,097,152 bytes"),
-        (b"\x80\x02" + b"]" * 2_000_000 + b".", "cannot be read"),
+        (b"\x80\x02" + b" " * (17 << 20), "a pickle of more than"),
+        (b"\x80\x02" + b"]" * 2_000_000 + b".", "is not a SketchEmbedNet"),
     ],
 )
 def test_pickle_of_a_checkpoint_names_tensors_and_is_of_their_size(net, tmp_path, pickled, says):
