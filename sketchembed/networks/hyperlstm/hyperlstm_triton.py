@@ -23,6 +23,22 @@ from sketchembed.networks.hyperlstm.pointwise import Step, Weights
 
 @triton.jit
 @no_type_check
+def _select(gate: tl.constexpr, i, j, f, o):
+    return i if gate == 0 else (j if gate == 1 else (f if gate == 2 else o))
+
+
+@triton.jit
+@no_type_check
+def _replace(gate: tl.constexpr, value, i, j, f, o):
+    i = value if gate == 0 else i
+    j = value if gate == 1 else j
+    f = value if gate == 2 else f
+    o = value if gate == 3 else o
+    return i, j, f, o
+
+
+@triton.jit
+@no_type_check
 def _statistics(values, mask, size, eps):
     mean = tl.sum(tl.where(mask, values, 0.0)) / size
     centred = tl.where(mask, values - mean, 0.0)
@@ -73,14 +89,7 @@ def _hyper_forward(
         bias = tl.load(shift + gate * size + cols, mask, 0.0)
         open_ = tl.sigmoid((value - level) * scale * weight + bias)
         tl.store(gates + place, open_, mask)
-        if gate == 0:
-            i = open_
-        elif gate == 1:
-            j = open_
-        elif gate == 2:
-            f = open_
-        else:
-            o = open_
+        i, j, f, o = _replace(gate, open_, i, j, f, o)
     last = tl.load(before + row * size + cols, mask, 0.0)
     cell, level, scale, tanh, out = _cell(i, j, f, o, last, code_gain, code_shift, cols, mask, size, eps, ADD)
     tl.store(d_mean + row, level)
@@ -114,26 +123,19 @@ def _main_forward(
         value += tl.load(maps + map_at + 8 * rows * size, mask, 0.0)
         tl.store(pre + place, value, mask)
         total += tl.sum(tl.where(mask, value, 0.0))
-        if gate == 0:
-            i = value
-        elif gate == 1:
-            j = value
-        elif gate == 2:
-            f = value
-        else:
-            o = value
+        i, j, f, o = _replace(gate, value, i, j, f, o)
     if JOINT:
         level = total / (4 * size)
         squares = 0.0
         for gate in tl.static_range(4):
-            value = i if gate == 0 else (j if gate == 1 else (f if gate == 2 else o))
+            value = _select(gate, i, j, f, o)
             centred = tl.where(mask, value - level, 0.0)
             squares += tl.sum(centred * centred)
         scale = 1 / tl.sqrt(squares / (4 * size) + eps)
         tl.store(mean + row, level)
         tl.store(rstd + row, scale)
     for gate in tl.static_range(4):
-        value = i if gate == 0 else (j if gate == 1 else (f if gate == 2 else o))
+        value = _select(gate, i, j, f, o)
         if not JOINT:
             level, scale = _statistics(value, mask, size, eps)
             tl.store(mean + row * 4 + gate, level)
@@ -141,14 +143,7 @@ def _main_forward(
         weight = tl.load(gain + gate * size + cols, mask, 0.0)
         open_ = tl.sigmoid((value - level) * scale * weight + tl.load(shift + gate * size + cols, mask, 0.0))
         tl.store(gates + row * 4 * size + gate * size + cols, open_, mask)
-        if gate == 0:
-            i = open_
-        elif gate == 1:
-            j = open_
-        elif gate == 2:
-            f = open_
-        else:
-            o = open_
+        i, j, f, o = _replace(gate, open_, i, j, f, o)
     last = tl.load(before + row * size + cols, mask, 0.0)
     cell, level_c, scale_c, tanh, out = _cell(
         i, j, f, o, last, cell_gain, cell_shift, cols, mask, size, eps, False
@@ -208,7 +203,7 @@ def _main_backward(
     mid = 0.0
     for gate in tl.static_range(4):
         place = row * 4 * size + gate * size + cols
-        grad = d_i if gate == 0 else (d_j if gate == 1 else (d_f if gate == 2 else d_o))
+        grad = _select(gate, d_i, d_j, d_f, d_o)
         tl.store(main_norm + place, grad, mask)
         if JOINT:
             weighed = tl.where(mask, grad * tl.load(gain + gate * size + cols, mask, 0.0), 0.0)
@@ -217,7 +212,7 @@ def _main_backward(
             mid += tl.sum(weighed)
     for gate in tl.static_range(4):
         place = row * 4 * size + gate * size + cols
-        grad = d_i if gate == 0 else (d_j if gate == 1 else (d_f if gate == 2 else d_o))
+        grad = _select(gate, d_i, d_j, d_f, d_o)
         weighed = grad * tl.load(gain + gate * size + cols, mask, 0.0)
         value = tl.load(pre + place, mask, 0.0)
         if JOINT:
@@ -266,7 +261,7 @@ def _hyper_backward(
     )  # fmt: skip
     for gate in tl.static_range(4):
         place = row * 4 * size + gate * size + cols
-        grad = d_i if gate == 0 else (d_j if gate == 1 else (d_f if gate == 2 else d_o))
+        grad = _select(gate, d_i, d_j, d_f, d_o)
         tl.store(hyper_norm + place, grad, mask)
         scale = tl.load(rstd + row * 4 + gate)
         normal = (tl.load(pre + place, mask, 0.0) - tl.load(mean + row * 4 + gate)) * scale
