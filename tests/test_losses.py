@@ -163,7 +163,7 @@ def test_pixel_loss_of_a_perfect_prediction_is_the_least():
     best = PixelLoss()(exact, logits, stroke5, 28)
     moved = exact._replace(mean=exact.mean + torch.tensor([0.3, 0.0]))
     assert best < PixelLoss()(moved, logits, stroke5, 28)
-    assert PixelLoss(size=48)(exact, logits, stroke5, 28).isfinite()
+    assert PixelLoss()(exact, logits, stroke5, 48).isfinite()
 
 
 def test_pixel_loss_survives_an_empty_prediction():

@@ -26,7 +26,7 @@ import numpy as np
 
 from sketchembed.errors import DataError
 from sketchembed.files.reading import digest, read_file
-from sketchembed.files.serialization import build, parse_json
+from sketchembed.files.serialization import dataclass_from_dict, parse_json
 
 FORMAT_VERSION = 1
 PARTITIONS = ("train", "valid", "test")
@@ -92,7 +92,9 @@ class DrawingStore:
         if self.manifest.get("format_version") != FORMAT_VERSION:
             raise self._broken(f"has format version {str(self.manifest.get('format_version'))[:40]}")
         try:
-            facts = build(_Facts, {name: self.manifest.get(name) for name in _Facts.__annotations__})
+            facts = dataclass_from_dict(
+                _Facts, {name: self.manifest.get(name) for name in _Facts.__annotations__}
+            )
             self.classes = facts.classes
             self._open(facts)
         except (OSError, ValueError, OverflowError) as error:

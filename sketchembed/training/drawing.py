@@ -13,13 +13,18 @@ from sketchembed.data.augmentation import Augmentation
 from sketchembed.data.shared_random import normal
 from sketchembed.hub.model_files import copy_weights
 from sketchembed.hub.registry import MODEL_KEY
-from sketchembed.losses import DrawingLoss, PixelLoss, drawing_loss, kl_loss, pen_loss, stroke_loss
+from sketchembed.losses import (
+    KL_TOLERANCE,
+    DrawingLoss,
+    PixelLoss,
+    drawing_loss,
+    kl_loss,
+    pen_loss,
+    stroke_loss,
+)
 from sketchembed.networks.sketchembednet import ModelConfig, SketchEmbedNet
 from sketchembed.training.cuda_graphs import StepInputs, capture, why_not_captured
 from sketchembed.training.task import VALIDATION_SETS, Task, drawn_images, rows_in
-
-KL_TOLERANCE = 0.2
-"""KL divergence, in nats per dimension, below which it costs nothing."""
 
 
 class Terms(NamedTuple):
@@ -118,7 +123,7 @@ class DrawingTask(Task):
             noise: ε of z.
             drawn: ε of the pixel loss' samples; None to leave out the pixel loss.
         """
-        stroke5 = self.net.framed(stroke5)
+        stroke5 = self.net.add_start_token(stroke5)
         distribution, latent = self.net(image, stroke5, noise, self.skip_padding)
         target = stroke5[:, 1:]
         pen = pen_loss(distribution.pen_logits, target[..., 2:])

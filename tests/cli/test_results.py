@@ -101,7 +101,7 @@ def test_numbers_are_measured_once_and_can_be_had_again(tmp_path, real_data, mon
     torch.manual_seed(0)
     known = {"preset": "cpu", "seed": 4, "step": 2000, "drawings": 14087, "seconds": 1800.0, "device": "cpu"}
     known["config"] = "model:\n  init_args:\n    init_from: before\n"
-    weights = sketchembed.save(SketchEmbedNet(TINY), tmp_path / "net.safetensors", origin=known)
+    weights = sketchembed.save(SketchEmbedNet(TINY), tmp_path / "net.safetensors", provenance=known)
     command = f"fewshot --checkpoint {weights} --settings 5w1s --episodes 20 --baselines pixels"
     plan = written(tmp_path, evaluate=command, note="A note.")
     out = tmp_path / "RESULTS.md"
@@ -133,7 +133,7 @@ def test_numbers_are_measured_once_and_can_be_had_again(tmp_path, real_data, mon
     assert "Random CNN" not in out.read_text()
     # Other weights under the same name are measured anew.
     torch.manual_seed(1)
-    sketchembed.save(SketchEmbedNet(TINY), weights, origin=known)
+    sketchembed.save(SketchEmbedNet(TINY), weights, provenance=known)
     main([*run, "--only", "one"])
     assert "[1/1] one: sketchembed evaluate" in capfd.readouterr().out
 
