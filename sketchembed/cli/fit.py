@@ -27,7 +27,7 @@ from sketchembed.data.datamodules import DoodlesDataModule
 from sketchembed.data.datamodules.drawing_datamodule import DrawingDataModule
 from sketchembed.data.sampling import check_batch_size
 from sketchembed.errors import ConfigError, NonFiniteError, SketchEmbedError, check_range
-from sketchembed.files.connection import NetworkError
+from sketchembed.files.http import NetworkError
 from sketchembed.hub.model_files import find, read_raw
 from sketchembed.reporting.run_page import write_run_page
 from sketchembed.reporting.runs_page import update_runs_page

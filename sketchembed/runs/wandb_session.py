@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from sketchembed.errors import SketchEmbedError
-from sketchembed.files.connection import Transient, open_url
+from sketchembed.files.http import TransientError, open_url
 
 PROBE_LIMIT = 8.0
 """Seconds in which W&B's server must answer; a name server that is gone may take longer by itself."""
@@ -202,7 +202,7 @@ def _probe(url: str, limit: float) -> str:
     begun = time.monotonic()
     try:
         open_url(url, {}, limit, method="HEAD").close()
-    except Transient as error:
+    except TransientError as error:
         reason = getattr(error.__cause__, "reason", error.__cause__)
         # Certificates are checked by W&B's own process, against its own list.
         if error.reached or isinstance(reason, ssl.SSLError):

@@ -10,8 +10,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from sketchembed.data.augmentation import Augmentation
+from sketchembed.data.batch_random import normal
 from sketchembed.data.datamodules.pair_datamodule import Pair
-from sketchembed.data.shared_random import normal
 from sketchembed.losses import kl_loss
 from sketchembed.networks.conv_vae import ConvVAE, ConvVAEConfig
 from sketchembed.training.task import VALIDATION_SETS, Task, drawn_images, rows_in

@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from sketchembed.data.augmentation import Augmentation
-from sketchembed.data.shared_random import normal
+from sketchembed.data.batch_random import normal
 from sketchembed.hub.model_files import copy_weights
 from sketchembed.hub.registry import MODEL_KEY
 from sketchembed.losses import (

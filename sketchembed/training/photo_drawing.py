@@ -8,8 +8,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from sketchembed.data.augmentation import PairAugmentation
 from sketchembed.data.datamodules.pair_datamodule import Pair
-from sketchembed.data.pair_augmentation import PairAugmentation
 from sketchembed.networks.sketchembednet import ModelConfig
 from sketchembed.training.drawing import DrawingTask
 

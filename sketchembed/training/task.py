@@ -16,9 +16,9 @@ from pytorch_lightning.utilities import GradClipAlgorithmType
 from torch import Tensor, distributed, nn
 from torchmetrics import MeanMetric
 
+from sketchembed.data.batch_random import GlobalBatchGenerator
 from sketchembed.data.datamodules.episode_datamodule import EpisodeImages
 from sketchembed.data.datamodules.pair_datamodule import Pair
-from sketchembed.data.shared_random import SharedGenerator
 from sketchembed.hub.model_files import network_weights
 from sketchembed.hub.registry import MODEL_KEY, check_weights, describe
 from sketchembed.networks.batch_norm import BatchNorm2d
@@ -123,21 +123,21 @@ class Task(pl.LightningModule):
 
     # ---- random numbers --------------------------------------------------------------------------
 
-    def _generator(self, step: int, stream: int) -> SharedGenerator:
+    def _generator(self, step: int, stream: int) -> GlobalBatchGenerator:
         state = np.random.SeedSequence([self.seed, step, stream]).generate_state(1, np.uint64)
-        generator = SharedGenerator(self.device)
+        generator = GlobalBatchGenerator(self.device)
         generator.manual_seed(int(state[0] >> np.uint64(1)))
         return generator
 
-    def _training_generator(self, batch_idx: int) -> SharedGenerator:
+    def _training_generator(self, batch_idx: int) -> GlobalBatchGenerator:
         """Return the random generator of a training batch, the same on all ranks."""
         accumulated = self.trainer.accumulate_grad_batches if self._trainer else 1
         step = self.global_step + self.step_offset
         generator = self._generator(step * accumulated + batch_idx % accumulated, 0)
-        generator.rank, generator.world = self.global_rank, self.world_size
+        generator.rank, generator.world_size = self.global_rank, self.world_size
         return generator
 
-    def _validation_generator(self, batch_idx: int, dataloader_idx: int) -> SharedGenerator:
+    def _validation_generator(self, batch_idx: int, dataloader_idx: int) -> GlobalBatchGenerator:
         """Return the random generator of a validation batch, whichever rank has the batch."""
         return self._generator(batch_idx * self.world_size + self.global_rank, dataloader_idx)
 

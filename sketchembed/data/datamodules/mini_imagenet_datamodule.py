@@ -167,4 +167,7 @@ class MiniImageNetEpisodeDataModule(EpisodeDataModule):
 
 def _load_parts(folder: Path, image_size: int) -> dict[str, ImageSet]:
     source, prepared = folder / "mini_imagenet", prepared_folder(folder)
-    return {part: mini_imagenet.load(source, prepared, part, image_size) for part in ("train", "val")}
+    return {
+        part: mini_imagenet.load_mini_imagenet(source, prepared, part, image_size)
+        for part in ("train", "val")
+    }

@@ -35,7 +35,7 @@ class OmniglotDataModule(DrawingDataModule):
             DataError: if the stroke files are missing or damaged.
         """
         name = f"omniglot-t{self.max_length}" + ("" if self.rotations else "-upright")
-        return omniglot.prepare(
+        return omniglot.prepare_omniglot(
             self.folder / "omniglot",
             prepared_folder(self.folder) / name,
             max_length=self.max_length,
@@ -60,7 +60,8 @@ class OmniglotEpisodeDataModule(EpisodeDataModule):
     *Source*: Snell et al. 2017: training episodes have 60 ways, one shot and five queries.
 
     Args:
-        source: ``strokes`` or ``images``, see :func:`~sketchembed.data.sources.omniglot_images.load`.
+        source: ``strokes`` or ``images``, see
+            :func:`~sketchembed.data.sources.omniglot_images.load_omniglot`.
     """
 
     source_name = "omniglot"
@@ -83,5 +84,7 @@ class OmniglotEpisodeDataModule(EpisodeDataModule):
     def load_parts(self) -> dict[str, ImageSet]:
         """Return the images of the parts ``train`` and ``val``, after preparing them if necessary."""
         prepared = prepared_folder(self.folder)
-        images = omniglot_images.load(self.folder / "omniglot", prepared, self.source, self.image_size)
-        return {part: omniglot_images.split(images, "vinyals", part) for part in ("train", "val")}
+        images = omniglot_images.load_omniglot(
+            self.folder / "omniglot", prepared, self.source, self.image_size
+        )
+        return {part: omniglot_images.select_part(images, "vinyals", part) for part in ("train", "val")}

@@ -61,13 +61,13 @@ class QuickdrawDataModule(DrawingDataModule):
         name += f"-n{self.per_class}" if self.per_class else ""
         name += f"-e{self.epsilon:g}" if self.epsilon else ""
         destination = prepared_folder(self.folder) / name
-        sources = quickdraw.find_sources(self.folder)
+        sources = quickdraw.find_class_files(self.folder)
         if not sources:
             if (destination / "manifest.json").exists():
                 return DrawingStore(destination)
             wanted = self.classes or quickdraw.class_names()
             download_quickdraw(self.folder, wanted, form=self.form, per_class=self.per_class)
-            sources = quickdraw.find_sources(self.folder)
+            sources = quickdraw.find_class_files(self.folder)
         missing = [wanted for wanted in self.classes or () if wanted not in sources]
         if missing:
             raise DataError(
@@ -75,7 +75,7 @@ class QuickdrawDataModule(DrawingDataModule):
                 expected=f"a file for each of the {len(self.classes or ())} chosen classes",
                 fix="Download it with `sketchembed data quickdraw --classes ...`, or choose other classes",
             )
-        return quickdraw.prepare(
+        return quickdraw.prepare_quickdraw(
             sources,
             destination,
             max_length=self.max_length,
@@ -85,4 +85,4 @@ class QuickdrawDataModule(DrawingDataModule):
 
     def split_classes(self, store: DrawingStore) -> tuple[list[str], list[str]]:
         """Return the training classes and the held-out classes."""
-        return quickdraw.split(self.split, self.classes or store.class_names)
+        return quickdraw.split_classes(self.split, self.classes or store.class_names)

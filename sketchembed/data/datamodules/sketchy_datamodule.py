@@ -36,7 +36,7 @@ class SketchyDataModule(PairDataModule):
             DataError: if files are missing or damaged.
         """
         name = f"sketchy-t{self.max_length}-{self.image_size}px-{self.overlap}"
-        return sketchy.prepare(
+        return sketchy.prepare_sketchy(
             self.folder / "sketchy",
             prepared_folder(self.folder) / name,
             max_length=self.max_length,
@@ -77,7 +77,7 @@ class TracedDataModule(PairDataModule):
         Raises:
             DataError: if there are no photos.
         """
-        return traced.prepare(
+        return traced.prepare_traced(
             self.photos,
             self.folder,
             prepared_folder(self.folder),

@@ -141,8 +141,8 @@ def omniglot(tmp_path, monkeypatch):
     """A data folder whose prepared file is there already: no published file is read."""
     data = image_set(classes=4 * 6)
     monkeypatch.setenv("SKETCHEMBED_DATA", str(tmp_path))
-    monkeypatch.setattr(omniglot_images, "load", lambda *_: data)
-    monkeypatch.setattr(omniglot_images, "split", lambda images, *_: images)
+    monkeypatch.setattr(omniglot_images, "load_omniglot", lambda *_: data)
+    monkeypatch.setattr(omniglot_images, "select_part", lambda images, *_: images)
     monkeypatch.setenv("WANDB_MODE", "disabled")
     return tmp_path
 
@@ -357,8 +357,8 @@ def test_one_process_two_and_three_give_the_same_accuracies(tmp_path):
 @pytest.mark.data
 @pytest.mark.slow
 def test_real_omniglot_keeps_known_baselines_and_the_solver_its_promise(real_data, real_omniglot):
-    images = omniglot_images.load(real_data / "omniglot", real_omniglot)
-    data = omniglot_images.split(images, "vinyals", "test")
+    images = omniglot_images.load_omniglot(real_data / "omniglot", real_omniglot)
+    data = omniglot_images.select_part(images, "vinyals", "test")
     methods = [Embedding("raw", pixels), Embedding("reference", pixels, "logistic-sklearn")]
     for method in methods:
         method.prepare(data, Ranks())
