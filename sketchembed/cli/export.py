@@ -9,7 +9,7 @@ import torch
 
 from sketchembed.cli.parser import command
 from sketchembed.hub.model_files import find, load, load_network, save
-from sketchembed.runs.provenance import origin
+from sketchembed.runs.provenance import provenance
 
 
 def export(
@@ -26,8 +26,8 @@ def export(
         dtype: of the weights.
         encoder: write of a SketchEmbedNet the half that embeds alone, which cannot draw.
     """
-    net = load(checkpoint).halved() if encoder else load_network(checkpoint)
-    path = save(net, out, getattr(torch, dtype), origin(find(checkpoint)))
+    net = load(checkpoint).encoder_only() if encoder else load_network(checkpoint)
+    path = save(net, out, getattr(torch, dtype), provenance(find(checkpoint)))
     print(f"{path}  {path.stat().st_size / 1e6:.1f} MB")
 
 

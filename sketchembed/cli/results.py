@@ -18,7 +18,7 @@ from sketchembed._version import __version__
 from sketchembed.cli.parser import command
 from sketchembed.errors import ConfigError, SketchEmbedError
 from sketchembed.files.reading import digest, read_file
-from sketchembed.files.serialization import build, parse_json, parse_yaml
+from sketchembed.files.serialization import dataclass_from_dict, parse_json, parse_yaml
 from sketchembed.files.writing import whole_file
 from sketchembed.hub.model_files import find
 from sketchembed.reporting.part import Part
@@ -88,7 +88,7 @@ class Plan:
         """
         content = read_file(path, str(path), expected="a list of results", fix="Name one with --plan")
         try:
-            plan = build(cls, parse_yaml(content.decode("utf-8")))
+            plan = dataclass_from_dict(cls, parse_yaml(content.decode("utf-8")))
         except ValueError as error:
             raise ConfigError(
                 f"{path} is no list of results ({error})",

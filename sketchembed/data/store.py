@@ -26,7 +26,7 @@ import numpy as np
 
 from sketchembed.errors import DataError
 from sketchembed.files.reading import digest, read_file
-from sketchembed.files.serialization import build, parse_json
+from sketchembed.files.serialization import dataclass_from_dict, parse_json
 
 FORMAT_VERSION = 1
 PARTITIONS = ("train", "valid", "test")
@@ -91,7 +91,9 @@ class DrawingStore:
         if self.manifest.get("format_version") != FORMAT_VERSION:
             raise self._error(f"has format version {str(self.manifest.get('format_version'))[:40]}")
         try:
-            layout = build(_Layout, {name: self.manifest.get(name) for name in _Layout.__annotations__})
+            layout = dataclass_from_dict(
+                _Layout, {name: self.manifest.get(name) for name in _Layout.__annotations__}
+            )
             self.classes = layout.classes
             self._open(layout)
         except (OSError, ValueError, OverflowError) as error:

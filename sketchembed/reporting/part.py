@@ -11,7 +11,7 @@ from typing import Any
 
 from sketchembed.errors import DataError
 from sketchembed.files.reading import read_file
-from sketchembed.files.serialization import build, parse_json
+from sketchembed.files.serialization import dataclass_from_dict, parse_json
 
 Cell = str | float | int | None
 
@@ -137,7 +137,7 @@ class Part:
         """
         try:
             content = read_file(file, str(file), expected="a part of a report", fix="Compute it anew")
-            return build(cls, parse_json(content.decode("utf-8", "replace")))
+            return dataclass_from_dict(cls, parse_json(content.decode("utf-8", "replace")))
         except (DataError, ValueError) as error:
             raise ValueError(f"{file} is no part of a report ({error})") from error
 

@@ -18,7 +18,7 @@ from sketchembed.files.reading import digest
 from sketchembed.hub.model_files import PACKAGED, find
 from sketchembed.networks import ModelConfig, SketchEmbedNet
 from sketchembed.reporting.results_page import fewshot_tables
-from sketchembed.runs.provenance import origin
+from sketchembed.runs.provenance import provenance
 
 TINY = ModelConfig(width=8, latent=12, hidden=10, hyper=6, embedding=2, mixtures=3, max_length=12)
 
@@ -75,7 +75,7 @@ def test_the_package_s_plan_names_models_that_are_there_and_evaluations_that_the
         assert section.models
         for model in section.models:
             assert find(model).parent == PACKAGED
-            assert origin(find(model))["config"]
+            assert provenance(find(model))["config"]
         for models in section.means.values():
             assert set(models) <= set(section.models)
 
@@ -101,7 +101,7 @@ def test_numbers_are_measured_once_and_can_be_had_again(tmp_path, real_data, mon
     torch.manual_seed(0)
     known = {"preset": "cpu", "seed": 4, "step": 2000, "drawings": 14087, "seconds": 1800.0, "device": "cpu"}
     known["config"] = "model:\n  init_args:\n    init_from: before\n"
-    weights = sketchembed.save(SketchEmbedNet(TINY), tmp_path / "net.safetensors", origin=known)
+    weights = sketchembed.save(SketchEmbedNet(TINY), tmp_path / "net.safetensors", provenance=known)
     command = f"fewshot --checkpoint {weights} --settings 5w1s --episodes 20 --baselines pixels"
     plan = written(tmp_path, evaluate=command, note="A note.")
     out = tmp_path / "RESULTS.md"
@@ -133,7 +133,7 @@ def test_numbers_are_measured_once_and_can_be_had_again(tmp_path, real_data, mon
     assert "Random CNN" not in out.read_text()
     # Other weights under the same name are measured anew.
     torch.manual_seed(1)
-    sketchembed.save(SketchEmbedNet(TINY), weights, origin=known)
+    sketchembed.save(SketchEmbedNet(TINY), weights, provenance=known)
     main([*run, "--only", "one"])
     assert "[1/1] one: sketchembed evaluate" in capfd.readouterr().out
 

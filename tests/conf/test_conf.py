@@ -150,7 +150,7 @@ def test_first_run_of_a_sweep_trains(path, data, tmp_path, monkeypatch):
     options = ["--preset", "debug", "--trainer.accelerator", "cpu", "--run.root", str(tmp_path)]
     folder = planned(SweepFile.read(path), options)
     name, first = next(iter(folder.runs.items()))
-    fit.fit(first.words)
+    fit.run(first.words)
     run = folder.finished(name)
     assert run == tmp_path / name
     config = yaml.safe_load((run / "config.yaml").read_text())

@@ -241,7 +241,7 @@ def test_sweep_that_is_killed_goes_on_and_ends_with_a_table_of_four_rows(tmp_pat
     assert sorted(file.parent.name for file in runs.glob("*/run.json")) == [
         f"alpha_max{alpha}-seed{seed}" for alpha in ("0", "0.5") for seed in (1, 2)
     ]
-    assert any("going on from" in log.read_text() for log in (runs / "logs").iterdir())
+    assert any("resume  from" in log.read_text() for log in (runs / "logs").iterdir())
     for file in runs.glob("*/metrics.jsonl"):
         lines = [json.loads(line) for line in file.read_text().splitlines()]
         assert [line["step"] for line in lines if "train/loss" in line] == list(range(20))

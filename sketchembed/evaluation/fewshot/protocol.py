@@ -22,9 +22,9 @@ from sketchembed.evaluation.fewshot.finetuning import Adapting, Scratch
 from sketchembed.evaluation.fewshot.methods import Embedding, Method, ink, pixels
 from sketchembed.evaluation.fewshot.scores import Setting, measure
 from sketchembed.evaluation.models import Model, trained_baselines
-from sketchembed.hub.registry import Network
 from sketchembed.networks.conv4 import Conv4, for_inference
 from sketchembed.networks.maml import MAML
+from sketchembed.networks.network import Network
 from sketchembed.networks.protonet import ProtoNet
 from sketchembed.runs.ranks import Ranks
 
