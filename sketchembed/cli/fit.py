@@ -20,7 +20,7 @@ from pytorch_lightning.utilities.exceptions import SIGTERMException
 
 from sketchembed._version import __version__
 from sketchembed.cli.config_files import trust_no_configuration
-from sketchembed.cli.parser import OneLine
+from sketchembed.cli.parser import OneLineErrorParser
 from sketchembed.data.datamodules.drawing_datamodule import DrawingDataModule
 from sketchembed.data.datamodules.quickdraw_datamodule import DoodlesDataModule
 from sketchembed.data.sampling import check_share
@@ -52,7 +52,7 @@ DOODLES = "sketchembed.data.datamodules.quickdraw_datamodule.DoodlesDataModule"
 COMMON_DATA_OPTIONS = ("folder", "batch_size", "max_length", "num_workers", "seed", "validation_drawings")
 
 
-class FitParser(OneLine, LightningArgumentParser):
+class FitParser(OneLineErrorParser, LightningArgumentParser):
     """Lightning's parser, which answers a mistake in one line."""
 
 
