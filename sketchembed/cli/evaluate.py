@@ -5,8 +5,8 @@ from __future__ import annotations
 import inspect
 from dataclasses import fields
 
-from sketchembed.cli.evaluate_fewshot import fewshot
-from sketchembed.cli.parser import OneLineErrorParser, command, name_first_argument, normalize_options
+from sketchembed.cli import evaluate_fewshot
+from sketchembed.cli.parser import OneLineErrorParser, name_first_argument, normalize_options
 from sketchembed.errors import check_known
 from sketchembed.evaluation.context import EvaluationContext
 from sketchembed.evaluation.parts import PARTS, about, make
@@ -26,11 +26,10 @@ def run(args: list[str]) -> None:
         print("\n".join([*lines, "", "`sketchembed evaluate PART --help` lists the options of a part."]))
         return
     check_known("command", args[0], PARTS)
-    name, options = args[0], normalize_options(args[1:])
-    if name == "fewshot":  # as a command it also compares several checkpoints
-        command(fewshot, "evaluate fewshot")(options)
+    if args[0] == "fewshot":  # as a command it also compares several checkpoints
+        evaluate_fewshot.run(args[1:])
     else:
-        evaluate_part(name, options)
+        evaluate_part(args[0], normalize_options(args[1:]))
 
 
 def evaluate_part(name: str, args: list[str]) -> None:
