@@ -33,8 +33,8 @@ class Section:
     """A table of the page.
 
     Attributes:
-        name: of its files.
-        title: with the numbers of the paper's tables.
+        name: name of its files.
+        title: title with the numbers of the paper's tables.
         evaluate: its command line after ``sketchembed evaluate``.
         means: names of additional rows, each with the models over which it is the mean (seeds of one
             training).
