@@ -22,7 +22,7 @@ from pytorch_lightning.utilities.exceptions import SIGTERMException
 
 from sketchembed._version import __version__
 from sketchembed.cli.config_files import trust_no_configuration
-from sketchembed.cli.parser import OneLine
+from sketchembed.cli.parser import OneLineErrorParser
 from sketchembed.data.datamodules import DoodlesDataModule
 from sketchembed.data.datamodules.drawing_datamodule import DrawingDataModule
 from sketchembed.data.sampling import check_batch_size
@@ -55,7 +55,7 @@ DOODLES = "sketchembed.data.DoodlesDataModule"
 COMMON_DATA_OPTIONS = ("folder", "batch_size", "max_length", "num_workers", "seed", "validation_drawings")
 
 
-class FitParser(OneLine, LightningArgumentParser):
+class FitParser(OneLineErrorParser, LightningArgumentParser):
     """Lightning's parser with one-line error messages."""
 
 

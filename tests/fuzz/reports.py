@@ -13,6 +13,7 @@ from sketchembed.reporting.part import Drawings, Figure, Part, Table
 from sketchembed.reporting.report_page import Entry, ReportPage
 from sketchembed.reporting.run_page import write_run_page
 from sketchembed.reporting.runs_page import write_runs_page
+from sketchembed.reporting.sweep_table import sweep_table
 from sketchembed.runs.folder import Run, trains_alike
 from sketchembed.runs.provenance import run_provenance
 from sketchembed.runs.run_logger import RunLogger
@@ -202,7 +203,7 @@ def read_sweep(folder: Path) -> object:
     errors = []
     try:
         found = SweepFolder.read(folder / "sweep")
-        found.table().markdown()
+        sweep_table(found).markdown()
         found.write()
     except SketchEmbedError as error:
         errors.append(error)
