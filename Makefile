@@ -79,8 +79,8 @@ test: setup ## run the whole test suite
 test-fast: setup ## run the tests that take less than ten seconds each
 	@$(PYTEST) -m "not slow and not browser" $(ARGS)
 
-lint: setup ## check style
-	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
+lint: setup ## check style, and which room imports which
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/lint-imports
 
 typecheck: setup ## check types
 	@$(BIN)/mypy

@@ -1,27 +1,28 @@
 # Trains, draws and tests on a CPU:  docker build -f docker/cpu.Dockerfile -t sketchembed:cpu .
 FROM python:3.11-slim-bookworm
 
-# Debian keeps only the newest build of a package, so a version named here could not be installed for long.
+# Debian keeps only the newest build of a package, so a pinned version would soon fail to install.
 # hadolint ignore=DL3008
 RUN apt-get update \
     && apt-get install --yes --no-install-recommends libcairo2 make \
     && rm -rf /var/lib/apt/lists/*
 
-# Whoever runs it may write here, so that `--user $(id -u):$(id -g)` gives files of one's own.
+# Any user may write here, so that `--user $(id -u):$(id -g)` writes files that this user owns.
 WORKDIR /home/artist/sketchembed
 RUN useradd --home-dir /home/artist --uid 1000 artist \
-    && mkdir data runs results \
+    && mkdir conf data runs results sweeps \
     && chown --recursive artist:artist /home/artist \
     && chmod 1777 /home/artist . data runs results
 USER 1000:1000
 ENV HOME=/home/artist USER=artist WANDB_MODE=offline
 
-# What the packages depend on comes first: a change of the code leaves their layer as it is.
+# The dependencies come first: a change of the code does not invalidate their layer. The wheel's configuration
+# folders may still be empty.
 COPY --chown=1000:1000 pyproject.toml README.md LICENSE Makefile ./
 COPY --chown=1000:1000 sketchembed/_version.py sketchembed/
 RUN PIP_NO_CACHE_DIR=1 make setup TORCH="torch==2.13.0 --index-url https://download.pytorch.org/whl/cpu"
 COPY --chown=1000:1000 . .
-# A layer from the cache is older than files of a new checkout, which would have `make` install anew.
+# A cached layer is older than the files of a new checkout. Without this, `make` would install again.
 RUN touch .venv/.ready
 
 VOLUME ["/home/artist/sketchembed/data", "/home/artist/sketchembed/runs"]

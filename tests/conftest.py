@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -72,6 +74,23 @@ def real_data(published_data: Path | None, tmp_path_factory: pytest.TempPathFact
             with contextlib.suppress(FileExistsError):
                 (folder / path.name).symlink_to(path)
     return folder
+
+
+@pytest.fixture(scope="session")
+def real_omniglot(real_data: Path) -> Path:
+    """The folder of the prepared Omniglot images.
+
+    A process without run-time type checks prepares them. With the checks it takes several times as long.
+    """
+    prepare = """
+import sys
+from pathlib import Path
+from sketchembed.data.sources import omniglot_images
+omniglot_images.load(Path(sys.argv[1]), Path(sys.argv[2]))
+"""
+    prepared = real_data / "prepared"
+    subprocess.run([sys.executable, "-c", prepare, str(real_data / "omniglot"), str(prepared)], check=True)
+    return prepared
 
 
 @pytest.fixture(scope="session")

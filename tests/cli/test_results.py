@@ -95,7 +95,7 @@ def test_what_fails_is_one_line_and_unknown_sections_are_named(tmp_path, capsys)
 
 @pytest.mark.data
 @pytest.mark.slow
-@pytest.mark.timeout(900)  # the first test that needs Omniglot reads all of it
+@pytest.mark.usefixtures("real_omniglot")
 def test_numbers_are_measured_once_and_can_be_had_again(tmp_path, real_data, monkeypatch, capfd):
     monkeypatch.setenv("SKETCHEMBED_DATA", str(real_data))
     torch.manual_seed(0)

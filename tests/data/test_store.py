@@ -155,7 +155,7 @@ def test_a_full_disk_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     def full(number: int) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("sketchembed.data.store.os.fsync", full)
+    monkeypatch.setattr("sketchembed.data.store_writer.os.fsync", full)
     with pytest.raises(DataError, match=r"store.*No space left.*Free some room"):
         write_store(tmp_path / "store", two_classes(), source="x", max_length=9)
     assert not list(tmp_path.iterdir())
@@ -178,7 +178,7 @@ def test_two_writers_do_not_meet(store: DrawingStore, monkeypatch: pytest.Monkey
             store.path.mkdir()
             (store.path / "manifest.json").write_text("{}")
 
-    monkeypatch.setattr("sketchembed.data.store.os.replace", raced)
+    monkeypatch.setattr("sketchembed.data.store_writer.os.replace", raced)
     assert write_store(store.path, two_classes()[:1], source="x", max_length=9).class_names == ["cat"]
     assert [path.name for path in store.path.parent.iterdir()] == ["store"]
 

@@ -123,7 +123,7 @@ def test_servers_out_of_reach_are_told_within_the_limit(silent, hole, monkeypatc
     assert "does not answer" in unreachable("http://no-such-host.invalid", 2.0)
     # Whatever it is that does not return.
     returns = threading.Event()
-    monkeypatch.setattr("sketchembed.tracking.session._probe", lambda url, limit: returns.wait())
+    monkeypatch.setattr("sketchembed.runs.wandb_session._probe", lambda url, limit: returns.wait())
     assert unreachable("http://127.0.0.1", 0.2) == "http://127.0.0.1 does not answer within 0.2 s"
     returns.set()
 

@@ -115,9 +115,8 @@ def test_lists_that_overlap_are_refused():
 
 @pytest.mark.data
 @pytest.mark.slow
-@pytest.mark.timeout(900)  # the first test that needs Omniglot reads all of it
-def test_real_splits_have_their_published_sizes(real_data):
-    images = omniglot_images.load(real_data / "omniglot", real_data / "prepared", "strokes")
+def test_real_splits_have_their_published_sizes(real_data, real_omniglot):
+    images = omniglot_images.load(real_data / "omniglot", real_omniglot, "strokes")
     assert (len(images.class_names), len(images)) == (1623, 32_460)
     assert images.about["image_stands_in"] == 1018
     sizes = {part: len(omniglot_images.split(images, "vinyals", part).class_names) for part in omniglot.SPLIT}

@@ -147,9 +147,8 @@ def test_command_reports_errors_and_trials(omniglot, tmp_path, monkeypatch):
 
 @pytest.mark.data
 @pytest.mark.slow
-@pytest.mark.timeout(900)  # the first test that needs Omniglot reads all of it
-def test_published_runs_are_found_whole(real_data, tmp_path):
-    images = omniglot_images.load(real_data / "omniglot", real_data / "prepared")
+def test_published_runs_are_found_whole(real_data, real_omniglot, tmp_path):
+    images = omniglot_images.load(real_data / "omniglot", real_omniglot)
     data = omniglot_images.split(images, "lake", "test")
     runs = OneShotRuns(data, real_data / "omniglot", tmp_path)
     batch = runs.batch(range(len(runs)))

@@ -356,9 +356,8 @@ def test_one_process_two_and_three_give_the_same_accuracies(tmp_path):
 
 @pytest.mark.data
 @pytest.mark.slow
-@pytest.mark.timeout(900)  # the first test that needs Omniglot reads all of it
-def test_real_omniglot_keeps_known_baselines_and_the_solver_its_promise(real_data):
-    images = omniglot_images.load(real_data / "omniglot", real_data / "prepared")
+def test_real_omniglot_keeps_known_baselines_and_the_solver_its_promise(real_data, real_omniglot):
+    images = omniglot_images.load(real_data / "omniglot", real_omniglot)
     data = omniglot_images.split(images, "vinyals", "test")
     methods = [Embedding("raw", pixels), Embedding("reference", pixels, "logistic-sklearn")]
     for method in methods:

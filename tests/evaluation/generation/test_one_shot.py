@@ -107,7 +107,7 @@ def test_inputs_of_seen_classes_never_trained(small_study, tmp_path):
 
 @pytest.mark.data
 @pytest.mark.slow
-@pytest.mark.timeout(900)  # the first test that needs Omniglot reads all of it
+@pytest.mark.usefixtures("real_omniglot")
 def test_characters_are_shown_with_their_strokes(real_data, small_networks, monkeypatch, small_study):
     small_study.folder = str(real_data)
     kinds, _ = gather(small_study, 6, 12)

@@ -299,7 +299,7 @@ import torch
 sys.path.insert(0, {path!r})
 import test_recognizability as tests
 from sketchembed.evaluation.recognizability import predictions as verdicts
-from sketchembed.evaluation.classifiers import Recipe, classifier
+from sketchembed.training.recognizability_classifier import Recipe, classifier
 from sketchembed.evaluation.context import EvaluationContext
 from sketchembed.networks.resnet import ResNetConfig
 from pathlib import Path

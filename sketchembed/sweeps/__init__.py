@@ -1,1 +1,0 @@
-"""Sweeps: W&B's sweep files run here, without an account."""

@@ -1,0 +1,56 @@
+"""The structure of the package: which rooms there are, how long files are, and that no name occurs twice."""
+
+import ast
+import tomllib
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "sketchembed"
+ROOMS = {
+    *("cli", "data", "evaluation", "files", "hub", "networks", "raster", "reporting"),
+    *("runs", "sketch", "training"),
+}
+LOOSE = {"__init__.py", "__main__.py", "_version.py", "errors.py", "losses.py", "py.typed"}
+MODULES = sorted(PACKAGE.rglob("*.py"))
+SUFFIXES = (".py", ".js", ".css", ".html")
+
+
+def lines_of(path):
+    return len(path.read_text("utf-8").splitlines())
+
+
+def trees():
+    for path in MODULES:
+        yield path, ast.parse(path.read_text("utf-8"))
+
+
+def test_top_level_holds_the_rooms_and_little_else():
+    assert {path.relative_to(PACKAGE).parts[0] for path in MODULES if path.parent != PACKAGE} == ROOMS
+    assert {path.name for path in PACKAGE.iterdir() if path.is_file()} == LOOSE
+
+
+def test_package_keeps_its_line_budget():
+    budget = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["sketchembed"]["max_lines"]
+    lines = sum(lines_of(path) for path in PACKAGE.rglob("*") if path.suffix in SUFFIXES)
+    assert lines <= budget
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_files_and_functions_are_short(path):
+    assert lines_of(path) <= 400
+    functions = (ast.FunctionDef, ast.AsyncFunctionDef)
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, functions):
+            assert node.end_lineno - node.lineno < 60, f"{node.name} is longer than 60 lines"
+
+
+def test_no_name_of_a_module_or_class_occurs_twice():
+    modules = Counter(path.name for path in MODULES if not path.name.startswith("__"))
+    classes = Counter(
+        node.name for _, tree in trees() for node in ast.walk(tree) if isinstance(node, ast.ClassDef)
+    )
+    for counter in (modules, classes):
+        assert not [name for name, count in counter.items() if count > 1]
