@@ -32,9 +32,9 @@ from sketchembed.reporting.runs_page import update_runs_page
 from sketchembed.runs import slurm
 from sketchembed.runs.checkpoints import WholeCheckpointIO, newest_whole
 from sketchembed.runs.folder import Run, RunOptions
-from sketchembed.runs.metrics import RunLogger
 from sketchembed.runs.process import allow_tf32, has_fast_bfloat16, quiet_lightning, tune_process
 from sketchembed.runs.ranks import Ranks
+from sketchembed.runs.run_logger import RunLogger
 from sketchembed.runs.wandb_logger import Tracker
 from sketchembed.runs.watchdog import await_reason, end_with_parent, let_go, stop
 from sketchembed.training.checkpointing import Checkpoints, Milestones, Stopped

@@ -15,8 +15,9 @@ import numpy as np
 
 from sketchembed.data.store import FORMAT_VERSION, OFFSET_LIMIT, ClassEntry, DrawingStore, _sum_rejected
 from sketchembed.errors import DataError
+from sketchembed.files.locks import locked
 from sketchembed.files.reading import digest
-from sketchembed.files.writing import claimed, remove_leftovers
+from sketchembed.files.writing import remove_leftovers
 
 
 class ClassDrawings(NamedTuple):
@@ -70,7 +71,7 @@ def write_store(
     work = path.parent / f".{path.name}.{secrets.token_hex(4)}"
     try:
         work.mkdir(parents=True)  # not a temporary folder of tempfile's, which others could not read
-        with claimed(work):
+        with locked(work):
             manifest = _write_files(work, classes, dtype, progress)
             if manifest["drawings"] and arrays is not None:
                 manifest |= _write_arrays(work, arrays(), manifest["digests"])

@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from sketchembed.files.writing import claimed, remove_leftovers, whole_file
+from sketchembed.files.locks import locked
+from sketchembed.files.writing import remove_leftovers, whole_file
 
 
 def fingerprint(sources: Sequence[Path]) -> str:
@@ -44,7 +45,7 @@ def cached(
     made = make()
     arrays: dict[str, Any] = {"key": np.array(key), **made}
     remove_leftovers(path.parent, f".{path.name}.*.part")
-    with whole_file(path) as file, claimed(Path(file.name)):
+    with whole_file(path) as file, locked(Path(file.name)):
         np.savez(file, **arrays)
     return made
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import json
-import math
 import os
 import time
 import uuid
@@ -25,6 +24,7 @@ from sketchembed.files.reading import read_text
 from sketchembed.files.serialization import parse_json, parse_yaml
 from sketchembed.files.writing import whole_file
 from sketchembed.hub.model_files import by_step
+from sketchembed.runs.metrics import drop_steps
 
 MILESTONES = "milestones"
 """Folder in a run's, of the weights that are kept along the way."""
@@ -33,8 +33,6 @@ WHERE = (
     *("trainer.devices", "trainer.num_nodes", "trainer.strategy"),
 )
 """Settings that say where a run trains and how it is watched, and not what comes out."""
-LAST_LINES = 1 << 16
-"""Bytes at the end of the metrics that hold their last lines."""
 _held: set[IO[str]] = set()
 """The locks of this process, which processes forked from it must not keep alive after its death."""
 
@@ -203,20 +201,9 @@ class Run:
         return False
 
     @property
-    def seconds(self) -> float | None:
-        """How long training took up to what was logged last; None if nothing says it."""
-        path = self.path / "metrics.jsonl"
-        if not path.is_file():
-            return None
-        with path.open("rb") as file:
-            file.seek(max(file.seek(0, os.SEEK_END) - LAST_LINES, 0))
-            lines = file.read(LAST_LINES).decode("utf-8", errors="replace").splitlines()
-        for line in reversed(lines):  # the last one may be half written
-            with contextlib.suppress(ValueError, TypeError, KeyError, OverflowError):
-                seconds = float(parse_json(line)["time"])
-                if math.isfinite(seconds):
-                    return seconds
-        return None
+    def metrics_file(self) -> Path:
+        """The file of logged values; see :mod:`sketchembed.runs.metrics`."""
+        return self.path / "metrics.jsonl"
 
     def note(self, **facts: Any) -> None:
         """Add to ``run.json``."""
@@ -259,16 +246,7 @@ class Run:
 
     def rewind(self, step: int) -> None:
         """Drop the metrics and samples that came after the first `step` steps, where the run goes on."""
-        file = self.path / "metrics.jsonl"
-        if file.exists():
-            kept = []
-            for line in file.read_bytes().decode(errors="replace").splitlines():
-                with contextlib.suppress(ValueError, KeyError, TypeError):
-                    # A step is logged by the number of steps before it, and so is the validation after it.
-                    if parse_json(line)["step"] < step:
-                        kept.append(line)
-            with whole_file(file) as whole:
-                whole.write("".join(line + "\n" for line in kept).encode())
+        drop_steps(self.metrics_file, step)
         for sample in (self.path / "samples").glob("step-*.json"):
             number = sample.stem.partition("-")[2]
             if number.isdecimal() and len(number) < 20 and int(number) > step:

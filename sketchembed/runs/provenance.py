@@ -13,6 +13,7 @@ import yaml
 from sketchembed.files.serialization import parse_yaml
 from sketchembed.hub.model_files import read_origin, step_of
 from sketchembed.runs.folder import Run
+from sketchembed.runs.metrics import last_time
 
 LOCAL = ("run", "ckpt_path", "checkpoint", "gallery", "monitor", "milestones", "finite")
 """Groups of a configuration that say where and what to write, and change nothing of the model."""
@@ -59,7 +60,7 @@ def of_run(run: Run, step: int | None = None) -> dict[str, Any]:
         "classes_unseen": data.get("classes_unseen"),
         "announcement": data.get("announcement"),
         "data_digest": str(data.get("digest") or "")[:16] or None,
-        "seconds": run.seconds,
+        "seconds": last_time(run.metrics_file),
         "config": yaml.safe_dump(config, sort_keys=False) if config else None,
     }
     return {key: value for key, value in found.items() if value is not None}

@@ -12,7 +12,6 @@ import json
 import os
 import re
 import time
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import IO, Any
@@ -22,8 +21,8 @@ from sketchembed.files.reading import read_text
 from sketchembed.files.serialization import build, parse_json, parse_yaml
 from sketchembed.files.writing import whole_file
 from sketchembed.reporting.part import Cell, Table
-from sketchembed.reporting.run_page import read_curves
 from sketchembed.runs.folder import Run
+from sketchembed.runs.metrics import last_step, last_value, read_curves
 from sketchembed.runs.sweep_space import Point
 
 FILE = "sweep.json"
@@ -190,7 +189,7 @@ class SweepFolder:
             return f"failed: {self.runs[name].message}"
         if run is None:
             return "not begun"
-        step = last_step(run.path)
+        step = last_step(run.metrics_file)
         return f"step {step:,} of {facts.get('max_steps', 0):,}" if step else "begun"
 
     def table(self) -> Table:
@@ -199,7 +198,7 @@ class SweepFolder:
         rows: list[list[Cell]] = []
         for name, run in self.runs.items():
             found = self.run(name)
-            curves = read_curves(found.path / "metrics.jsonl") if found else {}
+            curves = read_curves(found.metrics_file) if found else {}
             losses: list[Cell] = [
                 last_value(curves, key) for key in ("train/loss", "val/loss", "unseen/loss")
             ]
@@ -214,18 +213,6 @@ class SweepFolder:
     def varied(self) -> list[str]:
         """Return the names of the swept parameters."""
         return list(dict.fromkeys(key for run in self.runs.values() for key in run.point))
-
-
-def last_step(path: Path) -> int:
-    """Return the number of the last training step that a run has logged; 0 if there is none."""
-    curve = read_curves(path / "metrics.jsonl").get("train/loss")
-    return int(curve["step"][-1] or 0) + 1 if curve and curve["step"] else 0
-
-
-def last_value(curves: Mapping[str, Any], key: str) -> float | None:
-    """Return the last value of a curve; None if there is none."""
-    values = [value for value in curves.get(key, {}).get("value", ()) if value is not None]
-    return float(values[-1]) if values else None
 
 
 def _cell(value: Any) -> Cell:

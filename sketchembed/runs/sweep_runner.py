@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sketchembed.errors import check_range
-from sketchembed.reporting.run_page import read_curves
-from sketchembed.runs.sweep_folder import SweepFolder, SweepRun, last_step, last_value
+from sketchembed.runs.metrics import last_step, last_value, read_curves
+from sketchembed.runs.sweep_folder import SweepFolder, SweepRun
 from sketchembed.runs.watchdog import PIPE_VARIABLE
 
 FIT = [sys.executable, "-m", "sketchembed", "fit"]
@@ -183,10 +183,10 @@ class LocalSweep:
     def _tell(self, name: str) -> None:
         """Say how far a run is, if it is farther than it was."""
         run = self.folder.run(name)
-        step = last_step(run.path) if run else 0
+        step = last_step(run.metrics_file) if run else 0
         if run and step > self._shown.get(name, 0):
             self._shown[name] = step
-            loss = last_value(read_curves(run.path / "metrics.jsonl"), "train/loss")
+            loss = last_value(read_curves(run.metrics_file), "train/loss")
             self._say(name, self.folder.state(name) + (f", loss {loss:.4g}" if loss is not None else ""))
 
     def _say(self, name: str, what: str) -> None:

@@ -13,7 +13,7 @@ import pytorch_lightning as pl
 from sketchembed.errors import ConfigError
 from sketchembed.hub.model_files import by_step, save, step_of
 from sketchembed.runs.folder import MILESTONES
-from sketchembed.runs.metrics import RunLogger
+from sketchembed.runs.run_logger import RunLogger
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 """What asks a run to stop: Ctrl-C, a machine that is taken back, a scheduler's warning before that."""

@@ -14,7 +14,7 @@ from sketchembed.hub.model_files import read_raw
 from sketchembed.reporting.run_page import write_run_page
 from sketchembed.runs.checkpoints import newest_whole
 from sketchembed.runs.folder import Run
-from sketchembed.runs.metrics import RunLogger
+from sketchembed.runs.run_logger import RunLogger
 from sketchembed.training.incident import Incident, Setting, not_finite, write
 from sketchembed.training.step_check import Verdict, judge
 

@@ -20,7 +20,7 @@ from sketchembed.reporting.run_page import write_run_page
 from sketchembed.reporting.runs_page import update_runs_page
 from sketchembed.reporting.sheet import contact_sheet_png
 from sketchembed.reporting.svg_elements import boxed, png_link
-from sketchembed.runs.metrics import RunLogger
+from sketchembed.runs.run_logger import RunLogger
 from sketchembed.sketch import Sketch
 
 if TYPE_CHECKING:

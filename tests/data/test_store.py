@@ -19,7 +19,7 @@ from hypothesis.extra import numpy as hnp
 from sketchembed.data.store import DrawingStore
 from sketchembed.data.store_writer import ClassDrawings, write_store
 from sketchembed.errors import DataError
-from sketchembed.files.writing import claimed
+from sketchembed.files.locks import locked
 
 
 def drawings(seed: int = 0, count: int = 8) -> list[tuple[int, np.ndarray]]:
@@ -146,7 +146,7 @@ def test_what_killed_writers_left_is_removed_and_what_others_write_is_not(tmp_pa
         (tmp_path / name / "points.bin").write_bytes(bytes(9))
         if "new" not in name:
             os.utime(tmp_path / name, (0, 0))
-    with claimed(tmp_path / ".store.00bu5y00"):
+    with locked(tmp_path / ".store.00bu5y00"):
         write_store(tmp_path / "store", two_classes(), source="x", max_length=9)
     assert {path.name for path in tmp_path.iterdir()} == names - {".store.0000dead"} | {"store"}
 

@@ -34,7 +34,7 @@ from sketchembed.reporting.inline_svg import inline_svg
 from sketchembed.reporting.part import Figure, Part, Table
 from sketchembed.reporting.report_page import Entry, ReportPage
 from sketchembed.runs.folder import Run
-from sketchembed.runs.metrics import RunLogger
+from sketchembed.runs.run_logger import RunLogger
 from sketchembed.sketch.svg import read_strokes
 
 SIZES = {"width": 4, "latent": 6, "hidden": 10, "hyper": 6, "embedding": 2, "mixtures": 3, "max_length": 4}

@@ -14,7 +14,7 @@ from sketchembed.reporting.report_page import Entry, ReportPage
 from sketchembed.reporting.run_page import write_run_page
 from sketchembed.reporting.runs_page import write_runs_page
 from sketchembed.runs.folder import Run, trains_alike
-from sketchembed.runs.metrics import RunLogger
+from sketchembed.runs.run_logger import RunLogger
 from sketchembed.runs.provenance import of_run
 from sketchembed.runs.sweep_file import SweepFile
 from sketchembed.runs.sweep_folder import SweepFolder

@@ -9,7 +9,8 @@ import pytest
 
 from sketchembed.cli import main
 from sketchembed.reporting import run_page
-from sketchembed.reporting.run_page import read_curves, write_run_page
+from sketchembed.reporting.run_page import write_run_page
+from sketchembed.runs.metrics import MAX_POINTS, read_curves
 
 NAME = "run</script><img src=x onerror=alert(1)>"
 TEMPERATURES = (0.0, 0.5)
@@ -172,7 +173,7 @@ def test_long_curves_are_thinned_keep_both_ends_and_show_spikes(tmp_path, count)
     lines = (json.dumps({"step": step, "time": step, "a": value}) for step, value in enumerate(values))
     (tmp_path / "metrics.jsonl").write_text("\n".join(lines))
     curve = read_curves(tmp_path / "metrics.jsonl")["a"]
-    assert len(curve["step"]) == len(curve["value"]) == len(curve["time"]) == run_page.MAX_POINTS
+    assert len(curve["step"]) == len(curve["value"]) == len(curve["time"]) == MAX_POINTS
     assert (curve["step"][0], curve["step"][-1]) == (0, count - 1)
     assert (curve["value"][0], curve["value"][-1]) == (0, count - 1)
     assert curve["step"] == sorted(set(curve["step"]))

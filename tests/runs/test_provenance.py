@@ -11,6 +11,7 @@ from sketchembed.cli import main
 from sketchembed.evaluation.models import Model
 from sketchembed.hub.model_files import read_origin
 from sketchembed.runs.folder import Run
+from sketchembed.runs.metrics import last_time
 from sketchembed.runs.provenance import of_run, origin
 
 
@@ -74,4 +75,4 @@ def test_weights_that_say_nothing_are_from_nowhere(run, tmp_path):
     assert origin(tmp_path / "bare.safetensors") == read_origin(tmp_path / "bare.safetensors") == {}
     (tmp_path / "empty").mkdir()
     assert set(origin(tmp_path / "empty" / "checkpoints" / "step-1.ckpt")) == {"run", "step"}
-    assert Run(tmp_path / "empty").seconds is None
+    assert last_time(tmp_path / "empty" / "metrics.jsonl") is None

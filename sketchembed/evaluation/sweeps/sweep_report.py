@@ -33,8 +33,8 @@ from sketchembed.hub.model_files import find, step_of
 from sketchembed.reporting.intervals import Interval
 from sketchembed.reporting.part import Part
 from sketchembed.reporting.report_page import Entry, ReportPage
-from sketchembed.reporting.run_page import read_curves
 from sketchembed.runs.folder import RunOptions
+from sketchembed.runs.metrics import read_curves
 from sketchembed.runs.process import tune_process
 from sketchembed.runs.ranks import Ranks
 from sketchembed.runs.sweep_folder import SweepFolder

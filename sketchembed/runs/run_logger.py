@@ -1,0 +1,79 @@
+"""Lightning's logger for ``metrics.jsonl``."""
+
+from __future__ import annotations
+
+import os
+from argparse import Namespace
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from lightning_fabric.utilities.rank_zero import rank_zero_only
+from pytorch_lightning.loggers.logger import Logger
+
+from sketchembed.runs.folder import Run
+from sketchembed.runs.metrics import format_row, last_time
+
+
+class RunLogger(Logger):
+    """Writes a run's metrics to ``metrics.jsonl``, one JSON object a line, as they come.
+
+    Args:
+        run: the run.
+    """
+
+    def __init__(self, run: Run) -> None:
+        super().__init__()
+        self.run = run
+        self._file: Any = None
+        self._before, self._start = 0.0, datetime.now()
+
+    @property
+    def name(self) -> str:
+        """The folder of all runs."""
+        return self.run.path.parent.name
+
+    @property
+    def version(self) -> str:
+        """The run's name."""
+        return self.run.path.name
+
+    @property
+    def save_dir(self) -> str:
+        """The folder of all runs."""
+        return str(self.run.path.parent)
+
+    @property
+    def log_dir(self) -> str:
+        """The run's folder."""
+        return str(self.run.path)
+
+    @property
+    def experiment(self) -> Run:
+        """The run."""
+        return self.run
+
+    def log_hyperparams(self, params: dict[str, Any] | Namespace, *args: Any, **kwargs: Any) -> None:
+        """Do nothing: the folder's ``config.yaml`` has them all."""
+
+    @rank_zero_only
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        """Append a line."""
+        if self._file is None:
+            self._before = last_time(self.run.metrics_file) or 0.0
+            self._file = self.run.metrics_file.open("a", buffering=1)
+        elapsed = self._before + (datetime.now() - self._start).total_seconds()
+        self._file.write(format_row(step, elapsed, metrics))
+
+    @rank_zero_only
+    def save(self) -> None:
+        """Have the lines so far written to the disk, before a checkpoint that comes after them."""
+        if self._file is not None:
+            os.fsync(self._file.fileno())
+
+    @rank_zero_only
+    def finalize(self, status: str) -> None:
+        """Close the file."""
+        if self._file is not None:
+            self._file.close()
+            self._file, self._start = None, datetime.now()
