@@ -3,6 +3,7 @@
 import gzip
 import http.server
 import json
+import struct
 import threading
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from itertools import zip_longest
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from sketchembed.errors import DataError
 from sketchembed.files.reading import read_file
@@ -18,6 +18,20 @@ from sketchembed.files.writing import whole_file
 Cell = str | float | int | None
 NUMBER = re.compile(r"[-−+±<>≤≥~≈]?\s*\.?\d.*|nan|-?inf|[-–—]")
 """Texts that are aligned to the right."""
+
+
+class TableHead(NamedTuple):
+    """The head of a table's column in HTML.
+
+    Attributes:
+        text: name of the column.
+        kind: CSS class of the column.
+        note: text in small print.
+    """
+
+    text: str
+    kind: str = ""
+    note: str = ""
 
 
 @dataclass
@@ -48,18 +62,17 @@ class Table:
             lines.append(_markdown_row(f"*{text}*" if text else "" for text in texts))
         return "\n".join([*lines, "", self.note] if self.note else lines)
 
-    def heads(self) -> list[tuple[str, str]]:
-        """Return the head of each column with its CSS class: ``number`` if all cells are numbers."""
+    def heads(self) -> list[TableHead]:
+        """Return the heads; a column of numbers, except the first column, has the CSS class ``number``."""
         columns = list(zip_longest(*([cell_text(cell) for cell in row] for row in [*self.rows, *self.paper])))
         columns += [()] * len(self.columns)
         numeric = [all(NUMBER.fullmatch(text) for text in texts if text) for texts in columns]
-        return [
-            (name, "number" if at and numeric[at] else "") for at, name in enumerate(self.columns)
-        ]
+        kinds = ["number" if at and is_numeric else "" for at, is_numeric in enumerate(numeric)]
+        return [TableHead(*head) for head in zip(self.columns, kinds, strict=False)]
 
     def all_rows(self) -> Iterator[tuple[list[tuple[str, str]], bool]]:
         """Yield each row as texts with the CSS classes of their columns, and whether it is the paper's."""
-        classes = [kind for _, kind in self.heads()]
+        classes = [head.kind for head in self.heads()]
         for rows, is_paper in ((self.rows, False), (self.paper, True)):
             for row in rows:
                 texts = [cell_text(cell) for cell in row]
@@ -91,9 +104,9 @@ class Drawings:
     Attributes:
         title: title in one line.
         items: inputs with their samples, in the format of a run's sample files: ``class``, ``seen``,
-            ``input`` and ``samples``. A stroke is a flat list ``[x0, y0, x1, y1, ...]`` in a box from 0 to 255,
-            y down. A sample may have a ``label`` instead of a ``temperature``, and ``colours``, one per stroke.
-            Items without ``seen`` have no heading.
+            ``input`` and ``samples``. A stroke is a flat list ``[x0, y0, x1, y1, ...]`` in a box from 0 to
+            255, y down. A sample may have a ``label`` instead of a ``temperature``, and ``colours``, one per
+            stroke. Items without ``seen`` have no heading.
     """
 
     title: str

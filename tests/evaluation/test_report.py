@@ -195,7 +195,7 @@ def test_report_that_is_stopped_goes_on(error, raised, checkpoint, computed, tmp
         """Second things."""
         # The page has grown by then.
         assert "First: some" in page.read_text()
-        assert "Being computed since" in page.read_text()
+        assert "In progress since" in page.read_text()
         assert "1 of 3 parts" in page.read_text()
         raise error
 
@@ -205,7 +205,7 @@ def test_report_that_is_stopped_goes_on(error, raised, checkpoint, computed, tmp
     with pytest.raises(raised or error) as stopped:
         ask(checkpoint, *out)
     assert re.search(r'<p class="soft">Stopped at \d\d:\d\d\.</p>', page.read_text())
-    assert "Still to come." in page.read_text()
+    assert "Not computed yet." in page.read_text()
     if raised:
         assert stopped.value.code == 130
         told = capsys.readouterr().err

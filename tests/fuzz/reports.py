@@ -14,8 +14,8 @@ from sketchembed.reporting.report_page import Entry, ReportPage
 from sketchembed.reporting.run_page import write_run_page
 from sketchembed.reporting.runs_page import write_runs_page
 from sketchembed.runs.folder import Run, trains_alike
-from sketchembed.runs.run_logger import RunLogger
 from sketchembed.runs.provenance import of_run
+from sketchembed.runs.run_logger import RunLogger
 from sketchembed.runs.sweep_file import SweepFile
 from sketchembed.runs.sweep_folder import SweepFolder
 from sketchembed.training.presets import conf_folder
@@ -110,7 +110,7 @@ def read_run(folder: Path) -> object:
     path.mkdir(parents=True, exist_ok=True)
     page = write_run_page(path).read_text("utf-8")
     check_page(page, 2)
-    shown = re.search(r'<script type="application/json" id="run">(.*?)</script>', page, re.DOTALL)
+    shown = re.search(r'<script type="application/json" id="data">(.*?)</script>', page, re.DOTALL)
     assert shown
     whole = json.loads(shown[1], parse_constant=lambda text: (_ for _ in ()).throw(AssertionError(text)))
     assert isinstance(whole["facts"], dict)
