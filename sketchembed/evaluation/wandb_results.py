@@ -121,7 +121,7 @@ def track_parts(name: str, parts: Sequence[Part], mode: str, project: str, folde
         for part in parts:
             for number, table in enumerate(part.tables):
                 rows = [[_text(cell) for cell in row] for row in table.rows]
-                rows += [[f"the paper's: {_text(row[0])}", *map(_text, row[1:])] for row in table.paper]
+                rows += [[f"paper: {_text(row[0])}", *map(_text, row[1:])] for row in table.paper]
                 logged = wandb.Table(columns=table.columns, data=rows)
                 run.log({f"{part.name}/table-{number + 1}": logged})
             for figure in part.figures:

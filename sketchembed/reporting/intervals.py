@@ -42,7 +42,7 @@ def student_interval(values: Sequence[float]) -> Interval:
 
 
 def wilson_interval(correct: Bool[Tensor, " n"]) -> tuple[float, float]:
-    """Return Wilson's interval (low, high) of an accuracy, in per cent.
+    """Return Wilson's interval (low, high) of an accuracy, in percent.
 
     Args:
         correct: whether each answer is correct.

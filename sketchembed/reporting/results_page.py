@@ -137,5 +137,5 @@ def fewshot_tables(
         "seconds": round(report["seconds"]),
     }
     return [
-        Table("Accuracy in per cent, with 95 % intervals over episodes", ["", *settings], rows, paper)
+        Table("Accuracy in percent, with 95 % intervals over episodes", ["", *settings], rows, paper)
     ], facts

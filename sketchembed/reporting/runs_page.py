@@ -54,7 +54,7 @@ class RunRow:
         reason: reason of the state, if there is more to say.
         facts: text or number by name.
         values: values of the last validation by term.
-        scores: few-shot accuracy in per cent and half of its interval, by data set and setting.
+        scores: few-shot accuracy in percent and half of its interval, by data set and setting.
         sketches: SVG path data of drawings, with labels.
         link: address of the run's page; empty if there is none.
     """

@@ -284,7 +284,7 @@ def test_dashboard_gets_the_whole_report_as_one_run(checkpoint, computed, tmp_pa
     ask(checkpoint, "--out", str(tmp_path / "out"))
     (run,) = (tmp_path / "out" / "wandb").glob("offline-run-*")
     (table,) = run.glob("files/media/table/first/*.json")
-    assert json.loads(table.read_text())["data"] == [["ours", "0.5"], ["the paper's: theirs", "0.75"]]
+    assert json.loads(table.read_text())["data"] == [["ours", "0.5"], ["paper: theirs", "0.75"]]
     (figure,) = run.glob("files/media/html/first/*.html")
     assert "<svg" in figure.read_text()
     log = next(run.glob("*.wandb"))

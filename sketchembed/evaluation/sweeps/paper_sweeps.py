@@ -1,4 +1,4 @@
-"""The paper's numbers of many trainings: over the weight of the pixel loss, and over seeds."""
+"""The paper's accuracies by weight of the pixel loss, by training step, and by seed."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ ALPHA_MAX: dict[float, tuple[float, float]] = {
     0.75: (90.59, 0.32),
     0.95: (89.77, 0.32),
 }
-"""Table 3: 20-way 1-shot accuracy in per cent on Omniglot and half of its 95 % interval, by alpha_max."""
+"""Table 3: 20-way 1-shot accuracy on Omniglot in percent and half of its 95 % interval, by alpha_max."""
 
 STEPS = tuple(range(25_000, 300_001, 25_000))
 OVER_STEPS: dict[float, tuple[float, ...]] = {
@@ -21,19 +21,19 @@ OVER_STEPS: dict[float, tuple[float, ...]] = {
     0.75: (91.39, 89.95, 89.56, 89.81, 89.95, 90.79, 91.02, 91.09, 91.82, 90.76, 91.42, 90.59),
     0.95: (90.23, 90.15, 90.1, 89.55, 90.27, 92.37, 92.27, 90.29, 91.58, 91.02, 89.73, 89.77),
 }
-"""Table 5: 20-way 1-shot accuracy in per cent on Omniglot after each of :data:`STEPS`, by alpha_max."""
+"""Table 5: 20-way 1-shot accuracy on Omniglot in percent after each of :data:`STEPS`, by alpha_max."""
 
 
 @dataclass(frozen=True)
-class Seeds:
+class PaperSeeds:
     """A table of accuracies over seeds.
 
     Attributes:
-        table: its number.
-        settings: the columns.
-        means: the last line's, in per cent.
-        halves: of the intervals printed beside them.
-        rows: a line a seed, 1 to 15.
+        table: number of the table.
+        settings: columns.
+        means: means over seeds in percent, as printed.
+        halves: half widths of their intervals, as printed.
+        rows: accuracies of seeds 1 to 15.
     """
 
     table: str
@@ -43,8 +43,8 @@ class Seeds:
     rows: tuple[tuple[float, ...], ...]
 
 
-SEEDS: dict[tuple[str, str], Seeds] = {
-    ("omniglot", "conv4"): Seeds(
+SEEDS: dict[tuple[str, str], PaperSeeds] = {
+    ("omniglot", "conv4"): PaperSeeds(
         "Table 9",
         ("5w1s", "5w5s", "20w1s", "20w5s"),
         (96.37, 99.43, 90.69, 98.07),
@@ -67,7 +67,7 @@ SEEDS: dict[tuple[str, str], Seeds] = {
             (96.3, 99.48, 90.62, 98.05),
         ),
     ),
-    ("omniglot", "resnet12"): Seeds(
+    ("omniglot", "resnet12"): PaperSeeds(
         "Table 10",
         ("5w1s", "5w5s", "20w1s", "20w5s"),
         (96.0, 99.51, 89.89, 98.27),
@@ -90,7 +90,7 @@ SEEDS: dict[tuple[str, str], Seeds] = {
             (96.04, 99.57, 89.97, 98.32),
         ),
     ),
-    ("mini-imagenet", "resnet12"): Seeds(
+    ("mini-imagenet", "resnet12"): PaperSeeds(
         "Table 11",
         ("5w1s", "5w5s", "5w20s", "5w50s"),
         (38.55, 54.39, 65.14, 69.69),
@@ -114,4 +114,4 @@ SEEDS: dict[tuple[str, str], Seeds] = {
         ),
     ),
 }
-"""Tables 9 to 11, by the episodes' data and the encoder."""
+"""Tables 9 to 11, by data set of the episodes and encoder."""
