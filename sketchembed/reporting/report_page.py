@@ -10,10 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from markupsafe import Markup
-
-from sketchembed.reporting.inline_svg import inline_svg
 from sketchembed.reporting.part import Figure, Part, cell_text
+from sketchembed.reporting.svg_elements import svg_uri
 from sketchembed.reporting.templates import render, write_page
 
 TEMPLATE = "report_page.html"
@@ -117,15 +115,16 @@ class ReportPage:
             "page": self,
             "data": json.dumps(_finite_json(drawings), separators=(",", ":")),
             "fact_texts": fact_texts,
-            "show_figure": _show_figure,
+            "picture_of": _picture,
         }
 
 
-def _show_figure(figure: Figure, prefix: str) -> dict[str, Any]:
+def _picture(figure: Figure) -> dict[str, str]:
+    """Return the address of a figure's image, or an error message."""
     try:
-        return {"svg": Markup(inline_svg(figure.svg, prefix, figure.title))}
+        return {"uri": svg_uri(figure.svg)}
     except ValueError as error:
-        return {"svg": None, "error": str(error)}
+        return {"error": str(error)}
 
 
 def fact_texts(facts: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

@@ -11,7 +11,7 @@ import numpy as np
 
 from sketchembed.files.reading import read_text
 from sketchembed.files.serialization import parse_json
-from sketchembed.reporting.svg_elements import path
+from sketchembed.sketch.svg import path_data
 
 MAX_BYTES = 1 << 20
 """Size limit of a sample file; a larger one is skipped."""
@@ -67,7 +67,7 @@ def _thumbnails(file: Path, modified: int) -> list[tuple[str, str]]:
         chosen = [*seen[: max(THUMBNAILS // 2, THUMBNAILS - len(unseen))], *unseen][:THUMBNAILS]
         return [
             (
-                "".join(path([round(value) for value in stroke]) for stroke in item["samples"][0]["strokes"]),
+                "".join(path_data(stroke, 0) for stroke in item["samples"][0]["strokes"]),
                 f"{item['class']}, step {found['step']}",
             )
             for item in chosen

@@ -15,11 +15,12 @@ from pytorch_lightning.utilities import move_data_to_device
 from torch import Tensor
 
 from sketchembed.data.datamodules.pair_datamodule import Pair
+from sketchembed.files.images import png_uri
 from sketchembed.files.writing import whole_file
 from sketchembed.reporting.run_page import write_run_page
 from sketchembed.reporting.runs_page import update_runs_page
 from sketchembed.reporting.sheet import contact_sheet_png
-from sketchembed.reporting.svg_elements import boxed, png_link
+from sketchembed.reporting.svg_elements import boxed
 from sketchembed.runs.run_logger import RunLogger
 from sketchembed.sketch import Sketch
 
@@ -108,7 +109,9 @@ class Gallery(pl.Callback):
             rows = task.net.generate(z, temperature, generator=generator)
             columns.append([Sketch.from_stroke5(row) for row in rows.float().cpu().numpy()])
         task.train(training)
-        photos = [png_link(photo) for photo in image.cpu()] if isinstance(batch, Pair) else None
+        photos = (
+            [png_uri(photo) for photo in image.float().cpu().numpy()] if isinstance(batch, Pair) else None
+        )
         given = stroke5.cpu().numpy()
         return [
             {

@@ -42,6 +42,8 @@ class Elements(HTMLParser):
             name = name.rpartition(":")[2]
             if name.startswith("on"):
                 self.dangers.append(name)
+            if tag == "img" and re.fullmatch(r"data:image/svg\+xml;base64,[\w+/=]+", value or ""):
+                continue
             if name in ("href", "src", "action") and not re.match(
                 r"#|data:image/(png|jpeg|gif|webp);|[\w%.-]+/index.html$", value or "#"
             ):

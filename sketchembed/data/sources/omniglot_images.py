@@ -14,6 +14,7 @@ import torch
 from rich.progress import track
 
 from sketchembed.data.image_set import ImageSet, sound
+from sketchembed.data.model_inputs import read_drawing
 from sketchembed.data.sources.omniglot import (
     CHARACTERS,
     LAKE_PARTS,
@@ -22,17 +23,13 @@ from sketchembed.data.sources.omniglot import (
     vinyals_split,
 )
 from sketchembed.data.sources.splits import check_disjoint, read_names
-from sketchembed.data.thinning import box_of, one_pixel_lines
 from sketchembed.errors import ConfigError, DataError, nearest
 from sketchembed.files.array_cache import cached, fingerprint
-from sketchembed.files.images import open_image
 from sketchembed.raster import rasterize
 from sketchembed.sketch import Sketch
 
 Kind = Literal["strokes", "images"]
 SPLITS = ("vinyals", "lake", "lake-pooled")
-SIZE = 105
-"""Side of a published image."""
 FORMAT = 2
 """Of the prepared file; one of another format is made anew."""
 DRAWN_AT_ONCE = 1024
@@ -135,14 +132,8 @@ def character_image(content: bytes, name: str, size: int) -> np.ndarray:
     Raises:
         DataError: if it is no image, or blank.
     """
-    picture = open_image(
-        content, name, expected=f"a whole PNG of {SIZE} x {SIZE} pixels", fix="Fetch the archive again"
-    )
-    ink = 1 - np.asarray(picture.convert("L"), dtype=np.float32) / 255
-    box = box_of(ink > 0.5)
-    if box is None:
-        raise DataError(f"{name} is blank", expected="a character", fix="Fetch the archive again")
-    return _as_bytes(one_pixel_lines(ink[box], size))
+    drawing = read_drawing(content, size, name, fix="Fetch the archive again")
+    return np.round(drawing[0].numpy() * 255).astype(np.uint8)
 
 
 # ---- preparing -----------------------------------------------------------------------------------------

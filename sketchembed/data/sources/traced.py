@@ -25,7 +25,7 @@ from sketchembed.data.sources.splits import partition_of, read_fields
 from sketchembed.data.store import FORMAT_VERSION, DrawingStore, open_store
 from sketchembed.data.store_writer import ClassDrawings, write_store
 from sketchembed.errors import DataError
-from sketchembed.files.images import SUFFIXES, contained, open_image, photo_pixels
+from sketchembed.files.images import SUFFIXES, contain_box, open_image, photo_pixels
 
 MINI_IMAGENET = "mini-imagenet"
 """Stands for the photos of mini-ImageNet's training part."""
@@ -153,7 +153,7 @@ def _of_folder(folder: Path, size: int) -> Photos:
             unreadable.append(error)
             continue
         images.append(photo_pixels(picture, size, "contain"))
-        places.append(contained(picture.size, size))
+        places.append(contain_box(picture.size, size))
         names.append(str(path.relative_to(folder)))
         classes.append(path.parent.name)
     if not images:
