@@ -1,4 +1,4 @@
-# Everything here sets up what it needs first: a virtual environment with the package and its dependencies.
+# Each target first creates what it needs: a virtual environment with the package and its dependencies.
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -16,13 +16,13 @@ EXTRAS ?= dev
 help: ## list the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  %-20s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-setup: $(VENV)/.ready ## make the virtual environment and install the package into it
+setup: $(VENV)/.ready ## create the virtual environment and install the package
 
-# torch first and by its exact version: a later one would bring CUDA libraries that a CPU has no use for.
+# The pinned torch first: a later version would install CUDA libraries that a CPU does not need.
 $(VENV)/.ready: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet $(TORCH)
-	$(BIN)/python -m pip install --quiet --editable '.[$(EXTRAS)]'
+	$(BIN)/python -m pip install $(TORCH)
+	$(BIN)/python -m pip install --editable '.[$(EXTRAS)]'
 	@touch $@
 
 train-quickdraw: setup ## train on Quick, Draw! (PRESET=auto|paper|cpu|cpu-long|cpu-embedding|gpu-embedding|resnet12, ARGS="--trainer.max_steps 1000")
@@ -34,31 +34,31 @@ train-omniglot: setup ## train on Omniglot's strokes (PRESET=omniglot|omniglot-c
 train-sketchy: setup ## train on photos with sketches (PRESET=auto|sketchy|sketchy-cpu|traced|traced-cpu)
 	@$(BIN)/sketchembed fit --preset $(if $(filter auto,$(PRESET)),auto-sketchy,$(PRESET)) $(ARGS)
 
-train-protonet: setup ## train the supervised baseline on Omniglot's labels (PRESET=protonet|protonet-mini-imagenet)
+train-protonet: setup ## train the supervised baseline ProtoNet (PRESET=protonet|protonet-mini-imagenet)
 	@$(BIN)/sketchembed fit --preset $(if $(filter auto,$(PRESET)),protonet,$(PRESET)) $(ARGS)
 
-train-maml: setup ## train the supervised baseline that adapts (PRESET=maml|maml-mini-imagenet)
+train-maml: setup ## train the supervised baseline MAML (PRESET=maml|maml-mini-imagenet)
 	@$(BIN)/sketchembed fit --preset $(if $(filter auto,$(PRESET)),maml,$(PRESET)) $(ARGS)
 
 train-vae: setup ## train the pixel baseline, a convolutional VAE (DATA=quickdraw|omniglot|sketchy|mini-imagenet)
 	@$(BIN)/sketchembed fit --preset $(if $(filter-out quickdraw,$(DATA)),vae-$(DATA),vae) $(ARGS)
 
-train-classifier: setup ## train a judge of drawings (PRESET=classifier|classifier-cpu, ARGS="--data.init_args.which unseen")
+train-classifier: setup ## train a classifier of drawings (PRESET=classifier|classifier-cpu, ARGS="--data.init_args.which unseen")
 	@$(BIN)/sketchembed fit --preset $(if $(filter auto,$(PRESET)),classifier-cpu,$(PRESET)) $(ARGS)
 
-sweep: setup ## train by a sweep file (SWEEP=sweeps/alpha_max.yaml, PRESET, ARGS="--jobs 2 --trainer.max_steps 1000")
+sweep: setup ## run a sweep (SWEEP=sweeps/alpha_max.yaml, PRESET, ARGS="--jobs 2 --trainer.max_steps 1000")
 	@$(BIN)/sketchembed sweep $(or $(SWEEP),sweeps/seeds.yaml) $(if $(filter-out auto,$(PRESET)),--preset $(PRESET)) $(ARGS)
 
-eval-fewshot: setup ## few-shot classification on Omniglot (CHECKPOINT=run, file or packaged model; the newest run if not given)
+eval-fewshot: setup ## few-shot classification on Omniglot (CHECKPOINT=run, file or packaged model; default: the newest run)
 	@$(BIN)/sketchembed evaluate fewshot $(if $(CHECKPOINT),--checkpoint $(CHECKPOINT)) $(ARGS)
 
 eval-miniimagenet: setup ## few-shot classification on mini-ImageNet (CHECKPOINT=run or file of a model for photos)
 	@$(BIN)/sketchembed evaluate fewshot --data mini-imagenet --out results/mini-imagenet $(if $(CHECKPOINT),--checkpoint $(CHECKPOINT)) $(ARGS)
 
-eval-recognizability: setup ## whether classifiers recognise what a model draws (CHECKPOINT=run or file)
+eval-recognizability: setup ## accuracy of classifiers on a model's drawings (CHECKPOINT=run or file)
 	@$(BIN)/sketchembed evaluate recognizability $(if $(CHECKPOINT),--checkpoint $(CHECKPOINT)) $(ARGS)
 
-report: setup ## all evaluations of a model on one page (CHECKPOINT=run or file; the newest run if not given)
+report: setup ## all evaluations of a model on one page (CHECKPOINT=run or file; default: the newest run)
 	@$(BIN)/sketchembed report $(if $(CHECKPOINT),--checkpoint $(CHECKPOINT)) $(ARGS)
 
 results: setup ## measure the packaged models and write RESULTS.md (ARGS="--only mini-imagenet")
@@ -70,7 +70,7 @@ bench: setup ## time every part against a plain version of it
 draw: setup ## draw images (IMAGES=file or folder, CHECKPOINT=run or file, OUT=folder)
 	@$(BIN)/sketchembed draw $(IMAGES) $(CHECKPOINT) --out $(or $(OUT),drawings) $(ARGS)
 
-# A process for each core, which has one thread and takes a file of tests at a time.
+# One process per core, with one thread each; a process runs one test file at a time.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --maxprocesses 8 --dist loadfile
 
 test: setup ## run the whole test suite
@@ -85,7 +85,7 @@ lint: setup ## check style, and which room imports which
 typecheck: setup ## check types
 	@$(BIN)/mypy
 
-format: setup ## rewrite to the style
+format: setup ## format the code
 	@$(BIN)/ruff check --fix . && $(BIN)/ruff format .
 
 check: lint typecheck test ## everything that CI checks

@@ -20,7 +20,7 @@ from pytorch_lightning.utilities.exceptions import SIGTERMException
 
 from sketchembed._version import __version__
 from sketchembed.cli.config_files import trust_no_configuration
-from sketchembed.cli.parser import OneLine
+from sketchembed.cli.parser import OneLineErrorParser
 from sketchembed.data.datamodules.drawing_datamodule import DrawingDataModule
 from sketchembed.data.datamodules.quickdraw_datamodule import DoodlesDataModule
 from sketchembed.data.sampling import check_share
@@ -30,13 +30,13 @@ from sketchembed.hub.model_files import find, read_raw
 from sketchembed.reporting.run_page import write_run_page
 from sketchembed.reporting.runs_page import update_runs_page
 from sketchembed.runs import slurm
-from sketchembed.runs.checkpoints import WholeCheckpointIO, newest_whole
+from sketchembed.runs.checkpoints import AtomicCheckpointIO, newest_valid
 from sketchembed.runs.folder import Run, RunOptions
 from sketchembed.runs.process import allow_tf32, has_fast_bfloat16, quiet_lightning, tune_process
 from sketchembed.runs.ranks import Ranks
 from sketchembed.runs.run_logger import RunLogger
 from sketchembed.runs.wandb_logger import Tracker
-from sketchembed.runs.watchdog import await_reason, end_with_parent, let_go, stop
+from sketchembed.runs.watchdog import await_cause, exit_with_parent, kill_ranks, stop_watching
 from sketchembed.training.checkpointing import Checkpoints, Milestones, Stopped
 from sketchembed.training.cuda_graphs import why_not_captured
 from sketchembed.training.curriculum import Curriculum
@@ -52,7 +52,7 @@ DOODLES = "sketchembed.data.datamodules.quickdraw_datamodule.DoodlesDataModule"
 COMMON_DATA_OPTIONS = ("folder", "batch_size", "max_length", "num_workers", "seed", "validation_drawings")
 
 
-class FitParser(OneLine, LightningArgumentParser):
+class FitParser(OneLineErrorParser, LightningArgumentParser):
     """Lightning's parser, which answers a mistake in one line."""
 
 
@@ -208,7 +208,7 @@ class FitCLI(LightningCLI):
             config.trainer.logger = True
         trainer: pl.Trainer = super().instantiate_trainer(
             logger=self._loggers(),
-            plugins=[WholeCheckpointIO(), *([slurm.environment()] if slurm.started() else [])],
+            plugins=[AtomicCheckpointIO(), *([slurm.environment()] if slurm.started() else [])],
             use_distributed_sampler=False,
             **kwargs,
         )
@@ -278,7 +278,7 @@ class FitCLI(LightningCLI):
         """
         folder, net = self.run_folder.checkpoints, self.model.net
         chosen = self.ranks.on_rank_zero(
-            lambda: newest_whole(folder, net, lambda line: say(f"warning {line}"))
+            lambda: newest_valid(folder, net, lambda line: say(f"warning {line}"))
         )
         if chosen is not None:
             say(f"resume  going on from {chosen.name}")
@@ -299,7 +299,7 @@ class FitCLI(LightningCLI):
         except SystemExit as error:
             if not self.trainer.interrupted:
                 raise
-            let_go()
+            stop_watching()
             last = self.run_folder.last_checkpoint
             goes_on = f"goes on from {last.name}" if last else "starts again: there was no checkpoint yet"
             if isinstance(error, Stopped):
@@ -311,8 +311,8 @@ class FitCLI(LightningCLI):
             say(f"stopped by {number.name} at step {self.trainer.global_step}; the same command {goes_on}")
             raise SystemExit(128 + number) from None
         except Exception as error:
-            await_reason(error)
-            stop(self.ranks.started)
+            await_cause(error)
+            kill_ranks(self.ranks.started)
             if self.trainer.is_global_zero:
                 self.run_folder.note(failed=f"{type(error).__name__}: {str(error)[:300]}")
             elif isinstance(error, ConfigError | NonFiniteError):
@@ -377,7 +377,7 @@ def run(args: list[str]) -> None:
     ``--preset NAME`` stands for the configuration files of a preset, the last one if there are several; those
     given with ``--config`` and single options come after it and overrule it.
     """
-    end_with_parent()
+    exit_with_parent()
     args, wanted = _without_preset(args)
     name, chosen = "custom", list[str]()
     if wanted is not None:

@@ -103,7 +103,7 @@ def save(
         path: where to; written beside and renamed, so the file is whole or absent.
         dtype: of the floating-point weights, such as ``torch.float16`` for half the size; as they are if
             not given.
-        origin: where the model is from, see :func:`sketchembed.runs.provenance.origin`.
+        origin: where the model is from, see :func:`sketchembed.runs.provenance.provenance`.
     """
     from safetensors.torch import save as to_bytes
 

@@ -1,8 +1,8 @@
 """The format of a run's ``metrics.jsonl``, and every function that reads it.
 
-Each line is a JSON object: ``step`` (training steps before it), ``time`` (s of training since the start of the
-run) and values by name. A value that is not finite is null. Readers skip lines that they cannot parse, such as
-a last line that was cut off.
+Each line is a JSON object: ``step`` (training steps before it), ``time`` (s of training since the start of
+the run) and values by name. A value that is not finite is null. Readers skip lines that they cannot parse,
+such as a last line that was cut off.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ from sketchembed.runs.metrics import format_row, last_time
 
 
 class RunLogger(Logger):
-    """Writes a run's metrics to ``metrics.jsonl``, one JSON object a line, as they come.
+    """Appends metrics to a run's ``metrics.jsonl``; see :mod:`sketchembed.runs.metrics`.
 
     Args:
         run: the run.
@@ -30,7 +30,7 @@ class RunLogger(Logger):
 
     @property
     def name(self) -> str:
-        """The folder of all runs."""
+        """The name of the folder of all runs."""
         return self.run.path.parent.name
 
     @property
@@ -54,11 +54,11 @@ class RunLogger(Logger):
         return self.run
 
     def log_hyperparams(self, params: dict[str, Any] | Namespace, *args: Any, **kwargs: Any) -> None:
-        """Do nothing: the folder's ``config.yaml`` has them all."""
+        """Do nothing: ``config.yaml`` contains the hyperparameters."""
 
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
-        """Append a line."""
+        """Append one row."""
         if self._file is None:
             self._before = last_time(self.run.metrics_file) or 0.0
             self._file = self.run.metrics_file.open("a", buffering=1)
@@ -67,7 +67,7 @@ class RunLogger(Logger):
 
     @rank_zero_only
     def save(self) -> None:
-        """Have the lines so far written to the disk, before a checkpoint that comes after them."""
+        """Sync the file to the disk; called before a checkpoint is written."""
         if self._file is not None:
             os.fsync(self._file.fileno())
 

@@ -12,7 +12,7 @@ from torch import Tensor, distributed
 from sketchembed.errors import CheckpointError, NonFiniteError, check_range
 from sketchembed.hub.model_files import read_raw
 from sketchembed.reporting.run_page import write_run_page
-from sketchembed.runs.checkpoints import newest_whole
+from sketchembed.runs.checkpoints import newest_valid
 from sketchembed.runs.folder import Run
 from sketchembed.runs.run_logger import RunLogger
 from sketchembed.training.incident import Incident, Setting, not_finite, write
@@ -261,7 +261,7 @@ def _newest(trainer: pl.Trainer) -> Path | None:
     """Return the checkpoint that training would go on from, the same on all processes."""
     run, first = _run(trainer), trainer.is_global_zero
     net: Any = getattr(trainer.lightning_module, "net", None)
-    found = newest_whole(run.checkpoints, net, print) if run is not None and first else None
+    found = newest_valid(run.checkpoints, net, print) if run is not None and first else None
     return _gathered(trainer, found)[0]
 
 

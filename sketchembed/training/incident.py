@@ -20,7 +20,7 @@ from sketchembed.data.datamodules.labelled_datamodule import LabelledDrawings
 from sketchembed.data.datamodules.pair_datamodule import Pair
 from sketchembed.errors import CheckpointError
 from sketchembed.hub.model_files import read_raw
-from sketchembed.runs.checkpoints import WholeCheckpointIO
+from sketchembed.runs.checkpoints import AtomicCheckpointIO
 
 KEY = "non_finite"
 """Where a checkpoint keeps what is known of the step."""
@@ -218,7 +218,7 @@ def write(
     known = {field.name: getattr(incident, field.name) for field in fields(incident)}
     more = {field.name: getattr(setting, field.name) for field in fields(setting)}
     whole = {**checkpoint, KEY: {**known, **more, "batches": list(batches)}}
-    WholeCheckpointIO().save_checkpoint(whole, path)
+    AtomicCheckpointIO().save_checkpoint(whole, path)
 
 
 def read(path: Path) -> tuple[dict[str, Any], Incident, Setting, list[Any]]:

@@ -15,7 +15,7 @@ from sketchembed.data.datamodules.labelled_datamodule import LabelledQuickdrawDa
 from sketchembed.errors import CheckpointError, ConfigError
 from sketchembed.hub.model_files import find, load_network, save
 from sketchembed.networks.resnet import ResNet, ResNetConfig
-from sketchembed.runs.checkpoints import WholeCheckpointIO, newest_whole
+from sketchembed.runs.checkpoints import AtomicCheckpointIO, newest_valid
 from sketchembed.runs.process import has_fast_bfloat16, quiet_lightning
 from sketchembed.runs.ranks import Ranks
 from sketchembed.training.presets import read_preset
@@ -178,7 +178,7 @@ def train(recipe: Recipe, data: LabelledQuickdrawDataModule, ranks: Ranks, file:
         torch.manual_seed(data.seed)
         task = ClassificationTask(network, augmentation=augmentation, seed=data.seed, **options)
     work = file.with_suffix("")
-    unfinished = ranks.on_rank_zero(lambda: newest_whole(work, task.net, print))
+    unfinished = ranks.on_rank_zero(lambda: newest_valid(work, task.net, print))
     if ranks.is_rank_zero:
         print(
             f"training a ResNet-{network.depth} on {len(data.train_indices):,} drawings of "
@@ -218,7 +218,7 @@ def _trainer(recipe: Recipe, ranks: Ranks, work: Path) -> pl.Trainer:
         precision="32-true" if slow else recipe.precision,
         max_steps=recipe.steps,
         callbacks=[Monitor(max(1, recipe.steps // LINES)), kept],
-        plugins=[WholeCheckpointIO()],
+        plugins=[AtomicCheckpointIO()],
         logger=False,
         use_distributed_sampler=False,
         limit_val_batches=0,

@@ -77,7 +77,7 @@ def test_full_disk_ends_it_with_a_line_and_the_last_checkpoint_whole(folder, tmp
     assert finish(args, log, Place("os.replace", "step-2.ckpt", after=True, limit=size)) == 2
     said = log.read_text()
     assert "step-4.ckpt could not be written (File too large)" in said
-    assert "Free some room and start the same command again; the checkpoint before it is whole" in said
+    assert "Free some space and run the same command again; the previous checkpoint is intact" in said
     assert "Traceback" not in said
     assert [path.name for path in (tmp_path / "run" / "checkpoints").iterdir()] == ["step-2.ckpt"]
     assert finish(args, log) == 0, log.read_text()

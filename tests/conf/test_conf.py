@@ -15,7 +15,7 @@ from killed_runs import check_same, outcome
 from PIL import Image
 
 from sketchembed.cli import fit
-from sketchembed.cli.sweep import planned
+from sketchembed.cli.sweep import plan_sweep
 from sketchembed.data.sources import kanji, omniglot, omniglot_images, quickdraw
 from sketchembed.hub.model_files import load_network
 from sketchembed.runs.sweep_file import SweepFile
@@ -153,7 +153,7 @@ def test_file_trains(name, data, tmp_path, monkeypatch):
 def test_first_run_of_a_sweep_trains(path, data, tmp_path, monkeypatch):
     monkeypatch.setenv("SKETCHEMBED_DATA", str(data))
     options = ["--preset", "debug", "--trainer.accelerator", "cpu", "--run.root", str(tmp_path)]
-    folder = planned(SweepFile.read(path), options)
+    folder = plan_sweep(SweepFile.read(path), options)
     name, first = next(iter(folder.runs.items()))
     fit.fit(first.words)
     run = folder.finished(name)

@@ -13,8 +13,9 @@ from sketchembed.reporting.part import Drawings, Figure, Part, Table
 from sketchembed.reporting.report_page import Entry, ReportPage
 from sketchembed.reporting.run_page import write_run_page
 from sketchembed.reporting.runs_page import write_runs_page
+from sketchembed.reporting.sweep_table import sweep_table
 from sketchembed.runs.folder import Run, trains_alike
-from sketchembed.runs.provenance import of_run
+from sketchembed.runs.provenance import run_provenance
 from sketchembed.runs.run_logger import RunLogger
 from sketchembed.runs.sweep_file import SweepFile
 from sketchembed.runs.sweep_folder import SweepFolder
@@ -117,7 +118,7 @@ def read_run(folder: Path) -> object:
     whole = json.loads(shown[1], parse_constant=lambda text: (_ for _ in ()).throw(AssertionError(text)))
     assert isinstance(whole["facts"], dict)
     run = Run(path)
-    of_run(run)
+    run_provenance(run)
     run.note(seen=True)
     assert run.facts["seen"] is True
     run.rewind(6)
@@ -202,7 +203,7 @@ def read_sweep(folder: Path) -> object:
     errors = []
     try:
         found = SweepFolder.read(folder / "sweep")
-        found.table().markdown()
+        sweep_table(found).markdown()
         found.write()
     except SketchEmbedError as error:
         errors.append(error)

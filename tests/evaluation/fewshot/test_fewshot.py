@@ -196,11 +196,11 @@ def test_command_without_a_checkpoint_takes_the_newest_run(omniglot, tmp_path, c
     monkeypatch.setattr(models, "PACKAGED", tmp_path / "package")
     options = ("--runs", str(tmp_path / "runs"), "--out", str(tmp_path / "report"))
     evaluate(*options)
-    assert "only baselines without training" in capsys.readouterr().out
+    assert "baselines only" in capsys.readouterr().out
     assert len(rows(tmp_path / "report.json")) == 3
     sketchembed.save(SketchEmbedNet(TINY), tmp_path / "package" / "quickdraw-conv4.safetensors")
     evaluate(*options, "--baselines", "none")
-    assert "model   quickdraw-conv4, of the package: no run in" in capsys.readouterr().out
+    assert "model   quickdraw-conv4, a packaged model: no run in" in capsys.readouterr().out
     assert [row["method"] for row in rows(tmp_path / "report.json")] == ["SketchEmbedding (quickdraw-conv4)"]
     run = make_run(tmp_path / "runs" / "one", data={"source": "quickdraw", "drawings": 7})
     make_run(tmp_path / "runs" / "proto-seed0", net=ProtoNet(ProtoNetConfig(width=4)))
