@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Iterable
 from xml.sax.saxutils import escape
 
 from defusedxml import DefusedXmlException
@@ -31,6 +32,16 @@ def text(
     return (
         f'<text x="{x:g}" y="{y:g}" font-family="Helvetica, Arial, sans-serif" font-size="{size:g}" '
         f'font-weight="{weight}" text-anchor="{anchor}" fill="{colour}">{shown}</text>'
+    )
+
+
+def document(width: float | int, height: float | int, parts: Iterable[str]) -> str:
+    """Return elements as an SVG document with a white background."""
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width:g}" height="{height:g}" '
+        f'viewBox="0 0 {width:g} {height:g}">\n<rect width="{width:g}" height="{height:g}" fill="white"/>\n'
+        + "\n".join(parts)
+        + "\n</svg>\n"
     )
 
 
