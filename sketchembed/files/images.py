@@ -22,15 +22,8 @@ from PIL import Image, ImageChops, ImageOps, UnidentifiedImageError
 from sketchembed.errors import DataError
 from sketchembed.files.reading import check_file_size, read_file
 
-FORMATS = {
-    "PNG": (b"\x89PNG",),
-    "JPEG": (b"\xff\xd8",),
-    "BMP": (b"BM",),
-    "GIF": (b"GIF8",),
-    "WEBP": (b"RIFF",),
-    "TIFF": (b"II", b"MM"),
-}
-"""Supported formats and their first bytes. For some of its other formats Pillow starts external programs."""
+FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF")
+"""Supported formats. For some of its other formats Pillow starts external programs."""
 JPEG = ("JPEG", "MPO")
 SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff"}
 """Suffixes of image files in a folder."""
@@ -85,7 +78,7 @@ def open_image(source: Path | bytes, name: str, *, expected: str = EXPECTED, fix
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about metadata
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(io.BytesIO(content), formats=list(FORMATS)) as opened:
+            with Image.open(io.BytesIO(content), formats=FORMATS) as opened:
                 _limit_size(opened, content, name)
                 if opened.format in JPEG and _scans(content) > MAX_SCANS:
                     raise unreadable(f"a JPEG of more than {MAX_SCANS} scans")
@@ -98,7 +91,7 @@ def open_image(source: Path | bytes, name: str, *, expected: str = EXPECTED, fix
         counted = re.search(r"\d+", str(error))
         raise _too_large(name, counted[0] if counted else "too many", MAX_PIXELS) from error
     except UnidentifiedImageError as error:
-        kind = next((kind for kind, heads in FORMATS.items() if content.startswith(heads)), None)
+        kind = next((kind for kind in FORMATS if _accepts(kind, content[:16])), None)
         raise unreadable(f"a damaged {kind}" if kind else f"it begins with {content[:12]!r}") from error
     except Exception as error:  # Pillow raises many types for damaged files
         first = (str(error).splitlines() or [""])[0][:80]
@@ -158,6 +151,11 @@ def png_uri(image: np.ndarray) -> str:
     out = io.BytesIO()
     Image.fromarray(values).save(out, "PNG")
     return "data:image/png;base64," + base64.b64encode(out.getvalue()).decode()
+
+
+def _accepts(kind: str, prefix: bytes) -> bool:
+    accept = Image.OPEN[kind][1]
+    return accept is not None and bool(accept(prefix))
 
 
 def _limit_size(opened: Image.Image, content: bytes, name: str) -> None:

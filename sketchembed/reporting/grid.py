@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from sketchembed.files.images import png_uri
-from sketchembed.reporting.svg_elements import FRAME, GREY, INK, SHADE, document, text
+from sketchembed.reporting.svg_elements import FRAME, GREY, INK, SHADE, svg_document, text
 from sketchembed.sketch import Sketch
 from sketchembed.sketch.svg import path_data
 
@@ -102,7 +102,7 @@ def grid_svg(
         lines = max((tile.label.count("\n") + 1 for tile in row if tile.label), default=0)
         y += size + (lines * LABEL + 4 if lines else 0)
     write_line(feet)
-    return document(right + EDGE, y + EDGE, parts)
+    return svg_document(right + EDGE, y + EDGE, parts)
 
 
 def fit_text(words: str, width: Number) -> str:

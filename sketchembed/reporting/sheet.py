@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 from xml.sax.saxutils import quoteattr
 
-from sketchembed.reporting.svg_elements import BOX, FRAME, GREY, INK, SHADE, document, text
+from sketchembed.reporting.svg_elements import BOX, FRAME, GREY, INK, SHADE, svg_document, text
 from sketchembed.sketch import cairosvg
 from sketchembed.sketch.svg import path_data
 
@@ -54,7 +54,7 @@ def contact_sheet_svg(items: Sequence[Item]) -> str:
         for number, item in enumerate(group):
             parts += _block(item, GAP + number % columns * block, y + number // columns * (CELL + NAME))
         y += math.ceil(len(group) / columns) * (CELL + NAME) + GAP
-    return document(columns * block + GAP, y, parts)
+    return svg_document(columns * block + GAP, y, parts)
 
 
 def contact_sheet_png(items: Sequence[Item]) -> bytes:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterable
+from collections.abc import Sequence
 from xml.sax.saxutils import escape
 
 from defusedxml import DefusedXmlException
@@ -35,14 +35,12 @@ def text(
     )
 
 
-def document(width: float | int, height: float | int, parts: Iterable[str]) -> str:
-    """Return elements as an SVG document with a white background."""
-    return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width:g}" height="{height:g}" '
-        f'viewBox="0 0 {width:g} {height:g}">\n<rect width="{width:g}" height="{height:g}" fill="white"/>\n'
-        + "\n".join(parts)
-        + "\n</svg>\n"
-    )
+def svg_document(width: float | int, height: float | int, elements: Sequence[str]) -> str:
+    """Return an SVG document with a white background, ``width`` and ``height`` in pixels."""
+    background = f'<rect width="{width:g}" height="{height:g}" fill="white"/>'
+    head = f'<svg xmlns="http://www.w3.org/2000/svg" width="{width:g}" height="{height:g}" '
+    head += f'viewBox="0 0 {width:g} {height:g}">'
+    return "\n".join([head, background, *elements, "</svg>\n"])
 
 
 def svg_uri(svg: str) -> str:

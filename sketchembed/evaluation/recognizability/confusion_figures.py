@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from xml.sax.saxutils import escape
 
 from jaxtyping import Float
 from torch import Tensor
 
 from sketchembed.files.images import png_uri
+from sketchembed.reporting.svg_elements import svg_document, text
 from sketchembed.sketch import Sketch
 from sketchembed.sketch.svg import path_data
 
@@ -74,10 +74,7 @@ def verdict_sheet_svg(groups: Sequence[JudgedGroup]) -> str:
                 parts.append(_judged(judged, _middle(column) - CELL / 2, y))
             y += CELL + LINE + GAP
         y += GAP
-    return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{y}" viewBox="0 0 {width} {y}">\n'
-        f'<rect width="{width}" height="{y}" fill="white"/>\n' + "\n".join(parts) + "\n</svg>\n"
-    )
+    return svg_document(width, y, parts)
 
 
 def _middle(column: int) -> float:
@@ -116,7 +113,7 @@ def _pixels(image: Float[Tensor, "size size"], x: float | int, y: float | int) -
 def _text(
     x: float | int,
     y: float | int,
-    text: str,
+    words: str,
     size: float | int,
     colour: str,
     weight: str = "normal",
@@ -125,11 +122,7 @@ def _text(
     """Return a line of text; one that is limited stands in the middle of a cell and stays within it."""
     if limit:
         # A letter is about half as wide as the text is high.
-        size = max(SMALLEST, min(size, (CELL + GAP / 2) / (LETTER * len(text))))
+        size = max(SMALLEST, min(size, (CELL + GAP / 2) / (LETTER * len(words))))
         most = int((CELL + GAP / 2) / (LETTER * size))
-        text = text if len(text) <= most else text[: most - 1].rstrip() + "…"
-    return (
-        f'<text x="{x:g}" y="{y:g}" font-family="Helvetica, Arial, sans-serif" font-size="{size:.3g}" '
-        f'font-weight="{weight}" text-anchor="{"middle" if limit else "start"}" fill="{colour}">'
-        f"{escape(text)}</text>"
-    )
+        words = words if len(words) <= most else words[: most - 1].rstrip() + "…"
+    return text(x, y, words, size, colour, "middle" if limit else "start", weight)
