@@ -28,10 +28,10 @@ def draw(
             was trained on photos, else pictures of drawings, dark on light or light on dark.
         checkpoint: a .ckpt or .safetensors file, a run's folder, or the name of a packaged model.
         out: folder to write to.
-        temperature: of the sampling; 0 is greedy.
+        temperature: sampling temperature; 0 is greedy.
         samples: drawings per image.
         size: side of the drawings in pixels.
-        seed: of the sampling.
+        seed: seed of the sampling.
     """
     for path in draw_files(images, checkpoint, out, temperature, samples, size, seed):
         print(path)

@@ -15,11 +15,7 @@ from sketchembed.runs.process import tune_process
 
 
 def run(args: list[str]) -> None:
-    """Run one evaluation, or list them.
-
-    Args:
-        args: command line after the word ``evaluate``.
-    """
+    """Run one evaluation, or list them."""
     if not args or args[0] in ("-h", "--help"):
         lines = ["usage: sketchembed evaluate PART ...", ""]
         lines += [f"  {name:15} {about(name)}" for name in PARTS]
@@ -33,12 +29,7 @@ def run(args: list[str]) -> None:
 
 
 def evaluate_part(name: str, args: list[str]) -> None:
-    """Compute a part, write it and track it.
-
-    Args:
-        name: of the part.
-        args: command line after the name. The first option of a part may be given without its name.
-    """
+    """Compute a part, write it and track it; its first option may be given without the option's name."""
     function = PARTS[name]
     parser = OneLineErrorParser(prog=f"sketchembed evaluate {name}", description=about(name) + ".")
     parser.add_function_arguments(function, skip={"context"}, as_positional=True, fail_untyped=True)

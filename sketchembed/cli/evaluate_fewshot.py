@@ -16,11 +16,7 @@ from sketchembed.runs.process import tune_process
 
 
 def run(args: list[str]) -> None:
-    """Evaluate models on the same episodes, write a report and track it.
-
-    Args:
-        args: command line after the words ``evaluate fewshot``.
-    """
+    """Evaluate models on the same episodes, write a report and track it."""
     parser = _parser()
     given = parser.instantiate(parser.parse_args(normalize_options(args))).as_dict()
     tune_process()

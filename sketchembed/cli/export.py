@@ -23,7 +23,7 @@ def export(
     Args:
         checkpoint: a .ckpt file, or a run's folder.
         out: file to write.
-        dtype: of the weights.
+        dtype: data type of the weights.
         encoder: write only the encoder of a SketchEmbedNet, which embeds images but cannot draw.
     """
     net = load(checkpoint).halved() if encoder else load_network(checkpoint)

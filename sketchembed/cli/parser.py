@@ -58,12 +58,7 @@ def name_first_argument(args: list[str], name: str) -> list[str]:
 
 
 def command(function: Any, name: str) -> Callable[[list[str]], None]:
-    """Return a subcommand that parses the arguments of a function and calls it.
-
-    Args:
-        function: a typed function, or a dict of functions by the names of their subcommands.
-        name: of the subcommand.
-    """
+    """Return a subcommand that parses the arguments of a function, or of a dict of functions by name."""
 
     def run(args: list[str]) -> None:
         auto_cli(
@@ -78,12 +73,7 @@ def command(function: Any, name: str) -> Callable[[list[str]], None]:
 
 
 def summarize_error(message: str, options: Iterable[str] = ()) -> tuple[str, str]:
-    """Return what was found and what was expected according to an error message of jsonargparse.
-
-    Args:
-        message: of one or more lines.
-        options: names of the parser's options.
-    """
+    """Return what was found and what was expected, from a message of a parser with the given options."""
     if unknown := _UNKNOWN_OPTION.search(message):
         name = unknown[1].split()[0].partition("=")[0]
         known = [option for option in options if option.startswith("--")]

@@ -22,9 +22,6 @@ from sketchembed.runs.process import tune_process
 def run(args: list[str]) -> None:
     """Compute the requested parts, write their page and track them as one W&B run.
 
-    Args:
-        args: command line after the word ``report``.
-
     Raises:
         SystemExit: with 2 if a part could not be computed, 130 if stopped.
     """
@@ -69,7 +66,7 @@ def _parser() -> OneLineErrorParser:
         "its own options: `--sweep FOLDER --help`.",
     )
     parser.add_argument(
-        "--parts", type=str, default="all", help=f"of {', '.join(PARTS)}, separated by commas; or all"
+        "--parts", type=str, default="all", help=f"all, or names separated by commas: {', '.join(PARTS)}"
     )
     parser.add_argument("--fresh", action="store_true", help="compute every part again")
     parser.add_argument(

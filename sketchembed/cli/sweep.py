@@ -85,12 +85,6 @@ def plan_sweep(
 ) -> SweepFolder:
     """Return a sweep's folder with the command line of every run, without writing anything.
 
-    Args:
-        file: the sweep.
-        options: further options of `sketchembed fit`.
-        count: largest number of runs.
-        seed: of a random search.
-
     Raises:
         ConfigError: see :meth:`SweepFile.points` and :meth:`SweepFile.words`.
     """
@@ -103,9 +97,6 @@ def plan_sweep(
 
 def check_options(folder: SweepFolder) -> None:
     """Check the options of every run with the parser of `sketchembed fit`.
-
-    Args:
-        folder: of the sweep, with command lines.
 
     Raises:
         ConfigError: if an option is invalid.

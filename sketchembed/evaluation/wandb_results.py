@@ -22,9 +22,9 @@ def track_fewshot(report: FewShotReport, figure: Path, wandb: str, project: str,
     Args:
         report: the report.
         figure: its SVG file.
-        wandb: see :class:`~sketchembed.runs.folder.RunOptions`.
+        wandb: mode, see :class:`~sketchembed.runs.folder.RunOptions`.
         project: W&B project.
-        folder: for W&B's files.
+        folder: folder for W&B's files.
     """
 
     def log(wandb: Any, run: Any) -> None:
@@ -56,11 +56,11 @@ def track_parts(name: str, parts: Sequence[Part], wandb: str, project: str, fold
     """Log parts of a report as one W&B run: tables, figures, and all numbers in the summary.
 
     Args:
-        name: of the run.
-        parts: of the report.
-        wandb: see :class:`~sketchembed.runs.folder.RunOptions`.
+        name: name of the run.
+        parts: parts of the report.
+        wandb: mode, see :class:`~sketchembed.runs.folder.RunOptions`.
         project: W&B project.
-        folder: for W&B's files.
+        folder: folder for W&B's files.
     """
 
     def log(wandb: Any, run: Any) -> None:
@@ -84,8 +84,8 @@ def save_scores(report: FewShotReport, wandb: str, project: str) -> None:
     evaluated, the scores of the last one are saved.
 
     Args:
-        report: with scores.
-        wandb: see :class:`~sketchembed.runs.folder.RunOptions`.
+        report: report with scores.
+        wandb: mode, see :class:`~sketchembed.runs.folder.RunOptions`.
         project: W&B project.
     """
     names = [str(report.data[key]) for key in ("data", "split", "part") if report.data.get(key)]

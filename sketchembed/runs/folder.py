@@ -52,7 +52,7 @@ class RunOptions:
 
     Attributes:
         root: folder of all runs.
-        name: of the run; by default made of the data, the preset and the seed.
+        name: name of the run; by default made of the data, the preset and the seed.
         resume: ``auto`` resumes the unfinished run of the same name and configuration, if there is one;
             ``never`` always starts a new run.
         wandb: W&B mode. ``offline`` needs no account (`wandb sync` uploads the run later), ``online`` does,
@@ -75,11 +75,7 @@ class RunOptions:
 
 
 class Run:
-    """The folder of a run.
-
-    Args:
-        path: the folder.
-    """
+    """The folder of a run."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -94,7 +90,7 @@ class Run:
 
         Args:
             root: folder of all runs.
-            name: of the run.
+            name: name of the run.
             config: the whole configuration as YAML, by which runs are compared.
             resume: ``auto`` or ``never``.
         """
@@ -215,13 +211,10 @@ class Run:
             file.write(json.dumps(self.facts | facts, indent=1, default=str).encode())
 
     def check_data(self, facts: Mapping[str, Any]) -> None:
-        """Check that a resumed run trains on the same data as before; their folder may differ.
-
-        Args:
-            facts: about the data.
+        """Check that a resumed run trains on the same data as before, possibly in another folder.
 
         Raises:
-            DataError: if the data are others.
+            DataError: if facts about the data differ.
         """
         found = json.loads(json.dumps(dict(facts), default=str))
         for name, value in (self.facts.get("data") or {}).items():

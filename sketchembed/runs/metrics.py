@@ -35,13 +35,7 @@ Curve = dict[str, list[float | int | None]]
 
 
 def format_row(step: int | None, seconds: float | int, values: Mapping[str, float | int]) -> str:
-    """Return one line of the file, with its newline.
-
-    Args:
-        step: number of training steps before.
-        seconds: since the start of the run.
-        values: by name; the name ``epoch`` is skipped.
-    """
+    """Return one line of the file with its newline; the value ``epoch`` is skipped."""
     rounded = {
         name: float(f"{value:.6g}") if math.isfinite(value) else None
         for name, value in values.items()
@@ -51,11 +45,7 @@ def format_row(step: int | None, seconds: float | int, values: Mapping[str, floa
 
 
 def read_curves(path: Path) -> dict[str, Curve]:
-    """Return the curves of a file by name, each thinned to at most :data:`MAX_POINTS` points.
-
-    Args:
-        path: the file; if it is missing, there are no curves.
-    """
+    """Return the curves of a file by name, each thinned to at most :data:`MAX_POINTS` points."""
     curves: dict[str, Curve] = {}
     for line in read_text(path, MAX_METRICS).splitlines():
         try:

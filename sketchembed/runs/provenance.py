@@ -39,12 +39,7 @@ def provenance(file: Path) -> dict[str, Any]:
 
 
 def run_provenance(run: Run, step: int | None = None) -> dict[str, Any]:
-    """Return the provenance of a run's model; see :func:`provenance`.
-
-    Args:
-        run: the run.
-        step: of the checkpoint; by default the last step.
-    """
+    """Return the provenance of a checkpoint of a run, by default the last one; see :func:`provenance`."""
     facts = run.facts
     data = facts.get("data")
     data = data if isinstance(data, dict) else {}

@@ -16,11 +16,7 @@ from sketchembed.runs.metrics import format_row, last_time
 
 
 class RunLogger(Logger):
-    """Appends metrics to a run's ``metrics.jsonl``; see :mod:`sketchembed.runs.metrics`.
-
-    Args:
-        run: the run.
-    """
+    """Appends metrics to a run's ``metrics.jsonl``; see :mod:`sketchembed.runs.metrics`."""
 
     def __init__(self, run: Run) -> None:
         super().__init__()
@@ -39,19 +35,9 @@ class RunLogger(Logger):
         return self.run.path.name
 
     @property
-    def save_dir(self) -> str:
-        """The folder of all runs."""
-        return str(self.run.path.parent)
-
-    @property
     def log_dir(self) -> str:
         """The run's folder."""
         return str(self.run.path)
-
-    @property
-    def experiment(self) -> Run:
-        """The run."""
-        return self.run
 
     def log_hyperparams(self, params: dict[str, Any] | Namespace, *args: Any, **kwargs: Any) -> None:
         """Do nothing: ``config.yaml`` contains the hyperparameters."""

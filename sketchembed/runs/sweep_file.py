@@ -17,6 +17,12 @@ KNOWN_KEYS = (
     *("name", "project", "entity", "description", "program", "command", "method", "metric", "parameters"),
     *("run_cap", "early_terminate", "apiVersion", "kind", "controller", "job", "image_uri", "scheduler"),
 )
+SERVER_KEYS = ("early_terminate", "scheduler", "job", "image_uri")
+COMMANDS = (
+    ["sketchembed", "fit"],
+    ["python", "-m", "sketchembed", "fit"],
+    ["python", "-m", "sketchembed.cli", "fit"],
+)
 ARGS = "${args}"
 OWN = ("run.name", "run.resume")
 """Options of `sketchembed fit` that only the sweep may set."""
@@ -27,8 +33,8 @@ class SweepFile:
     """A W&B sweep file with the method ``grid`` or ``random``.
 
     Attributes:
-        path: of the file.
-        name: of the sweep; by default the name of the file.
+        path: path of the file.
+        name: name of the sweep; by default the name of the file.
         method: ``grid`` or ``random``.
         constants: options with the same value in all runs.
         varied: the swept parameters, checked by :func:`~sketchembed.runs.sweep_space.check_parameter`.
@@ -69,35 +75,16 @@ class SweepFile:
             raise _invalid(path, "is not a mapping", "`method`, `parameters` and `command`")
         for key in found:
             check_known(f"setting of a sweep ({path})", str(key), KNOWN_KEYS)
-        method = found.get("method")
+        method, cap = found.get("method"), found.get("run_cap")
         if method not in ("grid", "random"):
-            raise _invalid(
-                path,
-                f"has the method {method}",
-                "grid or random; `wandb agent` runs other searches",
-            )
-        for key in ("early_terminate", "scheduler", "job", "image_uri"):
+            expected = "grid or random; `wandb agent` runs other searches"
+            raise _invalid(path, f"has the method {method}", expected)
+        for key in SERVER_KEYS:
             if key in found:
                 raise _invalid(path, f"has {key}", "none; only W&B's servers support it, with `wandb agent`")
-        given = found.get("parameters")
-        if not isinstance(given, dict) or not given:
-            raise _invalid(path, "has no parameters", "`parameters` with one or more")
-        parameters = {str(name): check_parameter(str(name), about) for name, about in given.items()}
-        constants = {
-            name: about["value"] for name, about in parameters.items() if about["distribution"] == "constant"
-        }
-        root = constants.get("run.root", "")
-        if not isinstance(root, str):
-            raise _invalid(path, f"has the run.root {root!r}", "a folder")
-        varied = {name: about for name, about in parameters.items() if name not in constants}
-        for name in (*OWN, "run.root"):
-            if name in varied:
-                raise _invalid(path, f"varies {name}", "other options of `sketchembed fit`")
-        if not varied:
-            raise _invalid(path, "has only constant parameters", "one with `values`, or `min` and `max`")
-        cap = found.get("run_cap")
         if cap is not None and (not isinstance(cap, int) or cap < 1):
             raise _invalid(path, f"has the run_cap {cap!r}", "1 or more")
+        constants, varied = _parameters(path, found.get("parameters"))
         before, after = _command(path, found)
         name = str(found.get("name") or path.stem)
         return cls(path, name, str(method), constants, varied, before, after, cap)
@@ -107,7 +94,7 @@ class SweepFile:
 
         Args:
             count: largest number of runs; by default the `run_cap` of the file.
-            seed: of a random search.
+            seed: seed of a random search.
 
         Raises:
             ConfigError: if the number of runs of a random search is not given.
@@ -130,23 +117,14 @@ class SweepFile:
         return dict(zip(names, points, strict=True))
 
     def folder(self, options: Sequence[str]) -> Path:
-        """Return the folder of the sweep's runs: the option ``run.root``, or ``runs/sweep-NAME``.
-
-        Args:
-            options: further options of `sketchembed fit`.
-        """
+        """Return the folder of the sweep's runs: the option ``run.root``, or ``runs/sweep-NAME``."""
         given = _named(options).get("run.root") or self.constants.get("run.root")
         return Path(given or f"runs/sweep-{_as_name(self.name)}")
 
     def words(self, name: str, point: Mapping[str, Any], options: Sequence[str]) -> list[str]:
         """Return the command line of a run after ``sketchembed fit``.
 
-        Further options override the constants of the file, and the swept parameters override both.
-
-        Args:
-            name: of the run.
-            point: its swept parameters.
-            options: further options of `sketchembed fit`.
+        The options override the constants of the file, and the swept parameters override both.
 
         Raises:
             ConfigError: if an option is swept or set by the sweep.
@@ -178,6 +156,26 @@ def flags(values: Mapping[str, Any]) -> list[str]:
     return [f"--{name}={value}" for name, value in values.items()]
 
 
+def _parameters(path: Path, given: Any) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
+    """Return the constant values and the swept parameters of a file."""
+    if not isinstance(given, dict) or not given:
+        raise _invalid(path, "has no parameters", "`parameters` with one or more")
+    parameters = {str(name): check_parameter(str(name), about) for name, about in given.items()}
+    constants = {
+        name: about["value"] for name, about in parameters.items() if about["distribution"] == "constant"
+    }
+    root = constants.get("run.root", "")
+    if not isinstance(root, str):
+        raise _invalid(path, f"has the run.root {root!r}", "a folder")
+    varied = {name: about for name, about in parameters.items() if name not in constants}
+    for name in (*OWN, "run.root"):
+        if name in varied:
+            raise _invalid(path, f"varies {name}", "other options of `sketchembed fit`")
+    if not varied:
+        raise _invalid(path, "has only constant parameters", "one with `values`, or `min` and `max`")
+    return constants, varied
+
+
 def _command(path: Path, found: Mapping[str, Any]) -> tuple[list[str], list[str]]:
     """Return the words between ``sketchembed fit`` and the parameters of a command, and those after them."""
     program = str(found.get("program") or "sketchembed")
@@ -189,11 +187,7 @@ def _command(path: Path, found: Mapping[str, Any]) -> tuple[list[str], list[str]
         macros.get(str(word), str(word)) for word in given if str(word) not in ("${env}", "/usr/bin/env")
     ]
     shown = " ".join(map(str, given))
-    for start in (
-        ["sketchembed", "fit"],
-        ["python", "-m", "sketchembed", "fit"],
-        ["python", "-m", "sketchembed.cli", "fit"],
-    ):
+    for start in COMMANDS:
         if words[: len(start)] == start:
             words = words[len(start) :]
             break

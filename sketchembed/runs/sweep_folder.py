@@ -40,7 +40,7 @@ class SweepRun:
     """A run of a sweep.
 
     Attributes:
-        name: of the run and its folder.
+        name: name of the run and its folder.
         point: values of the swept parameters.
         words: its command line after ``sketchembed fit``; empty for the runs of W&B agents.
         message: why the last attempt failed; empty if it did not.
@@ -59,9 +59,9 @@ class SweepFolder:
     """A sweep on disk.
 
     Attributes:
-        path: of the folder.
-        name: of the sweep.
-        runs: by name.
+        path: path of the folder.
+        name: name of the sweep.
+        runs: runs by name.
     """
 
     path: Path

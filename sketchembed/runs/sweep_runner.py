@@ -31,7 +31,7 @@ class Attempt:
     """A process that executes a run.
 
     Attributes:
-        run: of the sweep.
+        run: run of the sweep.
         process: the leader of a process group.
         log: file of its output.
         start: time of the start on the monotonic clock.
@@ -53,7 +53,7 @@ class LocalSweep:
     ended.
 
     Args:
-        folder: of the sweep, with the command line of each run.
+        folder: folder of the sweep, with the command line of each run.
         jobs: number of runs at the same time.
         on_change: called whenever the state of a run has changed.
     """

@@ -29,11 +29,7 @@ Point = dict[str, Any]
 
 
 def check_parameter(name: str, given: Any) -> dict[str, Any]:
-    """Return a checked parameter with its distribution.
-
-    Args:
-        name: of the parameter.
-        given: its description in the sweep file.
+    """Return a parameter of a sweep file with its distribution.
 
     Raises:
         ConfigError: if the description is invalid or its distribution is not supported.
@@ -83,12 +79,7 @@ def _invalid(name: str, found: str, expected: str) -> ConfigError:
 
 
 def quantile(parameter: Mapping[str, Any], fraction: float) -> Any:
-    """Return a quantile of a parameter's distribution.
-
-    Args:
-        parameter: checked by :func:`check_parameter`.
-        fraction: in [0, 1).
-    """
+    """Return a quantile of a parameter's distribution, for a fraction in [0, 1)."""
     kind = parameter["distribution"]
     if kind == "constant":
         return parameter["value"]
@@ -105,9 +96,6 @@ def quantile(parameter: Mapping[str, Any], fraction: float) -> Any:
 
 def grid_points(parameters: Mapping[str, Mapping[str, Any]]) -> list[Point]:
     """Return the distinct combinations of the parameters' values; the last parameter varies fastest.
-
-    Args:
-        parameters: by name, checked by :func:`check_parameter`.
 
     Raises:
         ConfigError: if a parameter has infinitely many values.
@@ -130,13 +118,7 @@ def grid_points(parameters: Mapping[str, Mapping[str, Any]]) -> list[Point]:
 
 
 def random_points(parameters: Mapping[str, Mapping[str, Any]], count: int, seed: int = 0) -> list[Point]:
-    """Return random points; the first ones do not depend on `count`.
-
-    Args:
-        parameters: by name, checked by :func:`check_parameter`.
-        count: number of points.
-        seed: of the random numbers.
-    """
+    """Return random points, of which the first ones do not depend on `count`."""
     points = []
     for number in range(count):
         fractions = np.random.default_rng([seed, number]).random(len(parameters))

@@ -30,11 +30,7 @@ _stopped = threading.Event()
 
 
 def watch_ranks(started: Callable[[], Sequence[subprocess.Popen]]) -> None:
-    """Watch the other ranks in a thread, until :func:`stop_watching`.
-
-    Args:
-        started: returns the processes that this process has started so far.
-    """
+    """Watch the other ranks in a thread; `started` returns those that this process has started so far."""
     parent = os.getppid()
     if os.environ.get(PARENT_VARIABLE) == str(parent):
         threading.Thread(target=_watch_parent, args=(parent,), daemon=True).start()
@@ -59,9 +55,6 @@ def await_cause(error: BaseException) -> None:
     """Wait for :data:`PATIENCE` seconds if an error only says that the connection to a rank was lost.
 
     The rank that failed ends this process in the meantime, so that only the cause is printed.
-
-    Args:
-        error: the error that ends this process.
     """
     lost = isinstance(error, RuntimeError) and any(word in str(error) for word in ("gloo", "Connection"))
     if distributed.is_initialized() and (lost or isinstance(error, distributed.DistError)):

@@ -61,7 +61,7 @@ def written(folder, **section):
         ({"evaluate": ""}, "section 'one' with the command ''"),
         ({"name": "../one"}, "section '../one'"),
         ({"evaluat": "fewshot"}, "Section has no 'evaluat'"),
-        ({"evaluate": ["fewshot"]}, "is no list of results"),
+        ({"evaluate": ["fewshot"]}, "is not a list of results"),
     ],
 )
 def test_a_plan_that_is_none_is_one_line(section, says, tmp_path):
