@@ -22,7 +22,7 @@ from sketchembed.files.serialization import dataclass_from_dict, parse_json, par
 from sketchembed.files.writing import whole_file
 from sketchembed.hub.model_files import find
 from sketchembed.reporting.part import Part
-from sketchembed.reporting.results_page import Measured, fewshot_tables, model_facts, results_page
+from sketchembed.reporting.results_page import ResultsSection, fewshot_tables, model_facts, results_page
 
 MODEL_OPTIONS = ("--checkpoint", "--vae", "--seen_classifier", "--unseen_classifier")
 """Options of evaluations whose values are models."""
@@ -139,7 +139,7 @@ def results(
             there = True
         else:
             print(f"{head}: {'kept from before' if there else 'not measured'}", flush=True)
-        found = Measured(section.title, section.evaluate, section.note)
+        found = ResultsSection(section.title, section.evaluate, section.note)
         measured.append(_read(section, kept, found) if there else found)
     page = results_page(whole.about, [model_facts(*model) for model in models.items()], measured)
     with whole_file(out) as file:
@@ -169,7 +169,7 @@ def _measure(section: Section, kept: Path) -> None:
     (folder / "request").write_text(section.request())
 
 
-def _read(section: Section, kept: Path, out: Measured) -> Measured:
+def _read(section: Section, kept: Path, out: ResultsSection) -> ResultsSection:
     folder, kind = kept / section.name, section.words[0]
     try:
         if kind == "fewshot":

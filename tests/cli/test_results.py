@@ -45,7 +45,7 @@ def test_seeds_have_a_mean_and_the_interval_of_it():
     assert table.rows[0] == ["SketchEmbedding (a-seed0)", "90.00 ± 0.20", "45.00 ± 0.20"]
     assert table.paper == [["SketchEmbedding", "96.37", None]]
     assert facts["digests"] == "5w1s d5w1s, 20w1s d20w1s"
-    with pytest.raises(ValueError, match="of a-seed0, b in the mean A 1 were measured"):
+    with pytest.raises(ValueError, match="the mean A is over a-seed0, b, but 1 of them"):
         fewshot_tables(report, {"A": ["a-seed0", "b"]})
 
 

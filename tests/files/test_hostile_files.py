@@ -436,7 +436,7 @@ def test_part_of_other_types_is_no_part(tmp_path, change):
     (tmp_path / "a.json").write_text(json.dumps(whole))
     assert Part.read(tmp_path / "a.json") == part
     (tmp_path / "a.json").write_text(json.dumps(whole | change))
-    with pytest.raises(ValueError, match="no part of a report"):
+    with pytest.raises(ValueError, match="is not a part of a report"):
         Part.read(tmp_path / "a.json")
 
 

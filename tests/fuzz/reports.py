@@ -113,7 +113,7 @@ def read_run(folder: Path) -> object:
     path.mkdir(parents=True, exist_ok=True)
     page = write_run_page(path).read_text("utf-8")
     check_page(page, 2)
-    shown = re.search(r'<script type="application/json" id="run">(.*?)</script>', page, re.DOTALL)
+    shown = re.search(r'<script type="application/json" id="data">(.*?)</script>', page, re.DOTALL)
     assert shown
     whole = json.loads(shown[1], parse_constant=lambda text: (_ for _ in ()).throw(AssertionError(text)))
     assert isinstance(whole["facts"], dict)

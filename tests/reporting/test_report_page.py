@@ -126,7 +126,7 @@ def test_page_fetches_nothing():
 
 def test_tables_have_the_paper_s_rows_marked():
     page = full().html()
-    rows = re.findall(r"<tr( class=papers)?>(.*?)</tr>", page)
+    rows = re.findall(r'<tr( class="papers")?>(.*?)</tr>', page)
     assert [bool(mark) for mark, _ in rows] == [False, False, False, True]
     cells = [[re.sub("<[^>]*>", "", cell) for cell in re.split("</t[hd]>", row)[:-1]] for _, row in rows]
     assert cells[0] == ["method", "R²", "accuracy", "what"]
@@ -134,12 +134,12 @@ def test_tables_have_the_paper_s_rows_marked():
     assert cells[2] == ["theirs", "", "nan", "more"]
     assert cells[3] == ["SketchEmbedding paper", "0.98", "96.37", ""]
     # Numbers stand to the right, whatever stands beside them.
-    assert rows[1][1].count("class=number") == 2
+    assert rows[1][1].count('class="number"') == 2
     assert "By <code>--count *3*</code>, <em>of</em> 2 * 3 * 4." in page
-    assert "rows like" in page
+    assert "Rows like" in page
     no_paper = full()
     no_paper.entries[0].part.tables[0].paper = []
-    assert "rows like" not in no_paper.html()
+    assert "Rows like" not in no_paper.html()
 
 
 def test_facts_of_the_page_are_not_said_again_by_every_part():
@@ -152,11 +152,11 @@ def test_facts_of_the_page_are_not_said_again_by_every_part():
 
 def test_page_says_what_is_not_there():
     page = full().html()
-    assert "Still to come." in page
+    assert "Not computed yet." in page
     assert re.search(r'<p class="failed" role="alert">no data x&lt;/script', page)
     assert "broken cannot be shown: not SVG" in page
     begun = ReportPage("Report", entries=[Entry("a", "A", "begun", message="since 12:00.")])
-    assert "Being computed since 12:00." in begun.html()
+    assert "In progress since 12:00." in begun.html()
 
 
 def test_drawings_are_there_for_the_script_as_a_browser_reads_them():
@@ -164,7 +164,7 @@ def test_drawings_are_there_for_the_script_as_a_browser_reads_them():
         raise AssertionError(constant)
 
     page = full().html()
-    found = re.search(r'<script type="application/json" id="drawings">(.*?)</script>', page, re.DOTALL)[1]
+    found = re.search(r'<script type="application/json" id="data">(.*?)</script>', page, re.DOTALL)[1]
     sets = json.loads(found, parse_constant=refuse)
     assert [[item["class"] for item in items] for items in sets] == [["cat", HOSTILE], ["α", "dot"]]
     assert sets[1][1]["input"] == [[None, 1]]

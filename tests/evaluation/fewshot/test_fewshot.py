@@ -168,11 +168,11 @@ def test_command_writes_a_table_and_json(omniglot, tmp_path, capsys):
     assert scores[0]["digest"] == found["rows"][0]["scores"][0]["digest"]
     table = (tmp_path / "report.md").read_text()
     assert f"| Raw pixels | {scores[0]['mean']:.2f} ± {scores[0]['ci95']:.2f} |" in table
-    assert "*the paper's:* Random CNN (Conv4) | 67.96" in table
+    assert "| *Random CNN (Conv4)* | *67.96* |" in table
     assert table in capsys.readouterr().out
     figure = ElementTree.parse(tmp_path / "report.svg")
     words = {text for element in figure.iter() if (text := "".join(element.itertext()).strip())}
-    assert {"5w1s", "5w2s", "Raw pixels", "the paper's: Random CNN (Conv4)"} <= words
+    assert {"5w1s", "5w2s", "Raw pixels", "paper: Random CNN (Conv4)"} <= words
 
 
 def make_run(folder, steps=(1,), net=None, **facts):
