@@ -41,5 +41,6 @@ OVER_STEPS: dict[float, list[float]] = {
     float(alpha): accuracies for alpha, accuracies in _TABLES["over_steps"].items()
 }
 """Table 5: the same accuracy after 25,000, 50,000, ..., 300,000 steps, by alpha_max."""
-SEEDS = {(table.data, table.encoder): table for table in (dataclass_from_dict(PaperSeeds, one) for one in _TABLES["seeds"])}
+_SEEDS = [dataclass_from_dict(PaperSeeds, one) for one in _TABLES["seeds"]]
+SEEDS = {(table.data, table.encoder): table for table in _SEEDS}
 """Tables 9 to 11, by data set of the episodes and encoder."""
