@@ -1,4 +1,4 @@
-"""Files of strangers, by hand: what fuzzing found, and what it would have to be lucky to find."""
+"""Hostile files written by hand: cases that fuzzing found, and cases that it could hardly find."""
 
 from __future__ import annotations
 

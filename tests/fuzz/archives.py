@@ -1,4 +1,4 @@
-"""Changes of archives: what is in them, and what they say of it."""
+"""Mutations of archives: of their content and of their headers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The reader of downloads: a server on this machine that answers as no server should."""
+"""Fuzzing of downloads with a local server that returns invalid answers."""
 
 from __future__ import annotations
 

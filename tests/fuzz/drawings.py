@@ -1,4 +1,4 @@
-"""Readers of drawings: Quick, Draw!'s three forms, Omniglot's strokes, SVG; and of sums of classes."""
+"""Fuzzing of readers of drawings (Quick, Draw!, Omniglot's strokes, SVG) and of class expressions."""
 
 from __future__ import annotations
 

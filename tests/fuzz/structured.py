@@ -1,4 +1,4 @@
-"""Changes that keep a file's form and break what is in it: JSON, YAML, text, SVG, arrays, pickles."""
+"""Mutations that keep a file's syntax and change its content: JSON, YAML, text, SVG, arrays, pickles."""
 
 from __future__ import annotations
 

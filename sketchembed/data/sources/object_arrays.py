@@ -7,7 +7,7 @@ is a program, so three checks restrict it:
 * A scan admits only opcodes that build numbers, text, bytes, tuples and lists, and bounds their number. The
   list of permitted globals and a limit on the size are not enough: ten bytes make the unpickler reserve
   34 GB for its memo, and every byte can make an object of 64 bytes.
-* The only permitted globals are the five that describe an array. A passive stand-in replaces each of them,
+* The only permitted globals are the four that describe an array. A passive stand-in replaces each of them,
   and its type, shape and length are checked before it becomes an array.
 """
 
@@ -255,13 +255,6 @@ def _reconstruct(kind: object, shape: object, code: object) -> _Array:
     return _Array()
 
 
-def _scalar(dtype: _DType, raw: bytes | str) -> Any:
-    resolved = dtype.resolve()
-    if resolved.hasobject:
-        raise ValueError("an object scalar")
-    return np.frombuffer(raw.encode("latin1") if isinstance(raw, str) else raw, dtype=resolved)[0]
-
-
 def _encode(text: str, encoding: str) -> bytes:
     """Stand-in for ``_codecs.encode``, with which Python 3 pickles bytes in protocol 2."""
     if encoding not in ("latin1", "latin-1"):
@@ -274,7 +267,6 @@ _GLOBALS: dict[tuple[str, str], Callable[..., Any] | object] = {
     ("numpy", "dtype"): _DType,
     ("_codecs", "encode"): _encode,
     **{(f"numpy.{core}.multiarray", "_reconstruct"): _reconstruct for core in ("core", "_core")},
-    **{(f"numpy.{core}.multiarray", "scalar"): _scalar for core in ("core", "_core")},
 }
 
 

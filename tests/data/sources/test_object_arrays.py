@@ -1,4 +1,4 @@
-"""The restricted reader against numpy's own pickles, and against hostile ones."""
+"""Object arrays: NumPy's own pickles are read, and hostile ones are refused."""
 
 from __future__ import annotations
 
@@ -136,7 +136,7 @@ def test_runs_nothing(tmp_path: Path, protocol: int) -> None:
 
 
 def test_the_same_pickle_does_run_elsewhere(tmp_path: Path) -> None:
-    """Otherwise the test above shows nothing."""
+    """Without this the test above would prove nothing."""
     mark = tmp_path / "mark"
     pickle.loads(pickle.dumps(Calls(os.system, f"touch {mark}")))
     assert mark.exists()
@@ -168,7 +168,7 @@ def test_refuses_each_escape(tmp_path: Path) -> None:
 
 
 def test_refuses_a_memo_bomb(tmp_path: Path) -> None:
-    """Ten bytes that make the unpickler claim 64 GiB for its memo."""
+    """Ten bytes make the unpickler reserve 34 GB for its memo."""
     data = member(b"\x80\x02Nr\xff\xff\xff\x7f.".ljust(64, b"."))
     with pytest.raises(DataError, match="forbidden opcode b'r'"):
         read_object_arrays(archive(tmp_path / "bomb.npz", data), ["train"])

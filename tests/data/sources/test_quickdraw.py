@@ -1,4 +1,4 @@
-"""The three forms against each other, the lists, and the preparation."""
+"""Quick, Draw!: the three published forms agree; lists, splits and preparation."""
 
 from __future__ import annotations
 

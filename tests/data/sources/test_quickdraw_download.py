@@ -1,4 +1,4 @@
-"""Downloads against a server on this machine that breaks off, lies, changes, and forgets."""
+"""Downloads from a local server that breaks connections and returns wrong or changed files."""
 
 from __future__ import annotations
 
