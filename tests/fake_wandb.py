@@ -3,7 +3,11 @@
 import gzip
 import http.server
 import json
+import os
+import struct
+import sys
 import threading
+import zlib
 
 
 class FakeServer(http.server.ThreadingHTTPServer):

@@ -12,17 +12,16 @@ from sketchembed.errors import SketchEmbedError, check_known
 
 COMMANDS = {
     "fit": "train a model",
-    "sweep": "train by a W&B sweep file, without an account",
+    "sweep": "execute the runs of a W&B sweep file, without an account",
     "data": "download and prepare data sets",
-    "evaluate": "measure a trained model on one task of the paper",
+    "evaluate": "evaluate a trained model on one task of the paper",
     "report": "write one page of all evaluations of a model, next to the paper's numbers",
-    "results": "measure the packaged models and write RESULTS.md",
+    "results": "evaluate the packaged models and write RESULTS.md",
     "draw": "draw images with a trained model",
     "export": "write a checkpoint's model as safetensors",
     "page": "write a run's page again",
     "runs": "write the page of all runs again",
-    "dashboard": "make a view of the project on W&B",
-    "replay": "compute a step again that was not finite, and say where that arose",
+    "dashboard": "create a view of the project on W&B",
 }
 """Subcommands with a one-line description. Module ``sketchembed.cli.NAME`` has the function ``run``."""
 
@@ -31,7 +30,7 @@ def usage() -> str:
     """Return the list of subcommands."""
     lines = [f"sketchembed {__version__}", "", "usage: sketchembed COMMAND ...", ""]
     lines += [f"  {name:10} {about}" for name, about in COMMANDS.items()]
-    return "\n".join([*lines, "", "`sketchembed COMMAND --help` says more."])
+    return "\n".join([*lines, "", "`sketchembed COMMAND --help` lists the options of a command."])
 
 
 def _dispatch(args: list[str]) -> None:
@@ -52,13 +51,9 @@ def main(args: list[str] | None = None) -> None:
 
 
 def run_guarded(function: Callable[[list[str]], None], args: list[str]) -> None:
-    """Run a command and print errors that the user can correct in one line.
+    """Run a command, and print an error that the user can correct in one line.
 
     The exit status is 2 for such an error, and 1 if training stopped at a non-finite loss.
-
-    Args:
-        function: takes a command line.
-        args: its command line, without the program name.
     """
     try:
         function(args)
@@ -67,7 +62,9 @@ def run_guarded(function: Callable[[list[str]], None], args: list[str]) -> None:
         raise SystemExit(error.status) from None
     except OSError as error:
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-        what = f"the disk is full ({error}). Free some room and start again" if full else str(error)
+        what = (
+            f"the disk is full ({error}). Free some space and run the command again" if full else str(error)
+        )
         print(f"sketchembed: {what}", file=sys.stderr)
         raise SystemExit(2) from None
     except KeyboardInterrupt:

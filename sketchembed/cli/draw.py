@@ -24,14 +24,14 @@ def draw(
     """Draw an image, or every image of a folder, stroke by stroke, as SVG and PNG.
 
     Args:
-        images: a PNG, JPEG, BMP, GIF, WEBP or TIFF file, or a folder of such: photos of any size and shape if
-            the model was trained on photos, else pictures of drawings, dark on light or light on dark.
-        checkpoint: a .ckpt or .safetensors file, or a run's folder.
+        images: a PNG, JPEG, BMP, GIF, WEBP or TIFF file, or a folder of such files: photos for a model that
+            was trained on photos, else pictures of drawings, dark on light or light on dark.
+        checkpoint: a .ckpt or .safetensors file, a run's folder, or the name of a packaged model.
         out: folder to write to.
-        temperature: of the sampling; 0 is greedy.
-        samples: drawings of each image.
+        temperature: sampling temperature; 0 is greedy.
+        samples: drawings per image.
         size: side of the drawings in pixels.
-        seed: of the sampling.
+        seed: seed of the sampling.
     """
     for path in draw_files(images, checkpoint, out, temperature, samples, size, seed):
         print(path)
@@ -40,22 +40,12 @@ def draw(
 def draw_files(
     source: Path, checkpoint: Path, out: Path, temperature: float, samples: int, size: int, seed: int
 ) -> Iterator[Path]:
-    """Draw images and yield each file as it is written: ``NAME.svg`` and ``NAME.png``, numbered if several.
+    """Draw images, and yield each file after it is written; see :func:`draw` for the arguments.
 
-    A model for photos is given them as :func:`read_photo` reads them, another one what :func:`read_drawing`
-    makes of a picture of a drawing.
-
-    Args:
-        source: an image, or a folder of images.
-        checkpoint: see :func:`sketchembed.load`.
-        out: folder to write to.
-        temperature: of the sampling; 0 is greedy.
-        samples: drawings of each image.
-        size: side of the drawings in pixels.
-        seed: of the sampling.
+    The files are ``NAME.svg`` and ``NAME.png``, or ``NAME-1.svg``, … for several samples.
 
     Raises:
-        DataError: if an image cannot be read, or shows no drawing where the model takes drawings.
+        DataError: if an image cannot be read, or is blank.
     """
     files = image_files(source)
     net = load(checkpoint)

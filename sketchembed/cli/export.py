@@ -9,7 +9,7 @@ import torch
 
 from sketchembed.cli.parser import command
 from sketchembed.hub.model_files import find, load, load_network, save
-from sketchembed.runs.provenance import origin
+from sketchembed.runs.provenance import provenance
 
 
 def export(
@@ -18,16 +18,16 @@ def export(
     dtype: Literal["float32", "float16", "bfloat16"] = "float32",
     encoder: bool = False,
 ) -> None:
-    """Write the model, or baseline, of a checkpoint as a safetensors file, with sizes and where it is from.
+    """Write the network of a checkpoint as a safetensors file that contains its configuration and provenance.
 
     Args:
         checkpoint: a .ckpt file, or a run's folder.
-        out: the file to write.
-        dtype: of the weights.
-        encoder: write of a SketchEmbedNet the half that embeds alone, which cannot draw.
+        out: file to write.
+        dtype: data type of the weights.
+        encoder: write only the encoder of a SketchEmbedNet, which embeds images but cannot draw.
     """
     net = load(checkpoint).encoder_only() if encoder else load_network(checkpoint)
-    path = save(net, out, getattr(torch, dtype), origin(find(checkpoint)))
+    path = save(net, out, getattr(torch, dtype), provenance(find(checkpoint)))
     print(f"{path}  {path.stat().st_size / 1e6:.1f} MB")
 
 

@@ -10,7 +10,7 @@ from sketchembed.reporting.runs_page import update_runs_page
 
 
 def page(run: Path) -> None:
-    """Write a run's page again.
+    """Write the page of a run again, and the page of all runs next to it.
 
     Args:
         run: folder of the run.

@@ -1,4 +1,4 @@
-"""How a command line answers what it cannot parse: in one line, that names the option."""
+"""Parsers of the subcommands, which report an invalid command line in one line that names the option."""
 
 from __future__ import annotations
 
@@ -14,31 +14,32 @@ from sketchembed.errors import ConfigError, nearest
 
 _KEY = re.compile(r'Parser key "([^"]+)":')
 _CLASS = re.compile(r"Problem with given class_path '([\w.]+)'")
-_UNKNOWN = re.compile(r"Option '([^']+)' is not accepted")
-_WRONG = re.compile(r"Expected an? (.+?)\. Got value: (.*)")
-_STRANGE = re.compile(r"unrecognized arguments: (.*)", re.IGNORECASE)
+_UNKNOWN_SETTING = re.compile(r"Option '([^']+)' is not accepted")
+_WRONG_TYPE = re.compile(r"Expected an? (.+?)\. Got value: (.*)")
+_UNKNOWN_OPTION = re.compile(r"unrecognized arguments: (.*)", re.IGNORECASE)
+_MISSING = re.compile(r"the following arguments are required: (.*)")
 
 
-class OneLine(ArgumentParser):
-    """A parser whose answer to a mistake is one line and not its whole usage."""
+class OneLineErrorParser(ArgumentParser):
+    """A parser that reports an error in one line, without its usage."""
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
-        """Say what is wrong.
+        """Report an error.
 
         Raises:
-            ConfigError: always, but for a parser within another, whose message becomes a part of it.
+            ConfigError: always, except in a parser that jsonargparse uses inside another one.
         """
-        if not self.exit_on_error:  # one that jsonargparse uses within another
+        if not self.exit_on_error:
             super().error(message, ex)
         parser = getattr(ex, "subcommand_parser", None) or self
         options = [word for action in parser._actions for word in action.option_strings]
-        found, expected = plainly(message, options)
+        found, expected = summarize_error(message, options)
         program = parser.prog.replace(" [options]", "")
         raise ConfigError(found, expected=expected, fix=f"`{program} --help` lists the options") from ex
 
 
-def underscored(args: list[str]) -> list[str]:
-    """Return a command line with ``--per-class`` written as ``--per_class``."""
+def normalize_options(args: list[str]) -> list[str]:
+    """Replace the hyphens in the option names of a command line, such as ``--per-class``, by underscores."""
     return [
         "=".join([part.replace("-", "_").replace("__", "--", 1), *rest])
         if part.startswith("--")
@@ -48,34 +49,36 @@ def underscored(args: list[str]) -> list[str]:
     ]
 
 
-def command(function: Any, name: str) -> Callable[[list[str]], None]:
-    """Return a subcommand that parses the arguments of `function` and calls it.
+def name_first_argument(args: list[str], name: str) -> list[str]:
+    """Return a command line whose first word, if it is not an option, is the value of the option `name`."""
+    # A value such as "-circle + square" contains spaces.
+    if not args or (args[0].startswith("-") and " " not in args[0]):
+        return args
+    return [f"--{name}={args[0]}", *args[1:]]
 
-    Args:
-        function: a typed function, or a dict of functions by the names of their subcommands.
-        name: of the subcommand.
-    """
+
+def command(function: Any, name: str) -> Callable[[list[str]], None]:
+    """Return a subcommand that parses the arguments of a function, or of a dict of functions by name."""
 
     def run(args: list[str]) -> None:
-        program = f"sketchembed {name}"
-        auto_cli(function, args=underscored(args), as_positional=True, parser_class=OneLine, prog=program)
+        auto_cli(
+            function,
+            args=normalize_options(args),
+            as_positional=True,
+            parser_class=OneLineErrorParser,
+            prog=f"sketchembed {name}",
+        )
 
     return run
 
 
-def plainly(message: str, options: Iterable[str] = ()) -> tuple[str, str]:
-    """Return what a parser's message found and what it expected, without its detours.
-
-    Args:
-        message: of jsonargparse, of many lines.
-        options: that the parser has.
-    """
-    strange = _STRANGE.search(message)
-    if strange:
-        name = strange[1].split()[0].partition("=")[0]
+def summarize_error(message: str, options: Iterable[str] = ()) -> tuple[str, str]:
+    """Return what was found and what was expected, from a message of a parser with the given options."""
+    if unknown := _UNKNOWN_OPTION.search(message):
+        name = unknown[1].split()[0].partition("=")[0]
         known = [option for option in options if option.startswith("--")]
         return f"there is no option {name}", f"an option, perhaps {nearest(name, known)}"
-    # The way down to the mistake: the first one, as what follows are the other types that were tried.
+    # The first lines lead to the wrong value. Later lines are about other types that were tried.
     where, owner = "-", ""
     for line in message.splitlines():
         if key := _KEY.search(line):
@@ -83,25 +86,24 @@ def plainly(message: str, options: Iterable[str] = ()) -> tuple[str, str]:
             line = line[key.end() :]
         if holder := _CLASS.search(line):
             owner = holder[1]
-        if unknown := _UNKNOWN.search(line):
-            names = _arguments(owner)
-            perhaps = f"one of its own, perhaps {nearest(unknown[1], names)}" if names else "one of its own"
-            return f"{where} has no setting '{unknown[1]}'", perhaps
-        if wrong := _WRONG.search(line):
-            return f"{where} is {wrong[2]}", _named(wrong[1])
+        if unknown := _UNKNOWN_SETTING.search(line):
+            names = _parameters(owner)
+            expected = f"one of its own, perhaps {nearest(unknown[1], names)}" if names else "one of its own"
+            return f"{where} has no setting '{unknown[1]}'", expected
+        if wrong := _WRONG_TYPE.search(line):
+            return f"{where} is {wrong[2]}", _describe_type(wrong[1])
     given = re.search(r"Given value: (.*)", message)
     if given and where != "-":
         types = [kind for kind in re.findall(r"- Expected an? (.+)", message) if "NoneType" not in kind]
-        return f"{where} is {given[1]}", " or ".join(map(_named, types)) or "a value of its type"
-    lacks = re.search(r"the following arguments are required: (.*)", message)
-    if lacks:
-        return f"{lacks[1]} is missing", "all that it needs"
+        return f"{where} is {given[1]}", " or ".join(map(_describe_type, types)) or "a value of its type"
+    if missing := _MISSING.search(message):
+        return f"{missing[1]} is missing", "all required arguments"
     text = " ".join(_KEY.sub(r"--\1:", message).split())[:300]
     return text, "an option's value"
 
 
-def _named(kind: str) -> str:
-    """Return a type as a person names it."""
+def _describe_type(kind: str) -> str:
+    """Return a type in plain words."""
     name = re.sub(r"<class '([\w.]+)'>", r"\1", kind).rpartition(".")[2] if "<class" in kind else kind
     if name.startswith("typing.Literal["):
         return f"one of {name[len('typing.Literal[') : -1]}"
@@ -110,16 +112,18 @@ def _named(kind: str) -> str:
     return names.get(name, name if " " in name else f"a {name}")
 
 
-def _arguments(path: str) -> list[str]:
-    """Return the names of a class's arguments; none if it cannot be found.
+def _parameters(path: str) -> list[str]:
+    """Return the parameters of a class by its import path; none if it was not imported.
 
-    A configuration may be a stranger's, so nothing is imported that was not there already.
+    It is not imported here, because importing a class that an untrusted configuration names runs code.
     """
     module, _, name = path.rpartition(".")
     try:
-        made: Any = getattr(sys.modules[module], name)
+        imported: Any = getattr(sys.modules[module], name)
         return [
-            known for known in inspect.signature(made).parameters if known not in ("self", "args", "kwargs")
+            known
+            for known in inspect.signature(imported).parameters
+            if known not in ("self", "args", "kwargs")
         ]
     except (KeyError, AttributeError, ValueError, TypeError):
         return []

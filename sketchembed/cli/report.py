@@ -1,4 +1,4 @@
-"""`sketchembed report`: all evaluations of a checkpoint on one page, beside the paper's numbers."""
+"""`sketchembed report`: all evaluations of a checkpoint on one page."""
 
 from __future__ import annotations
 
@@ -9,86 +9,85 @@ from typing import Any
 
 from jsonargparse import auto_cli
 
-from sketchembed.cli.parser import OneLine, underscored
+from sketchembed.cli.parser import OneLineErrorParser, normalize_options
 from sketchembed.errors import check_known
 from sketchembed.evaluation.context import EvaluationContext
 from sketchembed.evaluation.parts import PARTS
 from sketchembed.evaluation.report import PAGE, Report
 from sketchembed.evaluation.sweeps.sweep_report import sweep_report
 from sketchembed.evaluation.wandb_results import track_parts
-from sketchembed.runs.folder import RunOptions
 from sketchembed.runs.process import tune_process
 
 
 def run(args: list[str]) -> None:
-    """Compute the parts that are asked for, write their page and track them as one run.
-
-    Args:
-        args: the command line, without the program's and the command's name.
+    """Compute the requested parts, write their page and track them as one W&B run.
 
     Raises:
-        SystemExit: with 2 if a part could not be computed, 130 if it was stopped.
+        SystemExit: with 2 if a part could not be computed, 130 if stopped.
     """
-    args = underscored(args)
+    args = normalize_options(args)
     if any(word.partition("=")[0] == "--sweep" for word in args):
-        auto_cli(sweep_report, args=args, as_positional=False, parser_class=OneLine)
+        auto_cli(sweep_report, args=args, as_positional=False, parser_class=OneLineErrorParser)
         return
-    parser = OneLine(
-        prog="sketchembed report",
-        description="All evaluations of a model on one page, beside the paper's numbers. What is finished is "
-        "kept: the same command goes on where it was stopped. `--sweep FOLDER` judges the runs of a sweep "
-        "instead, and has options of its own: `--sweep FOLDER --help`.",
-    )
-    parser.add_argument(
-        "--parts", type=str, default="all", help=f"of {', '.join(PARTS)}, with commas; or all"
-    )
-    parser.add_argument("--fresh", action="store_true", help="compute every part anew")
-    parser.add_argument(
-        "--out",
-        type=Path | None,
-        default=None,
-        help="folder to write to; results/report-NAME of the model's run if not given",
-    )
-    parser.add_class_arguments(EvaluationContext, skip={"out"})
-    for name, function in PARTS.items():
-        parser.add_function_arguments(function, _key(name), skip={"context"}, fail_untyped=True)
+    parser = _parser()
     given: dict[str, Any] = parser.instantiate(parser.parse_args(args)).as_dict()
-    wanted = _wanted(given["parts"])
+    names = _part_names(given["parts"])
     context = EvaluationContext(
         **{field.name: given[field.name] for field in fields(EvaluationContext) if field.name != "out"}
     )
     tune_process()
     context.out = given["out"] or Path("results") / f"report-{context.model.run}"
-    made = Report(context, {name: given.get(_key(name)) or {} for name in wanted}, given["fresh"])
+    report = Report(context, {name: given.get(_key(name)) or {} for name in names}, given["fresh"])
     try:
-        page = made.run()
+        page = report.run()
     except KeyboardInterrupt:
         if context.ranks.is_rank_zero:
             print(
-                f"sketchembed: stopped; {len(made.parts)} of {len(wanted)} parts are kept in {context.out} "
-                f"and shown by {context.out / PAGE}. The same command goes on",
+                f"sketchembed: stopped; {len(report.parts)} of {len(names)} parts are finished, see "
+                f"{context.out / PAGE}. The same command computes the others",
                 file=sys.stderr,
             )
         raise SystemExit(130) from None
     if not context.ranks.is_rank_zero:
         return
     print(page)
-    mode = RunOptions(wandb=context.wandb).wandb_mode()
-    if where := track_parts(f"report {context.model.run}", made.parts, mode, context.project, context.out):
-        print(where)
-    for name, message in made.failures.items():
+    track_parts(f"report {context.model.run}", report.parts, context.wandb, context.project, context.out)
+    for name, message in report.failures.items():
         print(f"sketchembed: {name} could not be computed: {message}", file=sys.stderr)
-    if made.failures:
+    if report.failures:
         raise SystemExit(2)
 
 
+def _parser() -> OneLineErrorParser:
+    parser = OneLineErrorParser(
+        prog="sketchembed report",
+        description="All evaluations of a model on one page, with the paper's numbers. The same command "
+        "resumes a report that was stopped. `--sweep FOLDER` evaluates the runs of a sweep instead, and has "
+        "its own options: `--sweep FOLDER --help`.",
+    )
+    parser.add_argument(
+        "--parts", type=str, default="all", help=f"all, or names separated by commas: {', '.join(PARTS)}"
+    )
+    parser.add_argument("--fresh", action="store_true", help="compute every part again")
+    parser.add_argument(
+        "--out",
+        type=Path | None,
+        default=None,
+        help="folder to write to; by default results/report-NAME of the model's run",
+    )
+    parser.add_class_arguments(EvaluationContext, skip={"out"})
+    for name, function in PARTS.items():
+        parser.add_function_arguments(function, _key(name), skip={"context"}, fail_untyped=True)
+    return parser
+
+
 def _key(name: str) -> str:
-    """Return the name of a part's options on the command line."""
+    """Return the name of a part's group of options."""
     return name.replace("-", "_")
 
 
-def _wanted(text: str) -> list[str]:
-    """Return the parts that are asked for, in the order of the report."""
+def _part_names(text: str) -> list[str]:
+    """Return the requested parts in the order of the report."""
     names = [name.strip() for name in text.split(",")]
     if names == ["all"]:
         return list(PARTS)

@@ -1,7 +1,7 @@
-"""`sketchembed results`: measure the packaged models, and write the numbers beside the paper's.
+"""`sketchembed results`: evaluate the packaged models, and write RESULTS.md with the paper's numbers.
 
-What is measured is listed in ``results.yaml``, a command a table. What has been measured before, by
-the same command, of the same weights, with the same version, is read and not measured again.
+``results.yaml`` lists the tables, each with the command that computes it. A table is kept and not computed
+again as long as its command, the weights and the version are the same.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pathlib import Path
 
 from sketchembed._version import __version__
 from sketchembed.cli.parser import command
-from sketchembed.errors import ConfigError, SketchEmbedError
+from sketchembed.errors import ConfigError, SketchEmbedError, check_known
 from sketchembed.files.reading import digest, read_file
 from sketchembed.files.serialization import dataclass_from_dict, parse_json, parse_yaml
 from sketchembed.files.writing import whole_file
@@ -24,20 +24,21 @@ from sketchembed.hub.model_files import find
 from sketchembed.reporting.part import Part
 from sketchembed.reporting.results_page import Measured, fewshot_tables, model_facts, results_page
 
-NAMING = ("--checkpoint", "--vae", "--seen_classifier", "--unseen_classifier")
-"""Options of evaluations that name models."""
+MODEL_OPTIONS = ("--checkpoint", "--vae", "--seen_classifier", "--unseen_classifier")
+"""Options of evaluations whose values are models."""
 
 
 @dataclass
 class Section:
-    """A table to be measured.
+    """A table of the page.
 
     Attributes:
-        name: of its files.
-        title: with the numbers of the paper's tables.
-        evaluate: the command, behind ``sketchembed evaluate``.
-        means: rows that are means over several models, and these models' names: the seeds of one training.
-        paper: the paper's rows, in per cent by setting, where they are others than the report's own.
+        name: name of its files.
+        title: title with the numbers of the paper's tables.
+        evaluate: its command line after ``sketchembed evaluate``.
+        means: names of additional rows, each with the models over which it is the mean (seeds of one
+            training).
+        paper: the paper's rows in per cent by setting, if they are not those of the report.
         note: what a reader must know to compare.
     """
 
@@ -50,18 +51,18 @@ class Section:
 
     @property
     def words(self) -> list[str]:
-        """The command's words."""
+        """The words of the command line."""
         return shlex.split(self.evaluate)
 
     @property
     def models(self) -> list[str]:
-        """The models that the command names."""
+        """The models in the command line."""
         words = self.words
-        named = [words[at + 1] for at, word in enumerate(words[:-1]) if word in NAMING]
-        return [name for names in named for name in names.split(",") if name and name != "none"]
+        values = [words[at + 1] for at, word in enumerate(words[:-1]) if word in MODEL_OPTIONS]
+        return [name for value in values for name in value.split(",") if name and name != "none"]
 
     def request(self) -> str:
-        """Return a digest of all that the numbers depend on, but for the data."""
+        """Return a digest of everything that the numbers depend on, except the data."""
         weights = {name: digest(find(name)) for name in self.models}
         asked = {"version": __version__, "evaluate": self.words, "weights": weights}
         return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
@@ -69,10 +70,10 @@ class Section:
 
 @dataclass
 class Plan:
-    """What is measured.
+    """The content of ``results.yaml``.
 
     Attributes:
-        about: what to say first.
+        about: introduction of the page.
         sections: the tables.
     """
 
@@ -84,22 +85,22 @@ class Plan:
         """Read a plan.
 
         Raises:
-            ConfigError: if the file is none.
+            ConfigError: if the file is not a plan.
         """
         content = read_file(path, str(path), expected="a list of results", fix="Name one with --plan")
         try:
             plan = dataclass_from_dict(cls, parse_yaml(content.decode("utf-8")))
         except ValueError as error:
             raise ConfigError(
-                f"{path} is no list of results ({error})",
+                f"{path} is not a list of results ({error})",
                 expected="`about` and `sections`, each with `name`, `title` and `evaluate`",
-                fix="Correct it; sketchembed/cli/results.yaml is one",
+                fix="Correct it; see sketchembed/cli/results.yaml",
             ) from error
         for section in plan.sections:
             if not section.words or Path(section.name).name != section.name:
                 raise ConfigError(
                     f"{path} has the section {section.name!r} with the command {section.evaluate!r}",
-                    expected="the name of a file, and what follows `sketchembed evaluate`",
+                    expected="a file name, and a command line after `sketchembed evaluate`",
                     fix="Correct it",
                 )
         return plan
@@ -112,25 +113,21 @@ def results(
     only: str | None = None,
     fresh: bool = False,
 ) -> None:
-    """Measure the packaged models in all that the paper has tables of, and write one page.
+    """Evaluate the packaged models on all tables of the paper, and write one page.
 
     Args:
-        plan: file that lists what is measured; that of the package if not given.
-        out: the page to write.
-        kept: folder that keeps what was measured.
-        only: names of sections with commas between them, to be measured now; of the others the page has what
-            was measured before.
-        fresh: measure again what was measured before.
+        plan: file that lists the tables; by default that of the package.
+        out: page to write.
+        kept: folder of the computed tables.
+        only: names of sections to compute, separated by commas; the other tables are those computed before.
+        fresh: compute tables again that were computed before.
     """
     whole = Plan.read(plan or Path(__file__).parent / "results.yaml")
     names = [section.name for section in whole.sections]
     chosen = only.split(",") if only else names
     for name in chosen:
-        if name not in names:
-            raise ConfigError(
-                f"there is no section '{name}'", expected=f"of {', '.join(names)}", fix="Choose of these"
-            )
-    # Before any of them costs time.
+        check_known("section", name, names)
+    # All models are looked up before the first evaluation, which may take hours.
     models = {model: find(model) for section in whole.sections for model in section.models}
     measured = []
     for number, section in enumerate(whole.sections, start=1):
@@ -165,9 +162,9 @@ def _measure(section: Section, kept: Path) -> None:
     ran = subprocess.run(command, stdout=subprocess.DEVNULL, check=False)
     if ran.returncode:
         raise SketchEmbedError(
-            f"`sketchembed evaluate {section.evaluate}` ended with {ran.returncode}",
+            f"`sketchembed evaluate {section.evaluate}` ended with status {ran.returncode}",
             expected="numbers for RESULTS.md",
-            fix="See above; what was measured before is kept, and the same command goes on",
+            fix="See the error above; the same command continues with this table",
         )
     (folder / "request").write_text(section.request())
 
@@ -185,9 +182,9 @@ def _read(section: Section, kept: Path, out: Measured) -> Measured:
             out.tables, out.facts = part.tables, {"seed": part.facts.get("seed"), "seconds": part.seconds}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ConfigError(
-            f"what was measured in {folder} cannot be read ({error})",
-            expected="what `sketchembed evaluate` wrote",
-            fix=f"Measure it again: sketchembed results --fresh true --only {section.name}",
+            f"the results in {folder} cannot be read ({error})",
+            expected="the files of `sketchembed evaluate`",
+            fix=f"Compute them again: sketchembed results --fresh true --only {section.name}",
         ) from error
     return out
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from sketchembed.cli.parser import command
+from sketchembed.cli.parser import command, name_first_argument
 from sketchembed.errors import SketchEmbedError
 from sketchembed.reporting.runs_page import write_runs_page
 
 
 def runs(root: Path = Path("runs")) -> None:
-    """Write the page of all runs, a table to sort and filter.
+    """Write the page of all runs, a table that can be sorted and filtered.
 
     Args:
         root: folder of the runs.
@@ -24,10 +24,5 @@ def runs(root: Path = Path("runs")) -> None:
 
 
 def run(args: list[str]) -> None:
-    """Run the command; the folder may be given as a positional argument.
-
-    Args:
-        args: command line after the word ``runs``.
-    """
-    named = [f"--root={args[0]}", *args[1:]] if args and not args[0].startswith("-") else args
-    command(runs, "runs")(named)
+    """Run the command; the folder may be given without ``--root``."""
+    command(runs, "runs")(name_first_argument(args, "root"))

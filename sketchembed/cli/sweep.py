@@ -1,4 +1,4 @@
-"""`sketchembed sweep`: a sweep file's runs on this machine, without an account."""
+"""`sketchembed sweep`: execute the runs of a sweep file on this machine, without an account."""
 
 from __future__ import annotations
 
@@ -12,57 +12,50 @@ from pathlib import Path
 
 from sketchembed.cli import fit
 from sketchembed.errors import ConfigError
+from sketchembed.reporting.sweep_table import write_sweep_table
 from sketchembed.runs.sweep_file import SweepFile
 from sketchembed.runs.sweep_folder import SweepFolder, SweepRun
 from sketchembed.runs.sweep_runner import LocalSweep
 
 
 def run(args: list[str]) -> None:
-    """Run what is not done of a sweep, and say which runs failed.
+    """Execute the unfinished runs of a sweep, and print which ones failed.
 
     Args:
-        args: the command line, without the program's and the command's name: a sweep file, options of the
-            sweep, and any of `sketchembed fit`, which may also follow ``--``.
+        args: command line after the word ``sweep``: a sweep file, options of the sweep, and options of
+            `sketchembed fit`, which may also follow ``--``.
 
     Raises:
-        SystemExit: with 2 if a run failed, 130 if it was stopped.
+        SystemExit: with 2 if a run failed, 130 if the sweep was stopped.
     """
-    parser = ArgumentParser(
-        prog="sketchembed sweep",
-        usage="%(prog)s FILE [--jobs N] [--count N] [--seed N] [--dry_run] [options of `sketchembed fit`]",
-        description="Run a W&B sweep file here. What is done is left out, what was stopped goes on.",
-        allow_abbrev=False,
-    )
-    parser.add_argument("--jobs", type=int, default=1, help="runs at a time, which share GPUs and cores")
-    parser.add_argument("--count", type=int, help="the most runs; the file's run_cap if not given")
-    parser.add_argument("--seed", type=int, default=0, help="of the points of a random sweep")
-    parser.add_argument("--dry_run", "--dry-run", action="store_true", help="list the runs, and run none")
+    parser = _parser()
     if not args or args[0] in ("-h", "--help"):
         parser.print_help()
         return
     if args[0].startswith("-"):
         raise ConfigError(
-            f"'{args[0]}' comes first",
-            expected="the sweep file",
+            f"the first argument is '{args[0]}'",
+            expected="a sweep file",
             fix="`sketchembed sweep sweeps/seeds.yaml ...`",
         )
     split = args.index("--") if "--" in args else len(args)
     given, options = parser.parse_known_args(args[1:split])
     options += args[split + 1 :]
-    folder = planned(SweepFile.read(Path(args[0])), options, given.count, given.seed)
+    folder = plan_sweep(SweepFile.read(Path(args[0])), options, given.count, given.seed)
     check_options(folder)
     folder.check_same()
     if given.dry_run:
-        for name, run in folder.runs.items():
-            print(f"{name:24} {folder.state(name)}\n  {shlex.join(['sketchembed', 'fit', *run.words])}")
+        for name, planned in folder.runs.items():
+            print(f"{name:24} {folder.state(name)}\n  {_command(planned)}")
         return
     print(f"sweep   {folder.name}: {len(folder.runs)} runs in {folder.path}", flush=True)
     try:
-        failed = LocalSweep(folder, given.jobs).run()
+        failed = LocalSweep(folder, given.jobs, write_sweep_table).run()
     except KeyboardInterrupt:
-        print("sketchembed: the sweep was stopped; the same command goes on", file=sys.stderr)
+        print("sketchembed: the sweep was stopped; the same command resumes it", file=sys.stderr)
         raise SystemExit(130) from None
-    print(f"table   {folder.path / 'sweep.md'}; `sketchembed report --sweep {folder.path}` judges the runs")
+    table = folder.path / "sweep.md"
+    print(f"table   {table}; `sketchembed report --sweep {folder.path}` evaluates the runs")
     for name, message in failed.items():
         print(f"sketchembed: {name} failed: {message}", file=sys.stderr)
     if failed:
@@ -73,14 +66,24 @@ def run(args: list[str]) -> None:
         raise SystemExit(2)
 
 
-def planned(file: SweepFile, options: Sequence[str], count: int | None = None, seed: int = 0) -> SweepFolder:
-    """Return a sweep's folder with the command line of every run; nothing is written yet.
+def _parser() -> ArgumentParser:
+    parser = ArgumentParser(
+        prog="sketchembed sweep",
+        usage="%(prog)s FILE [--jobs N] [--count N] [--seed N] [--dry_run] [options of `sketchembed fit`]",
+        description="Run a W&B sweep file on this machine. Finished runs are skipped, stopped runs resume.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--jobs", type=int, default=1, help="runs at a time; they share GPUs and cores")
+    parser.add_argument("--count", type=int, help="largest number of runs (default: run_cap of the file)")
+    parser.add_argument("--seed", type=int, default=0, help="seed of a random search")
+    parser.add_argument("--dry_run", "--dry-run", action="store_true", help="only list the runs")
+    return parser
 
-    Args:
-        file: the sweep.
-        options: further ones of `sketchembed fit`.
-        count: the most runs.
-        seed: of a random sweep.
+
+def plan_sweep(
+    file: SweepFile, options: Sequence[str], count: int | None = None, seed: int = 0
+) -> SweepFolder:
+    """Return a sweep's folder with the command line of every run, without writing anything.
 
     Raises:
         ConfigError: see :meth:`SweepFile.points` and :meth:`SweepFile.words`.
@@ -93,26 +96,26 @@ def planned(file: SweepFile, options: Sequence[str], count: int | None = None, s
 
 
 def check_options(folder: SweepFolder) -> None:
-    """Let `sketchembed fit` parse every run's options before the first one begins.
-
-    Args:
-        folder: with the command lines.
+    """Check the options of every run with the parser of `sketchembed fit`.
 
     Raises:
-        ConfigError: with what is wrong with one.
+        ConfigError: if an option is invalid.
     """
     for name, run in folder.runs.items():
-        said = io.StringIO()
-        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(said):
+        errors = io.StringIO()
+        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(errors):
             try:
                 fit.run([*run.words, "--print_config"])
             except SystemExit as stopped:
                 code = stopped.code
         if code:
-            # What comes before is the usage, of a hundred lines.
-            wrong = " ".join(said.getvalue().rpartition("error:")[2].split())
+            message = " ".join(errors.getvalue().rpartition("error:")[2].split())
             raise ConfigError(
-                f"{name} cannot be run: {wrong[:400]}",
+                f"{name} cannot be run: {message[:400]}",
                 expected="options of `sketchembed fit`",
-                fix=f"It was `{shlex.join(['sketchembed', 'fit', *run.words])}`",
+                fix=f"The command was `{_command(run)}`",
             )
+
+
+def _command(run: SweepRun) -> str:
+    return shlex.join(["sketchembed", "fit", *run.words])

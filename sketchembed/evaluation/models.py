@@ -13,7 +13,7 @@ from sketchembed.networks.network import Network
 from sketchembed.networks.resnet import ResNet
 from sketchembed.networks.sketchembednet import SketchEmbedNet
 from sketchembed.runs.folder import MILESTONES, Run
-from sketchembed.runs.provenance import origin
+from sketchembed.runs.provenance import provenance
 
 LABELS = {
     "sketchembednet": "SketchEmbedding",
@@ -68,7 +68,7 @@ class Model:
         network = load_network(file)
         in_run = file.parent.name == "checkpoints"
         facts: dict[str, Any] = {"checkpoint": str(file), "step": step_of(file)}
-        source = origin(file)
+        source = provenance(file)
         facts["step"] = source.get("step", facts["step"])
         facts |= {"trained_on": source.get("source"), "drawings": source.get("drawings")}
         facts["parameters"] = sum(parameter.numel() for parameter in network.parameters())

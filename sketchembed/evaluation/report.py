@@ -23,7 +23,7 @@ from sketchembed.evaluation.parts import about, make
 from sketchembed.files.reading import digest
 from sketchembed.reporting.part import Part
 from sketchembed.reporting.report_page import Entry, ReportPage
-from sketchembed.runs.provenance import origin
+from sketchembed.runs.provenance import provenance
 
 PAGE = "report.html"
 REQUEST = "request"
@@ -131,7 +131,7 @@ class Report:
     def page(self) -> ReportPage:
         """Return the page of what is there so far."""
         context, model, net = self.context, self.context.model, self.context.net.config
-        beside, source = context.baseline, origin(model.path)
+        beside, source = context.baseline, provenance(model.path)
         done, count = len(self.parts), len(self.entries)
         seconds = sum(part.seconds for part in self.parts)
         written = f"{datetime.now().astimezone():%Y-%m-%d %H:%M}"

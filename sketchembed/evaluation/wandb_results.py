@@ -1,4 +1,4 @@
-"""Evaluations on the W&B dashboard, beside the trainings."""
+"""Results of evaluations as W&B runs, and in the summaries of the trainings that they evaluate."""
 
 from __future__ import annotations
 
@@ -12,22 +12,19 @@ from sketchembed.evaluation.fewshot.fewshot_table import FewShotReport
 from sketchembed.files.writing import whole_file
 from sketchembed.reporting.part import Cell, Part
 from sketchembed.reporting.runs_page import update_runs_page
-from sketchembed.runs.folder import Run
+from sketchembed.runs.folder import Run, RunOptions
 from sketchembed.runs.wandb_session import Session
 
 
-def track(report: FewShotReport, figure: Path, mode: str, project: str, folder: Path) -> str:
-    """Log a few-shot report as a W&B run of its own: its table, its figure, and each number in the summary.
+def track_fewshot(report: FewShotReport, figure: Path, wandb: str, project: str, folder: Path) -> None:
+    """Log a few-shot report as a W&B run: table, figure, and all numbers in the summary.
 
     Args:
         report: the report.
-        figure: its SVG.
-        mode: ``offline``, ``online`` or ``disabled``.
-        project: of W&B.
-        folder: for W&B's files.
-
-    Returns:
-        a line that says where it is; empty if W&B is disabled.
+        figure: its SVG file.
+        wandb: mode, see :class:`~sketchembed.runs.folder.RunOptions`.
+        project: W&B project.
+        folder: folder for W&B's files.
     """
 
     def log(wandb: Any, run: Any) -> None:
@@ -52,20 +49,44 @@ def track(report: FewShotReport, figure: Path, mode: str, project: str, folder: 
 
     names = " ".join(str(report.data.get(key)) for key in ("data", "split", "part"))
     config = {"data": report.data, "methods": report.methods}
-    return _logged(log, f"fewshot {names}", mode, project, folder, config)
+    _log_run(log, f"fewshot {names}", wandb, project, folder, config)
 
 
-def note_scores(report: FewShotReport, mode: str, project: str) -> None:
-    """Write the scores of trained models to their runs.
-
-    They are kept in ``scores.json`` of the run's folder, for the page of all runs, and in W&B's summary of
-    the training, as ``fewshot/DATA-SPLIT-PART/SETTING``, if it was tracked and has ended. Of a run whose
-    checkpoints were all scored, the last one counts.
+def track_parts(name: str, parts: Sequence[Part], wandb: str, project: str, folder: Path) -> None:
+    """Log parts of a report as one W&B run: tables, figures, and all numbers in the summary.
 
     Args:
-        report: with scores.
-        mode: ``offline``, ``online`` or ``disabled``.
-        project: of W&B.
+        name: name of the run.
+        parts: parts of the report.
+        wandb: mode, see :class:`~sketchembed.runs.folder.RunOptions`.
+        project: W&B project.
+        folder: folder for W&B's files.
+    """
+
+    def log(wandb: Any, run: Any) -> None:
+        for part in parts:
+            for number, table in enumerate(part.tables, start=1):
+                rows = [[_text(cell) for cell in row] for row in table.rows]
+                rows += [[f"the paper's: {_text(row[0])}", *map(_text, row[1:])] for row in table.paper]
+                run.log({f"{part.name}/table-{number}": wandb.Table(columns=table.columns, data=rows)})
+            for figure in part.figures:
+                run.log({f"{part.name}/{figure.name}": wandb.Html(figure.svg)})
+            run.summary.update({f"{part.name}/{key}": value for key, value in part.values.items()})
+
+    _log_run(log, name, wandb, project, folder, {part.name: part.facts for part in parts})
+
+
+def save_scores(report: FewShotReport, wandb: str, project: str) -> None:
+    """Save few-shot scores with the runs that trained the models.
+
+    They are written to ``scores.json`` of the run's folder, which the page of all runs shows, and to the W&B
+    summary of the training as ``fewshot/DATA-SPLIT-PART/SETTING``. If several checkpoints of a run were
+    evaluated, the scores of the last one are saved.
+
+    Args:
+        report: report with scores.
+        wandb: mode, see :class:`~sketchembed.runs.folder.RunOptions`.
+        project: W&B project.
     """
     names = [str(report.data[key]) for key in ("data", "split", "part") if report.data.get(key)]
     latest: dict[Path, tuple[int, str]] = {}
@@ -77,20 +98,20 @@ def note_scores(report: FewShotReport, mode: str, project: str) -> None:
             latest[folder] = max(entry, latest.get(folder, entry))
     for folder, (step, name) in latest.items():
         scores = report.scores[name]
-        kept = Run(folder).scores | {
+        saved = Run(folder).scores | {
             " ".join(names): {"step": step, "scores": [score.to_dict() for score in scores.values()]}
         }
         with whole_file(folder / "scores.json") as file:
-            file.write(json.dumps(kept, indent=1).encode())
+            file.write(json.dumps(saved, indent=1).encode())
         update_runs_page(folder)
         key = re.sub(r"[^a-z0-9]+", "-", " ".join(names).lower())
-        _to_training(
-            folder, {f"fewshot/{key}/{one}": score.mean for one, score in scores.items()}, mode, project
-        )
+        values = {f"fewshot/{key}/{setting}": score.mean for setting, score in scores.items()}
+        _update_summary(folder, values, wandb, project)
 
 
-def _to_training(folder: Path, values: dict[str, float], mode: str, project: str) -> None:
-    """Add to the summary of a training on W&B, if it is there and has ended."""
+def _update_summary(folder: Path, values: dict[str, float], wandb: str, project: str) -> None:
+    """Add values to the W&B summary of a training, if it was tracked and is finished."""
+    mode = RunOptions(wandb=wandb).wandb_mode()
     facts = Run(folder).facts
     if mode == "disabled" or not facts.get("finished") or not (folder / "wandb").is_dir():
         return
@@ -103,59 +124,28 @@ def _to_training(folder: Path, values: dict[str, float], mode: str, project: str
     session.finish()
 
 
-def track_parts(name: str, parts: Sequence[Part], mode: str, project: str, folder: Path) -> str:
-    """Log parts of a report as one W&B run: tables, figures, and each number in the summary.
-
-    Args:
-        name: of the run.
-        parts: see there.
-        mode: ``offline``, ``online`` or ``disabled``.
-        project: of W&B.
-        folder: for W&B's files.
-
-    Returns:
-        a line that says where it is; empty if W&B is disabled.
-    """
-
-    def log(wandb: Any, run: Any) -> None:
-        for part in parts:
-            for number, table in enumerate(part.tables):
-                rows = [[_text(cell) for cell in row] for row in table.rows]
-                rows += [[f"the paper's: {_text(row[0])}", *map(_text, row[1:])] for row in table.paper]
-                logged = wandb.Table(columns=table.columns, data=rows)
-                run.log({f"{part.name}/table-{number + 1}": logged})
-            for figure in part.figures:
-                run.log({f"{part.name}/{figure.name}": wandb.Html(figure.svg)})
-            run.summary.update({f"{part.name}/{name}": value for name, value in part.values.items()})
-
-    return _logged(log, name, mode, project, folder, {part.name: part.facts for part in parts})
-
-
 def _text(cell: Cell) -> str:
-    """Return a cell as text: a column of W&B's has one type, and these have texts and numbers together."""
+    """Return a cell as text, because the columns of a W&B table have one type."""
     return "" if cell is None else str(cell)
 
 
-def _logged(
-    log: Callable[[Any, Any], None],
-    name: str,
-    mode: str,
-    project: str,
-    folder: Path,
-    config: dict[str, Any],
-) -> str:
-    """Open a W&B run, let `log` write to it, and say where it is."""
+def _log_run(
+    log: Callable[[Any, Any], None], name: str, wandb: str, project: str, folder: Path, config: dict[str, Any]
+) -> None:
+    """Open a W&B run, let `log` write to it, close it, and print where it is."""
+    mode = RunOptions(wandb=wandb).wandb_mode()
     if mode == "disabled":
-        return ""
-    said: list[str] = []
+        return
+    lines: list[str] = []
+    options = {"project": project, "name": name, "job_type": "evaluation", "config": config}
     try:
-        import wandb
+        import wandb as module
 
-        session = Session(
-            mode, folder, said.append, project=project, name=name, job_type="evaluation", config=config
-        )
+        session = Session(mode, folder, lines.append, **options)
     except ModuleNotFoundError as error:
-        return f"W&B is left out: {error}. `pip install wandb` brings it; the report needs nothing."
-    session.attempt(log, wandb, session.run)
+        print(f"W&B is not used: {error}. `pip install wandb` installs it; the report does not need it.")
+        return
+    session.attempt(log, module, session.run)
     session.finish()
-    return "\n".join(said)
+    for line in lines:
+        print(line)

@@ -1,9 +1,8 @@
-"""Write files and folders whole or not at all."""
+"""Write files whole or not at all."""
 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import shutil
 import time
@@ -11,22 +10,24 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
+from sketchembed.files.locks import try_lock
+
 LEFTOVER_AGE = 60.0
-"""Seconds after which what lies beside its place unlocked has lost its writer."""
+"""Age in seconds from which an unlocked unfinished file or folder counts as abandoned."""
 
 
 @contextlib.contextmanager
 def whole_file(path: Path) -> Iterator[BinaryIO]:
-    """Open a file to write, which appears at its place when all is written and on the disk.
+    """Open a file for writing that replaces `path` only once it is complete and on the disk.
 
-    It is written as ``.NAME.PROCESS.part`` beside its place, synced, renamed, and the folder is synced: a
-    kill, a full disk or a power failure leaves the file before it as it was.
+    The data are written to ``.NAME.PROCESS.part`` in the same folder and synced. The file is then renamed and
+    the folder synced, so after a kill, a full disk or a power failure the previous file is still there.
 
     Args:
-        path: of the file; its folder is made.
+        path: of the file; its folder is created if needed.
 
     Raises:
-        OSError: if it cannot be written.
+        OSError: if the file cannot be written.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     work = path.with_name(f".{path.name}.{os.getpid()}.part")
@@ -42,7 +43,7 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
 
 
 def sync_folder(folder: Path) -> None:
-    """Have the names in a folder written to the disk, which a file's own sync does not do."""
+    """Sync a folder's entries to the disk, which syncing its files does not do."""
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -50,32 +51,21 @@ def sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
-@contextlib.contextmanager
-def claimed(work: Path) -> Iterator[None]:
-    """Lock an unfinished file or folder, by which :func:`remove_leftovers` sees that it is in use."""
-    handle = os.open(work, os.O_RDONLY)
-    try:
-        with contextlib.suppress(OSError):  # a file system without locks
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield
-    finally:
-        os.close(handle)
-
-
 def remove_leftovers(folder: Path, pattern: str) -> None:
-    """Remove what writers that were killed have left: what is older than a minute and held by nobody.
+    """Remove unfinished files and folders whose writer was killed: unlocked, and older than a minute.
 
     Args:
-        folder: where to look.
-        pattern: of the unfinished files' or folders' names, held with :func:`claimed` while they are written.
+        folder: to search.
+        pattern: of the names of unfinished files or folders. Writers hold their lock with
+            :func:`sketchembed.files.locks.locked`.
     """
     for work in folder.glob(pattern):
-        with contextlib.suppress(OSError):  # held, gone, or on a file system without locks
+        with contextlib.suppress(OSError):  # removed by another process meanwhile
             if time.time() - work.stat().st_mtime < LEFTOVER_AGE:
                 continue
             handle = os.open(work, os.O_RDONLY)
             try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                shutil.rmtree(work) if work.is_dir() else work.unlink()
+                if try_lock(handle, unsupported=False):
+                    shutil.rmtree(work) if work.is_dir() else work.unlink()
             finally:
                 os.close(handle)

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import base64
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from sketchembed.reporting.svg_elements import FRAME, GREY, INK, SHADE, path, text
+from sketchembed.files.images import png_uri
+from sketchembed.reporting.svg_elements import FRAME, GREY, INK, SHADE, svg_document, text
 from sketchembed.sketch import Sketch
+from sketchembed.sketch.svg import path_data
 
 Content = Sketch | np.ndarray | str | None
 EDGE, GUTTER, SIGN = 12.0, 16.0, 20.0
@@ -90,29 +90,7 @@ def grid_svg(
         y += size + (lines * LABEL + 4 if lines else 0)
     drawn, y = _line(feet, lefts, widths, right, y)
     parts += drawn
-    width, height = right + EDGE, y + EDGE
-    return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width:g}" height="{height:g}" '
-        f'viewBox="0 0 {width:g} {height:g}">\n<rect width="{width:g}" height="{height:g}" fill="white"/>\n'
-        + "\n".join(parts)
-        + "\n</svg>\n"
-    )
-
-
-def image_uri(image: np.ndarray) -> str:
-    """Return an image as a PNG within a ``data:`` address.
-
-    Args:
-        image: ``[h, w]`` or ``[channels, h, w]``, in [0, 1], 1 or 3 channels.
-    """
-    from PIL import Image
-
-    values = np.round(np.clip(np.nan_to_num(image.astype(np.float64)), 0, 1) * 255).astype(np.uint8)
-    if values.ndim == 3:
-        values = values[0] if len(values) == 1 else values.transpose(1, 2, 0)
-    out = io.BytesIO()
-    Image.fromarray(values).save(out, "PNG")
-    return "data:image/png;base64," + base64.b64encode(out.getvalue()).decode()
+    return svg_document(right + EDGE, y + EDGE, parts)
 
 
 # ---- parts ---------------------------------------------------------------------------------------------
@@ -193,7 +171,7 @@ def _cell(
             inner = size - 6
             parts.append(
                 f'<image x="{x + 3:g}" y="{y + 3:g}" width="{inner}" height="{inner}" '
-                f'style="image-rendering: pixelated" href="{image_uri(content)}"/>'
+                f'style="image-rendering: pixelated" href="{png_uri(content)}"/>'
             )
     for number, line in enumerate(tile.label.split("\n") if tile.label else ()):
         parts.append(text(middle, y + size + (number + 1) * LABEL - 3, line, SMALL, GREY, "middle"))
@@ -214,7 +192,7 @@ def _strokes(sketch: Sketch, tile: Tile, x: float | int, y: float | int, size: i
     if len(colours) != len(strokes):
         raise ValueError(f"{len(colours)} colours for {len(strokes)} strokes")
     return "".join(
-        f'<path d="{path(np.round(stroke * scale + corner, 1).reshape(-1).tolist())}" fill="none" '
+        f'<path d="{path_data(stroke * scale + corner, 1)}" fill="none" '
         f'stroke="{colour}" stroke-width="{max(0.8, size / 52):.2g}" stroke-linecap="round" '
         'stroke-linejoin="round"/>'
         for stroke, colour in zip(strokes, colours, strict=True)

@@ -13,8 +13,8 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
 
-from sketchembed.reporting.inline_svg import inline_svg
 from sketchembed.reporting.part import Cell, Drawings, Figure, Part, Table, shown
+from sketchembed.reporting.svg_elements import svg_uri
 
 SCRIPTS = ("page.js", "page_drawings.js", "report_page.js")
 STYLES = ("page.css", "report_page.css")
@@ -133,7 +133,7 @@ def _section(entry: Entry, known: Mapping[str, Any], sets: list[Any]) -> str:
     part = entry.part
     parts += [f"<p>{_words(text)}</p>" for text in re.split(r"\n\s*\n", part.about) if text.strip()]
     parts += [_table(table) for table in part.tables]
-    parts += [_figure(figure, f"{anchor}-{number}") for number, figure in enumerate(part.figures)]
+    parts += [_figure(figure) for figure in part.figures]
     for drawings in part.drawings:
         parts.append(_drawings(drawings, len(sets)))
         sets.append(drawings.items)
@@ -174,9 +174,10 @@ def _number(numeric: Sequence[bool], at: int) -> str:
     return " class=number" if at < len(numeric) and numeric[at] else ""
 
 
-def _figure(figure: Figure, prefix: str) -> str:
+def _figure(figure: Figure) -> str:
     try:
-        drawn = f'<div class="sheet" tabindex="0">{inline_svg(figure.svg, prefix, figure.title)}</div>'
+        image = f'<img src="{svg_uri(figure.svg)}" alt="{escape(figure.title)}">'
+        drawn = f'<div class="sheet" tabindex="0">{image}</div>'
     except ValueError as error:
         drawn = f'<p class="failed">{escape(figure.name)} cannot be shown: {escape(str(error))}</p>'
     caption = f"<b>{escape(figure.title)}</b> {_words(figure.caption)}"

@@ -13,7 +13,7 @@ from sketchembed._version import __version__
 from sketchembed.evaluation.probing.probes import interval
 from sketchembed.files.reading import digest
 from sketchembed.reporting.part import Cell, Table
-from sketchembed.runs.provenance import origin
+from sketchembed.runs.provenance import provenance
 
 
 @dataclass
@@ -50,7 +50,7 @@ def model_facts(name: str, path: Path) -> list[Cell]:
         name: of the packaged model, or the path that was named.
         path: of its file.
     """
-    known = origin(path)
+    known = provenance(path)
     begun = re.search(r"^ *init_from: (?!null$)(\S+)$", known.get("config") or "", re.MULTILINE)
     seconds = known.get("seconds")
     where = f"{known.get('processes', 1)} × {known['device']}" if "device" in known else None

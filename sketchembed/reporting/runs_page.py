@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import math
 import re
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -19,15 +18,15 @@ import yaml
 from sketchembed.files.reading import read_text
 from sketchembed.files.serialization import parse_json
 from sketchembed.files.writing import whole_file
-from sketchembed.reporting.run_page import MAX_METRICS, MAX_SAMPLE
+from sketchembed.reporting.run_page import MAX_SAMPLE
 from sketchembed.runs.folder import Run
+from sketchembed.runs.metrics import finite_or_none, read_last_rows
+from sketchembed.sketch.svg import path_data
 
 SCRIPTS = ("page.js", "runs_page.js")
 STYLES = ("page.css", "runs_page.css")
 MARK = "<!-- the page of all runs -->"
 """What tells the page from anybody else's ``index.html``, which is left alone."""
-TAIL = 1 << 17
-"""Bytes at the end of a file of metrics in which the last validation is looked for first."""
 SKETCHES = 6
 """Sketches shown of a run; half of them of classes that never trained, where there are such."""
 LOSSES = ("pen", "stroke", "pixel", "loss", "accuracy")
@@ -116,7 +115,7 @@ def _read(folder: Path) -> Row:
 def _fill(row: Row, folder: Path) -> None:
     run = Run(folder)
     facts, config = run.facts, _configuration(run.config)
-    last, validation = _ends(*_stamped(folder / "metrics.jsonl"))
+    last, validation = _last_rows(*_stamped(run.metrics_file))
     row.values = {
         name: value
         for name in (*LOSSES, "reconstruction")
@@ -124,7 +123,7 @@ def _fill(row: Row, folder: Path) -> None:
     }
     kind = str(facts.get("kind") or "")
     steps = facts.get("steps") if facts.get("finished") else None
-    if steps is None and _number(last.get("step")) is not None:
+    if steps is None and finite_or_none(last.get("step")) is not None:
         steps = int(last["step"]) + 1
     row.facts = {
         "kind": LABELS.get(kind, kind),
@@ -135,7 +134,7 @@ def _fill(row: Row, folder: Path) -> None:
         "steps": steps,
         "asked": facts.get("max_steps"),
         "created": facts.get("created"),
-        "time": _number(last.get("time")),
+        "time": finite_or_none(last.get("time")),
     }
     for data, entry in run.scores.items():
         for score in entry["scores"]:
@@ -159,26 +158,8 @@ def _stamped(path: Path) -> tuple[Path, int]:
 
 
 @lru_cache(maxsize=4096)
-def _ends(path: Path, changed: int) -> tuple[dict[str, Any], dict[str, float | int]]:
-    """Return the last line of a file of metrics, and the numbers of its last validation."""
-    last: dict[str, Any] = {}
-    with contextlib.suppress(OSError):
-        size = path.stat().st_size
-        for start in (max(size - TAIL, 0), max(size - MAX_METRICS, 0)):
-            with path.open("rb") as file:
-                file.seek(start)
-                lines = file.read(size - start).splitlines()
-            last = {}
-            for line in reversed(lines):
-                with contextlib.suppress(ValueError, AttributeError):
-                    found = parse_json(line)
-                    last = last or dict(found.items())
-                    if any(name.startswith("val/") for name in found):
-                        values = {name: _number(value) for name, value in found.items()}
-                        return last, {name: value for name, value in values.items() if value is not None}
-            if start <= max(size - MAX_METRICS, 0):
-                break
-    return last, {}
+def _last_rows(path: Path, changed: int) -> tuple[dict[str, Any], dict[str, float | int]]:
+    return read_last_rows(path)
 
 
 def _configuration(config: str | None) -> dict[str, Any]:
@@ -191,12 +172,6 @@ def _part(of: dict[str, Any], name: str) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def _number(value: Any) -> float | int | None:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        return None
-    return value
-
-
 def _sketches(folder: Path) -> list[tuple[str, str]]:
     """Return the newest samples, as paths of SVG in a box of 0 to 255, each with what it shows."""
     files = sorted(folder.glob("step-*.json"), reverse=True)
@@ -206,25 +181,19 @@ def _sketches(folder: Path) -> list[tuple[str, str]]:
 @lru_cache(maxsize=4096)
 def _drawn_of(file: Path, changed: int) -> list[tuple[str, str]]:
     """Return a file's samples at the lowest temperature; none if it cannot be read."""
-    with contextlib.suppress(OSError, ValueError, KeyError, TypeError, IndexError):
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError, IndexError, OverflowError):
         found = parse_json(read_text(file, MAX_SAMPLE))
         unseen = [item for item in found["items"] if item.get("seen") is False]
         seen = [item for item in found["items"] if item.get("seen") is not False]
         chosen = seen[: max(SKETCHES // 2, SKETCHES - len(unseen))] + unseen
         return [
-            (_path(item["samples"][0]["strokes"]), f"{item['class']}, step {found['step']}")
+            (
+                "".join(path_data(stroke, 0) for stroke in item["samples"][0]["strokes"]),
+                f"{item['class']}, step {found['step']}",
+            )
             for item in chosen[:SKETCHES]
         ]
     return []
-
-
-def _path(strokes: list[list[float | int]]) -> str:
-    """Return strokes as one path, to the nearest unit; a dot is a line of no length."""
-    parts = []
-    for flat in strokes:
-        points = [f"{round(x)} {round(y)}" for x, y in zip(flat[::2], flat[1::2], strict=False)]
-        parts.append("M" + "L".join(points if len(points) > 1 else points * 2))
-    return "".join(parts)
 
 
 # ---- writing -------------------------------------------------------------------------------------

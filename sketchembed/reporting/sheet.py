@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 from xml.sax.saxutils import quoteattr
 
-from sketchembed.reporting.svg_elements import BOX, path, text
+from sketchembed.reporting.svg_elements import BOX, svg_document, text
 from sketchembed.sketch import cairosvg, rainbow
+from sketchembed.sketch.svg import path_data
 
 CELL = 84
 """Side of a drawing, in pixels."""
@@ -70,10 +71,7 @@ def contact_sheet_svg(items: Sequence[Item], columns: int | None = None, coloure
                 parts.append(_drawing(x + place * CELL, top, strokes, given, coloured))
             parts.append(text(x, top + CELL + 13, str(item["class"]), 12, "#1c1f23"))
         y += math.ceil(len(group) / columns) * (CELL + NAME) + GAP
-    return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{y}" viewBox="0 0 {width} {y}">\n'
-        f'<rect width="{width}" height="{y}" fill="white"/>\n' + "\n".join(parts) + "\n</svg>\n"
-    )
+    return svg_document(width, y, parts)
 
 
 def contact_sheet_png(
@@ -137,7 +135,7 @@ def _drawing(
         f'<rect x="{x + 1.5:g}" y="{y + 0.5:g}" width="{CELL - 3}" height="{CELL - 3}" rx="3" '
         f'fill="{"#eef1f4" if given else "white"}" stroke="#dfe3e8"/>'
     )
-    paths = [data for data in (path(stroke) for stroke in strokes) if data]
+    paths = [data for data in map(path_data, strokes) if data]
     if not paths:
         middle = (x + CELL / 2, y + CELL / 2 + 2)
         return frame + text(*middle, "nothing drawn", 10, "#5f6771", anchor="middle")

@@ -1,4 +1,4 @@
-"""Checkpoints of a run that training can resume from."""
+"""Checkpoints from which a training can resume."""
 
 from __future__ import annotations
 
@@ -14,43 +14,39 @@ from pytorch_lightning.plugins.io import TorchCheckpointIO
 from sketchembed.errors import CheckpointError
 from sketchembed.files.writing import whole_file
 from sketchembed.hub.model_files import by_step, network_weights, read_raw
-from sketchembed.hub.registry import (
-    check_weights,
-    misfit,
-)
+from sketchembed.hub.registry import check_weights, misfit
 
 TRAINING_PARTS = ("state_dict", "optimizer_states", "lr_schedulers", "loops", "global_step")
-"""What a checkpoint must hold for a training to go on from it."""
+"""Keys that a checkpoint needs for resuming."""
 
 
-def newest_whole(folder: Path, net: torch.nn.Module, warn: Callable[[str], None]) -> Path | None:
-    """Return the newest checkpoint that a training can go on from; None if there is no such.
+def newest_valid(folder: Path, net: torch.nn.Module, warn: Callable[[str], None]) -> Path | None:
+    """Return the newest checkpoint of a folder from which training can resume; None if there is none.
 
-    Newer ones that are damaged, or are of another model, are passed over with a warning and renamed to
-    ``NAME.ckpt.damaged``, so that none of them counts as a checkpoint any more. Of several processes
-    one is to ask, for all.
+    A newer checkpoint that is damaged, or belongs to another model, is renamed to ``NAME.ckpt.damaged``.
+    With several ranks, call this on one of them only.
 
     Args:
-        folder: of the checkpoints.
-        net: the model that trains.
-        warn: called with a line for each that is passed over.
+        folder: the checkpoints.
+        net: the model that is trained.
+        warn: called with one line for each checkpoint that is skipped.
     """
     for path in reversed(by_step(folder)):
         try:
             read_training(path, net)
         except CheckpointError as error:
             os.replace(path, path.with_name(f"{path.name}.damaged"))
-            warn(f"{error.found}; it is passed over, and kept as {path.name}.damaged")
+            warn(f"{error.found}; the file is skipped and renamed to {path.name}.damaged")
         else:
             return path
     return None
 
 
 def read_training(path: Path, net: torch.nn.Module) -> dict[str, Any]:
-    """Read a checkpoint of a training, and check that it is one, whole, and of this model.
+    """Read a checkpoint of a training.
 
     Raises:
-        CheckpointError: if it is not.
+        CheckpointError: if it is damaged, lacks the state of the training, or does not fit the model.
     """
     checkpoint = read_raw(path)
     for part in TRAINING_PARTS:
@@ -60,11 +56,8 @@ def read_training(path: Path, net: torch.nn.Module) -> dict[str, Any]:
     return checkpoint
 
 
-class WholeCheckpointIO(TorchCheckpointIO):
-    """Lightning's checkpoint files, written by :func:`~sketchembed.files.writing.whole_file`.
-
-    An interruption or a full disk in the middle leaves the checkpoint before it as it was.
-    """
+class AtomicCheckpointIO(TorchCheckpointIO):
+    """Lightning's checkpoint files, replaced atomically by :func:`~sketchembed.files.writing.whole_file`."""
 
     def save_checkpoint(
         self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None
@@ -72,11 +65,12 @@ class WholeCheckpointIO(TorchCheckpointIO):
         """Write a checkpoint.
 
         Raises:
-            CheckpointError: if the disk is full or may not be written.
+            CheckpointError: if the file cannot be written.
         """
         path = Path(path)
         try:
-            # By way of the memory: of a disk that is full PyTorch says "unexpected pos 1008256 vs 1008148".
+            # PyTorch reports a full disk as "unexpected pos 1008256 vs 1008148", so it writes to memory
+            # first.
             content = io.BytesIO()
             torch.save(checkpoint, content)
             with whole_file(path) as file:
@@ -84,6 +78,6 @@ class WholeCheckpointIO(TorchCheckpointIO):
         except OSError as error:
             raise CheckpointError(
                 f"the checkpoint {path} could not be written ({error.strerror or error})",
-                expected="room on the disk and leave to write",
-                fix="Free some room and start the same command again; the checkpoint before it is whole",
+                expected="enough disk space and write permission",
+                fix="Free some space and run the same command again; the previous checkpoint is intact",
             ) from error

@@ -1,15 +1,13 @@
-"""A run's folder: its name, what is in it, and whether a command starts it or goes on with it.
+"""The folder of a training run, and how a command finds the run that it resumes.
 
-A folder holds ``run.json`` (facts), ``config.yaml``, ``metrics.jsonl``, ``samples/``, ``checkpoints/`` and
-``index.html``, the page to look at; once evaluated, ``scores.json``.
+A folder contains ``run.json`` (facts), ``config.yaml``, ``metrics.jsonl``, ``samples/``, ``checkpoints/`` and
+the page ``index.html``; an evaluated run also has ``scores.json``.
 """
 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
-import math
 import os
 import time
 import uuid
@@ -20,46 +18,48 @@ from pathlib import Path
 from typing import IO, Any, Literal
 
 from sketchembed._version import __version__
-from sketchembed.errors import DataError
+from sketchembed.errors import ConfigError, DataError
+from sketchembed.files.locks import is_locked, try_lock
 from sketchembed.files.reading import read_text
 from sketchembed.files.serialization import parse_json, parse_yaml
 from sketchembed.files.writing import whole_file
 from sketchembed.hub.model_files import by_step
+from sketchembed.runs.metrics import drop_steps
+from sketchembed.runs.renamed import update_config
 
 MILESTONES = "milestones"
-"""Folder in a run's, of the weights that are kept along the way."""
-WHERE = (
+"""Folder of a run with weights from during the training."""
+NOT_COMPARED = (
     *("run", "finite", "data.init_args.folder", "data.init_args.num_workers"),
     *("trainer.devices", "trainer.num_nodes", "trainer.strategy"),
 )
-"""Settings that say where a run trains and how it is watched, and not what comes out."""
-LAST_LINES = 1 << 16
-"""Bytes at the end of the metrics that hold their last lines."""
-_held: set[IO[str]] = set()
-"""The locks of this process, which processes forked from it must not keep alive after its death."""
+"""Settings that may change when a run is resumed."""
+_locks: set[IO[str]] = set()
+"""Locks of this process. A forked child that kept them open would hold them after this process has died."""
 
 
-def _let_go() -> None:
-    for lock in _held:
+def _close_locks() -> None:
+    for lock in _locks:
         lock.close()
-    _held.clear()
+    _locks.clear()
 
 
-os.register_at_fork(after_in_child=_let_go)
+os.register_at_fork(after_in_child=_close_locks)
 
 
 @dataclass
 class RunOptions:
-    """Where a run's files go, and how it is tracked.
+    """Folder and tracking of a run.
 
     Attributes:
         root: folder of all runs.
-        name: of the run; made of the preset, the data and the seed if not given.
-        resume: ``auto`` goes on with the newest unfinished run of the same configuration, if there is one;
-            ``never`` starts anew.
-        wandb: ``offline`` needs no account (`wandb sync` sends it later), ``online`` does, ``disabled``
-            leaves W&B out; ``auto`` is what ``WANDB_MODE`` says, online under a sweep agent, else offline.
-        project: of W&B.
+        name: name of the run; by default made of the data, the preset and the seed.
+        resume: ``auto`` resumes the unfinished run of the same name and configuration, if there is one;
+            ``never`` always starts a new run.
+        wandb: W&B mode. ``offline`` needs no account (`wandb sync` uploads the run later), ``online`` does,
+            ``disabled`` does not use W&B. ``auto`` is ``WANDB_MODE``, else online in a sweep agent, else
+            offline.
+        project: W&B project.
     """
 
     root: str = "runs"
@@ -76,27 +76,23 @@ class RunOptions:
 
 
 class Run:
-    """A run's folder, held by this process until it ends.
-
-    Args:
-        path: the folder.
-    """
+    """The folder of a run."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._lock: Any = None
+        self._lock: IO[str] | None = None
 
     @classmethod
     def open(cls, root: str | Path, name: str, config: str, resume: str = "auto") -> Run:
-        """Return the unfinished run of this name and configuration, or a new one.
+        """Lock and return the unfinished run of this name and configuration, or a new run.
 
-        A name that is taken (by a finished run, by another configuration, or by a run that is going on
-        elsewhere) gets a number: ``name-2``, ``name-3``, …
+        The new run is called ``name-2``, ``name-3``, … if the name is taken by a finished run, another
+        configuration, or a run that is locked by another process.
 
         Args:
             root: folder of all runs.
-            name: of the run.
-            config: the whole configuration as YAML; what makes two runs the same.
+            name: name of the run.
+            config: the whole configuration as YAML, by which runs are compared.
             resume: ``auto`` or ``never``.
         """
         number = 0
@@ -109,81 +105,80 @@ class Run:
                 new = True
             except FileExistsError:
                 new = False
-            if not new and (resume == "never" or not run.goes_on(config)):
+            if not new and (resume == "never" or not run.resumable(config)):
                 continue
             if not run.hold():
                 continue
-            if not new and not run.goes_on(config):  # another process was quicker, between the lines
+            if not new and not run.resumable(config):  # changed by another process before the lock
                 run.release()
                 continue
-            run.tidy()
+            run.remove_partial_files()
             with whole_file(run.path / "config.yaml") as file:
                 file.write(config.encode())
             if not run.facts:
-                created = datetime.now().astimezone().isoformat(timespec="seconds")
                 run.note(
                     name=run.path.name,
-                    created=created,
+                    created=datetime.now().astimezone().isoformat(timespec="seconds"),
                     version=__version__,
                     finished=False,
                     wandb_id=uuid.uuid4().hex[:8],
                 )
             return run
 
-    def goes_on(self, config: str) -> bool:
-        """Return whether the folder is an unfinished run of a configuration, or one that has hardly begun."""
+    def resumable(self, config: str) -> bool:
+        """Return whether the folder is an unfinished run of a configuration, or an empty folder."""
         if self.config is None:
             return not any(path.name != ".lock" and path.suffix != ".part" for path in self.path.glob("*"))
         return not self.facts.get("finished") and trains_alike(self.config, config)
 
     def hold(self) -> bool:
-        """Claim the folder for this process; False if another one has it.
-
-        The system lets go of it when the process ends, however it ends.
-        """
+        """Lock the folder until :meth:`release` or the end of the process; False if it is locked."""
         try:
             lock = (self.path / ".lock").open("w")
-        except OSError:  # not a folder, or not ours
+        except OSError:  # not a folder, or no permission
             return False
-        for patience in (0.1, 0.0):  # who only looks whether it is held is gone at once
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                time.sleep(patience)
-            except OSError:  # a file system without locks
-                break
-        else:
+        locked = try_lock(lock)
+        if not locked:  # `held` of another process locks the file for a moment
+            time.sleep(0.1)
+            locked = try_lock(lock)
+        if not locked:
             lock.close()
             return False
         self._lock = lock
-        _held.add(lock)
+        _locks.add(lock)
         return True
 
     def release(self) -> None:
-        """Let other processes have the folder."""
+        """Unlock the folder."""
         if self._lock is not None:
-            _held.discard(self._lock)
+            _locks.discard(self._lock)
             self._lock.close()
             self._lock = None
 
-    def tidy(self) -> None:
-        """Remove the unfinished files of writers that were killed."""
+    @property
+    def held(self) -> bool:
+        """Whether a process of this machine has locked the folder."""
+        return is_locked(self.path / ".lock")
+
+    def remove_partial_files(self) -> None:
+        """Remove the unfinished files of processes that were killed."""
         for folder in (self.path, self.checkpoints, self.path / "samples"):
             for work in folder.glob(".*.part"):
                 work.unlink(missing_ok=True)
 
+    # ---- content -------------------------------------------------------------------------------------
+
     @property
     def facts(self) -> dict[str, Any]:
-        """What ``run.json`` says; empty if it says nothing."""
-        return self._plain("run.json")
+        """The content of ``run.json``; empty if it cannot be read."""
+        return self._read_json("run.json")
 
     @property
     def scores(self) -> dict[str, Any]:
-        """What evaluations have written of the run to ``scores.json``, by data; empty if nothing."""
-        return self._plain("scores.json")
+        """Results of evaluations by data set, from ``scores.json``; empty if there are none."""
+        return self._read_json("scores.json")
 
-    def _plain(self, name: str) -> dict[str, Any]:
+    def _read_json(self, name: str) -> dict[str, Any]:
         with contextlib.suppress(ValueError):
             found = parse_json(read_text(self.path / name))
             if isinstance(found, dict):
@@ -191,84 +186,49 @@ class Run:
         return {}
 
     @property
-    def held(self) -> bool:
-        """Whether a process of this machine has the folder."""
-        try:
-            with (self.path / ".lock").open() as lock:
-                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-        except OSError:
-            return False
-        return False
+    def metrics_file(self) -> Path:
+        """The path of the logged values; see :mod:`sketchembed.runs.metrics`."""
+        return self.path / "metrics.jsonl"
 
     @property
-    def seconds(self) -> float | None:
-        """How long training took up to what was logged last; None if nothing says it."""
-        path = self.path / "metrics.jsonl"
-        if not path.is_file():
-            return None
-        with path.open("rb") as file:
-            file.seek(max(file.seek(0, os.SEEK_END) - LAST_LINES, 0))
-            lines = file.read(LAST_LINES).decode("utf-8", errors="replace").splitlines()
-        for line in reversed(lines):  # the last one may be half written
-            with contextlib.suppress(ValueError, TypeError, KeyError, OverflowError):
-                seconds = float(parse_json(line)["time"])
-                if math.isfinite(seconds):
-                    return seconds
-        return None
+    def config(self) -> str | None:
+        """The configuration of the run; None if it cannot be read."""
+        return read_text(self.path / "config.yaml") or None
+
+    @property
+    def checkpoints(self) -> Path:
+        """The folder of checkpoints."""
+        return self.path / "checkpoints"
+
+    @property
+    def last_checkpoint(self) -> Path | None:
+        """The checkpoint of the largest step, possibly damaged; None if there is none."""
+        found = by_step(self.checkpoints)
+        return found[-1] if found else None
 
     def note(self, **facts: Any) -> None:
-        """Add to ``run.json``."""
+        """Add facts to ``run.json``."""
         with whole_file(self.path / "run.json") as file:
             file.write(json.dumps(self.facts | facts, indent=1, default=str).encode())
 
     def check_data(self, facts: Mapping[str, Any]) -> None:
-        """Check that a run goes on with the data that it began with, wherever they lie now.
-
-        Args:
-            facts: what the data say of themselves.
+        """Check that a resumed run trains on the same data as before, possibly in another folder.
 
         Raises:
-            DataError: if they are others, which would make the run neither one nor the other.
+            DataError: if facts about the data differ.
         """
         found = json.loads(json.dumps(dict(facts), default=str))
         for name, value in (self.facts.get("data") or {}).items():
             if name not in ("folder", "announcement") and name in found and found[name] != value:
                 raise DataError(
-                    f"{self.path} was begun with other data: their '{name}' was {value} and is {found[name]}",
-                    expected="the same data to go on with",
-                    fix="Put them back, or start anew with --run.resume never",
+                    f"{self.path} was started with other data: '{name}' was {value} and is {found[name]}",
+                    expected="the same data",
+                    fix="Restore the data, or start a new run with --run.resume never",
                 )
 
-    @property
-    def config(self) -> str | None:
-        """The configuration that the folder was made with."""
-        return read_text(self.path / "config.yaml") or None
-
-    @property
-    def checkpoints(self) -> Path:
-        """Where the checkpoints are."""
-        return self.path / "checkpoints"
-
-    @property
-    def last_checkpoint(self) -> Path | None:
-        """The checkpoint of the last step, if there is any, whole or not."""
-        found = by_step(self.checkpoints)
-        return found[-1] if found else None
-
     def rewind(self, step: int) -> None:
-        """Drop the metrics and samples that came after the first `step` steps, where the run goes on."""
-        file = self.path / "metrics.jsonl"
-        if file.exists():
-            kept = []
-            for line in file.read_bytes().decode(errors="replace").splitlines():
-                with contextlib.suppress(ValueError, KeyError, TypeError):
-                    # A step is logged by the number of steps before it, and so is the validation after it.
-                    if parse_json(line)["step"] < step:
-                        kept.append(line)
-            with whole_file(file) as whole:
-                whole.write("".join(line + "\n" for line in kept).encode())
+        """Remove the metrics and samples of all training steps after the first `step` steps."""
+        drop_steps(self.metrics_file, step)
         for sample in (self.path / "samples").glob("step-*.json"):
             number = sample.stem.partition("-")[2]
             if number.isdecimal() and len(number) < 20 and int(number) > step:
@@ -278,18 +238,19 @@ class Run:
 def trains_alike(one: str, other: str) -> bool:
     """Return whether two configurations, as YAML, train the same model in the same way.
 
-    What :data:`WHERE` names may differ: a run that was copied to another machine goes on there, on as many
-    devices as there are, and one that stopped at a step that is not finite goes on past it.
+    Settings in :data:`NOT_COMPARED` are ignored. A run can therefore be resumed on another machine, on
+    another number of devices, or with another reaction to non-finite steps. Names of older versions are equal
+    to the current ones.
     """
-    return bool(_what_trains(one) == _what_trains(other))
+    return bool(_compared(one) == _compared(other))
 
 
-def _what_trains(config: str) -> Any:
+def _compared(config: str) -> Any:
     try:
-        found = parse_yaml(config)
-    except ValueError:
+        found = update_config(parse_yaml(config))
+    except (ValueError, ConfigError):
         return config
-    for path in WHERE:
+    for path in NOT_COMPARED:
         *groups, name = path.split(".")
         inner = found
         for group in groups:

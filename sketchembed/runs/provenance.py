@@ -1,6 +1,6 @@
-"""Where a model is from: what trained it, on which data, for how long.
+"""Provenance of a model: what trained it, on which data, for how long.
 
-A run's folder says it of its checkpoints; published weights carry it in their header.
+It is read from a run's folder, or from the header of published weights.
 """
 
 from __future__ import annotations
@@ -13,41 +13,37 @@ import yaml
 from sketchembed.files.serialization import parse_yaml
 from sketchembed.hub.model_files import read_provenance, step_of
 from sketchembed.runs.folder import Run
+from sketchembed.runs.metrics import last_time
 
 LOCAL = ("run", "ckpt_path", "checkpoint", "gallery", "monitor", "milestones", "finite")
-"""Groups of a configuration that say where and what to write, and change nothing of the model."""
+"""Groups of a configuration that do not change the trained model."""
 
 
-def origin(file: Path) -> dict[str, Any]:
-    """Return where a model is from; empty if nothing is known.
+def provenance(file: Path) -> dict[str, Any]:
+    """Return the provenance of a model file; empty if nothing is known.
 
     Args:
         file: a checkpoint in a run's folder, or published weights.
 
     Returns:
-        those that are known of ``run``, ``preset``, ``seed``, ``step``, ``source``, ``drawings``, ``classes``
-        (that trained), ``classes_unseen``, ``announcement`` (what is to be said of the data),
-        ``data_digest``, ``seconds`` (that training took), ``device``, ``processes``, ``version`` and
-        ``config``: the training's, as YAML, without what belongs to one machine.
+        the known ones of ``run``, ``preset``, ``seed``, ``step``, ``source``, ``drawings``, ``classes`` (in
+        the training set), ``classes_unseen``, ``announcement`` (a warning about the data), ``data_digest``,
+        ``seconds`` (of training), ``device``, ``processes``, ``version`` and ``config`` (YAML, without
+        settings of one machine).
     """
     if file.suffix == ".safetensors":
         return read_provenance(file)
     if file.parent.name != "checkpoints":
         return {}
-    return of_run(Run(file.parents[1]), step_of(file))
+    return run_provenance(Run(file.parents[1]), step_of(file))
 
 
-def of_run(run: Run, step: int | None = None) -> dict[str, Any]:
-    """Return where a run's model is from; see :func:`origin`.
-
-    Args:
-        run: with its folder.
-        step: of the checkpoint; the run's last if not given.
-    """
+def run_provenance(run: Run, step: int | None = None) -> dict[str, Any]:
+    """Return the provenance of a checkpoint of a run, by default the last one; see :func:`provenance`."""
     facts = run.facts
     data = facts.get("data")
     data = data if isinstance(data, dict) else {}
-    config = _config(run.config)
+    config = _portable_config(run.config)
     found = {
         "run": run.path.name,
         **{key: facts.get(key) for key in ("preset", "device", "processes", "version")},
@@ -59,13 +55,14 @@ def of_run(run: Run, step: int | None = None) -> dict[str, Any]:
         "classes_unseen": data.get("classes_unseen"),
         "announcement": data.get("announcement"),
         "data_digest": str(data.get("digest") or "")[:16] or None,
-        "seconds": run.seconds,
+        "seconds": last_time(run.metrics_file),
         "config": yaml.safe_dump(config, sort_keys=False) if config else None,
     }
     return {key: value for key, value in found.items() if value is not None}
 
 
-def _config(text: str | None) -> dict[str, Any]:
+def _portable_config(text: str | None) -> dict[str, Any]:
+    """Return a configuration without the settings and paths of the machine that trained."""
     try:
         config = parse_yaml(text or "")
     except ValueError:
@@ -77,6 +74,5 @@ def _config(text: str | None) -> dict[str, Any]:
         given = config.get(group)
         arguments = given.get("init_args") if isinstance(given, dict) else None
         if isinstance(arguments, dict) and isinstance(arguments.get(name), str):
-            # Where they are is another machine's; what photos, and which model, is still named.
             arguments[name] = None if name == "folder" else Path(arguments[name]).name
     return config

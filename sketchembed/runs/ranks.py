@@ -1,4 +1,4 @@
-"""Work divided among processes, and put together again so that their number does not show."""
+"""Processes that compute together, with results that do not depend on their number."""
 
 from __future__ import annotations
 
@@ -14,34 +14,34 @@ from lightning_fabric.strategies.launchers.subprocess_script import _SubprocessS
 from torch import Tensor
 
 from sketchembed.errors import ConfigError
-from sketchembed.runs.watchdog import bind, let_go
+from sketchembed.runs.watchdog import stop_watching, watch_ranks
 
 Value = TypeVar("Value")
 
 
 @dataclass(frozen=True)
 class Ranks:
-    """A process among others.
+    """The ranks of a job, seen from one of them.
 
-    Blocks of work are dealt out in turn. A block is the same whatever the number of processes, so its
-    result is too, to the last bit; a process without a block waits for the others' sums.
+    Work is divided into blocks, which are dealt to the ranks in turn. The blocks do not depend on the number
+    of ranks, so every result is the same to the last bit.
 
     Attributes:
-        fabric: Lightning's launcher of processes; None for one process on the CPU.
+        fabric: Lightning's launcher; None for a single process on the CPU.
     """
 
     fabric: Fabric | None = None
 
     @classmethod
     def launch(cls, devices: str = "1", accelerator: str = "auto") -> Ranks:
-        """Start the other processes, which run the same command.
+        """Start the other ranks, which run the same command line.
 
         Args:
-            devices: how many processes, each with a device of its own; ``auto`` for every GPU.
-            accelerator: Lightning's ``auto``, ``cpu`` or ``cuda``.
+            devices: number of ranks, each with its own device; ``auto`` for all GPUs.
+            accelerator: ``auto``, ``cpu`` or ``cuda``.
 
         Raises:
-            ConfigError: if `devices` is neither.
+            ConfigError: if `devices` is neither a positive number nor ``auto``.
         """
         if devices != "auto" and not (devices.isdigit() and int(devices) > 0):
             raise ConfigError(
@@ -55,19 +55,19 @@ class Ranks:
 
     @classmethod
     def of(cls, fabric: Fabric) -> Ranks:
-        """Start the other processes of a launcher, or meet those that have been started already."""
+        """Start the other ranks with a launcher, or connect to those that were started already."""
         ranks = cls(fabric)
         if isinstance(fabric.strategy.launcher, _SubprocessScriptLauncher):
-            bind(lambda: ranks.started)
+            watch_ranks(lambda: ranks.started)
         fabric.launch()
         launcher = fabric.strategy.launcher
         if isinstance(launcher, _SubprocessScriptLauncher):
-            # Lightning's own observer kills this process without a word; it is left with nothing to observe.
-            observed, launcher.procs = launcher.procs, [*launcher.procs]
-            observed.clear()
+            # Lightning's own watcher kills this process without a message. It gets an empty list to watch.
+            watched, launcher.procs = launcher.procs, [*launcher.procs]
+            watched.clear()
         if fabric.world_size > 1:
-            # Lightning leaves only NCCL's group; what is left to the interpreter's end can abort there.
-            atexit.register(_leave_group)
+            # A process group that is not destroyed can abort at exit; Lightning destroys NCCL's only.
+            atexit.register(_destroy_process_group)
         return ranks
 
     @property
@@ -78,29 +78,25 @@ class Ranks:
 
     @property
     def device(self) -> torch.device:
-        """Where this process computes."""
+        """The device of this rank."""
         return self.fabric.device if self.fabric else torch.device("cpu")
 
     @property
     def is_rank_zero(self) -> bool:
-        """Whether this process writes and prints."""
+        """Whether this rank writes and prints."""
         return self.fabric is None or self.fabric.global_rank == 0
 
     @property
     def world_size(self) -> int:
-        """How many there are."""
+        """Number of ranks."""
         return self.fabric.world_size if self.fabric else 1
 
     def broadcast(self, value: Value) -> Value:
-        """Return the first process's value, on all."""
+        """Return the value of rank zero on all ranks."""
         return self.fabric.broadcast(value) if self.fabric else value
 
     def on_rank_zero(self, function: Callable[[], Value]) -> Value:
-        """Return what the function gives on the first process, on all; if it fails, the others just end.
-
-        Args:
-            function: called on the first process alone.
-        """
+        """Return a function's value on rank zero, on all ranks; if it fails, the other ranks exit."""
         if self.world_size == 1:
             return function()
         outcome: tuple[Value] | None = None
@@ -109,40 +105,40 @@ class Ranks:
                 outcome = (function(),)
         finally:
             if outcome is None:
-                let_go()
+                stop_watching()
             outcome = self.broadcast(outcome)
         if outcome is None:
             raise SystemExit(2)
         return outcome[0]
 
     def wait(self) -> None:
-        """Wait until every process has come here."""
+        """Wait until every rank has made this call."""
         if self.fabric:
             self.fabric.barrier()
 
     def blocks(self, count: int, size: int) -> Sequence[range]:
-        """Return this process's blocks of ``range(count)``."""
+        """Return this rank's blocks of ``range(count)``, each of at most `size` numbers."""
         every = [range(first, min(first + size, count)) for first in range(0, count, size)]
         return every if self.fabric is None else every[self.fabric.global_rank :: self.fabric.world_size]
 
     def gather(self, out: Tensor, size: int, function: Callable[[range], Tensor]) -> Tensor:
-        """Fill the rows of `out` block by block, on all processes together.
+        """Compute the rows of a tensor block by block on all ranks.
 
         Args:
-            out: zeros, on the CPU; filled in place and returned.
-            size: rows in a block.
-            function: from a block's rows to their values.
+            out: zeros on the CPU; filled in place and returned.
+            size: rows of a block.
+            function: maps the row numbers of a block to their values.
         """
         for block in self.blocks(len(out), size):
             out[block.start : block.stop] = function(block).to(out.device, out.dtype)
         if self.world_size > 1:
-            # Each row is zero on all processes but one.
+            # The sum is exact: each row is zero on all ranks but one.
             moved = out.to(self.device)
             torch.distributed.all_reduce(moved)
             out.copy_(moved)
         return out
 
 
-def _leave_group() -> None:
+def _destroy_process_group() -> None:
     if torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()

@@ -1,4 +1,4 @@
-"""The runs of a sweep on this machine: each a process of its own, some at a time, until all are done."""
+"""Run the unfinished runs of a sweep on this machine, each as a process."""
 
 from __future__ import annotations
 
@@ -9,78 +9,82 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from sketchembed.errors import check_range
-from sketchembed.reporting.run_page import read_curves
-from sketchembed.runs.sweep_folder import SweepFolder, SweepRun, last_step, last_value
+from sketchembed.runs.metrics import last_step, last_value, read_curves
+from sketchembed.runs.sweep_folder import SweepFolder, SweepRun
 from sketchembed.runs.watchdog import PIPE_VARIABLE
 
 FIT = [sys.executable, "-m", "sketchembed", "fit"]
 POLL = 0.1
-BEAT = 60.0
-"""Seconds between lines that say how far the runs are."""
+PROGRESS_EVERY = 60.0
+"""Seconds between lines with the progress of the runs."""
 PATIENCE = 60.0
-"""Seconds that stopped runs may take to end."""
+"""Seconds that stopped runs may take to save and end."""
 
 
 @dataclass
 class Attempt:
-    """A run that is going on.
+    """A process that executes a run.
 
     Attributes:
-        run: of the sweep.
-        process: its process, the first of a group of its own.
-        log: what it prints.
-        begun: by the monotonic clock.
-        slot: of those that run at a time.
+        run: run of the sweep.
+        process: the leader of a process group.
+        log: file of its output.
+        start: time of the start on the monotonic clock.
+        slot: number among the runs at the same time, from 0.
     """
 
     run: SweepRun
     process: subprocess.Popen[bytes]
     log: Path
-    begun: float
+    start: float
     slot: int
 
 
 class LocalSweep:
-    """Runs what is not done of a sweep.
+    """Executes the unfinished runs of a sweep.
 
-    The runs end when this process does, even by ``kill -9``: each watches a pipe whose other end only this
-    process has. And each holds the folder's lock, so that no other sweep begins before all have ended.
+    The runs end when this process ends, even if it is killed: they watch a pipe whose other end this process
+    holds. They inherit the lock of the folder, so that another sweep cannot start before all of them have
+    ended.
 
     Args:
-        folder: of the sweep, with the command line of each run.
-        jobs: runs at a time.
+        folder: folder of the sweep, with the command line of each run.
+        jobs: number of runs at the same time.
+        on_change: called whenever the state of a run has changed.
     """
 
-    def __init__(self, folder: SweepFolder, jobs: int = 1) -> None:
+    def __init__(
+        self, folder: SweepFolder, jobs: int = 1, on_change: Callable[[SweepFolder], object] | None = None
+    ) -> None:
         check_range("jobs", jobs, 1)
-        self.folder, self.jobs = folder, jobs
+        self.folder, self.jobs, self.on_change = folder, jobs, on_change
         self._attempts: list[Attempt] = []
         self._shown: dict[str, int] = {}
 
     def run(self) -> dict[str, str]:
-        """Run them all.
+        """Execute all unfinished runs.
 
         Returns:
-            why runs failed, by their names.
+            error messages of the runs that failed, by name.
 
         Raises:
-            KeyboardInterrupt: if it was stopped by Ctrl-C or SIGTERM; the runs have ended by then.
+            KeyboardInterrupt: if stopped by Ctrl-C or SIGTERM, after the runs have ended.
         """
         lock = self.folder.hold()
         watched, held = os.pipe()
         try:
-            with _interruptible():
+            with _sigterm_interrupts():
                 self._run_all(watched, lock.fileno())
         except BaseException:
             self._stop()
             raise
         finally:
-            self.folder.write()
+            self._save()
             for end in (watched, held):
                 os.close(end)
             lock.close()
@@ -94,22 +98,27 @@ class LocalSweep:
                 self._say(name, "done before")
             else:
                 waiting.append(run)
-        self.folder.write()
-        beat = time.monotonic()
+        self._save()
+        last_progress = time.monotonic()
         while waiting or self._attempts:
-            # The first run prepares the data, while others would do the same beside it.
-            room = self.jobs if any(self.folder.run(name) for name in self.folder.runs) else 1
-            if waiting and len(self._attempts) < room:
+            # The first run starts alone, because it prepares the data for all.
+            jobs = self.jobs if any(self.folder.run(name) for name in self.folder.runs) else 1
+            if waiting and len(self._attempts) < jobs:
                 self._start(waiting.pop(0), watched, lock)
                 continue
             time.sleep(POLL)
             for attempt in [one for one in self._attempts if one.process.poll() is not None]:
                 self._end(attempt)
-            if time.monotonic() - beat > BEAT:
-                beat = time.monotonic()
+            if time.monotonic() - last_progress > PROGRESS_EVERY:
+                last_progress = time.monotonic()
                 for attempt in self._attempts:
-                    self._tell(attempt.run.name)
-                self.folder.write()
+                    self._say_progress(attempt.run.name)
+                self._save()
+
+    def _save(self) -> None:
+        self.folder.write()
+        if self.on_change is not None:
+            self.on_change(self.folder)
 
     def _start(self, run: SweepRun, watched: int, lock: int) -> None:
         slot = min(set(range(self.jobs)) - {attempt.slot for attempt in self._attempts})
@@ -130,11 +139,11 @@ class LocalSweep:
             )
         run.message = ""
         self._attempts.append(Attempt(run, process, log, time.monotonic(), slot))
-        self._say(run.name, f"started; what it prints is in {log}")
-        self.folder.write()
+        self._say(run.name, f"started; its output is in {log}")
+        self._save()
 
     def _share(self, slot: int) -> dict[str, str]:
-        """Return what gives a run its part of the machine: GPUs and threads."""
+        """Return environment variables that give a run its share of the GPUs and threads."""
         if self.jobs == 1:
             return {}
         import torch
@@ -155,38 +164,37 @@ class LocalSweep:
         self._attempts.remove(attempt)
         run, code = attempt.run, attempt.process.returncode
         if code:
-            _kill(attempt.process, signal.SIGKILL)  # what it may have left behind: other ranks, say
-        run.seconds = round(run.seconds + time.monotonic() - attempt.begun, 1)
-        finished = self.folder.finished(run.name)
-        if code == 0 and finished:
+            _kill(attempt.process, signal.SIGKILL)  # other ranks may be left
+        run.seconds = round(run.seconds + time.monotonic() - attempt.start, 1)
+        if code == 0 and self.folder.finished(run.name):
             self._say(run.name, f"done in {run.seconds:.0f} s")
         else:
             how = f"exit status {code}" if code >= 0 else f"killed by signal {-code}"
-            run.message = f"{_last_line(attempt.log) or 'it said nothing'} ({how})"
+            run.message = f"{_last_line(attempt.log) or 'no output'} ({how})"
             self._say(run.name, f"failed: {run.message}")
-        self.folder.write()
+        self._save()
 
     def _stop(self) -> None:
-        """Ask what is going on to save and stop, and wait for it."""
-        until = time.monotonic() + PATIENCE
+        """Make all processes save and end; kill those that take too long."""
+        deadline = time.monotonic() + PATIENCE
         for attempt in self._attempts:
-            _kill(attempt.process, signal.SIGTERM)  # a Ctrl-C may be ignored in a shell's background
+            _kill(attempt.process, signal.SIGTERM)  # background jobs of a shell ignore SIGINT
         with contextlib.suppress(KeyboardInterrupt):
             for attempt in self._attempts:
                 with contextlib.suppress(subprocess.TimeoutExpired):
-                    attempt.process.wait(max(until - time.monotonic(), 0))
+                    attempt.process.wait(max(deadline - time.monotonic(), 0))
         for attempt in self._attempts:
             _kill(attempt.process, signal.SIGKILL)
             attempt.process.wait()
-            attempt.run.seconds = round(attempt.run.seconds + time.monotonic() - attempt.begun, 1)
+            attempt.run.seconds = round(attempt.run.seconds + time.monotonic() - attempt.start, 1)
 
-    def _tell(self, name: str) -> None:
-        """Say how far a run is, if it is farther than it was."""
+    def _say_progress(self, name: str) -> None:
+        """Print the state of a run if it has logged new steps."""
         run = self.folder.run(name)
-        step = last_step(run.path) if run else 0
+        step = last_step(run.metrics_file) if run else 0
         if run and step > self._shown.get(name, 0):
             self._shown[name] = step
-            loss = last_value(read_curves(run.path / "metrics.jsonl"), "train/loss")
+            loss = last_value(read_curves(run.metrics_file), "train/loss")
             self._say(name, self.folder.state(name) + (f", loss {loss:.4g}" if loss is not None else ""))
 
     def _say(self, name: str, what: str) -> None:
@@ -195,13 +203,13 @@ class LocalSweep:
 
 
 @contextlib.contextmanager
-def _interruptible() -> Iterator[None]:
-    """Let SIGTERM stop a sweep as Ctrl-C does."""
+def _sigterm_interrupts() -> Iterator[None]:
+    """Raise KeyboardInterrupt on SIGTERM."""
 
-    def stop(*_: object) -> None:
+    def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
-    before = signal.signal(signal.SIGTERM, stop)
+    before = signal.signal(signal.SIGTERM, interrupt)
     try:
         yield
     finally:
@@ -209,7 +217,7 @@ def _interruptible() -> Iterator[None]:
 
 
 def _kill(process: subprocess.Popen[bytes], number: int) -> None:
-    """Send a signal to a run's processes; they are a group by the first one's number."""
+    """Send a signal to the process group of a run."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, number)
 

@@ -1,7 +1,8 @@
-"""The points of a sweep: what each run's swept parameters are.
+"""Parameters of a W&B sweep file, and the points of a grid or random search over them.
 
-The words are those of W&B's sweep files, and so is what they mean: a file gives the same grid, and values of
-the same distributions, whether an agent of W&B's or this package runs it.
+W&B's package `sweeps` is not used: its random search takes no seed, its grid is not in the order of the file,
+and it needs jsonschema and pydantic and takes a second to import. The distributions are those that sweep
+files of options need; `wandb agent` runs files with others.
 """
 
 from __future__ import annotations
@@ -14,36 +15,24 @@ import numpy as np
 
 from sketchembed.errors import ConfigError, check_known
 
-KEYS: dict[str, tuple[set[str], dict[str, float | int]]] = {
-    "constant": ({"value"}, {}),
-    "categorical": ({"values"}, {}),
-    "categorical_w_probabilities": ({"values", "probabilities"}, {}),
-    "int_uniform": ({"min", "max"}, {}),
-    "uniform": ({"min", "max"}, {}),
-    "q_uniform": ({"min", "max"}, {"q": 1.0}),
-    "log_uniform_values": ({"min", "max"}, {}),
-    "q_log_uniform_values": ({"min", "max"}, {"q": 1.0}),
-    "normal": (set(), {"mu": 0.0, "sigma": 1.0}),
-    "q_normal": (set(), {"mu": 0.0, "sigma": 1.0, "q": 1.0}),
-    "log_normal": (set(), {"mu": 0.0, "sigma": 1.0}),
-    "q_log_normal": (set(), {"mu": 0.0, "sigma": 1.0, "q": 1.0}),
+KEYS: dict[str, set[str]] = {
+    "constant": {"value"},
+    "categorical": {"values"},
+    "int_uniform": {"min", "max"},
+    "uniform": {"min", "max"},
+    "log_uniform_values": {"min", "max"},
 }
-"""Of each distribution what must be said, and what may be, with its default."""
-GRID = ("constant", "categorical", "int_uniform", "q_uniform")
-"""Those with a list of values."""
+"""Keys of each distribution, all of them required."""
 
 Point = dict[str, Any]
+"""Values of the swept parameters of one run, by name."""
 
 
-def described(name: str, given: Any) -> dict[str, Any]:
-    """Return a parameter's description with its distribution and its defaults, once it is checked.
-
-    Args:
-        name: of the parameter.
-        given: as the file has it.
+def check_parameter(name: str, given: Any) -> dict[str, Any]:
+    """Return a parameter of a sweep file with its distribution.
 
     Raises:
-        ConfigError: if it is no description, or not one that can be followed here.
+        ConfigError: if the description is invalid or its distribution is not supported.
     """
     if not isinstance(given, Mapping) or "parameters" in given:
         raise ConfigError(
@@ -51,141 +40,92 @@ def described(name: str, given: Any) -> dict[str, Any]:
             expected="`value`, `values`, or `min` and `max`",
             fix="Name an option of `sketchembed fit` with dots, as curriculum.alpha_max",
         )
-    kind = given.get("distribution") or _implied(given)
-    check_known(f"distribution for {name} here", str(kind), KEYS)
-    needed, defaults = KEYS[kind]
+    kind = str(given.get("distribution") or _default_distribution(given))
+    check_known(f"distribution for {name} here", kind, KEYS)
     keys = set(given) - {"distribution"}
-    if not needed <= keys <= needed | set(defaults):
-        wanted = " and ".join(f"`{key}`" for key in sorted(needed)) or "nothing"
-        allowed = f" (and perhaps {', '.join(f'`{key}`' for key in defaults)})" if defaults else ""
+    if keys != KEYS[kind]:
         found = ", ".join(f"`{key}`" for key in sorted(map(str, keys))) or "nothing"
-        raise ConfigError(
-            f"the parameter {name} has {found}",
-            expected=f"{wanted}{allowed} of the distribution {kind}",
-            fix="Correct the sweep file",
-        )
-    about = {**defaults, **given, "distribution": kind}
-    _check_values(name, about)
-    return about
+        wanted = " and ".join(f"`{key}`" for key in sorted(KEYS[kind]))
+        raise _invalid(name, found, f"{wanted} of the distribution {kind}")
+    if kind == "categorical" and not (isinstance(given["values"], list) and given["values"]):
+        raise _invalid(name, f"the values {given['values']}", "a list of one or more")
+    if "min" in given:
+        _check_range(name, kind, given["min"], given["max"])
+    return {**given, "distribution": kind}
 
 
-def _implied(given: Mapping[str, Any]) -> str:
-    """Return the distribution of a description that names none."""
+def _default_distribution(given: Mapping[str, Any]) -> str:
     if "value" in given:
         return "constant"
     if "min" in given or "max" in given:
         whole = all(isinstance(given.get(key), int) for key in ("min", "max"))
         return "int_uniform" if whole else "uniform"
-    return "categorical_w_probabilities" if "probabilities" in given else "categorical"
+    return "categorical"
 
 
-def _check_values(name: str, about: Mapping[str, Any]) -> None:
-    def refuse(found: str, expected: str) -> None:
-        raise ConfigError(
-            f"the parameter {name} has {found}", expected=expected, fix="Correct the sweep file"
-        )
-
-    values, probabilities = about.get("values"), about.get("probabilities")
-    if "values" in about and not (isinstance(values, list) and values):
-        refuse(f"the values {values}", "a list of one or more")
-    numbers = [about[key] for key in ("min", "max", "q", "mu", "sigma") if key in about]
-    if probabilities is not None:
-        numbers += probabilities if isinstance(probabilities, list) else [probabilities]
-    for number in numbers:
-        if isinstance(number, bool) or not isinstance(number, int | float):
-            refuse(f"{number!r}", "a number (YAML's are written 1.0e-3)")
-    if "min" in about and about["min"] >= about["max"]:
-        refuse(f"min {about['min']} and max {about['max']}", "min less than max")
-    if about["distribution"].endswith("log_uniform_values") and about["min"] <= 0:
-        refuse(f"min {about['min']}", "more than 0, since its logarithm is uniform")
-    if about.get("q", 1) <= 0 or about.get("sigma", 1) < 0:
-        refuse(f"q {about.get('q')} and sigma {about.get('sigma')}", "neither below 0, and q above")
-    if probabilities is not None and (
-        len(probabilities) != len(about["values"])
-        or min(probabilities) < 0
-        or abs(sum(probabilities) - 1) > 1e-6
-    ):
-        refuse(f"the probabilities {probabilities}", "as many as values, with a sum of 1")
+def _check_range(name: str, kind: str, low: Any, high: Any) -> None:
+    types = int if kind == "int_uniform" else (int, float)
+    for number in (low, high):
+        if isinstance(number, bool) or not isinstance(number, types):
+            raise _invalid(name, repr(number), "a number (YAML's are written 1.0e-3)")
+    if low >= high:
+        raise _invalid(name, f"min {low} and max {high}", "min less than max")
+    if kind == "log_uniform_values" and low <= 0:
+        raise _invalid(name, f"min {low}", "more than 0, since its logarithm is uniform")
 
 
-def at(about: Mapping[str, Any], quantile: float) -> Any:
-    """Return a parameter's value at a quantile.
+def _invalid(name: str, found: str, expected: str) -> ConfigError:
+    return ConfigError(f"the parameter {name} has {found}", expected=expected, fix="Correct the sweep file")
 
-    Args:
-        about: its description, by :func:`described`.
-        quantile: 0 to 1; uniform ones give values of the distribution.
-    """
-    from scipy import stats
 
-    kind = about["distribution"]
+def quantile(parameter: Mapping[str, Any], fraction: float) -> Any:
+    """Return a quantile of a parameter's distribution, for a fraction in [0, 1)."""
+    kind = parameter["distribution"]
     if kind == "constant":
-        return about["value"]
+        return parameter["value"]
     if kind == "categorical":
-        return about["values"][min(int(quantile * len(about["values"])), len(about["values"]) - 1)]
-    if kind == "categorical_w_probabilities":
-        ends = np.cumsum(about["probabilities"])
-        return about["values"][min(int(np.searchsorted(ends, quantile, "right")), len(ends) - 1)]
+        return parameter["values"][int(fraction * len(parameter["values"]))]
+    low, high = parameter["min"], parameter["max"]
     if kind == "int_uniform":
-        return min(about["min"] + int(quantile * (about["max"] - about["min"] + 1)), about["max"])
-    base = kind.removeprefix("q_")
-    if base == "uniform":
-        value = about["min"] + quantile * (about["max"] - about["min"])
-    elif base == "log_uniform_values":
-        low, high = np.log(about["min"]), np.log(about["max"])
-        value = np.exp(low + quantile * (high - low))
-    else:
-        value = stats.norm.ppf(quantile, loc=about["mu"], scale=about["sigma"])
-        value = np.exp(value) if base == "log_normal" else value
-    if kind.startswith("q_"):
-        steps = round(float(value) / about["q"])
-        return steps * about["q"]
-    return float(value)
+        return low + int(fraction * (high - low + 1))
+    if kind == "log_uniform_values":
+        low, high = np.log(low), np.log(high)
+        return float(np.exp(low + fraction * (high - low)))
+    return float(low + fraction * (high - low))
 
 
-def grid(parameters: Mapping[str, Mapping[str, Any]]) -> list[Point]:
-    """Return every combination of the parameters' values, the last parameter changing fastest.
-
-    Args:
-        parameters: by name, by :func:`described`.
+def grid_points(parameters: Mapping[str, Mapping[str, Any]]) -> list[Point]:
+    """Return the distinct combinations of the parameters' values; the last parameter varies fastest.
 
     Raises:
-        ConfigError: if one has no list of values.
+        ConfigError: if a parameter has infinitely many values.
     """
     columns = []
-    for name, about in parameters.items():
-        kind = about["distribution"]
-        if kind not in GRID:
+    for name, parameter in parameters.items():
+        kind = parameter["distribution"]
+        if kind == "int_uniform":
+            columns.append(list(range(parameter["min"], parameter["max"] + 1)))
+        elif kind in ("constant", "categorical"):
+            columns.append(parameter.get("values", [parameter.get("value")]))
+        else:
             raise ConfigError(
-                f"the parameter {name} is drawn at random ({kind}) in a grid",
-                expected="`value`, `values`, whole `min` and `max`, or q_uniform",
+                f"the parameter {name} has a continuous distribution ({kind}) in a grid",
+                expected="`value`, `values`, or whole `min` and `max`",
                 fix="List its values, or set `method: random`",
             )
-        if kind == "int_uniform":
-            columns.append(list(range(about["min"], about["max"] + 1)))
-        elif kind == "q_uniform":  # without its end, as W&B's
-            columns.append(np.arange(about["min"], about["max"], about["q"]).tolist())
-        else:
-            columns.append([about["value"]] if kind == "constant" else about["values"])
-    # A value that is written twice is one run.
     points = (dict(zip(parameters, values, strict=True)) for values in itertools.product(*columns))
     return list({repr(point): point for point in points}.values())
 
 
-def drawn(parameters: Mapping[str, Mapping[str, Any]], count: int, seed: int = 0) -> list[Point]:
-    """Return points at random; more of them begin with the same ones.
-
-    Args:
-        parameters: by name, by :func:`described`.
-        count: of points.
-        seed: of the draw.
-    """
+def random_points(parameters: Mapping[str, Mapping[str, Any]], count: int, seed: int = 0) -> list[Point]:
+    """Return random points, of which the first ones do not depend on `count`."""
     points = []
     for number in range(count):
-        quantiles = np.random.default_rng([seed, number]).random(len(parameters))
+        fractions = np.random.default_rng([seed, number]).random(len(parameters))
         points.append(
             {
-                name: at(about, float(quantile))
-                for (name, about), quantile in zip(parameters.items(), quantiles, strict=True)
+                name: quantile(parameter, float(fraction))
+                for (name, parameter), fraction in zip(parameters.items(), fractions, strict=True)
             }
         )
     return points

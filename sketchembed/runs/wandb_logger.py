@@ -1,4 +1,4 @@
-"""Lightning's logger for W&B, over a session that the network cannot break."""
+"""Lightning's W&B logger, on top of a session that no network failure can break."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from sketchembed.runs.wandb_session import Session
 
 
 class Tracker(WandbLogger):
-    """Logs a training to W&B; where that fails, the training goes on.
+    """Logs a training to W&B; if W&B fails, the training continues without it.
 
     Args:
         mode: ``online`` or ``offline``.
-        folder: the run's, for W&B's files.
+        folder: folder of the run, for W&B's files.
         say: prints a line.
-        name: of the run.
-        project: of W&B.
-        id: W&B's of the run, by which a run that goes on is one with itself.
+        name: name of the run.
+        project: W&B project.
+        id: W&B's id of the run, which a resumed run keeps.
 
     Raises:
         ModuleNotFoundError: if W&B is not installed.
@@ -41,11 +41,11 @@ class Tracker(WandbLogger):
     @property
     @rank_zero_experiment
     def experiment(self) -> Any:
-        """W&B's run, on the first process; something that takes everything and does nothing on the others."""
+        """The W&B run on rank zero; a dummy on the other ranks and after W&B has failed."""
         if self._experiment is None:
             self._session = self._open()
-            self._session.attempt(_over_steps, self._session.run)
-            self._experiment = self._session.run or _nothing()
+            self._session.attempt(_plot_over_steps, self._session.run)
+            self._experiment = self._session.run or _dummy()
         return self._experiment
 
     def log_metrics(self, metrics: Mapping[str, Any], step: int | None = None) -> None:
@@ -57,30 +57,30 @@ class Tracker(WandbLogger):
         self._attempt(super().log_hyperparams, params)
 
     def log_image(self, key: str, images: list[Any], step: int | None = None, **kwargs: Any) -> None:
-        """Log pictures."""
+        """Log images."""
         self._attempt(super().log_image, key, images, step, **kwargs)
 
     def finalize(self, status: str) -> None:
-        """Send what is left and close the run."""
+        """Upload what is left and close the run."""
         if self._session is not None:
             self._session.finish(0 if status == "success" else 1)
-            self._experiment = _nothing()
+            self._experiment = _dummy()
 
     def _attempt(self, action: Callable[..., Any], *args: Any, **options: Any) -> None:
         _ = self.experiment
-        if self._session is None:  # not the first process
+        if self._session is None:  # not rank zero
             return
         self._session.attempt(action, *args, **options)
         if self._session.run is None:
-            self._experiment = _nothing()
+            self._experiment = _dummy()
 
 
-def _nothing() -> Any:
-    """Return what takes every call and does nothing."""
+def _dummy() -> Any:
+    """Return an object whose methods do nothing."""
     return _DummyExperiment()  # type: ignore[no-untyped-call]
 
 
-def _over_steps(run: Any) -> None:
-    """Let every curve run over the training's steps; W&B's own count goes up with every call."""
+def _plot_over_steps(run: Any) -> None:
+    """Plot every curve over training steps instead of W&B's own count of log calls."""
     run.define_metric("trainer/global_step")
     run.define_metric("*", step_metric="trainer/global_step", step_sync=True)

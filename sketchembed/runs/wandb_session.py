@@ -1,45 +1,45 @@
-"""A W&B run that the network cannot break: kept offline where the server is out of reach, and said once."""
+"""A W&B run that no network failure can break: it is kept offline if the server cannot be reached."""
 
 from __future__ import annotations
 
+import http.client
 import os
 import queue
 import shutil
 import ssl
 import threading
-import time
+import urllib.error
+import urllib.request
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from sketchembed.errors import SketchEmbedError
-from sketchembed.files.connection import Transient, open_url
-
 PROBE_LIMIT = 8.0
-"""Seconds in which W&B's server must answer; a name server that is gone may take longer by itself."""
+"""Seconds in which W&B's server must answer, including the look-up of its name."""
 INIT_LIMIT = 20.0
-"""Seconds for a server that answers to open a run."""
+"""Seconds in which a server that answers must open a run."""
 FINISH_LIMIT = 20.0
-"""Seconds at the end of a run for what has not been sent yet."""
+"""Seconds at the end of a run to upload what is left."""
 FLUSH_EVERY = 1.0
-"""Seconds of what is logged that a process killed from outside may lose."""
+"""Seconds of logged values that a killed process may lose."""
 WATCH_EVERY = 30.0
-"""Seconds between two looks whether the server is still there; two in vain are a loss."""
+"""Seconds between two probes of the server; two failures in a row are reported."""
 
 
 class Session:
     """An open W&B run.
 
-    Online, it is opened if the server can be reached and knows who we are; else it is kept offline, and a
-    line says why and how to send it later. A connection that is lost later is told once: W&B's own process
-    goes on trying, and all is on the disk. Whatever W&B raises ends the tracking alone.
+    An online run is opened if the server answers and accepts the API key. Otherwise the run is kept offline,
+    and one line says why and how to upload it later. A later loss of the connection is also reported in one
+    line: W&B's own process keeps trying, and everything is on the disk. An exception of W&B ends the tracking
+    only.
 
     Args:
         mode: ``online`` or ``offline``.
-        folder: for W&B's files, which go to ``wandb/`` in it.
+        folder: parent of W&B's folder ``wandb/``.
         say: prints a line.
-        options: of :func:`wandb.init`.
+        options: arguments of :func:`wandb.init`.
 
     Raises:
         ModuleNotFoundError: if W&B is not installed.
@@ -47,21 +47,19 @@ class Session:
 
     def __init__(self, mode: str, folder: Path, say: Callable[[str], None], **options: Any) -> None:
         self.folder, self.say = folder, say
+        self.run: Any = None
         self._told = False
         self._ended = threading.Event()
-        # The lines here say what there is to say. Reports of W&B's own use would only be more to wait for.
         os.environ.setdefault("WANDB_SILENT", "true")
         os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
-        self.run: Any = None
         before = os.environ.get("WANDB_MODE")
-        # W&B reads it even where it is told otherwise.
-        os.environ["WANDB_MODE"] = mode
+        os.environ["WANDB_MODE"] = mode  # W&B reads it even if wandb.init() has the argument `mode`
         try:
-            self.run = self._open(mode, options)
+            self._open(mode, options)
         except ModuleNotFoundError:
             raise
-        except Exception as error:  # no error of W&B's may end a training
-            self._tell(f"W&B is left out: {_line(error)}")
+        except Exception as error:
+            self._tell_once(f"W&B is left out: {_first_line(error)}")
         finally:
             del os.environ["WANDB_MODE"]
             if before is not None:
@@ -69,76 +67,58 @@ class Session:
 
     @property
     def path(self) -> Path:
-        """The folder of this run's files, which `wandb sync` takes."""
+        """The folder of this run, an argument of `wandb sync`."""
         path = Path(self.run.dir).parent
         return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
 
     def attempt(self, action: Callable[..., Any], *args: Any, **options: Any) -> None:
-        """Call what writes to the run; what it raises is told and ends the tracking."""
+        """Call a function that writes to the run; if it fails, report the error and end the tracking."""
         if self.run is None:
             return
         try:
             action(*args, **options)
         except Exception as error:
-            kept = f"; what was logged before is in {self.path}"
-            self.run = None
+            path, self.run = self.path, None
             self._ended.set()
-            self._tell(f"W&B broke off: {_line(error)}{kept}")
+            self._tell_once(f"W&B broke off: {_first_line(error)}; what was logged before is in {path}")
 
     def finish(self, exit_code: int = 0) -> None:
-        """Send what is left, for at most :data:`FINISH_LIMIT` seconds, and close the run."""
+        """Upload what is left, for at most :data:`FINISH_LIMIT` seconds, and close the run."""
         self._ended.set()
-        run, late = self.run, False
-        if run is None:
+        if self.run is None:
             return
         path = self.path
-
-        def close() -> None:
-            nonlocal late
-            try:
-                run.finish(exit_code=exit_code)
-            except TimeoutError:
-                late = True
-
-        self.attempt(close)
-        self.run = None
-        if late:
-            self._tell(
+        try:
+            self.run.finish(exit_code=exit_code)
+        except TimeoutError:
+            self._tell_once(
                 f"W&B cannot be reached: not everything was sent within {FINISH_LIMIT:g} s; the run is kept "
                 f"in {path}, `wandb sync --include-online {path}` sends it later"
             )
+        except Exception as error:
+            self._tell_once(f"W&B broke off: {_first_line(error)}; what was logged before is in {path}")
+        self.run = None
 
     # ---- opening -----------------------------------------------------------------------------------
 
-    def _open(self, mode: str, options: dict[str, Any]) -> Any:
+    def _open(self, mode: str, options: dict[str, Any]) -> None:
         import wandb
 
-        before = set(self.folder.glob("wandb/run-*"))
-        why = _obstacle(wandb) if mode == "online" else ""
-        limits = {
+        settings = {
             "init_timeout": INIT_LIMIT / 2,  # W&B waits for twice as long
             "finish_timeout": FINISH_LIMIT,
             "finish_timeout_raises": True,
             "x_transaction_log_flush_interval": FLUSH_EVERY,
         }
-        options = {"dir": str(self.folder), "settings": limits, **options}
-        if mode == "online" and not why:
-            try:
-                run = wandb.init(mode="online", **options)
-            except Exception as error:
-                why = _line(error)
-                # Without this the attempt goes on in the background, and has the run's id.
-                wandb.teardown()
-                for failed in set(self.folder.glob("wandb/run-*")) - before:
-                    shutil.rmtree(failed, ignore_errors=True)
-            else:
-                self.say(f"wandb   {run.url}")
-                url = wandb.setup().settings.base_url
-                threading.Thread(target=self._watch, args=(url,), name="wandb-watch", daemon=True).start()
-                return run
-        self.run = run = wandb.init(mode="offline", **options)
+        options = {"dir": str(self.folder), "settings": settings, **options}
+        why = ""
+        if mode == "online":
+            why = _obstacle(wandb) or self._open_online(wandb, options)
+            if not why:
+                return
+        self.run = wandb.init(mode="offline", **options)
         if why:
-            self._tell(
+            self._tell_once(
                 f"W&B cannot be reached: {why}; the run is kept offline in {self.path}, "
                 f"`wandb sync {self.path}` sends it later"
             )
@@ -146,51 +126,65 @@ class Session:
             self.say(
                 f"wandb   offline in {self.path}; `wandb sync {self.folder}/wandb/offline-run-*` sends it"
             )
-        return run
+
+    def _open_online(self, wandb: Any, options: dict[str, Any]) -> str:
+        """Open an online run; return why that failed."""
+        before = set(self.folder.glob("wandb/run-*"))
+        try:
+            self.run = wandb.init(mode="online", **options)
+        except Exception as error:
+            wandb.teardown()  # otherwise W&B continues the attempt in the background
+            for failed in set(self.folder.glob("wandb/run-*")) - before:
+                shutil.rmtree(failed, ignore_errors=True)
+            return _first_line(error)
+        self.say(f"wandb   {self.run.url}")
+        url = wandb.setup().settings.base_url
+        threading.Thread(target=self._watch, args=(url,), name="wandb-watch", daemon=True).start()
+        return ""
 
     def _watch(self, url: str) -> None:
-        """Tell when the server has been out of reach for a while."""
-        failed = 0
+        """Report when the server has been out of reach for two probes."""
+        failures = 0
         while not self._ended.wait(WATCH_EVERY):
             why = unreachable(url)
-            failed = failed + 1 if why else 0
-            if failed == 2 and self.run is not None:
-                self._tell(
+            failures = failures + 1 if why else 0
+            if failures == 2 and self.run is not None:
+                self._tell_once(
                     f"W&B cannot be reached: {why} (since {datetime.now():%H:%M}); the run goes on and is "
                     f"kept in {self.path}: what is missing is sent when the connection is back, or later by "
                     f"`wandb sync --include-online {self.path}`"
                 )
                 return
 
-    def _tell(self, line: str) -> None:
-        """Say what went wrong, the first time."""
+    def _tell_once(self, line: str) -> None:
+        """Print the first problem; the later ones follow from it."""
         if not self._told:
             self._told = True
             self.say(line)
 
 
 def _obstacle(wandb: Any) -> str:
-    """Return why no run can be opened online; empty if nothing is known to stand in the way."""
+    """Return why no run can be opened online; empty if there is no known reason."""
     why = unreachable(wandb.setup().settings.base_url)
     if why:
         return why
     try:
         known = wandb.login(prompt=False)
     except Exception as error:
-        return _line(error)
+        return _first_line(error)
     return "" if known else "there is no API key; `wandb login` or WANDB_API_KEY gives one"
 
 
 def unreachable(url: str, limit: float | None = None) -> str:
-    """Return why a server cannot be reached; empty if it answers, whatever it says.
+    """Return why a server cannot be reached; empty if it answers, with any status.
 
     Args:
         url: http or https.
-        limit: seconds for all of it; :data:`PROBE_LIMIT` if not given.
+        limit: seconds for everything; by default :data:`PROBE_LIMIT`.
     """
     limit = PROBE_LIMIT if limit is None else limit
     answer: queue.SimpleQueue[str] = queue.SimpleQueue()
-    # A look-up of the name cannot be interrupted, only left behind.
+    # The look-up of a name has no timeout, so the thread may be left behind.
     threading.Thread(target=lambda: answer.put(_probe(url, limit)), daemon=True).start()
     try:
         return answer.get(timeout=limit)
@@ -199,21 +193,18 @@ def unreachable(url: str, limit: float | None = None) -> str:
 
 
 def _probe(url: str, limit: float) -> str:
-    begun = time.monotonic()
     try:
-        open_url(url, {}, limit, method="HEAD").close()
-    except Transient as error:
-        reason = getattr(error.__cause__, "reason", error.__cause__)
-        # Certificates are checked by W&B's own process, against its own list.
-        if error.reached or isinstance(reason, ssl.SSLError):
-            return ""
-        waited = f" after {time.monotonic() - begun:.0f} s" if isinstance(reason, TimeoutError) else ""
-        return f"{url} does not answer ({getattr(reason, 'strerror', None) or error}{waited})"
-    except SketchEmbedError:
+        urllib.request.urlopen(urllib.request.Request(url, method="HEAD"), timeout=limit).close()
+    except (urllib.error.HTTPError, http.client.HTTPException):
         return ""
+    except OSError as error:
+        reason = getattr(error, "reason", error)
+        if isinstance(reason, ssl.SSLError):  # W&B's own process checks certificates, with its own list
+            return ""
+        return f"{url} does not answer ({getattr(reason, 'strerror', None) or reason})"
     return ""
 
 
-def _line(error: Exception) -> str:
-    """Return the first line of what an error says."""
+def _first_line(error: Exception) -> str:
+    """Return the first line of an error's message."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -1,8 +1,8 @@
-"""The processes of one job: if one of them ends in the middle, all end, and the reason is said.
+"""End all processes of a job when one of them ends unexpectedly, and print why.
 
-Lightning starts the others from the first process. A process that has died leaves those that compute with it
-waiting, on some devices for half an hour; so the first one watches them, and they watch the first.
-`torchrun` and SLURM start and watch all processes themselves. The runs of a sweep end with it, too.
+Lightning's launcher starts the other ranks from rank zero. A rank that dies leaves the others waiting in a
+collective operation, for half an hour with some backends. Rank zero therefore watches the others, and they
+watch rank zero. `torchrun` and SLURM do this themselves. The runs of a sweep watch the sweep in the same way.
 """
 
 from __future__ import annotations
@@ -18,95 +18,85 @@ from collections.abc import Callable, Sequence
 from torch import distributed
 
 PARENT_VARIABLE = "SKETCHEMBED_PARENT"
-"""Tells the processes that the first one starts which it is."""
+"""Environment variable with the process number of rank zero, for the ranks that it starts."""
 PIPE_VARIABLE = "SKETCHEMBED_PARENT_PIPE"
-"""Number of an open file, a pipe, that ends when the process ends that has started this one."""
+"""Environment variable with the descriptor of a pipe that is closed when the parent process ends."""
 POLL, GRACE = 0.5, 1.0
-"""Seconds between two looks at the others, and from finding one dead to ending all."""
+"""Seconds between two checks of the other ranks, and from the death of a rank to the end of all."""
 PATIENCE = 10.0
-"""Seconds that a process which has lost the others waits to be ended by the one that knows why."""
+"""Seconds that a rank which lost its connection waits to be ended by the rank that knows the cause."""
 
-_let_go = threading.Event()
+_stopped = threading.Event()
 
 
-def bind(started: Callable[[], Sequence[subprocess.Popen]]) -> None:
-    """Watch the other processes from now on.
-
-    Args:
-        started: returns those that this process has started by now.
-    """
+def watch_ranks(started: Callable[[], Sequence[subprocess.Popen]]) -> None:
+    """Watch the other ranks in a thread; `started` returns those that this process has started so far."""
     parent = os.getppid()
     if os.environ.get(PARENT_VARIABLE) == str(parent):
-        threading.Thread(target=_follow, args=(parent,), daemon=True).start()
+        threading.Thread(target=_watch_parent, args=(parent,), daemon=True).start()
     else:
         os.environ[PARENT_VARIABLE] = str(os.getpid())
-        threading.Thread(target=_watch, args=(started,), daemon=True).start()
+        threading.Thread(target=_watch_children, args=(started,), daemon=True).start()
 
 
-def end_with_parent() -> None:
-    """End this process and its group when the process ends that has started it, however that is.
+def stop_watching() -> None:
+    """Stop watching the other ranks, because they are about to end normally."""
+    _stopped.set()
 
-    Nothing happens where none asked for it by :data:`PIPE_VARIABLE`.
+
+def kill_ranks(started: Sequence[subprocess.Popen]) -> None:
+    """Kill the ranks that this process has started; milder signals do not end a rank in a collective."""
+    stop_watching()
+    for process in started:
+        process.kill()
+
+
+def await_cause(error: BaseException) -> None:
+    """Wait for :data:`PATIENCE` seconds if an error only says that the connection to a rank was lost.
+
+    The rank that failed ends this process in the meantime, so that only the cause is printed.
+    """
+    lost = isinstance(error, RuntimeError) and any(word in str(error) for word in ("gloo", "Connection"))
+    if distributed.is_initialized() and (lost or isinstance(error, distributed.DistError)):
+        time.sleep(PATIENCE)
+
+
+def exit_with_parent() -> None:
+    """Kill this process and its group when the parent process ends, even if the parent is killed.
+
+    Only if the parent has set :data:`PIPE_VARIABLE`.
     """
     pipe = os.environ.pop(PIPE_VARIABLE, None)
     if pipe is None:
         return
 
     def watch() -> None:
-        # Nobody writes: to read is to wait for the end.
-        os.read(int(pipe), 1)
+        os.read(int(pipe), 1)  # nothing is written, so this returns when the pipe is closed
         os.killpg(os.getpgrp(), signal.SIGKILL)
 
     threading.Thread(target=watch, daemon=True).start()
 
 
-def let_go() -> None:
-    """Watch the others no longer: they are about to end, as they should."""
-    _let_go.set()
-
-
-def stop(started: Sequence[subprocess.Popen]) -> None:
-    """End those that this process has started."""
-    let_go()
-    for process in started:
-        # Nothing milder ends a process that waits for the others.
-        process.kill()
-
-
-def await_reason(error: BaseException) -> None:
-    """Wait a while if the error says only that another process is gone, whose own end says more.
-
-    Args:
-        error: that is about to end this process.
-    """
-    gone = isinstance(error, RuntimeError) and any(word in str(error) for word in ("gloo", "Connection"))
-    if distributed.is_initialized() and (gone or isinstance(error, distributed.DistError)):
-        time.sleep(PATIENCE)
-
-
-def _follow(parent: int) -> None:
+def _watch_parent(parent: int) -> None:
     while os.getppid() == parent:
         time.sleep(POLL)
     os._exit(1)
 
 
-def _watch(started: Callable[[], Sequence[subprocess.Popen]]) -> None:
-    while not _let_go.wait(POLL):
+def _watch_children(started: Callable[[], Sequence[subprocess.Popen]]) -> None:
+    while not _stopped.wait(POLL):
         others = started()
         for number, process in enumerate(others, 1):
             if process.poll() in (None, 0):
                 continue
-            if _let_go.wait(GRACE):
+            if _stopped.wait(GRACE):
                 return
-            how = _how_it_ended(process.returncode)
+            code = process.returncode
+            how = f"ended with status {code}" if code > 0 else f"was ended by {signal.Signals(-code).name}"
             print(
                 f"sketchembed: process {number} (of 0 to {len(others)}) {how}; the others are stopped too",
                 file=sys.stderr,
                 flush=True,
             )
-            stop(others)
+            kill_ranks(others)
             os._exit(1)
-
-
-def _how_it_ended(code: int) -> str:
-    return f"ended with status {code}" if code > 0 else f"was ended by {signal.Signals(-code).name}"

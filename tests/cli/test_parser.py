@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from sketchembed.cli import main
-from sketchembed.cli.parser import plainly
+from sketchembed.cli.parser import summarize_error
 
 NETWORK = "--model.init_args.network"
 
@@ -35,7 +35,6 @@ NETWORK = "--model.init_args.network"
         ("report --partz a", "there is no option --partz; .*'--parts'"),
         ("data quickdraw --perclass 3", "'--per_class'.* `sketchembed data quickdraw --help`"),
         ("draw", "images, checkpoint is missing; .* `sketchembed draw --help`"),
-        ("bench --rounds x", "--rounds is x; expected a whole number"),
     ],
 )
 def test_a_mistake_is_one_line(line, says, capsys):
@@ -51,7 +50,7 @@ def test_a_class_that_a_message_names_is_not_imported():
     # A configuration may be a stranger's, and importing runs what is there.
     assert "this" not in sys.modules
     message = "Problem with given class_path 'this.Zen':\n  Option 'x' is not accepted"
-    assert plainly(message) == ("- has no setting 'x'", "one of its own")
+    assert summarize_error(message) == ("- has no setting 'x'", "one of its own")
     assert "this" not in sys.modules
 
 

@@ -18,7 +18,7 @@ from sketchembed.files.reading import digest
 from sketchembed.hub.model_files import PACKAGED, find
 from sketchembed.networks import ModelConfig, SketchEmbedNet
 from sketchembed.reporting.results_page import fewshot_tables
-from sketchembed.runs.provenance import origin
+from sketchembed.runs.provenance import provenance
 
 TINY = ModelConfig(width=8, latent=12, hidden=10, hyper=6, embedding=2, mixtures=3, max_length=12)
 
@@ -61,7 +61,7 @@ def written(folder, **section):
         ({"evaluate": ""}, "section 'one' with the command ''"),
         ({"name": "../one"}, "section '../one'"),
         ({"evaluat": "fewshot"}, "Section has no 'evaluat'"),
-        ({"evaluate": ["fewshot"]}, "is no list of results"),
+        ({"evaluate": ["fewshot"]}, "is not a list of results"),
     ],
 )
 def test_a_plan_that_is_none_is_one_line(section, says, tmp_path):
@@ -75,7 +75,7 @@ def test_the_package_s_plan_names_models_that_are_there_and_evaluations_that_the
         assert section.models
         for model in section.models:
             assert find(model).parent == PACKAGED
-            assert origin(find(model))["config"]
+            assert provenance(find(model))["config"]
         for models in section.means.values():
             assert set(models) <= set(section.models)
 

@@ -19,7 +19,7 @@ from hypothesis.extra import numpy as hnp
 from sketchembed.data.store import DrawingStore
 from sketchembed.data.store_writer import ClassDrawings, write_store
 from sketchembed.errors import DataError
-from sketchembed.files.writing import claimed
+from sketchembed.files.locks import locked
 
 
 def drawings(seed: int = 0, count: int = 8) -> list[tuple[int, np.ndarray]]:
@@ -121,7 +121,7 @@ def test_leaves_a_folder_that_is_no_store(tmp_path: Path) -> None:
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos" / "dear.jpg").touch()
     for place in ("photos", "photos/dear.jpg"):
-        with pytest.raises(DataError, match="exists and is no store"):
+        with pytest.raises(DataError, match="exists and is not a store"):
             write_store(tmp_path / place, two_classes(), source="x", max_length=9)
     assert (tmp_path / "photos" / "dear.jpg").exists()
     (tmp_path / "empty").mkdir()
@@ -146,7 +146,7 @@ def test_what_killed_writers_left_is_removed_and_what_others_write_is_not(tmp_pa
         (tmp_path / name / "points.bin").write_bytes(bytes(9))
         if "new" not in name:
             os.utime(tmp_path / name, (0, 0))
-    with claimed(tmp_path / ".store.00bu5y00"):
+    with locked(tmp_path / ".store.00bu5y00"):
         write_store(tmp_path / "store", two_classes(), source="x", max_length=9)
     assert {path.name for path in tmp_path.iterdir()} == names - {".store.0000dead"} | {"store"}
 
@@ -156,7 +156,7 @@ def test_a_full_disk_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr("sketchembed.data.store_writer.os.fsync", full)
-    with pytest.raises(DataError, match=r"store.*No space left.*Free some room"):
+    with pytest.raises(DataError, match=r"store.*No space left.*Free some disk space"):
         write_store(tmp_path / "store", two_classes(), source="x", max_length=9)
     assert not list(tmp_path.iterdir())
 
@@ -194,7 +194,7 @@ def test_damage_is_found(store: DrawingStore) -> None:
     with pytest.raises(DataError, match=r"points\.bin that differs from its digest"):
         DrawingStore(store.path).verify()
     points.write_bytes(bytes(data[:-1]))
-    with pytest.raises(DataError, match=r"is not whole \(points\.bin has"):
+    with pytest.raises(DataError, match=r"is incomplete or damaged \(points\.bin has"):
         DrawingStore(store.path)
 
 

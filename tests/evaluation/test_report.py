@@ -209,8 +209,8 @@ def test_report_that_is_stopped_goes_on(error, raised, checkpoint, computed, tmp
     if raised:
         assert stopped.value.code == 130
         told = capsys.readouterr().err
-        assert "1 of 3 parts are kept" in told
-        assert "The same command goes on" in told
+        assert "1 of 3 parts are finished" in told
+        assert "The same command computes the others" in told
     monkeypatch.setitem(parts.PARTS, "one-shot", whole)
     computed.clear()
     ask(checkpoint, *out)

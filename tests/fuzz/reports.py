@@ -13,9 +13,10 @@ from sketchembed.reporting.part import Drawings, Figure, Part, Table
 from sketchembed.reporting.report_page import Entry, ReportPage
 from sketchembed.reporting.run_page import write_run_page
 from sketchembed.reporting.runs_page import write_runs_page
+from sketchembed.reporting.sweep_table import sweep_table
 from sketchembed.runs.folder import Run, trains_alike
-from sketchembed.runs.metrics import RunLogger
-from sketchembed.runs.provenance import of_run
+from sketchembed.runs.provenance import run_provenance
+from sketchembed.runs.run_logger import RunLogger
 from sketchembed.runs.sweep_file import SweepFile
 from sketchembed.runs.sweep_folder import SweepFolder
 from sketchembed.training.presets import conf_folder
@@ -42,6 +43,8 @@ class Elements(HTMLParser):
             name = name.rpartition(":")[2]
             if name.startswith("on"):
                 self.dangers.append(name)
+            if tag == "img" and re.fullmatch(r"data:image/svg\+xml;base64,[\w+/=]+", value or ""):
+                continue
             if name in ("href", "src", "action") and not re.match(
                 r"#|data:image/(png|jpeg|gif|webp);|[\w%.-]+/index.html$", value or "#"
             ):
@@ -115,7 +118,7 @@ def read_run(folder: Path) -> object:
     whole = json.loads(shown[1], parse_constant=lambda text: (_ for _ in ()).throw(AssertionError(text)))
     assert isinstance(whole["facts"], dict)
     run = Run(path)
-    of_run(run)
+    run_provenance(run)
     run.note(seen=True)
     assert run.facts["seen"] is True
     run.rewind(6)
@@ -200,7 +203,7 @@ def read_sweep(folder: Path) -> object:
     errors = []
     try:
         found = SweepFolder.read(folder / "sweep")
-        found.table().markdown()
+        sweep_table(found).markdown()
         found.write()
     except SketchEmbedError as error:
         errors.append(error)

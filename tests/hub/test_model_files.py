@@ -150,7 +150,7 @@ def test_missing_checkpoint_says_what_to_do(tmp_path):
 
 
 def test_a_full_disk_leaves_the_checkpoint_before_as_it_was(tmp_path, monkeypatch):
-    io = checkpoints.WholeCheckpointIO()
+    io = checkpoints.AtomicCheckpointIO()
     path = tmp_path / "last.ckpt"
     io.save_checkpoint({"a": torch.ones(3)}, path)
 
@@ -195,7 +195,7 @@ def test_damaged_newest_is_passed_over_with_a_warning(net, damage, says, tmp_pat
     newest = tmp_path / "step-10.ckpt"
     newest.write_bytes(damage(newest.read_bytes()))
     warnings = []
-    assert checkpoints.newest_whole(tmp_path, net, warnings.append).name == "step-4.ckpt"
+    assert checkpoints.newest_valid(tmp_path, net, warnings.append).name == "step-4.ckpt"
     assert len(warnings) == 1
     assert str(newest) in warnings[0]
     assert says in warnings[0]
@@ -207,7 +207,7 @@ def test_checkpoint_of_another_model_or_of_weights_alone_is_passed_over(net, tmp
     as_training(SketchEmbedNet(ModelConfig(**(SMALL.to_dict() | {"hidden": 12}))), tmp_path / "step-2.ckpt")
     as_checkpoint(net, tmp_path / "step-3.ckpt")
     warnings = []
-    assert checkpoints.newest_whole(tmp_path, net, warnings.append) is None
+    assert checkpoints.newest_valid(tmp_path, net, warnings.append) is None
     assert "has no 'optimizer_states'" in warnings[0]
     assert "of shape" in warnings[1]
 

@@ -9,7 +9,8 @@ import pytest
 
 from sketchembed.cli import main
 from sketchembed.reporting import run_page
-from sketchembed.reporting.run_page import read_curves, write_run_page
+from sketchembed.reporting.run_page import write_run_page
+from sketchembed.runs.metrics import MAX_POINTS, read_curves
 
 NAME = "run</script><img src=x onerror=alert(1)>"
 TEMPERATURES = (0.0, 0.5)
@@ -172,7 +173,7 @@ def test_long_curves_are_thinned_keep_both_ends_and_show_spikes(tmp_path, count)
     lines = (json.dumps({"step": step, "time": step, "a": value}) for step, value in enumerate(values))
     (tmp_path / "metrics.jsonl").write_text("\n".join(lines))
     curve = read_curves(tmp_path / "metrics.jsonl")["a"]
-    assert len(curve["step"]) == len(curve["value"]) == len(curve["time"]) == run_page.MAX_POINTS
+    assert len(curve["step"]) == len(curve["value"]) == len(curve["time"]) == MAX_POINTS
     assert (curve["step"][0], curve["step"][-1]) == (0, count - 1)
     assert (curve["value"][0], curve["value"][-1]) == (0, count - 1)
     assert curve["step"] == sorted(set(curve["step"]))
@@ -298,12 +299,11 @@ def test_a_run_that_has_only_begun_has_a_page(tmp_path, look):
 def test_steps_that_were_not_finite_are_listed(tmp_path, look):
     fill(tmp_path)
     facts = json.loads((tmp_path / "run.json").read_text())
-    event = {"step": 1234, "what": "stroke is nan <b>", "file": "step-1234.ckpt", "action": "skip"}
-    back = {"step": 1300, "what": "pen is inf", "file": None, "action": "rollback", "to": 1250}
+    event = {"step": 1234, "what": "stroke is nan <b>", "action": "skip"}
+    back = {"step": 1300, "what": "pen is inf", "action": "rollback", "to": 1250}
     facts["non_finite"] = {"skipped": 1, "rollbacks": 1, "events": [event, back]}
     (tmp_path / "run.json").write_text(json.dumps(facts))
     dom = look(write_run_page(tmp_path))
     assert "Steps that were not finite: 1 left out, 1 gone back from" in dom
     assert "step 1,234: stroke is nan &lt;b&gt;; left out" in dom
-    assert "/non-finite/step-1234.ckpt</code>" in dom
     assert "step 1,300: pen is inf; went back to step 1250" in dom

@@ -70,7 +70,7 @@ def test_page_says_of_every_run_what_its_folder_says(tmp_path):
     assert cells(page, "torn")["state"].startswith("brokenrun.json is missing")
     assert cells(page, "yaml")["state"].startswith("brokenit cannot be read (ParserError")
     assert "no run" not in page
-    assert page.count("M1 3L30 40M7 8L7 8") == 4 * 2  # greedy samples of the newest step
+    assert page.count("M1,3L30,40M7,8L7,8") == 4 * 2  # greedy samples of the newest step
     assert "&lt;moon&gt;, step 6" in page
     assert "<script>alert" not in page
     assert not re.search(r'(src|href)="?(https?:)?//', page)

@@ -12,7 +12,7 @@ from fake_wandb import environment, records
 from sketchembed.cli import main
 from sketchembed.evaluation.fewshot.fewshot_table import FewShotReport
 from sketchembed.evaluation.fewshot.scores import Score, Setting
-from sketchembed.evaluation.wandb_results import note_scores
+from sketchembed.evaluation.wandb_results import save_scores
 from sketchembed.reporting.wandb_dashboard import metrics, spec, workspace
 
 
@@ -88,7 +88,7 @@ def test_scores_go_to_the_run_and_to_its_summary_under_the_dashboard_s_names(tmp
         ("Raw pixels", score),
     ):
         report.add(name, method)
-    note_scores(report, "offline", "p")
+    save_scores(report, "offline", "p")
     (kept,) = json.loads((run / "scores.json").read_text())["Omniglot vinyals test"]["scores"]
     assert (kept["setting"], kept["mean"], kept["digest"]) == ("5w1s", 75.0, "d1")
     assert "75.00 <small>" in (tmp_path / "runs" / "index.html").read_text()

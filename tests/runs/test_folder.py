@@ -7,7 +7,7 @@ from killed_runs import processes
 
 from sketchembed.errors import DataError
 from sketchembed.runs.folder import Run, RunOptions
-from sketchembed.runs.metrics import RunLogger
+from sketchembed.runs.run_logger import RunLogger
 
 
 def opened(tmp_path, config="a: 1\n", resume="auto"):

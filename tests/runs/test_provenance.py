@@ -11,7 +11,8 @@ from sketchembed.cli import main
 from sketchembed.evaluation.models import Model
 from sketchembed.hub.model_files import read_provenance
 from sketchembed.runs.folder import Run
-from sketchembed.runs.provenance import of_run, origin
+from sketchembed.runs.metrics import last_time
+from sketchembed.runs.provenance import provenance, run_provenance
 
 
 @pytest.fixture(scope="module")
@@ -19,7 +20,7 @@ def run(tmp_path_factory):
     """A finished run of two steps."""
     root = tmp_path_factory.mktemp("runs")
     options = ["--run.root", str(root), "--run.name", "tiny", "--data.init_args.per_class", "28"]
-    data = ["--data", "sketchembed.data.datamodules.quickdraw_datamodule.DoodlesDataModule"]
+    data = ["--data", "sketchembed.data.datamodules.doodles_datamodule.DoodlesDataModule"]
     folder = ["--data.init_args.folder", str(root / "data"), "--seed_everything", "3"]
     main(["fit", "--preset", "debug", *data, *options, *folder, "--trainer.max_steps", "3"])
     return root / "tiny"
@@ -27,7 +28,7 @@ def run(tmp_path_factory):
 
 def test_export_keeps_what_trained_the_model(run, tmp_path, capsys):
     (checkpoint,) = (run / "checkpoints").glob("step-3.ckpt")
-    known = origin(checkpoint)
+    known = provenance(checkpoint)
     facts = json.loads((run / "run.json").read_text())
     assert known["run"] == "tiny"
     assert known["preset"] == "debug"
@@ -37,7 +38,7 @@ def test_export_keeps_what_trained_the_model(run, tmp_path, capsys):
     assert known["classes"] == facts["data"]["classes_seen"]
     assert known["seconds"] == json.loads((run / "metrics.jsonl").read_text().splitlines()[-1])["time"]
     main(["export", str(run), str(tmp_path / "tiny.safetensors"), "--dtype", "float16"])
-    assert origin(tmp_path / "tiny.safetensors") == known
+    assert provenance(tmp_path / "tiny.safetensors") == known
     with safe_open(tmp_path / "tiny.safetensors", framework="pt") as file:
         assert set(file.metadata()) == {"sketchembed", "origin"}
     facts = Model.load(tmp_path / "tiny.safetensors").facts
@@ -45,7 +46,7 @@ def test_export_keeps_what_trained_the_model(run, tmp_path, capsys):
 
 
 def test_the_configuration_names_no_folder_of_this_machine(run, tmp_path):
-    config = origin(run / "checkpoints" / "step-3.ckpt")["config"]
+    config = provenance(run / "checkpoints" / "step-3.ckpt")["config"]
     assert str(run.parent) not in config
     plain = yaml.safe_load(config)
     assert plain["data"]["init_args"]["per_class"] == 28
@@ -63,7 +64,7 @@ def test_photos_and_the_model_before_are_named_without_their_places(tmp_path):
         "data: {init_args: {folder: /home/me/data, photos: /home/me/pictures}}\n"
         "run: {root: /home/me/runs}\n"
     )
-    assert yaml.safe_load(of_run(Run(tmp_path))["config"]) == {
+    assert yaml.safe_load(run_provenance(Run(tmp_path))["config"]) == {
         "model": {"init_args": {"init_from": "before"}},
         "data": {"init_args": {"folder": None, "photos": "pictures"}},
     }
@@ -71,7 +72,7 @@ def test_photos_and_the_model_before_are_named_without_their_places(tmp_path):
 
 def test_weights_that_say_nothing_are_from_nowhere(run, tmp_path):
     sketchembed.save(sketchembed.load(run), tmp_path / "bare.safetensors")
-    assert origin(tmp_path / "bare.safetensors") == read_provenance(tmp_path / "bare.safetensors") == {}
+    assert provenance(tmp_path / "bare.safetensors") == read_provenance(tmp_path / "bare.safetensors") == {}
     (tmp_path / "empty").mkdir()
-    assert set(origin(tmp_path / "empty" / "checkpoints" / "step-1.ckpt")) == {"run", "step"}
-    assert Run(tmp_path / "empty").seconds is None
+    assert set(provenance(tmp_path / "empty" / "checkpoints" / "step-1.ckpt")) == {"run", "step"}
+    assert last_time(tmp_path / "empty" / "metrics.jsonl") is None

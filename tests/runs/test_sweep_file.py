@@ -8,7 +8,7 @@ import pytest
 import yaml
 from wandb.sdk.launch.sweeps import utils as agent
 
-from sketchembed.cli.sweep import check_options, planned
+from sketchembed.cli.sweep import check_options, plan_sweep
 from sketchembed.errors import SketchEmbedError
 from sketchembed.runs.sweep_file import SweepFile
 from sketchembed.runs.sweep_folder import SweepFolder, SweepRun
@@ -78,7 +78,7 @@ def test_the_files_are_the_paper_s():
 
 def test_options_overrule_constants_and_swept_values_overrule_options(tmp_path):
     file = SweepFile.read(written(tmp_path))
-    folder = planned(file, ["--preset", "cpu", "--milestones.count=3"])
+    folder = plan_sweep(file, ["--preset", "cpu", "--milestones.count=3"])
     assert folder.path == Path("runs/sweep-mine")
     assert list(folder.runs) == [
         "alpha_max0-seed1",
@@ -91,21 +91,21 @@ def test_options_overrule_constants_and_swept_values_overrule_options(tmp_path):
         *("--run.root=runs/sweep-mine", "--run.name=alpha_max0.5-seed2"),
         *("--curriculum.alpha_max=0.5", "--seed_everything=2"),
     ]
-    assert planned(file, ["--run.root", "elsewhere"]).path == Path("elsewhere")
-    assert list(planned(file, [], count=3).runs) == list(folder.runs)[:3]
+    assert plan_sweep(file, ["--run.root", "elsewhere"]).path == Path("elsewhere")
+    assert list(plan_sweep(file, [], count=3).runs) == list(folder.runs)[:3]
 
 
 @pytest.mark.parametrize(
     ("option", "says"),
     [
-        ("--seed_everything=3", "--seed_everything is what the sweep varies"),
-        ("--run.name=mine", "--run.name is the sweep's to set"),
-        ("--run.resume=never", "--run.resume is the sweep's to set"),
+        ("--seed_everything=3", "--seed_everything is varied by the sweep"),
+        ("--run.name=mine", "--run.name is set by the sweep"),
+        ("--run.resume=never", "--run.resume is set by the sweep"),
     ],
 )
 def test_options_that_the_sweep_sets_are_refused(option, says, tmp_path):
     with pytest.raises(SketchEmbedError, match=says):
-        planned(SweepFile.read(written(tmp_path)), [option])
+        plan_sweep(SweepFile.read(written(tmp_path)), [option])
 
 
 def test_values_without_short_names_get_numbers(tmp_path):
@@ -136,10 +136,10 @@ def test_random_sweep_needs_an_end(tmp_path):
         ({"method": None}, "has the method None"),
         (
             {"early_terminate": {"type": "hyperband", "min_iter": 3}},
-            "early_terminate; expected none: only W&B",
+            "early_terminate; expected none; only W&B",
         ),
         ({"parameters": None}, "no parameters"),
-        ({"parameters": {"a": {"value": 1}}}, "constant parameters alone"),
+        ({"parameters": {"a": {"value": 1}}}, "only constant parameters"),
         ({"parameters": {"run.root": {"values": ["a", "b"]}}}, "varies run.root"),
         (
             {"parameters": {"run.root": {"value": 3}, "a": {"values": [1, 2]}}},
@@ -162,7 +162,7 @@ def test_file_that_is_none(tmp_path):
     with pytest.raises(SketchEmbedError, match="cannot be read"):
         SweepFile.read(tmp_path / "none.yaml")
     (tmp_path / "bad.yaml").write_text("a: [1\n")
-    with pytest.raises(SketchEmbedError, match="is no YAML"):
+    with pytest.raises(SketchEmbedError, match="is not valid YAML"):
         SweepFile.read(tmp_path / "bad.yaml")
 
 

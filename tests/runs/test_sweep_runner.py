@@ -100,7 +100,7 @@ def test_run_that_fails_is_told_and_tried_again_while_others_are_left_alone(tmp_
     assert capsys.readouterr().out.count("done before") == 6
 
 
-def test_jobs_run_beside_each_other_once_the_first_has_begun(tmp_path, pretended):
+def test_jobs_run_beside_each_other_once_the_first_has_started(tmp_path, pretended):
     (tmp_path / "meet").write_text("")  # the first waits for another one
     main(["sweep", str(sweep_file(tmp_path)), "--jobs", "2"])
     beside = [json.loads(file.read_text())["beside"] for file in (tmp_path / "runs").glob("*/run.json")]
@@ -108,10 +108,10 @@ def test_jobs_run_beside_each_other_once_the_first_has_begun(tmp_path, pretended
     assert len(beside) == 4
 
 
-def test_dry_run_lists_the_runs_and_begins_none(tmp_path, pretended, capsys):
+def test_dry_run_lists_the_runs_and_starts_none(tmp_path, pretended, capsys):
     main(["sweep", str(sweep_file(tmp_path)), "--dry-run", "--", "--trainer.max_steps", "9"])
     said = capsys.readouterr().out
-    assert said.count("not begun") == 4
+    assert said.count("not started") == 4
     assert "--trainer.max_steps 9" in said
     assert pretended() == []
     assert not (tmp_path / "runs").exists()
@@ -124,7 +124,7 @@ def test_other_options_in_the_same_folder_are_refused(tmp_path, pretended):
         main(["sweep", str(path), "--trainer.max_steps", "9"])
     assert stopped.value.code == 2
     with pytest.raises(SketchEmbedError, match=r"then none, now --trainer.max_steps 9"):
-        sweep.sweep([str(path), "--trainer.max_steps", "9"])
+        sweep.run([str(path), "--trainer.max_steps", "9"])
     # More runs of the same are none.
     pretended()
     main(["sweep", str(path), "--count", "2"])
@@ -137,7 +137,7 @@ def test_folder_that_another_process_works_on_is_left_alone(tmp_path, pretended,
     with pytest.raises(SystemExit) as stopped:
         main(["sweep", str(sweep_file(tmp_path))])
     assert stopped.value.code == 2
-    assert f"being worked on by another process ({os.getpid()})" in capsys.readouterr().err
+    assert f"in use by another process ({os.getpid()})" in capsys.readouterr().err
     lock.close()
     assert pretended() == []
 
@@ -159,7 +159,7 @@ def test_runs_of_wandb_s_agents_are_told_apart_by_their_configurations(tmp_path)
         {"seed_everything": seed, "curriculum.alpha_max": alpha}
         for alpha, seed in ((0.0, 1), (0.5, 1), (0.5, 2))
     ]
-    assert [folder.state(name) for name in folder.runs] == ["done", "done", "begun"]
+    assert [folder.state(name) for name in folder.runs] == ["done", "done", "started"]
     with pytest.raises(SketchEmbedError, match="holds no sweep"):
         SweepFolder.read(tmp_path / "quickdraw-auto-seed1-0")
 
@@ -201,11 +201,11 @@ def kill(numbers):
 @pytest.mark.timeout(900)
 @pytest.mark.skipif(not Path("/proc/self/cmdline").exists(), reason="looks for processes in /proc")
 def test_sweep_that_is_killed_goes_on_and_ends_with_a_table_of_four_rows(tmp_path, runs):
-    from sketchembed.data.datamodules.quickdraw_datamodule import DoodlesDataModule
+    from sketchembed.data.datamodules.doodles_datamodule import DoodlesDataModule
 
     DoodlesDataModule(str(tmp_path / "data"), per_class=30).prepare_store()
     constants = {
-        "data": "sketchembed.data.datamodules.quickdraw_datamodule.DoodlesDataModule",
+        "data": "sketchembed.data.datamodules.doodles_datamodule.DoodlesDataModule",
         "data.init_args.folder": str(tmp_path / "data"),
         "data.init_args.per_class": 30,
         "trainer.max_steps": 20,
@@ -241,7 +241,7 @@ def test_sweep_that_is_killed_goes_on_and_ends_with_a_table_of_four_rows(tmp_pat
     assert sorted(file.parent.name for file in runs.glob("*/run.json")) == [
         f"alpha_max{alpha}-seed{seed}" for alpha in ("0", "0.5") for seed in (1, 2)
     ]
-    assert any("going on from" in log.read_text() for log in (runs / "logs").iterdir())
+    assert any("resume  from" in log.read_text() for log in (runs / "logs").iterdir())
     for file in runs.glob("*/metrics.jsonl"):
         lines = [json.loads(line) for line in file.read_text().splitlines()]
         assert [line["step"] for line in lines if "train/loss" in line] == list(range(20))

@@ -16,7 +16,7 @@ from sketchembed.reporting import wandb_dashboard
 from sketchembed.runs.wandb_session import unreachable
 
 CONF = Path(__file__).parents[2] / "conf"
-DOODLES = "sketchembed.data.datamodules.quickdraw_datamodule.DoodlesDataModule"
+DOODLES = "sketchembed.data.datamodules.doodles_datamodule.DoodlesDataModule"
 # Looks often, and trains no faster than one can look.
 PROGRAM = """
 import sys, time
@@ -35,7 +35,7 @@ main(sys.argv[1:])
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
-    from sketchembed.data.datamodules.quickdraw_datamodule import DoodlesDataModule
+    from sketchembed.data.datamodules.doodles_datamodule import DoodlesDataModule
 
     folder = tmp_path_factory.mktemp("data")
     DoodlesDataModule(str(folder), per_class=30).prepare_store()

@@ -6,9 +6,8 @@ from sketchembed.data.folders import data_folder
 from sketchembed.evaluation.context import EvaluationContext
 from sketchembed.evaluation.fewshot.fewshot_table import FewShotReport, accuracies
 from sketchembed.evaluation.fewshot.protocol import UNTRAINED, DataName, FewShotProtocol
-from sketchembed.evaluation.wandb_results import note_scores
+from sketchembed.evaluation.wandb_results import save_scores
 from sketchembed.reporting.part import Cell, Figure, Part, Table
-from sketchembed.runs.folder import RunOptions
 
 PRINTED = {"vinyals": "Tables 1 and 8", "lake": "Table 6", "ravi": "Table 2"}
 """Where the paper has the numbers, by the split of the data."""
@@ -37,7 +36,7 @@ def fewshot(
     )
     report = protocol.run(context.both, context.runs, data_folder(context.folder), lambda: context.ranks)
     if context.ranks.is_rank_zero:
-        note_scores(report, RunOptions(wandb=context.wandb).wandb_mode(), context.project)
+        save_scores(report, context.wandb, context.project)
     return as_part(report)
 
 

@@ -231,9 +231,9 @@ def _images(
 ) -> ImageSet:
     prepared = prepared_folder(folder)
     if data == "mini-imagenet":
-        return mini_imagenet.load(folder / "mini_imagenet", prepared, part, size)
-    images = omniglot_images.load(folder / "omniglot", prepared, source, size)
-    chosen = omniglot_images.split(images, "lake" if split == "lake-runs" else split, part)
+        return mini_imagenet.load_mini_imagenet(folder / "mini_imagenet", prepared, part, size)
+    images = omniglot_images.load_omniglot(folder / "omniglot", prepared, source, size)
+    chosen = omniglot_images.select_part(images, "lake" if split == "lake-runs" else split, part)
     chosen.about["split"] = split
     return chosen
 

@@ -33,8 +33,7 @@ from sketchembed.files.writing import whole_file
 from sketchembed.hub.model_files import find, step_of
 from sketchembed.reporting.part import Part
 from sketchembed.reporting.report_page import Entry, ReportPage
-from sketchembed.reporting.run_page import read_curves
-from sketchembed.runs.folder import RunOptions
+from sketchembed.runs.metrics import read_curves
 from sketchembed.runs.process import tune_process
 from sketchembed.runs.ranks import Ranks
 from sketchembed.runs.sweep_folder import SweepFolder
@@ -113,9 +112,7 @@ def sweep_report(
         return
     print(part.markdown())
     print(judge.out / PAGE)
-    mode = RunOptions(wandb=wandb).wandb_mode()
-    if where := track_parts(f"sweep {found.name}", [part], mode, project, judge.out):
-        print(where)
+    track_parts(f"sweep {found.name}", [part], wandb, project, judge.out)
     for line in [*judge.left_out, *judge.failures]:
         print(f"sketchembed: {line}", file=sys.stderr)
     if judge.failures:

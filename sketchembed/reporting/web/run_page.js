@@ -71,11 +71,7 @@ function showNonFinite() {
     events.at(-1).action === "stop" && "the run stopped",
   ].filter(Boolean);
   const list = make("ul");
-  for (const one of events) {
-    const item = make("li", {}, `step ${whole(one.step)}: ${one.what}; ${then(one)}`);
-    if (one.file) item.append(" ", make("code", {}, `sketchembed replay ${facts.name}/non-finite/${one.file}`));
-    list.append(item);
-  }
+  for (const one of events) list.append(make("li", {}, `step ${whole(one.step)}: ${one.what}; ${then(one)}`));
   const title = make("summary", {}, `Steps that were not finite: ${parts.join(", ")}`);
   page.append(make("details", {open: "", class: "nonfinite"}, title, list));
 }

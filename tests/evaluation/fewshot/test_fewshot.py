@@ -141,8 +141,8 @@ def omniglot(tmp_path, monkeypatch):
     """A data folder whose prepared file is there already: no published file is read."""
     data = image_set(classes=4 * 6)
     monkeypatch.setenv("SKETCHEMBED_DATA", str(tmp_path))
-    monkeypatch.setattr(omniglot_images, "load", lambda *_: data)
-    monkeypatch.setattr(omniglot_images, "split", lambda images, *_: images)
+    monkeypatch.setattr(omniglot_images, "load_omniglot", lambda *_: data)
+    monkeypatch.setattr(omniglot_images, "select_part", lambda images, *_: images)
     monkeypatch.setenv("WANDB_MODE", "disabled")
     return tmp_path
 
@@ -196,11 +196,11 @@ def test_command_without_a_checkpoint_takes_the_newest_run(omniglot, tmp_path, c
     monkeypatch.setattr(models, "PACKAGED", tmp_path / "package")
     options = ("--runs", str(tmp_path / "runs"), "--out", str(tmp_path / "report"))
     evaluate(*options)
-    assert "only baselines without training" in capsys.readouterr().out
+    assert "baselines only" in capsys.readouterr().out
     assert len(rows(tmp_path / "report.json")) == 3
     sketchembed.save(SketchEmbedNet(TINY), tmp_path / "package" / "quickdraw-conv4.safetensors")
     evaluate(*options, "--baselines", "none")
-    assert "model   quickdraw-conv4, of the package: no run in" in capsys.readouterr().out
+    assert "model   quickdraw-conv4, a packaged model: no run in" in capsys.readouterr().out
     assert [row["method"] for row in rows(tmp_path / "report.json")] == ["SketchEmbedding (quickdraw-conv4)"]
     run = make_run(tmp_path / "runs" / "one", data={"source": "quickdraw", "drawings": 7})
     make_run(tmp_path / "runs" / "proto-seed0", net=ProtoNet(ProtoNetConfig(width=4)))
@@ -357,8 +357,8 @@ def test_one_process_two_and_three_give_the_same_accuracies(tmp_path):
 @pytest.mark.data
 @pytest.mark.slow
 def test_real_omniglot_keeps_known_baselines_and_the_solver_its_promise(real_data, real_omniglot):
-    images = omniglot_images.load(real_data / "omniglot", real_omniglot)
-    data = omniglot_images.split(images, "vinyals", "test")
+    images = omniglot_images.load_omniglot(real_data / "omniglot", real_omniglot)
+    data = omniglot_images.select_part(images, "vinyals", "test")
     methods = [Embedding("raw", pixels), Embedding("reference", pixels, "logistic-sklearn")]
     for method in methods:
         method.prepare(data, Ranks())
