@@ -15,11 +15,7 @@ Made = TypeVar("Made")
 
 
 def parse_json(text: str | bytes, **options: Any) -> Any:
-    """Return the value of a JSON text.
-
-    Args:
-        text: the JSON.
-        options: options of :func:`json.loads`.
+    """Return the value of a JSON text; `options` are those of :func:`json.loads`.
 
     Raises:
         ValueError: if it is not JSON, or nested too deeply.

@@ -133,11 +133,8 @@ class ConvVAE(Network):
         latent = self.encode(images)
         return self.decode(self.sample(latent, noise)), latent
 
-    @torch.no_grad()
-    def embed(self, images: Float[Tensor, "batch channels size size"]) -> Float[Tensor, "batch latent"]:
-        """Return the mean of z for each image, with batch norm in evaluation mode."""
-        with evaluating(self):
-            return self.encode(images).mean
+    def _embedding(self, images: Tensor) -> Tensor:
+        return self.encode(images).mean
 
     @torch.no_grad()
     def reconstruct(

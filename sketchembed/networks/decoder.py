@@ -116,17 +116,7 @@ class StrokeDecoder(nn.Module, ABC):
 
 
 class HyperLSTMDecoder(StrokeDecoder):
-    """The paper's decoder.
-
-    Args:
-        latent: size of z.
-        hidden: size of the main LSTM; 1024 in the paper.
-        hyper: size of the hypernetwork; 512 in the released code.
-        embedding: size of the hypernetwork's embeddings; 64 in the paper.
-        mixtures: M; 30 in the paper.
-        variant: variant of the cell.
-        position: see :class:`StrokeDecoder`.
-    """
+    """The paper's decoder; for the arguments see :class:`HyperLSTMCell` and :class:`StrokeDecoder`."""
 
     def __init__(
         self,
@@ -168,14 +158,7 @@ class HyperLSTMDecoder(StrokeDecoder):
 
 
 class LSTMDecoder(StrokeDecoder):
-    """A plain LSTM, for comparison and for slow machines.
-
-    Args:
-        latent: size of z.
-        hidden: size of the LSTM.
-        mixtures: M, the number of Gaussians.
-        position: see :class:`StrokeDecoder`.
-    """
+    """A plain LSTM, for comparison and for slow machines; for the arguments see :class:`StrokeDecoder`."""
 
     def __init__(self, latent: int, hidden: int, mixtures: int, position: bool = False) -> None:
         super().__init__(latent, hidden, 2 * hidden, mixtures, position)

@@ -7,7 +7,9 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Any, ClassVar
 
-from torch import nn
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
 
 
 class NetworkConfig:
@@ -33,6 +35,15 @@ class Network(nn.Module):
     kind: ClassVar[str]
     facts: ClassVar[tuple[str, ...]] = ()
     config: Any
+
+    @torch.no_grad()
+    def embed(self, images: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch features"]:
+        """Return the embeddings of images in [0, 1], computed in evaluation mode."""
+        with evaluating(self):
+            return self._embedding(images)
+
+    def _embedding(self, images: Tensor) -> Tensor:
+        raise NotImplementedError(f"a {self.kind} does not embed images")
 
 
 @contextmanager

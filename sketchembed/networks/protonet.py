@@ -10,7 +10,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from sketchembed.networks.conv4 import Conv4
-from sketchembed.networks.network import Network, NetworkConfig, evaluating
+from sketchembed.networks.network import Network, NetworkConfig
 from sketchembed.networks.precision import at_least_float32
 
 
@@ -53,12 +53,8 @@ class ProtoNet(Network):
         out: Tensor = self.encoder(image)
         return out
 
-    @torch.no_grad()
-    def embed(self, images: Float[Tensor, "batch channels size size"]) -> Float[Tensor, "batch features"]:
-        """Return the embeddings, with batch norm in evaluation mode."""
-        with evaluating(self):
-            out: Tensor = self(images)
-        return out
+    def _embedding(self, images: Tensor) -> Tensor:
+        return self.forward(images)
 
 
 def prototype_logits(

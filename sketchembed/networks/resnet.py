@@ -162,11 +162,8 @@ class ResNet(Network):
         """Return the class logits of images in [0, 1], in float32 even under autocast."""
         return at_least_float32(self.fc(self.features(images)))
 
-    @torch.no_grad()
-    def embed(self, images: Float[Tensor, "batch channels size size"]) -> Float[Tensor, "batch features"]:
-        """Return the features, with batch norm in evaluation mode."""
-        with evaluating(self):
-            return self.features(images)
+    def _embedding(self, images: Tensor) -> Tensor:
+        return self.features(images)
 
     @torch.no_grad()
     def predict(self, images: Float[Tensor, "batch channels size size"]) -> Int[Tensor, " batch"]:

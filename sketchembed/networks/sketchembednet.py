@@ -136,11 +136,9 @@ class SketchEncoder(Network):
         features = self.encoder(image)
         return Latent(at_least_float32(self.mean(features)), at_least_float32(self.logvar(features)))
 
-    @torch.no_grad()
-    def embed(self, images: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch latent"]:
-        """Return the SketchEmbedding of each image, the mean of z (paper section 5)."""
-        with evaluating(self):
-            return self.encode(images).mean
+    def _embedding(self, images: Tensor) -> Tensor:
+        """Return the SketchEmbedding, the mean of z (paper section 5)."""
+        return self.encode(images).mean
 
 
 class SketchEmbedNet(SketchEncoder):

@@ -2,7 +2,8 @@
 
 A step consists of matrix products with norms, gates and cell updates between them. The latter are here, for
 the hypernetwork and for the main LSTM. :mod:`~sketchembed.networks.hyperlstm.hyperlstm_triton` has the same
-four functions for CUDA.
+four functions for CUDA. In the forward functions, `x` is the input term of the gates, `product` the term of h
+and `recurrent` the term of the previous hyper output. The latter two may be in 16 bits.
 
 tanh x = 2 σ(2x) - 1, and on a CPU σ is several times as fast as tanh. The factor 2 inside σ is part of the
 gain and shift of the preceding norm (:func:`weights_of`), and so is the bias of the forget gate.
@@ -78,15 +79,9 @@ def weights_of(cell: HyperLSTMCell) -> Weights:
 
 
 def hyper_forward(w: Weights, now: Step, x: Tensor, product: Tensor, recurrent: Tensor, d: Tensor) -> None:
-    """Compute one step of the hypernetwork.
+    """Compute one step of the hypernetwork; `d` is its previous cell state.
 
-    Args:
-        w: the weights.
-        now: output; receives hyper_pre, hyper_gates, d, tanh_d, g and the statistics of the norms.
-        x: input term of the gates, ``[n, 4 hyper]``.
-        product: term of h, ``[n, 4 hyper]``, possibly in 16 bits.
-        recurrent: term of the previous hyper output, ``[n, 4 hyper]``, possibly in 16 bits.
-        d: previous hyper cell state, ``[n, hyper]``.
+    Writes hyper_pre, hyper_gates, d, tanh_d, g and the statistics of the norms to `now`.
     """
     n, hyper = d.shape
     pre = torch.add(x, product, out=now["hyper_pre"].view(n, -1)).add_(recurrent).view(n, GATES, hyper)
@@ -100,14 +95,9 @@ def hyper_forward(w: Weights, now: Step, x: Tensor, product: Tensor, recurrent: 
 
 
 def main_forward(w: Weights, now: Step, x: Tensor, product: Tensor, c: Tensor) -> None:
-    """Compute one step of the main LSTM, with its gates scaled by the maps.
+    """Compute one step of the main LSTM, with its gates scaled by the maps; `c` is its previous cell state.
 
-    Args:
-        w: the weights.
-        now: contains maps; receives main_h, pre, gates, c, tanh_c, h and the statistics of the norms.
-        x: input term of the gates, ``[n, 4, hidden]``.
-        product: term of h, ``[n, 4 hidden]``, possibly in 16 bits.
-        c: previous cell state, ``[n, hidden]``.
+    Reads maps from `now`. Writes main_h, pre, gates, c, tanh_c, h and the statistics of the norms to it.
     """
     n, hidden = c.shape
     maps, main_h = now["maps"].transpose(0, 1), now["main_h"]
@@ -130,20 +120,19 @@ def main_forward(w: Weights, now: Step, x: Tensor, product: Tensor, c: Tensor) -
 def main_backward(
     w: Weights, now: Step, grad: Step, x: Tensor, out: Tensor, dh: Tensor, c: Tensor, dc: Tensor
 ) -> Tensor:
-    """Compute the gradients of :func:`main_forward`.
+    """Return the gradient of the maps in :func:`main_forward`, ``[12, n, hidden]``.
+
+    Writes the gradients c_norm, main_norm, pre, main_x, and the main part of product to `grad`.
 
     Args:
         w: the weights.
         now: values that the forward pass saved.
-        grad: output; receives the gradients c_norm, main_norm, pre, main_x, and the main part of product.
+        grad: output.
         x: input term of the gates, ``[n, 4, hidden]``.
         out: gradient of h as an output, ``[n, hidden]``.
         dh: gradient of h as the state of the next step.
         c: previous cell state.
         dc: gradient of the new cell state; overwritten by that of `c`.
-
-    Returns:
-        The gradient of the maps, ``[12, n, hidden]``.
     """
     n, hidden = c.shape
     gates, tanh = now["gates"], now["tanh_c"]
@@ -181,10 +170,12 @@ def hyper_backward(
 ) -> None:
     """Compute the gradients of :func:`hyper_forward`.
 
+    Writes the gradients d_norm, hyper_norm, hyper_x, and the hyper part of product to `grad`.
+
     Args:
         w: the weights.
         now: values that the forward pass saved.
-        grad: output; receives the gradients d_norm, hyper_norm, hyper_x, and the hyper part of product.
+        grad: output.
         dg: gradient of the hyper output as the state of the next step, ``[n, hyper]``.
         d_code: gradient of the input of the maps: the new cell state (released) or the hyper output.
         d: previous hyper cell state.
