@@ -200,7 +200,8 @@ def _error(trainer: pl.Trainer, found: NonFiniteStep, why: str) -> NonFiniteErro
     """Return the error that ends the run; only rank 0 prints it."""
     run, last = logged_run(trainer), None
     if run is not None and trainer.is_global_zero:
-        last = newest_valid(run.checkpoints, getattr(trainer.lightning_module, "net", None), print)
+        net: Any = trainer.lightning_module.net
+        last = newest_valid(run.checkpoints, net, print)
     resumes = f"resumes from {last.name}" if last is not None else "starts again"
     advice = f"The same command {resumes}; with --finite.action skip it skips such steps"
     return NonFiniteError(
