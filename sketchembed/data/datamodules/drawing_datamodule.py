@@ -90,6 +90,7 @@ class DrawingDataModule(pl.LightningDataModule, ABC):
     def __init__(
         self,
         folder: str | None = None,
+        *,
         batch_size: int = 256,
         max_length: int = 64,
         per_class: int | None = None,
