@@ -96,7 +96,7 @@ class Verdict(NamedTuple):
         first = (self.step + self.step_offset) * accumulated
         members: dict[str, list[Any]] = {}
         data: Any = getattr(trainer, "datamodule", None)
-        if hasattr(data, "members"):
+        if hasattr(data, "batch_members"):
             for number in range(first, first + accumulated):
                 for rank in range(1 if shared else world):
                     for name, found in data.batch_members(number, rank, 1 if shared else world).items():
