@@ -10,7 +10,7 @@ from torch import Tensor
 
 
 class GlobalBatchGenerator(torch.Generator):
-    """Generator that draws numbers for the global batch, of which each rank uses its own rows.
+    """Generator that draws numbers for the global batch; each rank uses its own rows.
 
     All ranks set the same seed and draw in the same order, so row i of the global batch gets the same numbers
     whichever rank computes it. Each rank discards the numbers of the other rows.

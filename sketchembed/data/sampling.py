@@ -37,9 +37,9 @@ def check_batch_size(batch_size: int, world_size: int) -> None:
 class StepBatchSampler(Sampler[list[int]]):
     """Endless stream of batches, in which the batch of a step is always the same.
 
-    Pass p over the data is shuffled with the seed (seed, p). The passes form one endless sequence, of which
-    step s takes the positions s · batch_size to (s + 1) · batch_size. Each rank takes its share of them. The
-    global batches therefore stay the same if a run is resumed, or uses another number of ranks.
+    Pass p over the data is shuffled with the seed (seed, p). The passes form one endless sequence. Step s
+    takes its positions s · batch_size to (s + 1) · batch_size, and each rank its share of them. The global
+    batches therefore stay the same if a run is resumed, or uses another number of ranks.
 
     Args:
         indices: items to draw from, int64 ``[n]``.

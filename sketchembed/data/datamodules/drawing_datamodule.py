@@ -27,7 +27,7 @@ class DrawingDataset(Dataset[Tensor]):
 
     Args:
         store: prepared drawings.
-        length: T; an item has T + 1 rows, the first of which is the start token.
+        length: T; an item has T + 1 rows, beginning with the start token.
         offset_scale: divisor of the offsets, in the store's unit.
     """
 
@@ -90,6 +90,7 @@ class DrawingDataModule(pl.LightningDataModule, ABC):
     def __init__(
         self,
         folder: str | None = None,
+        *,
         batch_size: int = 256,
         max_length: int = 64,
         per_class: int | None = None,

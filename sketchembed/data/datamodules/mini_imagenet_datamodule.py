@@ -55,6 +55,7 @@ class MiniImageNetDataModule(pl.LightningDataModule):
     def __init__(
         self,
         folder: str | None = None,
+        *,
         batch_size: int = 64,
         image_size: int = mini_imagenet.SIZE,
         seed: int = 0,

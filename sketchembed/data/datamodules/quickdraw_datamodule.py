@@ -25,8 +25,8 @@ class QuickdrawDataModule(DrawingDataModule):
         split: ``paper`` for the paper's 300 training and 45 held-out classes, or a number of training classes
             to choose at random.
         classes: names of the classes to use; default: all in the folder (all 345 for a download).
-        form: format to download: ``npz`` (the paper's) is downloaded as a whole; ``ndjson`` and ``bin`` are
-            streams, of which only the first `per_class` drawings are fetched.
+        form: format to download: ``npz`` (the paper's) is downloaded as a whole; of ``ndjson`` and ``bin``
+            only the first `per_class` drawings are downloaded.
         epsilon: tolerance of an additional simplification, in units in which the longer side of a drawing is
             255; 0 (the paper's) keeps the drawings as published.
         fallback: train on doodles if there are neither data nor a network.

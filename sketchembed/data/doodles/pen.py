@@ -187,7 +187,8 @@ class Pen:
     def _misplace(self, points: Sequence[Point], base: Number, error: Number = 0.011) -> np.ndarray:
         """Return the points with errors that are larger for a larger shape."""
         spots = np.array(points, dtype=np.float64)
-        return spots + self.rng.standard_normal(spots.shape) * self.slop * error * (base + _extent(spots))
+        spots += self.rng.standard_normal(spots.shape) * self.slop * error * (base + _extent(spots))
+        return spots
 
     def _bow(self, corners: np.ndarray) -> np.ndarray:
         """Bend each side a little by adding two points."""
