@@ -1,38 +1,55 @@
-"""SketchEmbedNet in PyTorch Lightning: learn what images are made of by drawing them.
+"""SketchEmbedNet in PyTorch Lightning: learn image representations by drawing.
 
-The API for a trained model::
+Use a trained model::
 
     import sketchembed
 
-    net = sketchembed.load("runs/quickdraw-cpu-seed0")
+    net = sketchembed.load("quickdraw-conv4")
     z = net.embed(images)          # [batch, 256]; images in [0, 1], dark lines on white
     sketches = net.draw(images)    # a list of Sketch
 """
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from sketchembed._version import __version__
 
 if TYPE_CHECKING:
-    from sketchembed.hub import load, save
+    from sketchembed.data.model_inputs import read_drawing, read_photo
+    from sketchembed.hub import load, load_network, save
     from sketchembed.networks import ModelConfig, SketchEmbedNet
     from sketchembed.sketch import Sketch
 
-_HOMES = {
-    "load": "sketchembed.hub",
-    "save": "sketchembed.hub",
+_MODULES = {
     "ModelConfig": "sketchembed.networks",
-    "SketchEmbedNet": "sketchembed.networks",
     "Sketch": "sketchembed.sketch",
+    "SketchEmbedNet": "sketchembed.networks",
+    "load": "sketchembed.hub",
+    "load_network": "sketchembed.hub",
+    "read_drawing": "sketchembed.data.model_inputs",
+    "read_photo": "sketchembed.data.model_inputs",
+    "save": "sketchembed.hub",
 }
 
-__all__ = ["ModelConfig", "Sketch", "SketchEmbedNet", "__version__", "load", "save"]
+__all__ = [
+    "ModelConfig",
+    "Sketch",
+    "SketchEmbedNet",
+    "__version__",
+    "load",
+    "load_network",
+    "read_drawing",
+    "read_photo",
+    "save",
+]
 
 
 def __getattr__(name: str) -> Any:
-    """Import on first use, so that ``sketchembed --help`` need not wait for torch."""
-    if name in _HOMES:
-        import importlib
-
-        return getattr(importlib.import_module(_HOMES[name]), name)
+    """Import public names on first use, so that ``sketchembed --help`` does not import torch."""
+    if name in _MODULES:
+        return getattr(import_module(_MODULES[name]), name)
     raise AttributeError(f"module 'sketchembed' has no attribute '{name}'")
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,4 +1,4 @@
-"""Errors that a person meets: what was found, what was expected, what to do next."""
+"""Errors for users, which say what was found, what was expected and what to do next."""
 
 from __future__ import annotations
 
@@ -9,56 +9,55 @@ from typing import Any
 
 
 class SketchEmbedError(Exception):
-    """A mistake that its reader can mend; the command line prints it as one line and exits with `status`.
+    """An error that the user can correct. The command line prints it as one line and exits with `status`.
 
     Args:
-        found: what was found, naming the file or option.
-        expected: what should have been there.
+        found: what was found, with the name of the file or option.
+        expected: what was expected instead.
         fix: what to do next.
     """
 
     status = 2
 
     def __init__(self, found: str, *, expected: str, fix: str) -> None:
-        """Join the three parts to one message."""
         super().__init__(f"{found}; expected {expected}. {fix}")
         self.found = found
         self._parts = (found, expected, fix)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Let the error reach another process as it is."""
+        """Support pickling, so that the error can be passed between processes."""
         found, expected, fix = self._parts
         return partial(type(self), expected=expected, fix=fix), (found,)
 
 
 class ConfigError(SketchEmbedError):
-    """An option's value is out of its range, or contradicts another one."""
+    """An option is out of its range, or contradicts another one."""
 
 
 class DataError(SketchEmbedError):
-    """A data file or data set is not what it should be."""
+    """A data file or data set is missing or invalid."""
 
 
 class CheckpointError(SketchEmbedError):
-    """A checkpoint or a weights file is not what it should be."""
+    """A checkpoint or weights file is missing or invalid."""
 
 
 class NonFiniteError(SketchEmbedError):
-    """A loss, a gradient or a weight is not finite, and training ends."""
+    """A loss, a gradient or a weight is not finite, and training stops."""
 
     status = 1
 
 
 def check_known(what: str, name: str, known: Iterable[str]) -> None:
-    """Check a name that a user wrote.
+    """Check that a name exists.
 
     Args:
-        what: the name is of.
-        name: what was asked for.
-        known: what there is.
+        what: kind of the name, for the message.
+        name: the name.
+        known: all existing names.
 
     Raises:
-        ConfigError: if it is none of them.
+        ConfigError: if it does not exist.
     """
     options = list(known)
     if name not in options:
@@ -70,29 +69,29 @@ def check_known(what: str, name: str, known: Iterable[str]) -> None:
 
 
 def check_range(what: str, value: int, least: int, most: int | None = None) -> None:
-    """Check a number that a user wrote.
+    """Check that a number is in a range.
 
     Args:
-        what: the option's name.
-        value: what was given.
-        least: the smallest allowed.
-        most: the largest allowed; no limit if not given.
+        what: name of the option, for the message.
+        value: the number.
+        least: the smallest allowed number.
+        most: the largest allowed number; no limit if not given.
 
     Raises:
         ConfigError: if it is out of the range.
     """
     if value < least or (most is not None and value > most):
         expected = f"{least} or more" if most is None else f"{least} to {most}"
-        raise ConfigError(f"{what} is {value}", expected=expected, fix=f"Set --{what} anew")
+        raise ConfigError(f"{what} is {value}", expected=expected, fix=f"Change --{what}")
 
 
 def nearest(name: str, known: Iterable[str], count: int = 3) -> str:
-    """Return the known names most like `name`, quoted and joined, for use in a message.
+    """Return the known names that are most similar to `name`, quoted and joined, for a message.
 
     Args:
-        name: what was asked for.
-        known: what there is.
-        count: how many names at the most.
+        name: an unknown name.
+        known: all existing names.
+        count: largest number of names to return.
     """
     options = list(known)
     lowered = {option.lower(): option for option in options}

@@ -1,7 +1,7 @@
-"""The three losses of drawing and their weighted sum, equations 2 to 4 of the paper.
+"""The losses of drawing, equations 2 to 4 of the paper, and the KL divergence.
 
-Everything is computed in float32 at least, whatever precision the network ran in. Where the released code and
-the paper differ, the default is what produced the paper's numbers (docs/deviations.md).
+All losses are computed in float32 or wider. Where the released code and the paper differ, the default is the
+released code, which produced the paper's numbers (docs/deviations.md).
 """
 
 from __future__ import annotations
@@ -22,18 +22,20 @@ from sketchembed.raster import rasterize
 from sketchembed.raster.blur import GaussianBlur
 
 DENSITY_FLOOR = 1e-6
-"""Added to p(Δ) by the released code: no offset costs more than 13.8 nats, however surprising."""
+"""Added to p(Δ), as in the released code, so that no offset costs more than 13.8 nats."""
+KL_TOLERANCE = 0.2
+"""KL divergence in nats per dimension below which drawing tasks have no KL loss (Ha and Eck 2018)."""
 
 
 def pen_loss(
     logits: Float[Tensor, "batch time 3"], target: Float[Tensor, "batch time 3"]
 ) -> Float[Tensor, ""]:
-    """Return the cross-entropy of the pen states, the mean over all T steps, padding included.
+    """Return the cross-entropy of the pen states, the mean over all T steps including the padding.
 
     *Source*: paper section 3.1, L_pen.
 
     Args:
-        logits: the decoder's, before the softmax.
+        logits: logits of the decoder.
         target: one-hot (s1, s2, s3).
     """
     return -(target * torch.log_softmax(at_least_float32(logits), dim=-1)).sum(-1).mean()
@@ -44,13 +46,13 @@ def stroke_loss(
 ) -> Float[Tensor, ""]:
     """Return the negative log-likelihood of the offsets.
 
-    *Source*: equation 3. As in the released code the end and the padding count nothing, and the mean is
-    still over all T steps; p is floored at 1e-6.
+    *Source*: equation 3. As in the released code, the end and the padding have no loss, the mean is still
+    over all T steps, and 1e-6 is added to p.
 
     Args:
         mixture: p_t at each step.
         offset: Δ_t, in normalised units.
-        ended: s3 of the target.
+        ended: s3 of the target, 0 or 1.
     """
     log_p = mixture.log_prob(offset)
     floored = torch.logaddexp(log_p, log_p.new_full((), math.log(DENSITY_FLOOR)))
@@ -62,13 +64,12 @@ class PixelLoss:
     """Settings of the pixel loss, equation 4.
 
     Attributes:
-        sigma: of the blur, in pixels.
-        radius: of the blur's kernel, in pixels; None for four sigma (the paper gives none).
-        distance_power: 2 is the released code's ink σ(2 - 5 d²), 1 equation 10's σ(2 - 5 d).
-        entropy: ``"full"`` binary cross-entropy (the released code) or ``"ink"``, -I log I' alone, as
-            equation 4 is printed.
-        samples: drawings sampled from the mixture per loss; more reduce its variance (appendix A).
-        size: side of the canvas in pixels; None for the side of the model's input.
+        sigma: standard deviation of the blur in pixels.
+        radius: radius of the blur's kernel in pixels; None for four sigma (the paper gives none).
+        distance_power: 2 for the ink σ(2 - 5 d²) of the released code, 1 for σ(2 - 5 d) of equation 10.
+        entropy: ``"full"`` for binary cross-entropy (the released code), ``"ink"`` for -I log I' alone, as
+            printed in equation 4.
+        samples: number of drawings to sample from the mixture; more reduce the variance (appendix A).
     """
 
     sigma: float = 2.0
@@ -76,10 +77,9 @@ class PixelLoss:
     distance_power: Literal[1, 2] = 2
     entropy: Literal["full", "ink"] = "full"
     samples: int = 1
-    size: int | None = None
 
     def __post_init__(self) -> None:
-        """Make the blur once."""
+        """Build the blur."""
         self._blur = GaussianBlur(self.sigma, self.radius)
 
     def __call__(
@@ -90,19 +90,18 @@ class PixelLoss:
         size: int,
         noise: Float[Tensor, "samples batch time 2"] | None = None,
     ) -> Float[Tensor, ""]:
-        """Return the loss between the blurred pictures of the prediction and of the target.
+        """Return the loss between the blurred images of the prediction and of the target.
 
-        The prediction is one teacher-forced sample: the likeliest component, reparameterised noise
-        (equation 5), the pen thresholded, so that neither π nor the pen receives a gradient, as released.
+        The prediction is a teacher-forced sample, as in the released code: the most likely component with
+        reparameterised noise (equation 5), and the thresholded pen. π and the pen therefore have no gradient.
 
         Args:
             mixture: p_t at each step.
-            pen_logits: before the softmax.
+            pen_logits: logits of the pen states.
             stroke5: the target with its start token, T + 1 rows, in normalised units.
-            size: side of the model's input in pixels.
-            noise: ε of equation 5; drawn if not given.
+            size: side of the canvas in pixels.
+            noise: ε of equation 5, sampled if not given.
         """
-        size = self.size or size
         self._blur.to(stroke5.device)
         points = rasterize.absolute_points(stroke5)
         canvas = rasterize.Canvas.fit(points, stroke5[..., 4] < 0.5, size, rasterize.margin(size))
@@ -119,7 +118,7 @@ class PixelLoss:
 
     @staticmethod
     def _predicted_pen(pen_logits: Tensor, stroke5: Tensor) -> Tensor:
-        """A segment is drawn if s1 > 0.5 at the point it starts from; the first starts at the token."""
+        """Return which segments are drawn: those with s1 > 0.5 at their first point or start token."""
         down = torch.softmax(at_least_float32(pen_logits), dim=-1)[..., 0] > 0.5
         first = stroke5[:, :1, 2] > 0.5
         return torch.cat([first, down[:, :-1]], dim=1)
@@ -131,7 +130,7 @@ class PixelLoss:
         return ink
 
     def _cross_entropy(self, image: Tensor, truth: Tensor) -> Tensor:
-        # Keras' clip: log 0 never occurs.
+        # As in Keras; avoids log 0.
         image = image.clamp(1e-7, 1 - 1e-7)
         loss = truth * image.log()
         if self.entropy == "full":
@@ -140,7 +139,7 @@ class PixelLoss:
 
 
 class DrawingLoss(NamedTuple):
-    """The terms and their weighted sum, equation 2: pen + (1 - α) stroke + α pixel."""
+    """The total loss and its terms."""
 
     total: Float[Tensor, ""]
     pen: Float[Tensor, ""]
@@ -152,22 +151,23 @@ def drawing_loss(
     pen: Float[Tensor, ""],
     stroke: Float[Tensor, ""],
     pixel: Float[Tensor, ""],
-    alpha: float | int,
-    pixel_gate: float | int = 0.1,
+    alpha: float | int | Float[Tensor, ""],
+    gate: float | int | Float[Tensor, ""] = 1.0,
 ) -> DrawingLoss:
-    """Weigh the three losses.
+    """Return pen + (1 - α) stroke + gate α pixel.
 
-    *Source*: equation 2; the gate is the released code's.
+    *Source*: equation 2; the gate is the released code's. A captured CUDA graph passes α and the gate as
+    tensors, because it cannot read Python numbers that change from step to step.
 
     Args:
         pen: L_pen.
         stroke: L_stroke.
         pixel: L_pixel.
         alpha: α, 0 to 1.
-        pixel_gate: the pixel term counts only where α is larger than this; 0 for the paper's equation.
+        gate: 1 for the paper's equation, 0 to exclude the pixel loss.
     """
-    weight = alpha if alpha > pixel_gate else 0.0
-    return DrawingLoss(pen + (1 - alpha) * stroke + weight * pixel, pen, stroke, pixel)
+    total = pen + (1 - alpha) * stroke + gate * alpha * pixel
+    return DrawingLoss(total, pen, stroke, pixel)
 
 
 def kl_loss(
@@ -175,15 +175,15 @@ def kl_loss(
     tolerance: float | int = 0.0,
     over_processes: Callable[[Tensor], Tensor] | None = None,
 ) -> Float[Tensor, ""]:
-    """Return the divergence of N(μ, σ²) from N(0, 1), the mean over the dimensions of z, in nats.
+    """Return the KL divergence of N(μ, σ²) from N(0, 1) in nats, the mean over the dimensions of z.
 
-    *Source*: Ha and Eck 2018; the paper leaves it out (section 3.1), and so does the default configuration.
+    *Source*: Ha and Eck 2018. The paper does not use it (section 3.1), nor does the default configuration.
 
     Args:
-        latent: of the encoder.
-        tolerance: divergence a dimension that costs nothing.
-        over_processes: returns the mean over all processes, without gradient, where they share the batch: the
-            tolerance is for the whole of it.
+        latent: the Gaussian over z.
+        tolerance: divergence per dimension below which the loss is constant.
+        over_processes: returns the mean of a value over all processes, without gradient. Needed if they share
+            a batch, because the tolerance applies to the divergence of the whole batch.
     """
     mean, logvar = at_least_float32(latent.mean), at_least_float32(latent.logvar)
     divergence = 0.5 * (mean**2 + logvar.exp() - 1 - logvar).mean()

@@ -86,7 +86,7 @@ def real_omniglot(real_data: Path) -> Path:
 import sys
 from pathlib import Path
 from sketchembed.data.sources import omniglot_images
-omniglot_images.load(Path(sys.argv[1]), Path(sys.argv[2]))
+omniglot_images.load_omniglot(Path(sys.argv[1]), Path(sys.argv[2]))
 """
     prepared = real_data / "prepared"
     subprocess.run([sys.executable, "-c", prepare, str(real_data / "omniglot"), str(prepared)], check=True)

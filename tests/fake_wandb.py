@@ -140,3 +140,14 @@ def records(folder):
             found.append(wandb_internal_pb2.Record.FromString(message))
             message = b""
     return found
+
+
+def metrics_of(spec):
+    """The names of all metrics and media in the spec of a dashboard, or in a part of it."""
+    if isinstance(spec, list):
+        return set().union(*map(metrics_of, spec))
+    if not isinstance(spec, dict):
+        return set()
+    named = {key for field in ("metrics", "mediaKeys") for key in spec.get(field, [])}
+    named |= {spec["xAxis"]} if "metrics" in spec and "xAxis" in spec else set()
+    return named.union(*map(metrics_of, spec.values()))

@@ -25,7 +25,7 @@ import sketchembed
 from sketchembed.cli import main
 from sketchembed.data.image_set import ImageSet
 from sketchembed.data.model_inputs import read_drawing, read_photo
-from sketchembed.data.sources import mini_imagenet, omniglot_images, sketchy, traced
+from sketchembed.data.sources import mini_imagenet, omniglot_images, sketchy, sketchy_files, traced
 from sketchembed.data.sources.omniglot_runs import OneShotRuns
 from sketchembed.errors import DataError
 from sketchembed.files import images
@@ -215,13 +215,13 @@ def published(work, place, path):
 
 def mini_imagenet_loader(path, work):
     published(work, "test/n01/n01.jpg", path)
-    return mini_imagenet.load(work, work / "prepared", "test").images
+    return mini_imagenet.load_mini_imagenet(work, work / "prepared", "test").images
 
 
 def omniglot_loader(path, work):
     (work / "images_background").mkdir(parents=True)
     published(work, "images_evaluation/Klingon/character01/0001_01.png", path)
-    return omniglot_images.load(work, work / "prepared", "images").images
+    return omniglot_images.load_omniglot(work, work / "prepared", "images").images
 
 
 def one_shot_loader(path, work):
@@ -240,13 +240,13 @@ def sketchy_loader(path, work):
     (work / "sketches" / "axe").mkdir(parents=True)
     (work / "sketches" / "axe" / "n01_1-1.svg").write_text('<svg><path d="M 0 0 L 9 9"/></svg>')
     published(work, "photo/axe/n01_1.jpg", path)
-    return sketchy.read_photo(sketchy.find(work).photos["axe"]["n01_1"](), path.name, 84)
+    return sketchy.cropped_photo(sketchy_files.find_files(work).photos["axe"]["n01_1"](), path.name, 84)
 
 
 def traced_loader(path, work):
     published(work, "mine/photo.jpg", path)
     try:
-        store = traced.prepare(str(work / "mine"), work, work / "prepared", progress=False)
+        store = traced.prepare_traced(str(work / "mine"), work, work / "prepared", progress=False)
     except DataError as error:
         if "no drawing was left" in str(error):  # a right answer: some of the files have nothing on them
             return None

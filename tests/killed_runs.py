@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 CONF = Path(__file__).parents[1] / "conf"
-DOODLES = "sketchembed.data.datamodules.quickdraw_datamodule.DoodlesDataModule"
+DOODLES = "DoodlesDataModule"
 processes = multiprocessing.get_context("forkserver")
 processes.set_forkserver_preload(["sketchembed.cli.fit", "killed_runs"])
 

@@ -163,7 +163,7 @@ def test_pixel_loss_of_a_perfect_prediction_is_the_least():
     best = PixelLoss()(exact, logits, stroke5, 28)
     moved = exact._replace(mean=exact.mean + torch.tensor([0.3, 0.0]))
     assert best < PixelLoss()(moved, logits, stroke5, 28)
-    assert PixelLoss(size=48)(exact, logits, stroke5, 28).isfinite()
+    assert PixelLoss()(exact, logits, stroke5, 48).isfinite()
 
 
 def test_pixel_loss_survives_an_empty_prediction():
@@ -201,13 +201,25 @@ def test_losses_are_float32_under_autocast():
 # ---- the sum -----------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("of", [float, torch.tensor], ids=["number", "tensor"])
 @pytest.mark.parametrize(
     ("alpha", "gate", "expected"),
-    [(0.0, 0.1, 11.0), (0.1, 0.1, 10.0), (0.15, 0.1, 24.5), (0.1, 0.0, 20.0), (1.0, 0.1, 101.0)],
+    # 1 + (1 - α) 10 + gate α 100
+    [(0.0, 1.0, 11.0), (0.1, 0.0, 10.0), (0.15, 1.0, 24.5), (0.1, 1.0, 20.0), (1.0, 1.0, 101.0)],
 )
-def test_weighted_sum(alpha, gate, expected):
-    terms = drawing_loss(torch.tensor(1.0), torch.tensor(10.0), torch.tensor(100.0), alpha, gate)
-    assert terms.total.item() == pytest.approx(expected)
+def test_weighted_sum(alpha, gate, expected, of):
+    terms = torch.tensor(1.0), torch.tensor(10.0), torch.tensor(100.0)
+    loss = drawing_loss(*terms, of(alpha), of(gate))
+    assert loss.total.item() == pytest.approx(expected)
+    assert loss[1:] == terms
+
+
+@pytest.mark.parametrize("of", [float, torch.tensor], ids=["number", "tensor"])
+def test_gradient_of_the_weighted_sum(of):
+    terms = [torch.tensor(value, requires_grad=True) for value in (1.0, 10.0, 100.0)]
+    for gate, pixel in ((1.0, 0.25), (0.0, 0.0)):
+        found = torch.autograd.grad(drawing_loss(*terms, of(0.25), of(gate)).total, terms)
+        assert [value.item() for value in found] == [1.0, 0.75, pixel]
 
 
 def test_kl_is_torch_s():

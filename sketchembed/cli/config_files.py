@@ -1,8 +1,8 @@
-"""Configuration files from anywhere: what they may name, and how much there may be of it.
+"""Restrict what untrusted configuration files can name, and how large they can be.
 
-jsonargparse reads them with YAML's safe loader, which makes plain values, and checks every value's type. What
-is left are two things: it imports the classes and functions that a file names, before it knows their types;
-and a few lines of YAML, whose aliases repeat each other, are as large as one likes.
+jsonargparse reads them with YAML's safe loader and checks the type of every value. Two risks are left. It
+imports the classes and functions that a file names before it checks their types. And YAML aliases can make a
+few lines arbitrarily large.
 """
 
 from __future__ import annotations
@@ -16,21 +16,22 @@ from jsonargparse import get_loader, set_loader, set_parsing_settings
 
 from sketchembed.errors import ConfigError
 from sketchembed.files.serialization import has_aliases
+from sketchembed.runs.renamed import update_config
 
 IMPORTS_VARIABLE = "SKETCHEMBED_IMPORTS"
-"""Names modules, with commas between them, of which a configuration may take classes and functions too."""
+"""Environment variable with further modules that configurations may name, separated by commas."""
 ALLOWED = ("sketchembed", "pytorch_lightning")
 DENIED = ("pytorch_lightning.callbacks.LambdaCallback", "pytorch_lightning.callbacks.lambda_function")
-"""Call whatever they are told."""
-LETTERS = 1 << 18
-"""Of a configuration; the largest of this package has some three thousand."""
+"""Objects that call arbitrary functions."""
+MAX_LETTERS = 1 << 18
+"""Largest size of a configuration; those of this package have about 3,000 letters."""
 
 
 def trust_no_configuration() -> None:
-    """Let configurations name this package, Lightning and a user's own modules, and be of finite size.
+    """Allow configurations to name only this package, Lightning and the modules of :data:`IMPORTS_VARIABLE`.
 
     Raises:
-        ConfigError: if :data:`IMPORTS_VARIABLE` names what can be no module.
+        ConfigError: if :data:`IMPORTS_VARIABLE` contains something that is not a module's name.
     """
     own = [name.strip() for name in os.environ.get(IMPORTS_VARIABLE, "").split(",") if name.strip()]
     try:
@@ -42,15 +43,15 @@ def trust_no_configuration() -> None:
     except ValueError as error:
         raise ConfigError(
             f"{IMPORTS_VARIABLE} is '{','.join(own)[:80]}' ({error})",
-            expected="names of modules, with commas between them",
-            fix=f"Set it as in {IMPORTS_VARIABLE}=mymodule, or leave it out",
+            expected="names of modules, separated by commas",
+            fix=f"Set it as in {IMPORTS_VARIABLE}=mymodule, or unset it",
         ) from error
     set_loader("yaml", _load, (yaml.YAMLError, ValueError))
 
 
 @functools.cache
 def _plain_loader() -> Any:
-    """Return jsonargparse's own loader, which knows its parsers' ways with numbers and nulls."""
+    """Return jsonargparse's own loader, which reads numbers and nulls as its parsers expect them."""
     return get_loader("yaml")
 
 
@@ -58,12 +59,12 @@ _plain_loader()
 
 
 def _load(text: str) -> Any:
-    """Load a configuration, or the value of an option."""
-    if len(text) > LETTERS:
-        raise yaml.YAMLError(f"a configuration of {len(text):,} letters, more than {LETTERS:,}")
+    """Load a configuration, or the value of an option, with the current names of old options."""
+    if len(text) > MAX_LETTERS:
+        raise yaml.YAMLError(f"a configuration of {len(text):,} letters, more than {MAX_LETTERS:,}")
     try:
         if has_aliases(text):
-            raise yaml.YAMLError("aliases (*name), which a configuration here has no need of")
-        return _plain_loader()(text)
+            raise yaml.YAMLError("aliases (*name) are not supported")
+        return update_config(_plain_loader()(text))
     except RecursionError:
         raise yaml.YAMLError("values that are nested too deeply") from None

@@ -1,4 +1,4 @@
-"""`sketchembed data`: fetch and prepare data sets by hand."""
+"""`sketchembed data`: download and prepare data sets."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Literal
 import numpy as np
 
 from sketchembed.cli.parser import command
+from sketchembed.data.datamodules.doodles_datamodule import DoodlesDataModule
 from sketchembed.data.datamodules.omniglot_datamodule import OmniglotDataModule
-from sketchembed.data.datamodules.quickdraw_datamodule import DoodlesDataModule
 from sketchembed.data.datamodules.sketchy_datamodule import SketchyDataModule, TracedDataModule
 from sketchembed.data.folders import data_folder, prepared_folder
 from sketchembed.data.sources import quickdraw
@@ -26,30 +26,29 @@ def quickdraw_command(
     folder: str | None = None,
     max_length: int = 64,
 ) -> None:
-    """Fetch Quick, Draw! classes that are not there yet, and prepare them.
+    """Download missing Quick, Draw! classes, and prepare all classes in the folder.
 
     Args:
-        classes: names, as ``cat,snowman`` or ``[cat, snowman]``; all 345 if not given.
-        per_class: at most so many drawings a class; of the stream formats only that part is fetched.
-        form: of the files; ``ndjson`` where `per_class` is given, else ``npz``.
-        folder: of the data sets; SKETCHEMBED_DATA, else data, if not given.
-        max_length: the longest drawing in points.
+        classes: names to download, as ``cat,snowman`` or ``[cat, snowman]``; all 345 by default.
+        per_class: most drawings of each class; only this part of a stream format is downloaded.
+        form: of the files; by default ``ndjson`` with `per_class`, otherwise ``npz``.
+        folder: of the data sets; SKETCHEMBED_DATA or else data by default.
+        max_length: length of the longest drawing in points.
     """
     if isinstance(classes, str):
         classes = [name.strip() for name in classes.split(",")]
     wanted = classes or quickdraw.class_names()
     quickdraw.check_classes(wanted)
     root = data_folder(folder)
-    missing = [name for name in wanted if name not in quickdraw.find_sources(root)]
+    missing = [name for name in wanted if name not in quickdraw.find_class_files(root)]
     if missing:
         download_quickdraw(
             root, missing, form=form or ("ndjson" if per_class else "npz"), per_class=per_class
         )
-    sources = quickdraw.find_sources(root)
+    sources = quickdraw.find_class_files(root)
     name = f"quickdraw-t{max_length}" + (f"-n{per_class}" if per_class else "")
-    store = quickdraw.prepare(
-        sources, prepared_folder(root) / name, max_length=max_length, per_class=per_class
-    )
+    destination = prepared_folder(root) / name
+    store = quickdraw.prepare_quickdraw(sources, destination, max_length=max_length, per_class=per_class)
     print(f"{store.path}: {quickdraw.summary(store)}")
 
 
@@ -57,9 +56,9 @@ def doodles_command(per_class: int = 500, folder: str | None = None, max_length:
     """Generate the built-in doodles.
 
     Args:
-        per_class: drawings a class.
-        folder: of the data sets; SKETCHEMBED_DATA, else data, if not given.
-        max_length: the longest drawing in points.
+        per_class: drawings of each class.
+        folder: of the data sets; SKETCHEMBED_DATA or else data by default.
+        max_length: length of the longest drawing in points.
     """
     store = DoodlesDataModule(folder, per_class=per_class, max_length=max_length).prepare_store()
     print(f"{store.path}: {len(store):,} drawings of {len(store.class_names)} classes")
@@ -69,9 +68,9 @@ def omniglot_command(folder: str | None = None, max_length: int = 64, rotations:
     """Prepare Omniglot's stroke files.
 
     Args:
-        folder: of the data sets; SKETCHEMBED_DATA, else data, if not given.
-        max_length: the longest drawing in points.
-        rotations: four classes of each character.
+        folder: of the data sets; SKETCHEMBED_DATA or else data by default.
+        max_length: length of the longest drawing in points.
+        rotations: make four classes of each character by rotation.
     """
     store = OmniglotDataModule(folder, max_length=max_length, rotations=rotations).prepare_store()
     print(f"{store.path}: {len(store):,} drawings of {len(store.class_names)} classes")
@@ -83,10 +82,11 @@ def sketchy_command(
     """Prepare Sketchy's photos and sketches.
 
     Args:
-        folder: of the data sets; SKETCHEMBED_DATA, else data, if not given.
-        max_length: the longest sketch in points.
+        folder: of the data sets; SKETCHEMBED_DATA or else data by default.
+        max_length: length of the longest sketch in points.
         image_size: side of the photos in pixels.
-        overlap: which photos are left out because mini-ImageNet is tested on the like: class, image or none.
+        overlap: which photos are excluded since they show a test class of mini-ImageNet: class, image or
+            none.
     """
     module = SketchyDataModule(folder, max_length=max_length, image_size=image_size, overlap=overlap)
     store = module.prepare_store()
@@ -97,11 +97,11 @@ def sketchy_command(
 def traced_command(
     photos: str = MINI_IMAGENET, folder: str | None = None, max_points: int = MAX_POINTS, image_size: int = 84
 ) -> None:
-    """Trace the contours of photos that nobody has sketched.
+    """Trace the contours of photos without sketches.
 
     Args:
-        photos: a folder of photos, or mini-imagenet for those of its training part.
-        folder: of the data sets; SKETCHEMBED_DATA, else data, if not given.
+        photos: a folder of photos, or mini-imagenet for its training part.
+        folder: of the data sets; SKETCHEMBED_DATA or else data by default.
         max_points: most points of a trace.
         image_size: side of the photos in pixels.
     """

@@ -22,7 +22,6 @@ COMMANDS = {
     "page": "write a run's page again",
     "runs": "write the page of all runs again",
     "dashboard": "create a view of the project on W&B",
-    "replay": "compute a step again that was not finite, and say where that arose",
 }
 """Subcommands with a one-line description. Module ``sketchembed.cli.NAME`` has the function ``run``."""
 

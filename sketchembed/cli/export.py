@@ -26,7 +26,7 @@ def export(
         dtype: data type of the weights.
         encoder: write only the encoder of a SketchEmbedNet, which embeds images but cannot draw.
     """
-    net = load(checkpoint).halved() if encoder else load_network(checkpoint)
+    net = load(checkpoint).encoder_only() if encoder else load_network(checkpoint)
     path = save(net, out, getattr(torch, dtype), provenance(find(checkpoint)))
     print(f"{path}  {path.stat().st_size / 1e6:.1f} MB")
 

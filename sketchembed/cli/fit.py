@@ -1,10 +1,12 @@
-"""`sketchembed fit`: LightningCLI with presets, the data found first, and a run folder that resumes."""
+"""`sketchembed fit`: LightningCLI with presets, prepared data, and a run folder from which a run resumes."""
 
 from __future__ import annotations
 
+import argparse
 import os
 import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +23,11 @@ from pytorch_lightning.utilities.exceptions import SIGTERMException
 from sketchembed._version import __version__
 from sketchembed.cli.config_files import trust_no_configuration
 from sketchembed.cli.parser import OneLineErrorParser
+from sketchembed.data.datamodules import DoodlesDataModule
 from sketchembed.data.datamodules.drawing_datamodule import DrawingDataModule
-from sketchembed.data.datamodules.quickdraw_datamodule import DoodlesDataModule
-from sketchembed.data.sampling import check_share
+from sketchembed.data.sampling import check_batch_size
 from sketchembed.errors import ConfigError, NonFiniteError, SketchEmbedError, check_range
-from sketchembed.files.connection import NetworkError
+from sketchembed.files.http import NetworkError
 from sketchembed.hub.model_files import find, read_raw
 from sketchembed.reporting.run_page import write_run_page
 from sketchembed.reporting.runs_page import update_runs_page
@@ -34,34 +36,35 @@ from sketchembed.runs.checkpoints import AtomicCheckpointIO, newest_valid
 from sketchembed.runs.folder import Run, RunOptions
 from sketchembed.runs.process import allow_tf32, has_fast_bfloat16, quiet_lightning, tune_process
 from sketchembed.runs.ranks import Ranks
+from sketchembed.runs.renamed import update_arguments
 from sketchembed.runs.run_logger import RunLogger
 from sketchembed.runs.wandb_logger import Tracker
 from sketchembed.runs.watchdog import await_cause, exit_with_parent, kill_ranks, stop_watching
+from sketchembed.training import DrawingTask
 from sketchembed.training.checkpointing import Checkpoints, Milestones, Stopped
 from sketchembed.training.cuda_graphs import why_not_captured
 from sketchembed.training.curriculum import Curriculum
-from sketchembed.training.drawing import DrawingTask
-from sketchembed.training.finite import Finite, RollBack
+from sketchembed.training.finite import Finite
 from sketchembed.training.gallery import Gallery
 from sketchembed.training.presets import expand_preset
-from sketchembed.training.progress import Monitor
+from sketchembed.training.progress import Monitor, RunPage
 
-MOST_SEED = 2**32 - 1
-"""As NumPy has it."""
-DOODLES = "sketchembed.data.datamodules.quickdraw_datamodule.DoodlesDataModule"
+MAX_SEED = 2**32 - 1
+"""The largest seed that NumPy accepts."""
+DOODLES = "sketchembed.data.DoodlesDataModule"
 COMMON_DATA_OPTIONS = ("folder", "batch_size", "max_length", "num_workers", "seed", "validation_drawings")
 
 
 class FitParser(OneLineErrorParser, LightningArgumentParser):
-    """Lightning's parser, which answers a mistake in one line."""
+    """Lightning's parser with one-line error messages."""
 
 
 class FitCLI(LightningCLI):
-    """LightningCLI with the project's own groups: ``curriculum``, ``finite``, ``checkpoint``, ``run``, ….
+    """LightningCLI with this project's option groups: ``curriculum``, ``finite``, ``checkpoint``, ``run``, ….
 
     Args:
-        args: the command line, beginning with the subcommand.
-        preset: name of the preset among them, for the run's name.
+        args: command line, starting with the subcommand.
+        preset: name of the preset, which becomes part of the run's name.
     """
 
     def __init__(self, args: list[str], preset: str = "custom") -> None:
@@ -69,6 +72,7 @@ class FitCLI(LightningCLI):
         self.preset = preset
         self.ranks = Ranks()
         self.announcement: str | None = None
+        about = {"description": "Train a model.", "version": __version__}
         super().__init__(
             pl.LightningModule,
             pl.LightningDataModule,
@@ -78,20 +82,17 @@ class FitCLI(LightningCLI):
             save_config_callback=None,
             parser_class=FitParser,
             seed_everything_default=0,
-            parser_kwargs={
-                "prog": "sketchembed",
-                "fit": {"description": "Train a model.", "version": __version__},
-            },
+            parser_kwargs={"prog": "sketchembed", "fit": about},
             args=args,
         )
 
     @staticmethod
     def subcommands() -> dict[str, set[str]]:
-        """Offer training alone; evaluation has commands of its own."""
+        """Return the only subcommand, ``fit``."""
         return {"fit": {"model", "train_dataloaders", "val_dataloaders", "datamodule"}}
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        """Add the project's own groups."""
+        """Add the option groups of this project."""
         parser.add_lightning_class_args(Curriculum, "curriculum")
         parser.add_lightning_class_args(Gallery, "gallery")
         parser.add_lightning_class_args(Monitor, "monitor")
@@ -103,16 +104,16 @@ class FitCLI(LightningCLI):
         parser.link_arguments("seed_everything", "data.init_args.seed")
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
-        """Parse the command line and the configurations that it names.
+        """Parse the command line and its configuration files.
 
         Raises:
-            ConfigError: where the parser itself stumbles over a value's form.
+            ConfigError: if the parser fails with an exception of its own.
         """
         try:
             super().parse_arguments(parser, args)
         except SketchEmbedError:
             raise
-        except Exception as error:  # of nearly any kind; what the parser expects is a SystemExit
+        except Exception as error:  # jsonargparse raises exceptions of many types for malformed values
             what = (str(error).splitlines() or [type(error).__name__])[0][:200]
             raise ConfigError(
                 f"the configuration cannot be read ({what})",
@@ -121,21 +122,21 @@ class FitCLI(LightningCLI):
             ) from error
         seed = self.config.get(f"{self.config.subcommand}.seed_everything")
         if seed is not None and not isinstance(seed, bool):
-            check_range("--seed_everything", seed, 0, MOST_SEED)
+            check_range("--seed_everything", seed, 0, MAX_SEED)
 
     def _parse_ckpt_path(self) -> None:
-        """Check the checkpoint that a user names, before minutes are spent.
+        """Check the checkpoint of ``--ckpt_path`` before the data are prepared.
 
-        Lightning's own would take hyperparameters from it, over those of the command line.
+        Lightning's own method would let the checkpoint's hyperparameters override the command line.
         """
         config = self.config[self.config.subcommand]
         if config.get("ckpt_path") is not None:
             read_raw(find(config.ckpt_path))
 
-    # ---- before anything is built ----------------------------------------------------------------
+    # ---- before the model is built ---------------------------------------------------------------
 
     def before_instantiate_classes(self) -> None:
-        """Start the processes, find the data and open the run's folder."""
+        """Start the ranks, prepare the data and open the run's folder."""
         config = self.config[str(self.subcommand)]
         tune_process()
         allow_tf32()
@@ -147,24 +148,24 @@ class FitCLI(LightningCLI):
             self.run_folder = Run(Path(config.checkpoint.dirpath).parent)
 
     def _decide(self, config: Namespace) -> dict[str, Any]:
-        """Find out, on the first process, what all of them go by; return the options that this changes."""
+        """Complete the configuration on rank 0; return the changed options for the other ranks."""
         if config.trainer.precision == "bf16-mixed" and not has_fast_bfloat16(config.trainer.accelerator):
-            say("note    this processor has no 16-bit products; training in 32-true instead of bf16-mixed")
+            say("note    this processor has no bfloat16 instructions; training in 32-true, not bf16-mixed")
             config.trainer.precision = "32-true"
-        processes = self.ranks.world_size
-        check_share(config.data.init_args.get("batch_size") or processes, processes)
-        self._find_data(config)
+        world_size = self.ranks.world_size
+        check_batch_size(config.data.init_args.get("batch_size") or world_size, world_size)
+        self._prepare_data(config)
         network = config.model.init_args.get("network")
         if isinstance(network, Namespace) and "max_length" in network:
-            # T is the data's. A link of the parser's does not reach into a dataclass.
+            # T is an option of the data. jsonargparse cannot link it to a field of a dataclass.
             network.max_length = config.data.init_args.max_length
         self.run_folder = self._open_run(config)
         config.checkpoint.dirpath = str(self.run_folder.checkpoints)
         changed = "trainer.precision", "data", "model", "checkpoint.dirpath"
         return {name: config.get(name) for name in changed}
 
-    def _find_data(self, config: Namespace) -> None:
-        """Prepare the data, or fall back on doodles where there are none and no network."""
+    def _prepare_data(self, config: Namespace) -> None:
+        """Prepare the data; use doodles if there are none and they cannot be downloaded."""
         module = instantiate_class((), config.data.as_dict())
         if not isinstance(module, DrawingDataModule):
             return
@@ -177,9 +178,8 @@ class FitCLI(LightningCLI):
                 f"NOT {module.title.upper()}: there are no drawings in {module.folder}, and none can be "
                 f"downloaded ({error}). This run uses generated doodles instead."
             )
-            kept = {
-                key: config.data.init_args[key] for key in COMMON_DATA_OPTIONS if key in config.data.init_args
-            }
+            given = config.data.init_args
+            kept = {key: given[key] for key in COMMON_DATA_OPTIONS if key in given}
             config.data = Namespace(class_path=DOODLES, init_args=Namespace(**kept))  # type: ignore[no-untyped-call]
             say(f"!!! {self.announcement}")
             store = DoodlesDataModule(**kept).prepare_store()
@@ -202,7 +202,7 @@ class FitCLI(LightningCLI):
     # ---- the trainer -----------------------------------------------------------------------------
 
     def instantiate_trainer(self, **kwargs: Any) -> pl.Trainer:
-        """Build the trainer with the run's loggers and whole checkpoint files."""
+        """Build the trainer with the run's loggers, its page, and atomic checkpoint files."""
         config = self.config[str(self.subcommand)]
         if config.trainer.logger is None:
             config.trainer.logger = True
@@ -212,8 +212,10 @@ class FitCLI(LightningCLI):
             use_distributed_sampler=False,
             **kwargs,
         )
+        # Not an option of the trainer, which the run's config.yaml would list.
+        trainer.callbacks.insert(0, RunPage())  # type: ignore[attr-defined]
         if self.ranks.started:
-            # Where it is interrupted, the trainer ends what it believes its own launcher to have started.
+            # On an interrupt the trainer kills the ranks that its own launcher has started.
             trainer.strategy.launcher.procs = self.ranks.started  # type: ignore[union-attr]
         return trainer
 
@@ -223,119 +225,105 @@ class FitCLI(LightningCLI):
         if mode == "disabled":
             return loggers
         try:
-            loggers.append(
-                Tracker(
-                    mode,
-                    self.run_folder.path,
-                    say,
-                    name=self.run_folder.path.name,
-                    project=self.run_options.project,
-                    id=os.environ.get("WANDB_RUN_ID") or self.run_folder.facts.get("wandb_id"),
-                )
-            )
+            path, project = self.run_folder.path, self.run_options.project
+            known = os.environ.get("WANDB_RUN_ID") or self.run_folder.facts.get("wandb_id")
+            loggers.append(Tracker(mode, path, say, name=path.name, project=project, id=known))
         except ModuleNotFoundError as error:
-            say(f"W&B is left out: {error}. `pip install wandb` brings it; the run's page needs nothing.")
+            say(f"W&B is not used: {error}. Install it with `pip install wandb`, or use the run's page")
         return loggers
 
     def before_fit(self) -> None:
-        """Write down what runs, and say it."""
+        """Choose the checkpoint, and record and print what is trained."""
         step = self._choose_checkpoint()
         if not self.trainer.is_global_zero:
             return
-        data, model = self.datamodule, self.model
+        data, model, run = self.datamodule, self.model, self.run_folder
         data.setup("fit")
-        if self.run_folder.last_checkpoint is not None:
-            self.run_folder.check_data(data.facts())
-        self.run_folder.rewind(step)
-        parameters = sum(parameter.numel() for parameter in model.parameters())
         facts = data.facts() | {"announcement": self.announcement}
-        device = str(self.trainer.strategy.root_device)
-        self.run_folder.note(
+        if run.last_checkpoint is not None:
+            run.check_data(data.facts())
+        run.rewind(step)
+        parameters = sum(parameter.numel() for parameter in model.parameters())
+        device = self.trainer.strategy.root_device
+        run.note(
             data=facts,
             parameters=parameters,
-            device=device,
+            device=str(device),
             processes=self.trainer.world_size,
             model=model.net.config.to_dict(),
             kind=model.net.kind,
         )
         say(f"model   {parameters / 1e6:.2f} million parameters on {device}, {self.trainer.max_steps} steps")
-        if isinstance(model, DrawingTask) and self.trainer.strategy.root_device.type == "cuda":
-            accumulate = self.trainer.accumulate_grad_batches
-            why = why_not_captured(
-                model, self.trainer.strategy.root_device, accumulate, self.trainer.world_size
-            )
-            say(f"step    launched kernel by kernel: {why}" if why else "step    captured as CUDA graphs")
-        say(f"watch   {self.run_folder.path / 'index.html'}")
-        whole = yaml.safe_load(self.run_folder.config or "") | {"preset": self.preset, "data_facts": facts}
+        if isinstance(model, DrawingTask) and device.type == "cuda":
+            trainer = self.trainer
+            why = why_not_captured(model, device, trainer.accumulate_grad_batches, trainer.world_size)
+            say(f"step    not captured as CUDA graphs: {why}" if why else "step    captured as CUDA graphs")
+        say(f"watch   {run.path / 'index.html'}")
+        whole = yaml.safe_load(run.config or "") | {"preset": self.preset, "data_facts": facts}
         for logger in self.trainer.loggers:
             logger.log_hyperparams(whole)
 
     def _choose_checkpoint(self) -> int:
-        """Have the trainer go on from the run's newest whole checkpoint, else from one that the user named.
+        """Let the trainer resume from the run's newest valid checkpoint, or start from ``--ckpt_path``.
 
         Returns:
-            the number of steps that are done already.
+            number of steps that the checkpoint has behind it; 0 without a checkpoint.
         """
         folder, net = self.run_folder.checkpoints, self.model.net
-        chosen = self.ranks.on_rank_zero(
-            lambda: newest_valid(folder, net, lambda line: say(f"warning {line}"))
-        )
+        warn: Callable[[str], None] = lambda line: say(f"warning {line}")  # noqa: E731
+        chosen = self.ranks.on_rank_zero(lambda: newest_valid(folder, net, warn))
         if chosen is not None:
-            say(f"resume  going on from {chosen.name}")
+            say(f"resume  from {chosen.name}")
         else:
             named = self.config[str(self.subcommand)].get("ckpt_path")
             chosen = None if named is None else find(named)
         if chosen is None:
             return 0
-        # Lightning keeps what it saved under a module's hyperparameters apart; ours has none.
+        # `config_init` has what the trainer gets. Checkpoints are plain values and load under weights_only.
         options = self.config_init[str(self.subcommand)]
         options.ckpt_path, options.weights_only = str(chosen), True
         return int(read_raw(chosen)["global_step"])
 
     def _run_subcommand(self, subcommand: str) -> None:
-        """Train; where something stops it, say how to go on."""
+        """Train; if a signal stops the run, print how to resume it."""
         try:
-            self._train(subcommand)
+            super()._run_subcommand(subcommand)
         except SystemExit as error:
             if not self.trainer.interrupted:
                 raise
-            stop_watching()
-            last = self.run_folder.last_checkpoint
-            goes_on = f"goes on from {last.name}" if last else "starts again: there was no checkpoint yet"
-            if isinstance(error, Stopped):
-                number = error.signal
-            else:  # before the first step, or by a second Ctrl-C
-                number = signal.SIGTERM if isinstance(error, SIGTERMException) else signal.SIGINT
-            if self.trainer.is_global_zero:
-                write_run_page(self.run_folder.path)
-            say(f"stopped by {number.name} at step {self.trainer.global_step}; the same command {goes_on}")
-            raise SystemExit(128 + number) from None
+            raise SystemExit(128 + self._report_stop(error)) from None
         except Exception as error:
             await_cause(error)
             kill_ranks(self.ranks.started)
             if self.trainer.is_global_zero:
                 self.run_folder.note(failed=f"{type(error).__name__}: {str(error)[:300]}")
             elif isinstance(error, ConfigError | NonFiniteError):
-                sys.exit(error.status)  # the first process finds the same, and says it for all
+                sys.exit(error.status)  # rank 0 has the same error and prints it
             raise
         finally:
             self.run_folder.release()
             if self.trainer.is_global_zero:
                 update_runs_page(self.run_folder.path)
 
-    def _train(self, subcommand: str) -> None:
-        """Train, and again from a checkpoint whenever :class:`Finite` goes back to one."""
-        while True:
-            try:
-                return super()._run_subcommand(subcommand)
-            except RollBack:
-                continue
+    def _report_stop(self, error: SystemExit) -> int:
+        """Print where a run was stopped; return the number of the signal."""
+        stop_watching()
+        last = self.run_folder.last_checkpoint
+        resumes = f"resumes from {last.name}" if last else "starts again: there is no checkpoint yet"
+        if isinstance(error, Stopped):
+            number = error.signal
+        else:  # before the first step, or by a second Ctrl-C
+            number = signal.SIGTERM if isinstance(error, SIGTERMException) else signal.SIGINT
+        if self.trainer.is_global_zero:
+            write_run_page(self.run_folder.path)
+        say(f"stopped by {number.name} at step {self.trainer.global_step}; the same command {resumes}")
+        return number
 
     def after_fit(self) -> None:
         """Mark the run as finished."""
         step = self.trainer.global_step
         final = self.run_folder.checkpoints / f"step-{step}.ckpt"
-        if not self.ranks.broadcast(final.exists()):  # there was nothing left to train after --ckpt_path
+        if not self.ranks.broadcast(final.exists()):  # --ckpt_path had all steps already
             self.trainer.save_checkpoint(final)
         if not self.trainer.is_global_zero:
             return
@@ -343,24 +331,24 @@ class FitCLI(LightningCLI):
         self.run_folder.note(finished=True, steps=step)
         write_run_page(path)
         if isinstance(self.model, DrawingTask):
-            more = f"shows what it draws; `sketchembed draw IMAGE {path}` draws more"
+            more = f"shows sampled drawings; draw more with `sketchembed draw IMAGE {path}`"
         else:
-            more = "shows its curves"
+            more = "shows the loss curves"
         say(f"done    {path / 'index.html'} {more}")
 
 
 def say(line: str) -> None:
-    """Print a line at once, on the first process."""
+    """Print a line at once, on rank 0 only."""
     if rank_zero_only.rank == 0:  # type: ignore[attr-defined]
         print(line, flush=True)
 
 
 def launch(trainer: Namespace) -> Ranks:
-    """Start or meet the processes that train together.
+    """Start the ranks of a training, or connect to those that `torchrun` or SLURM has started.
 
     Args:
-        trainer: options, of which the number of processes is taken from `torchrun` if they leave it open, and
-            always from SLURM, which has started them all.
+        trainer: options of the trainer. The number of ranks is set to that of `torchrun` if ``devices`` is
+            ``auto``, and to that of SLURM in any case.
     """
     here, everywhere = (int(os.environ.get(name, "1")) for name in ("LOCAL_WORLD_SIZE", "WORLD_SIZE"))
     if TorchElasticEnvironment.detect() and trainer.devices == "auto":
@@ -372,30 +360,23 @@ def launch(trainer: Namespace) -> Ranks:
 
 
 def run(args: list[str]) -> None:
-    """Run ``sketchembed fit`` with the arguments after the word.
+    """Run ``sketchembed fit``.
 
-    ``--preset NAME`` stands for the configuration files of a preset, the last one if there are several; those
-    given with ``--config`` and single options come after it and overrule it.
+    Args:
+        args: command line after ``fit``. ``--preset NAME`` inserts the configuration files of a preset before
+            all other arguments; of several presets the last one counts.
     """
     exit_with_parent()
-    args, wanted = _without_preset(args)
+    presets = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    presets.add_argument("--preset", nargs="?", const="")
+    given, args = presets.parse_known_args(args)
+    args, notes = update_arguments(args)
+    for note in notes:
+        say(f"note    {note}")
     name, chosen = "custom", list[str]()
-    if wanted is not None:
-        name, chosen, why = expand_preset(wanted)
+    if given.preset is not None:
+        name, chosen, why = expand_preset(given.preset)
         say(f"preset  {name} ({why})")
         say('        PRESET=paper chooses another, ARGS="--trainer.max_steps 1000" changes an option')
     with quiet_lightning():
         FitCLI(["fit", *chosen, *args], name)
-
-
-def _without_preset(args: list[str]) -> tuple[list[str], str | None]:
-    """Return a command line without its presets, and the last of these."""
-    rest, wanted, words = list[str](), None, iter(args)
-    for word in words:
-        if word == "--preset":
-            wanted = next(words, "")
-        elif word.startswith("--preset="):
-            wanted = word.partition("=")[2]
-        else:
-            rest.append(word)
-    return rest, wanted

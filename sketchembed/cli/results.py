@@ -18,11 +18,11 @@ from sketchembed._version import __version__
 from sketchembed.cli.parser import command
 from sketchembed.errors import ConfigError, SketchEmbedError, check_known
 from sketchembed.files.reading import digest, read_file
-from sketchembed.files.serialization import build, parse_json, parse_yaml
+from sketchembed.files.serialization import dataclass_from_dict, parse_json, parse_yaml
 from sketchembed.files.writing import whole_file
 from sketchembed.hub.model_files import find
 from sketchembed.reporting.part import Part
-from sketchembed.reporting.results_page import Measured, fewshot_tables, model_facts, results_page
+from sketchembed.reporting.results_page import ResultsSection, fewshot_tables, model_facts, results_page
 
 MODEL_OPTIONS = ("--checkpoint", "--vae", "--seen_classifier", "--unseen_classifier")
 """Options of evaluations whose values are models."""
@@ -89,7 +89,7 @@ class Plan:
         """
         content = read_file(path, str(path), expected="a list of results", fix="Name one with --plan")
         try:
-            plan = build(cls, parse_yaml(content.decode("utf-8")))
+            plan = dataclass_from_dict(cls, parse_yaml(content.decode("utf-8")))
         except ValueError as error:
             raise ConfigError(
                 f"{path} is not a list of results ({error})",
@@ -139,7 +139,7 @@ def results(
             there = True
         else:
             print(f"{head}: {'kept from before' if there else 'not measured'}", flush=True)
-        found = Measured(section.title, section.evaluate, section.note)
+        found = ResultsSection(section.title, section.evaluate, section.note)
         measured.append(_read(section, kept, found) if there else found)
     page = results_page(whole.about, [model_facts(*model) for model in models.items()], measured)
     with whole_file(out) as file:
@@ -169,7 +169,7 @@ def _measure(section: Section, kept: Path) -> None:
     (folder / "request").write_text(section.request())
 
 
-def _read(section: Section, kept: Path, out: Measured) -> Measured:
+def _read(section: Section, kept: Path, out: ResultsSection) -> ResultsSection:
     folder, kind = kept / section.name, section.words[0]
     try:
         if kind == "fewshot":

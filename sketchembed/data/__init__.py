@@ -1,1 +1,37 @@
-"""Data: from published files to batches on the device."""
+"""Data: from published files to batches on the device.
+
+The data modules can be imported from here. They are loaded on first use, because they need PyTorch Lightning,
+which loading a model and embedding do not.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from sketchembed.data.datamodules import *  # noqa: F403
+
+DATA_MODULES = (
+    "DoodlesDataModule",
+    "LabelledQuickdrawDataModule",
+    "MiniImageNetDataModule",
+    "MiniImageNetEpisodeDataModule",
+    "OmniglotDataModule",
+    "OmniglotEpisodeDataModule",
+    "QuickdrawDataModule",
+    "SketchyDataModule",
+    "TracedDataModule",
+)
+
+
+def __getattr__(name: str) -> Any:
+    """Load a data module on first use."""
+    if name in DATA_MODULES:
+        return getattr(import_module("sketchembed.data.datamodules"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    """List the data modules too."""
+    return sorted([*globals(), *DATA_MODULES])

@@ -1,6 +1,7 @@
-"""Augmentation of drawings on the device, before the raster: free, since the image is drawn after it.
+"""Random changes of drawings, and of photos with their drawings, on the device.
 
-Off in the paper's configuration. Every change is to the strokes, so image and target stay a pair.
+Off in the paper's configuration. Images are rendered from the changed strokes, so they match their targets.
+Changes of a photo's geometry are applied to its drawing too.
 """
 
 from __future__ import annotations
@@ -11,24 +12,26 @@ from dataclasses import dataclass
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.nn import functional
 
-from sketchembed.data.shared_random import normal, uniform
+from sketchembed.data.batch_random import normal, uniform
+
+LUMA = (0.299, 0.587, 0.114)
+"""Weights of red, green and blue in the luma (ITU-R BT.601)."""
 
 
 @dataclass(frozen=True)
 class Augmentation:
-    """How far drawings are changed at random; every default is off.
+    """Random changes of drawings; all are off by default.
 
-    Rotation, scale and shear leave the larger side of a drawing as it was.
+    Rotation, scale and shear preserve the longer side of a drawing.
 
     Attributes:
-        rotation: largest angle either way, in degrees.
-        scale: largest stretch of each axis, as a factor minus one: 0.2 gives 1/1.2 to 1.2.
-        shear: largest shear of x by y.
+        rotation: maximum angle in either direction, in degrees.
+        scale: maximum scaling of each axis, as a factor minus one: 0.2 means 1/1.2 to 1.2.
+        shear: maximum shear of x by y.
         jitter: standard deviation of the noise on each offset, in normalised units.
-        flip: chance of a left-right mirror image.
-        reorder: chance that the strokes are drawn in a random order.
-        reverse: chance that each stroke is drawn from its other end.
+        flip: probability of mirroring left to right.
     """
 
     rotation: float = 0.0
@@ -36,30 +39,20 @@ class Augmentation:
     shear: float = 0.0
     jitter: float = 0.0
     flip: float = 0.0
-    reorder: float = 0.0
-    reverse: float = 0.0
-
-    @property
-    def active(self) -> bool:
-        """Whether anything is switched on."""
-        return any(value > 0 for value in vars(self).values())
 
     def __call__(
         self, stroke5: Float[Tensor, "batch n 5"], generator: torch.Generator | None = None
     ) -> Float[Tensor, "batch n 5"]:
-        """Return changed drawings; lengths, ends and start tokens stay.
+        """Return changed drawings with the same pen states.
 
         Args:
             stroke5: rows with their start token, in normalised units.
-            generator: source of randomness, on the drawings' device.
+            generator: source of random numbers, on the drawings' device.
         """
-        if self.reorder > 0 or self.reverse > 0:
-            stroke5 = self._resequence(stroke5, generator)
         if self.rotation or self.scale or self.shear or self.flip:
             matrix = self._matrices(stroke5, generator)
-            offsets = _product(stroke5[..., :2], matrix)
-            # The image is scaled to the drawing's larger side, so a change of size would be a change of
-            # the strokes that the image does not show.
+            offsets = _multiply(stroke5[..., :2], matrix)
+            # An image is scaled to the drawing's longer side, so it would not show a change of that side.
             offsets = offsets * (_side(stroke5[..., :2]) / _side(offsets).clamp_min(1e-6))[:, None, None]
             stroke5 = torch.cat([offsets, stroke5[..., 2:]], dim=-1)
         if self.jitter > 0:
@@ -70,58 +63,112 @@ class Augmentation:
         return stroke5
 
     def _matrices(self, like: Tensor, generator: torch.Generator | None) -> Float[Tensor, "batch 2 2"]:
+        """Return matrices for row vectors: scale, mirror and shear, then rotate."""
         angle, x, y, shear, flip = uniform((5, len(like)), generator, like, batch_dim=1) * 2 - 1
         angle = angle * math.radians(self.rotation)
-        cosine, sine, zero = angle.cos(), angle.sin(), torch.zeros_like(angle)
-        turn = torch.stack([torch.stack([cosine, sine], -1), torch.stack([-sine, cosine], -1)], -2)
-        widen = torch.exp(x * math.log1p(self.scale)) * torch.where(flip < 2 * self.flip - 1, -1.0, 1.0)
-        heighten = torch.exp(y * math.log1p(self.scale))
-        shear = shear * self.shear
-        slant = torch.stack([torch.stack([widen, zero], -1), torch.stack([shear, heighten], -1)], -2)
-        return _product(slant, turn)
-
-    def _resequence(self, stroke5: Tensor, generator: torch.Generator | None) -> Tensor:
-        """Draw the same lines in another order: a permutation of points, and new offsets between them."""
-        batch, rows = stroke5.shape[:2]
-        points = stroke5[..., :2].cumsum(1)
-        lifted, ended = stroke5[..., 3] > 0.5, stroke5[..., 4] > 0.5
-        number = torch.cat([lifted.new_zeros(batch, 1), lifted[:, :-1]], dim=1).cumsum(1)
-        number = number.masked_fill(ended, rows)
-
-        def chance(probability: float, size: tuple[int, ...]) -> Tensor:
-            return uniform(size, generator, stroke5) < probability
-
-        rank = uniform((batch, rows + 1), generator, stroke5)
-        straight = torch.arange(rows + 1, device=stroke5.device, dtype=rank.dtype) / (rows + 1)
-        # A stroke of one point goes after the others: as the first its lift would be lost to the start token.
-        sizes = number.new_zeros(batch, rows + 1).scatter_add_(1, number, torch.ones_like(number))
-        rank = torch.where(chance(self.reorder, (batch, 1)), rank + (sizes == 1), straight)
-        rank[:, rows] = 3.0  # what lies past the end stays there
-        turned = chance(self.reverse, (batch, rows + 1)).gather(1, number) & ~ended
-        place = torch.arange(rows, device=stroke5.device).expand(batch, rows)
-        place = torch.where(turned, -place, place)
-        # Two stable sorts: by place within the stroke, then by the stroke's rank.
-        first = place.argsort(dim=1, stable=True)
-        second = rank.gather(1, number).gather(1, first).argsort(dim=1, stable=True)
-        order = first.gather(1, second)
-        moved = points.gather(1, order.unsqueeze(-1).expand(-1, -1, 2))
-        offsets = torch.diff(moved, dim=1, prepend=moved[:, :1]).masked_fill(ended.unsqueeze(-1), 0.0)
-        # A stroke's last point in the new order lifts the pen; so does the drawing's last.
-        owner = number.gather(1, order)
-        lift = torch.cat([owner[:, 1:] != owner[:, :-1], lifted.new_ones(batch, 1)], dim=1) & ~ended
-        pen = torch.stack([~lift & ~ended, lift, ended], dim=-1).to(stroke5.dtype)
-        pen[:, 0] = pen.new_tensor([1.0, 0.0, 0.0])
-        return torch.cat([offsets, pen], dim=-1)
+        cosine, sine = angle.cos(), angle.sin()
+        width = torch.exp(x * math.log1p(self.scale)) * torch.where(flip < 2 * self.flip - 1, -1.0, 1.0)
+        height = torch.exp(y * math.log1p(self.scale))
+        stretch = _stack(width, torch.zeros_like(width), shear * self.shear, height)
+        return _multiply(stretch, _stack(cosine, sine, -sine, cosine))
 
 
-def _product(
+@dataclass(frozen=True)
+class PairAugmentation:
+    """Random changes of photos with their drawings; all are off by default.
+
+    Attributes:
+        rotation: maximum angle in either direction, in degrees.
+        scale: maximum scaling, as a factor minus one: 0.2 means 1/1.2 to 1.2. Parts that leave the frame are
+            cropped from the photo but stay in the drawing.
+        shift: maximum shift of the photo in either direction, as a fraction of its side; the drawing stays.
+        flip: probability of mirroring left to right.
+        colour: maximum change of the photo's brightness, contrast and saturation, as factors minus one.
+        grey: probability of making the photo grey.
+    """
+
+    rotation: float = 0.0
+    scale: float = 0.0
+    shift: float = 0.0
+    flip: float = 0.0
+    colour: float = 0.0
+    grey: float = 0.0
+
+    def __call__(
+        self,
+        photo: Float[Tensor, "batch 3 size size"],
+        stroke5: Float[Tensor, "batch n 5"],
+        generator: torch.Generator | None = None,
+    ) -> tuple[Float[Tensor, "batch 3 size size"], Float[Tensor, "batch n 5"]]:
+        """Return changed photos, and changed drawings with the same pen states.
+
+        Args:
+            photo: values in [0, 1].
+            stroke5: rows with their start token, in normalised units.
+            generator: source of random numbers, on the photos' device.
+        """
+        chances = uniform((9, len(photo)), generator, photo, batch_dim=1) * 2 - 1
+        if self.rotation or self.scale or self.shift or self.flip:
+            matrix = self._matrices(chances[:3])
+            photo = transform_photos(photo, matrix, chances[3:5].T * (2 * self.shift))
+            stroke5 = torch.cat([_multiply(stroke5[..., :2], matrix.mT), stroke5[..., 2:]], dim=-1)
+        if self.colour or self.grey:
+            photo = self._recolour(photo, chances[5:])
+        return photo, stroke5
+
+    def _matrices(self, chances: Float[Tensor, "3 batch"]) -> Float[Tensor, "batch 2 2"]:
+        """Return matrices for column vectors: mirror, then rotate and scale."""
+        angle, size, flip = chances
+        size = torch.exp(size * math.log1p(self.scale))
+        cosine = size * (angle * math.radians(self.rotation)).cos()
+        sine = size * (angle * math.radians(self.rotation)).sin()
+        mirror = torch.where(flip < 2 * self.flip - 1, -1.0, 1.0)
+        return _stack(mirror * cosine, -sine, mirror * sine, cosine)
+
+    def _recolour(self, photo: Tensor, chances: Float[Tensor, "4 batch"]) -> Tensor:
+        brightness, contrast, saturation = (1 + self.colour * chances[:3])[..., None, None, None]
+        photo = photo * brightness
+        luma = (photo * photo.new_tensor(LUMA)[:, None, None]).sum(1, keepdim=True)
+        photo = luma + saturation * (photo - luma)
+        photo = torch.where((chances[3] < 2 * self.grey - 1)[:, None, None, None], luma, photo)
+        mean = luma.mean(dim=(2, 3), keepdim=True)
+        out: Tensor = (mean + contrast * (photo - mean)).clamp(0, 1)
+        return out
+
+
+def transform_photos(
+    photo: Float[Tensor, "batch 3 size size"],
+    matrix: Float[Tensor, "batch 2 2"],
+    shift: Float[Tensor, "batch 2"],
+) -> Float[Tensor, "batch 3 size size"]:
+    """Apply an affine map to each photo, with reflection padding.
+
+    Args:
+        photo: any values.
+        matrix: linear part. A point p, relative to the centre, moves to matrix · p + shift.
+        shift: translation, in units in which the side of a photo is 2.
+    """
+    # grid_sample needs the inverse map, from the points of the result to those of the photo.
+    inverse: Tensor = torch.linalg.inv(matrix)
+    theta = torch.cat([inverse, -(inverse * shift[:, None]).sum(-1, keepdim=True)], dim=-1)
+    grid = functional.affine_grid(theta, list(photo.shape), align_corners=False)
+    out: Tensor = functional.grid_sample(photo, grid, padding_mode="reflection", align_corners=False)
+    return out
+
+
+def _stack(a: Tensor, b: Tensor, c: Tensor, d: Tensor) -> Float[Tensor, "batch 2 2"]:
+    """Return the matrices ``[[a, b], [c, d]]``."""
+    return torch.stack([torch.stack([a, b], -1), torch.stack([c, d], -1)], -2)
+
+
+def _multiply(
     rows: Float[Tensor, "batch n 2"], matrix: Float[Tensor, "batch 2 2"]
 ) -> Float[Tensor, "batch n 2"]:
-    # Not a matrix product, which autocast would take to 16 bits.
+    """Return ``rows @ matrix`` in full precision: autocast would compute a matrix product in 16 bits."""
     return (rows.unsqueeze(-1) * matrix.unsqueeze(1)).sum(-2)
 
 
 def _side(offsets: Float[Tensor, "batch n 2"]) -> Float[Tensor, " batch"]:
-    """Return the larger side of each drawing's box."""
+    """Return the longer side of the bounding box of each drawing."""
     points = offsets.cumsum(dim=1)
     return (points.amax(dim=1) - points.amin(dim=1)).amax(dim=-1)

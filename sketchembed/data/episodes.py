@@ -1,7 +1,7 @@
-"""Few-shot episodes: which images support and which are asked, by number alone.
+"""Few-shot episodes as indices of support and query images.
 
-*Source*: Vinyals et al. 2016; paper section 5; the released code draws the classes of an episode uniformly
-from the whole split and asks about all images that do not support.
+*Source*: Vinyals et al. 2016; paper section 5. As in the released code, the classes of an episode are drawn
+uniformly from the whole split, and all images that are not in the support set are queries.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ class EpisodeBatch(NamedTuple):
 
     Attributes:
         support: int64 ``[episodes, way * shot]``, class by class.
-        query: int64 ``[episodes, queries]``; -1 where an episode has fewer than another.
-        query_labels: int64 ``[episodes, queries]``, the class within the episode; -1 likewise.
-        classes: int64 ``[episodes, way]``, the classes' numbers in the set.
+        query: int64 ``[episodes, queries]``; padded with -1 if episodes have different numbers of queries.
+        query_labels: int64 ``[episodes, queries]``, number of the class within the episode; padded with -1.
+        classes: int64 ``[episodes, way]``, numbers of the classes in the image set.
     """
 
     support: np.ndarray
@@ -36,19 +36,19 @@ class EpisodeBatch(NamedTuple):
 
 
 class Episodes:
-    """Episodes of an image set; episode `i` depends on the seed and `i` alone.
+    """Episodes of an image set; an episode depends only on the seed and its id.
 
     Args:
-        data: the images.
-        way: classes in an episode.
-        shot: support images a class.
-        query: query images a class; all the rest if None, as in the released code.
-        seed: of the episodes.
-        within_groups: whether the classes of an episode share a group, such as an alphabet. The group is
-            drawn first, each as likely as another.
+        data: images.
+        way: classes per episode.
+        shot: support images per class.
+        query: query images per class; None for all remaining images, as in the released code.
+        seed: seed of the episodes.
+        within_groups: draw all classes of an episode from one group, such as an alphabet. The group is drawn
+            first, uniformly.
 
     Raises:
-        ConfigError: if a number is out of its range.
+        ConfigError: if a number is out of range, or the classes have no groups.
         DataError: if there are too few classes, or a class has too few images.
     """
 
@@ -65,8 +65,8 @@ class Episodes:
             if value < (2 if name == "way" else 1):
                 raise ConfigError(
                     f"{name} is {value}",
-                    expected="a way of 2 or more, a shot and a query count of 1 or more",
-                    fix="Write a setting as 5w1s, and queries as a number or `all`",
+                    expected="way of 2 or more, shot and query of 1 or more",
+                    fix="Write a setting such as 5w1s, and queries as a number or `all`",
                 )
         self.data, self.way, self.shot, self.query, self.seed = data, way, shot, query, seed
         self.within_groups = within_groups
@@ -80,46 +80,45 @@ class Episodes:
         needed = self.shot + (self.query or 1)
         for name, members in zip(self.data.class_names, self._members, strict=True):
             if len(members) < needed:
-                asked = f"{self.query or 'at least 1'} to ask about"
+                queries = self.query or "at least 1"
                 raise DataError(
                     f"class '{name}' has {len(members)} images, {needed - len(members)} too few",
-                    expected=f"{needed}: {self.shot} to support and {asked}",
-                    fix="Ask for fewer shots or queries, or fetch the class again",
+                    expected=f"{needed}: {self.shot} support images and {queries} query images",
+                    fix="Choose fewer shots or queries, or download the class again",
                 )
 
     def _make_pools(self) -> list[np.ndarray]:
-        everything = np.arange(len(self.data.class_names))
-        if not self.within_groups:
-            pools = [everything]
-        else:
+        """Return the sets of classes from which an episode can be drawn."""
+        pools = [np.arange(len(self.data.class_names))]
+        if self.within_groups:
             if self.data.groups is None:
                 raise ConfigError(
-                    "these images have no groups",
+                    "the classes of this data set have no groups",
                     expected="a data set whose classes have alphabets",
-                    fix="Leave out the option",
+                    fix="Omit the option",
                 )
             groups = np.array(self.data.groups)
-            pools = [everything[groups == group] for group in sorted(set(self.data.groups))]
+            pools = [np.flatnonzero(groups == group) for group in sorted(set(self.data.groups))]
         kept = [pool for pool in pools if len(pool) >= self.way]
         if not kept:
             most = max((len(pool) for pool in pools), default=0)
-            where = "in its largest alphabet" if self.within_groups else ""
+            where = " in the largest alphabet" if self.within_groups else ""
             raise DataError(
-                f"the data have {most} classes {where}".rstrip() + f", {self.way - most} too few",
-                expected=f"{self.way} classes an episode",
-                fix="Ask for fewer ways, or fetch the whole data set",
+                f"there are {most} classes{where}, {self.way - most} too few",
+                expected=f"{self.way} classes per episode",
+                fix="Choose fewer ways, or download the whole data set",
             )
         return kept
 
     def batch(self, ids: Sequence[int] | range) -> EpisodeBatch:
-        """Return the episodes of these ids."""
+        """Return the episodes with these ids."""
         drawn = [self._draw(number) for number in ids]
         longest = max((len(query) for _, query, _, _ in drawn), default=0)
         query = np.full((len(drawn), longest), -1, dtype=np.int64)
         query_labels = np.full((len(drawn), longest), -1, dtype=np.int64)
-        for row, (_, asked, labels, _) in enumerate(drawn):
-            query[row, : len(asked)] = asked
-            query_labels[row, : len(asked)] = labels
+        for row, (_, images, labels, _) in enumerate(drawn):
+            query[row, : len(images)] = images
+            query_labels[row, : len(images)] = labels
         return EpisodeBatch(
             np.stack([support for support, _, _, _ in drawn]),
             query,
@@ -141,9 +140,9 @@ class Episodes:
         return np.concatenate(support), np.concatenate(query), np.concatenate(labels), classes
 
     def digest(self, count: int) -> str:
-        """Return a digest of the first `count` episodes, by the names of their images.
+        """Return a digest of the names of all images in the first `count` episodes.
 
-        Two reports with the same digest have asked the same questions, on whatever machine.
+        Results with the same digest were computed on the same episodes.
         """
         state = hashlib.sha256(self.data.digest().encode())
         for first in range(0, count, 1000):

@@ -1,4 +1,4 @@
-"""Images of classes, held in memory: what episodes are drawn from."""
+"""Set of images with classes in memory, the source of few-shot episodes."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ class ImageSet:
 
     Attributes:
         images: uint8 ``[n, channels, size, size]``; 255 is white, drawings are dark on white.
-        labels: int64 ``[n]``, index into `class_names`.
-        class_names: of the classes.
-        names: of each image, unique within its class; with the class's it identifies the image.
-        groups: of each class the group that an episode may have to stay in (an alphabet), or None.
-        about: facts for a report: source, split, counts.
+        labels: int64 ``[n]``, indices into `class_names`.
+        class_names: names of the classes.
+        names: names of the images, unique within a class.
+        groups: group of each class, such as its alphabet, or None.
+        about: description for reports: source, split, counts.
     """
 
     images: np.ndarray
@@ -42,20 +42,20 @@ class ImageSet:
 
     @property
     def channels(self) -> int:
-        """Channels of the images."""
+        """Number of channels of an image."""
         return int(self.images.shape[1])
 
     @property
     def size(self) -> int:
-        """Side of the images in pixels."""
+        """Side of an image, in pixels."""
         return int(self.images.shape[-1])
 
     def batch(self, rows: slice | np.ndarray) -> Float[Tensor, "batch channels size size"]:
-        """Return images as the model takes them, in [0, 1]."""
+        """Return images in [0, 1], the input of models."""
         return torch.from_numpy(np.ascontiguousarray(self.images[rows])).float().div_(255)
 
     def digest(self) -> str:
-        """Return a short digest of which images there are, in order; not of their pixels."""
+        """Return a digest of the names of the images, in order; it does not depend on their pixels."""
         text = "\n".join(
             f"{self.class_names[label]}/{name}" for label, name in zip(self.labels, self.names, strict=True)
         )
@@ -71,10 +71,10 @@ class ImageSet:
         missing = [name for name in classes if name not in number]
         if missing:
             raise DataError(
-                f"the split's list names '{missing[0]}', of which there is no image "
+                f"there are no images of the class '{missing[0]}', which is in the list of the split "
                 f"({len(missing)} of {len(classes)} classes are missing)",
-                expected="images of every class of the list",
-                fix="Fetch the image files again, or correct the list",
+                expected="images of all classes in the list",
+                fix="Download the image files again, or correct the list",
             )
         order = np.argsort(self.labels, kind="stable")
         ends = np.searchsorted(self.labels[order], np.arange(len(self.class_names) + 1))
@@ -89,10 +89,10 @@ class ImageSet:
             dict(self.about),
         )
 
-    def turned(self) -> ImageSet:
-        """Return four classes of each: turned by 0, 90, 180 and 270 degrees, counter-clockwise.
+    def with_rotations(self) -> ImageSet:
+        """Return four classes for each class: rotated counter-clockwise by 0, 90, 180 and 270 degrees.
 
-        *Source*: Vinyals et al. 2016; named ``CLASS/rot090`` as in the published lists of the split.
+        *Source*: Vinyals et al. 2016. The names are ``CLASS/rot090`` and so on, as in the published split.
         """
         count, classes = len(self), len(self.class_names)
         images = np.empty((count, 4, *self.images.shape[1:]), dtype=np.uint8)
@@ -108,13 +108,13 @@ class ImageSet:
         )
 
 
-def sound(arrays: Mapping[str, np.ndarray], channels: int, size: int) -> bool:
-    """Return whether arrays from a file are the images, labels and names of a set.
+def is_image_set(arrays: Mapping[str, np.ndarray], channels: int, size: int) -> bool:
+    """Return whether arrays that were read from a file form a valid image set.
 
     Args:
-        arrays: by name: ``images``, ``labels``, ``names`` and ``class_names``.
-        channels: of the images.
-        size: their side in pixels.
+        arrays: the arrays ``images``, ``labels``, ``names`` and ``class_names``.
+        channels: expected number of channels.
+        size: expected side of the images, in pixels.
     """
     images, labels, names, classes = (arrays[name] for name in ("images", "labels", "names", "class_names"))
     return (

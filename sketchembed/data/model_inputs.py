@@ -1,4 +1,4 @@
-"""`sketchembed draw`: image files in, drawings out."""
+"""Image files as inputs of a model: pictures of drawings, and photos."""
 
 from __future__ import annotations
 
@@ -10,79 +10,78 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from sketchembed.data.thinning import box_of, one_pixel_lines
+from sketchembed.data.thinning import one_pixel_lines
 from sketchembed.errors import DataError
-from sketchembed.files.images import SUFFIXES, open_image, photo_pixels
+from sketchembed.files.images import EXPECTED, SUFFIXES, open_image, photo_pixels
 
-INK_SPREAD = 0.15
-"""Darkness, as a part of the range, from which a pixel counts as ink when the drawing is cropped."""
-LEAST_SPREAD = 0.02
-"""Difference of the lightest and the darkest grey, of the range, below which a picture is blank."""
+INK_THRESHOLD = 0.15
+"""Darkness, relative to the range of the picture, above which a pixel is ink when the drawing is cropped."""
+MIN_CONTRAST = 0.02
+"""Difference between the lightest and the darkest grey level, in [0, 1], below which a picture is blank."""
 
 
-def read_drawing(path: Path, size: int) -> Float[Tensor, "1 size size"]:
-    """Read a picture of a drawing as the model's input: dark lines on white, cropped and centred.
+def read_drawing(
+    source: Path | bytes, size: int, name: str = "", *, fix: str = "Check the file, or choose another image"
+) -> Float[Tensor, "1 size size"]:
+    """Read a picture of a drawing as the input of a model: dark lines on white, cropped and centred.
 
-    Transparent parts are paper. A picture that is mostly dark is taken for light lines on black and
-    inverted. The box of the ink is scaled to the canvas less its margin, as the training inputs are
-    (paper appendix H.1), and its lines are redrawn one pixel wide, so neither size, place nor thickness
-    matters.
+    Transparent parts are background, and a picture that is mostly dark is inverted. The bounding box of the
+    ink is scaled to the canvas less its margin, as in training (paper appendix H.1). The lines are redrawn
+    one pixel wide. The size, position and line width of the drawing therefore do not matter.
 
     Args:
-        path: of the image, in any mode.
+        source: an image file of any mode, or its content.
         size: side of the input in pixels.
+        name: of the file, for error messages; its path if not given.
+        fix: what the user should do, for error messages.
 
     Returns:
-        values in [0, 1], paper 1.
+        Values in [0, 1], where the background is 1.
 
     Raises:
-        DataError: if the file is no image, or blank.
+        DataError: if the file is not an image, or is blank.
     """
-    picture = open_image(path, str(path))
+    name = name or str(source)
+    picture = open_image(source, name, expected=EXPECTED, fix=fix)
     grey = np.asarray(picture.convert("L"))
-    del picture  # its pixels, before others take their place
-    # Of each of the 256 greys: a picture may have 34 million pixels.
+    del picture  # frees the pixels before more are allocated
+    # A lookup table of the 256 grey levels, since a picture may have 34 million pixels.
     ink = 1 - np.arange(256, dtype=np.float32) / 255
     if np.median(grey) < 127.5:
         ink = 1 - ink
     low, high = sorted(float(ink[level]) for level in (grey.min(), grey.max()))
-    spread = high - low
-    box = box_of((ink - low > INK_SPREAD * max(spread, 1e-6))[grey])
-    if spread < LEAST_SPREAD or box is None:
-        raise DataError(
-            f"{path} is blank", expected="lines that differ from their background", fix="Choose another image"
-        )
-    ink = (ink - low) / spread
+    contrast = high - low
+    if contrast < MIN_CONTRAST:
+        raise DataError(f"{name} is blank", expected="lines that differ from the background", fix=fix)
+    box = _bounding_box((ink - low > INK_THRESHOLD * contrast)[grey])
+    ink = (ink - low) / contrast
     return torch.from_numpy(1 - one_pixel_lines(ink[grey[box]], size)).unsqueeze(0)
 
 
 def read_photo(path: Path, size: int) -> Float[Tensor, "3 size size"]:
-    """Read a photo of any size and aspect as the model's input: whole, centred on black.
-
-    *Source*: as Sketchy's photos are given to the model in training, see
-    :func:`~sketchembed.files.images.photo_pixels` (``contain``).
+    """Read a photo of any size as the input of a model, scaled to fit and centred on black as in training.
 
     Args:
-        path: of the image, in any mode.
+        path: of the image file.
         size: side of the input in pixels.
 
     Returns:
-        red, green and blue in [0, 1].
+        Red, green and blue in [0, 1].
 
     Raises:
-        DataError: if the file is no image.
+        DataError: if the file is not an image.
     """
     pixels = photo_pixels(open_image(path, str(path)), size, "contain")
     return torch.from_numpy(pixels).float() / 255
 
 
 def image_files(source: Path) -> list[Path]:
-    """Return the images that `source` means: itself, or those in it.
+    """Return `source` if it is a file, or the images in it if it is a folder.
 
     Raises:
-        DataError: if there is none.
+        DataError: if there is no image.
     """
-    # os.path's answers are False for a link to itself or a name too long, where pathlib's may raise.
+    # os.path.isfile returns False for circular links and overlong names, for which pathlib may raise.
     if os.path.isfile(source):
         return [source]
     found = sorted(path for path in source.glob("*") if path.suffix.lower() in SUFFIXES)
@@ -93,3 +92,9 @@ def image_files(source: Path) -> list[Path]:
             fix="Check the path",
         )
     return found
+
+
+def _bounding_box(ink: np.ndarray) -> tuple[slice, slice]:
+    """Return the rows and columns that contain ink, bool ``[height, width]`` with at least one True."""
+    rows, columns = (np.flatnonzero(ink.any(axis=axis)) for axis in (1, 0))
+    return slice(int(rows[0]), int(rows[-1]) + 1), slice(int(columns[0]), int(columns[-1]) + 1)

@@ -1,51 +1,56 @@
-"""Which drawings a training step sees: a function of the seed and the step, and of nothing else."""
+"""Order of the training batches, as a function of the seed and the step."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pytorch_lightning as pl
 from torch.utils.data import Sampler
 
 from sketchembed.errors import DataError
 
+if TYPE_CHECKING:
+    import pytorch_lightning as pl
 
-def check_share(batch_size: int, world: int) -> None:
-    """Check that a batch can be divided evenly.
+VALIDATION_BATCH = 128
+
+
+def check_batch_size(batch_size: int, world_size: int) -> None:
+    """Check that a global batch can be divided evenly among ranks.
 
     Args:
-        batch_size: drawings in a step, over all processes together.
-        world: number of processes.
+        batch_size: items per step, over all ranks.
+        world_size: number of ranks.
 
     Raises:
         DataError: if it cannot.
     """
-    if batch_size % world:
+    if batch_size % world_size:
         raise DataError(
-            f"a batch of {batch_size} cannot be divided over {world} processes",
-            expected="a global batch that is a multiple of their number",
-            fix=f"Set --data.init_args.batch_size to a multiple of {world}",
+            f"a batch of {batch_size} cannot be divided over {world_size} processes",
+            expected="a global batch size that is a multiple of the number of processes",
+            fix=f"Set --data.init_args.batch_size to a multiple of {world_size}",
         )
 
 
 class StepBatchSampler(Sampler[list[int]]):
-    """An endless stream of batches, the one of step s always the same.
+    """Endless stream of batches, in which the batch of a step is always the same.
 
-    The drawings are shuffled anew for each pass by (seed, pass); step s takes the positions from
-    s · batch on in that endless sequence, and each process its share of them. A run that is resumed
-    at step s, or that is divided over other processes, therefore sees the same global batches.
+    Pass p over the data is shuffled with the seed (seed, p). The passes form one endless sequence, of which
+    step s takes the positions s · batch_size to (s + 1) · batch_size. Each rank takes its share of them. The
+    global batches therefore stay the same if a run is resumed, or uses another number of ranks.
 
     Args:
-        indices: what to draw from, int64 ``[n]``.
-        batch_size: drawings in a step, over all processes together.
-        seed: of the shuffles.
-        rank: number of this process.
-        world: number of processes; must divide the batch.
-        first_step: step to begin with.
+        indices: items to draw from, int64 ``[n]``.
+        batch_size: items per step, over all ranks.
+        seed: seed of the shuffles.
+        rank: rank of this process.
+        world_size: number of ranks; must divide `batch_size`.
+        first_step: first step to yield.
 
     Raises:
-        DataError: if there is nothing to draw from, or the processes don't divide the batch.
+        DataError: if there are no items, or the ranks do not divide the batch.
     """
 
     def __init__(
@@ -54,7 +59,7 @@ class StepBatchSampler(Sampler[list[int]]):
         batch_size: int,
         seed: int = 0,
         rank: int = 0,
-        world: int = 1,
+        world_size: int = 1,
         first_step: int = 0,
     ) -> None:
         if not len(indices):
@@ -63,13 +68,13 @@ class StepBatchSampler(Sampler[list[int]]):
                 expected="at least one drawing in the training partition of the chosen classes",
                 fix="Choose other classes, or prepare more drawings",
             )
-        check_share(batch_size, world)
+        check_batch_size(batch_size, world_size)
         self.indices, self.batch_size, self.seed = indices, batch_size, seed
-        self.rank, self.world, self.first_step = rank, world, first_step
+        self.rank, self.world_size, self.first_step = rank, world_size, first_step
 
     def __iter__(self) -> Iterator[list[int]]:
-        """Yield this process' indices of one step after the other."""
-        count, share = len(self.indices), self.batch_size // self.world
+        """Yield the indices of this rank, step by step."""
+        count, share = len(self.indices), self.batch_size // self.world_size
         number, order = -1, self.indices
         position = self.first_step * self.batch_size
         while True:
@@ -83,7 +88,21 @@ class StepBatchSampler(Sampler[list[int]]):
             position += self.batch_size
 
 
-def batches_before(trainer: pl.Trainer) -> int:
-    """Return how many batches of each process come before those of the trainer's step."""
+def stream_position(trainer: pl.Trainer | None) -> tuple[int, int, int]:
+    """Return the rank, the number of ranks, and the number of batches that each rank has trained on."""
+    if trainer is None:
+        return 0, 1, 0
     step_offset = getattr(trainer.lightning_module, "step_offset", 0)
-    return int((trainer.global_step + step_offset) * trainer.accumulate_grad_batches)
+    batches = (trainer.global_step + step_offset) * trainer.accumulate_grad_batches
+    return trainer.global_rank, trainer.world_size, int(batches)
+
+
+def validation_batches(indices: np.ndarray, trainer: pl.Trainer | None) -> list[np.ndarray]:
+    """Divide a validation set into batches and return those of this rank.
+
+    The batches do not depend on the number of ranks. A rank without any gets one empty batch: Lightning would
+    otherwise skip the end of its validation, where the other ranks wait for it.
+    """
+    batches = [indices[at : at + VALIDATION_BATCH] for at in range(0, len(indices), VALIDATION_BATCH)]
+    own = batches if trainer is None else batches[trainer.global_rank :: trainer.world_size]
+    return own or [indices[:0]]

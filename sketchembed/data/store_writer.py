@@ -1,4 +1,4 @@
-"""Write a store of drawings."""
+"""Write stores of prepared drawings; see :mod:`sketchembed.data.store` for the format."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from sketchembed.data.store import FORMAT_VERSION, OFFSET_LIMIT, ClassEntry, DrawingStore, _sum_rejected
+from sketchembed.data.store import FORMAT_VERSION, OFFSET_LIMIT, ClassEntry, DrawingStore, count_rejected
 from sketchembed.errors import DataError
 from sketchembed.files.locks import locked
 from sketchembed.files.reading import digest
@@ -21,12 +21,12 @@ from sketchembed.files.writing import remove_leftovers
 
 
 class ClassDrawings(NamedTuple):
-    """The drawings of one class, as a reader hands them over.
+    """Drawings of one class, as read from its source.
 
     Attributes:
-        name: of the class.
+        name: name of the class.
         drawings: pairs of a partition (0 train, 1 valid, 2 test) and stroke-3 rows ``[n, 3]``.
-        rejected: how many drawings were left out, by reason.
+        rejected: number of excluded drawings, by reason.
     """
 
     name: str
@@ -45,43 +45,46 @@ def write_store(
     arrays: Callable[[], dict[str, np.ndarray]] | None = None,
     progress: Callable[[str], None] | None = None,
 ) -> DrawingStore:
-    """Write a store, whole or not at all.
+    """Write a store, completely or not at all.
+
+    The files are written to a temporary folder beside `path`, which is renamed when it is complete.
 
     Args:
-        path: folder to make; one that exists is replaced.
-        classes: read one after the other, so that memory holds one class at a time.
-        source: where the drawings come from.
-        max_length: the longest drawing that the readers kept, in points.
-        dtype: of the rows: ``<i2`` or ``<f4``.
-        about: further facts for the manifest, such as the source files' fingerprint.
-        arrays: called when all classes are read, for further arrays to keep by name.
-        progress: called with the name of each class once it is written.
+        path: folder of the store; an existing store is replaced.
+        classes: drawings, class by class, so that only one class is in memory at a time.
+        source: name of the data set.
+        max_length: maximum number of points of the drawings that the reader kept.
+        dtype: type of the rows: ``<i2`` or ``<f4``.
+        about: additional entries of the manifest, such as a fingerprint of the source files.
+        arrays: returns optional arrays by name; called after all classes have been read.
+        progress: called with the name of each class after it has been written.
 
     Raises:
-        DataError: if there is no drawing at all, the disk is full, or the folder holds anything else.
+        DataError: if there are no drawings, if `path` exists and is not a store, or if writing fails.
     """
     path = Path(path)
     if path.exists() and not (path / "manifest.json").exists() and (path.is_file() or any(path.iterdir())):
         raise DataError(
-            f"{path} exists and is no store",
-            expected="a store, which is replaced, or nothing",
-            fix="Choose another folder; this one was left as it is",
+            f"{path} exists and is not a store",
+            expected="a path that does not exist, or a store to replace",
+            fix="Choose another folder; this one was not changed",
         )
     remove_leftovers(path.parent, f".{path.name}.????????")
     work = path.parent / f".{path.name}.{secrets.token_hex(4)}"
     try:
-        work.mkdir(parents=True)  # not a temporary folder of tempfile's, which others could not read
+        work.mkdir(parents=True)  # tempfile would deny other users access
         with locked(work):
-            manifest = _write_files(work, classes, dtype, progress)
-            if manifest["drawings"] and arrays is not None:
-                manifest |= _write_arrays(work, arrays(), manifest["digests"])
+            entries, manifest = _write_classes(work, classes, dtype, progress)
             if not manifest["drawings"]:
+                rejected = dict(count_rejected(entries))
                 raise DataError(
                     f"no drawing was left for {path}",
-                    expected="at least one drawing of 2 to "
-                    f"{max_length} points (left out: {_sum_rejected(manifest['classes']) or 'none'})",
-                    fix="Check the source files, or raise the longest length allowed",
+                    expected=f"at least one drawing of 2 to {max_length} points "
+                    f"(excluded: {rejected or 'none'})",
+                    fix="Check the source files, or increase the maximum length",
                 )
+            if arrays is not None:
+                manifest |= _write_arrays(work, arrays(), manifest["digests"])
             manifest |= {"format_version": FORMAT_VERSION, "source": source, "max_length": max_length}
             manifest |= about or {}
             (work / "manifest.json").write_text(json.dumps(manifest, indent=1))
@@ -89,8 +92,8 @@ def write_store(
     except OSError as error:
         raise DataError(
             f"the store {path} could not be written ({error.strerror or error})",
-            expected="room on the disk and leave to write",
-            fix="Free some room or choose another folder; nothing half-written was left",
+            expected="free disk space and permission to write",
+            fix="Free some disk space or choose another folder; the incomplete files were removed",
         ) from error
     finally:
         shutil.rmtree(work, ignore_errors=True)
@@ -98,7 +101,7 @@ def write_store(
 
 
 def _put_in_place(work: Path, path: Path) -> None:
-    """Rename a finished folder to its place; one that is there, or gets there first, is moved away."""
+    """Rename a complete folder to its final path, even if another process writes a store there meanwhile."""
     aside = work.with_name(f"{work.name}.old")
     for attempt in range(3):
         try:
@@ -106,16 +109,17 @@ def _put_in_place(work: Path, path: Path) -> None:
                 os.replace(path, aside)
             os.replace(work, path)
             return
-        except OSError:  # another process was quicker, between the two lines
+        except OSError:  # another process wrote the same store between the two calls
             if attempt == 2:
                 raise
         finally:
             shutil.rmtree(aside, ignore_errors=True)
 
 
-def _write_files(
+def _write_classes(
     work: Path, classes: Iterable[ClassDrawings], dtype: str, progress: Callable[[str], None] | None
-) -> dict[str, Any]:
+) -> tuple[list[ClassEntry], dict[str, Any]]:
+    """Write the files of all drawings; return the classes and the entries of the manifest."""
     entries: list[ClassEntry] = []
     lengths: list[np.ndarray] = []
     labels: list[np.ndarray] = []
@@ -125,7 +129,7 @@ def _write_files(
             parts = np.array([part for part, _ in drawings], dtype=np.uint8)
             entry = ClassEntry(name, np.bincount(parts, minlength=3).tolist(), dict(rejected))
             sizes = np.array([len(rows) for _, rows in drawings], dtype=np.int64)
-            if drawings:  # all at once: tens of thousands a class
+            if drawings:
                 rows = np.concatenate([rows for _, rows in drawings])
                 file.write(np.ascontiguousarray(rows, dtype=dtype).tobytes())
                 offsets = rows[np.repeat(parts == 0, sizes), :2].astype(np.float64)
@@ -144,9 +148,9 @@ def _write_files(
     np.save(work / "labels.npy", np.concatenate([*labels, np.zeros(0, np.int32)]))
     np.save(work / "partitions.npy", np.concatenate([*partitions, np.zeros(0, np.uint8)]))
     files = ("points.bin", "starts.npy", "labels.npy", "partitions.npy")
-    return {
+    return entries, {
         "classes": [asdict(entry) for entry in entries],
-        "drawings": int(sum(sum(entry.counts) for entry in entries)),
+        "drawings": sum(sum(entry.counts) for entry in entries),
         "rows": int(starts[-1]),
         "dtype": dtype,
         "digests": {name: digest(work / name) for name in files},

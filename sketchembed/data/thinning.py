@@ -1,4 +1,8 @@
-"""Lines of a picture made one pixel wide, so that their thickness does not matter."""
+"""Thinning of lines to a width of one pixel.
+
+skimage.morphology.skeletonize keeps all strokes as well, but its pixels differ from those that models were
+trained on, and inference would need scikit-image.
+"""
 
 from __future__ import annotations
 
@@ -10,31 +14,31 @@ from PIL import Image, ImageFilter
 from sketchembed.raster.rasterize import margin
 
 FINE = 4
-"""Lines are thinned at this many times the size of the result."""
+"""Resolution at which lines are thinned, relative to the size of the result."""
 RING = ((0, 1), (0, 2), (1, 2), (2, 2), (2, 1), (2, 0), (1, 0), (0, 0))
-"""The eight neighbours (row, column) of the middle of a 3 × 3 square, clockwise from the north."""
+"""The eight neighbours (row, column) of the centre of a 3 × 3 square, clockwise from the north."""
 SQUARE = {(0, 0): 0b00011100, (0, 1): 0b01110000, (1, 0): 0b00000111, (1, 1): 0b11000001}
-"""What surrounds each pixel (row, column) of a square of two by two that stands alone; bits as in `RING`."""
+"""Neighbours of each pixel (row, column) of an isolated 2 × 2 square; bit i stands for ``RING[i]``."""
 
 
 def one_pixel_lines(ink: np.ndarray, size: int) -> np.ndarray:
-    """Redraw a drawing's lines one pixel wide on a canvas of `size`, however thick they were.
+    """Redraw the lines of a drawing one pixel wide on a canvas of `size`, whatever their original width.
 
-    The lines are thinned at four times the size; the box around their middles is fitted to the canvas, as
-    the raster does it with strokes; and they are drawn three fine pixels wide and averaged.
+    The lines are thinned at four times the resolution. The bounding box of the thinned lines is fitted to the
+    canvas, as the raster does with strokes. They are then drawn three fine pixels wide and averaged.
 
     Args:
-        ink: float32 ``[height, width]``, 0 to 1, cropped to what is drawn.
+        ink: values in [0, 1], cropped to the drawing, float32 ``[height, width]``.
         size: side of the canvas in pixels.
 
     Returns:
-        ink of 0 to 1, float32 ``[size, size]``.
+        Ink in [0, 1], float32 ``[size, size]``.
     """
     reach = FINE * (size - 2 * margin(size))
     shape = tuple(max(1, round(side * reach / max(ink.shape))) for side in reversed(ink.shape))
     large = np.asarray(Image.fromarray(ink).resize(shape, Image.Resampling.BOX))
-    # A thin line fades where a picture is shrunk much; half of the darkest is then still the line.
-    # With a border, so that the outermost lines become three pixels wide as well.
+    # Downscaling fades thin lines, so the threshold is half of the darkest value.
+    # The padding lets the outermost lines become three pixels wide as well.
     large = np.pad((large * (255 / large.max())).astype(np.uint8), 1)
     spread = np.asarray(Image.fromarray(large).filter(ImageFilter.MaxFilter(3)))
     points = np.argwhere(thinned(spread > 127)) + 0.5
@@ -48,23 +52,11 @@ def one_pixel_lines(ink: np.ndarray, size: int) -> np.ndarray:
     return np.clip(small * FINE / 3, 0, 1)
 
 
-def box_of(ink: np.ndarray) -> tuple[slice, slice] | None:
-    """Return the rows and columns that hold ink, None where there is none.
-
-    Args:
-        ink: bool ``[height, width]``.
-    """
-    rows, columns = (np.flatnonzero(ink.any(axis=axis)) for axis in (1, 0))
-    if not len(rows):
-        return None
-    return slice(int(rows[0]), int(rows[-1]) + 1), slice(int(columns[0]), int(columns[-1]) + 1)
-
-
 def thinned(ink: np.ndarray) -> np.ndarray:
     """Thin lines to a width of one pixel.
 
-    *Source*: Zhang and Suen 1984. A pixel goes if it is on the edge, is no end of a line, and holds nothing
-    together; pixels of the south-east and the north-west go in turns.
+    *Source*: Zhang and Suen 1984. A pixel is removed if it is on an edge, is not the end of a line and does
+    not connect parts. Pixels at the south-east and at the north-west are removed in alternate passes.
 
     Args:
         ink: bool ``[height, width]``.
@@ -75,25 +67,24 @@ def thinned(ink: np.ndarray) -> np.ndarray:
     inside = padded[1:-1, 1:-1]
     while True:
         before = int(inside.sum())
-        for goes in _tables():
+        for removable in _tables():
             code = np.zeros_like(ink)
             for bit, (y, x) in enumerate(RING):
                 code |= padded[y : y + height, x : x + width] << bit
-            gone = goes[code]
-            # All four pixels of a square that stands alone would go at once; one stays.
-            alone = inside[:-1, :-1].astype(bool)
-            for place, neighbours in SQUARE.items():
-                row, column = place
-                alone &= code[row : height - 1 + row, column : width - 1 + column] == neighbours
-            gone[:-1, :-1] &= ~alone
-            inside[gone] = 0
+            removed = removable[code]
+            # All four pixels of an isolated square would be removed at once, so one of them is kept.
+            isolated = inside[:-1, :-1].astype(bool)
+            for (row, column), neighbours in SQUARE.items():
+                isolated &= code[row : height - 1 + row, column : width - 1 + column] == neighbours
+            removed[:-1, :-1] &= ~isolated
+            inside[removed] = 0
         if int(inside.sum()) == before:
             return inside.astype(bool)
 
 
 @cache
 def _tables() -> tuple[np.ndarray, np.ndarray]:
-    """Return for each of the 256 surroundings of a pixel whether it goes, in the two turns."""
+    """Return for each of the 256 neighbourhoods whether the pixel is removed, for either pass."""
     around = (np.arange(256) >> np.arange(8)[:, None] & 1).astype(bool)
     count = around.sum(0)
     crossings = (~around & np.roll(around, -1, axis=0)).sum(0)

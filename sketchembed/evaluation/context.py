@@ -17,7 +17,7 @@ from sketchembed.errors import CheckpointError
 from sketchembed.evaluation.models import Model, newest, standing_in, trained_baselines
 from sketchembed.evaluation.pictures import Pictures
 from sketchembed.networks.conv_vae import ConvVAE
-from sketchembed.networks.evaluating import evaluating
+from sketchembed.networks.network import evaluating
 from sketchembed.networks.sketchembednet import Latent, SketchEmbedNet
 from sketchembed.runs.ranks import Ranks
 from sketchembed.sketch import Sketch

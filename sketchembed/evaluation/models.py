@@ -9,7 +9,7 @@ from typing import Any
 
 from sketchembed.errors import CheckpointError
 from sketchembed.hub.model_files import PACKAGED, find, load_network, step_of
-from sketchembed.hub.registry import Network
+from sketchembed.networks.network import Network
 from sketchembed.networks.resnet import ResNet
 from sketchembed.networks.sketchembednet import SketchEmbedNet
 from sketchembed.runs.folder import MILESTONES, Run

@@ -67,7 +67,7 @@ def track_parts(name: str, parts: Sequence[Part], wandb: WandbMode, project: str
         for part in parts:
             for number, table in enumerate(part.tables, start=1):
                 rows = [[_text(cell) for cell in row] for row in table.rows]
-                rows += [[f"the paper's: {_text(row[0])}", *map(_text, row[1:])] for row in table.paper]
+                rows += [[f"paper: {_text(row[0])}", *map(_text, row[1:])] for row in table.paper]
                 run.log({f"{part.name}/table-{number}": wandb.Table(columns=table.columns, data=rows)})
             for figure in part.figures:
                 run.log({f"{part.name}/{figure.name}": wandb.Html(figure.svg)})

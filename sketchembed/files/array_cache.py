@@ -1,8 +1,13 @@
-"""Arrays that take long to make, kept in a file for the next time."""
+"""Arrays that are expensive to compute, cached in files whose keys are digests of what the arrays depend on.
+
+Ours because `joblib.Memory` stores pickles, which an untrusted file could use to run code, and its keys are
+arguments of functions rather than the files that are read.
+"""
 
 from __future__ import annotations
 
 import hashlib
+import json
 import zipfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -14,8 +19,13 @@ from sketchembed.files.locks import locked
 from sketchembed.files.writing import remove_leftovers, whole_file
 
 
-def fingerprint(sources: Sequence[Path]) -> str:
-    """Return a text that changes when one of the files is replaced by another of a different size or name."""
+def fingerprint(facts: Sequence[object]) -> str:
+    """Return a digest of plain values, such as options, versions and file names."""
+    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
+
+
+def file_fingerprint(sources: Sequence[Path]) -> str:
+    """Return a digest of the names and sizes of those files that exist."""
     seen = [
         f"{path.name} {path.stat().st_size if path.is_file() else ''}" for path in sources if path.exists()
     ]
@@ -26,21 +36,21 @@ def cached(
     path: Path,
     key: str,
     make: Callable[[], dict[str, np.ndarray]],
-    sound: Callable[[dict[str, np.ndarray]], bool],
+    is_valid: Callable[[dict[str, np.ndarray]], bool],
 ) -> dict[str, np.ndarray]:
-    """Return the arrays in a file, made anew if it is missing, damaged or of another key.
+    """Return the arrays in a file, or compute and store them if it is missing, damaged or has another key.
 
     Args:
-        path: of the ``.npz`` file; written beside and renamed, so it is whole or absent.
-        key: what the arrays depend on.
-        make: makes them; none may hold Python objects.
-        sound: whether arrays that were read are of the types, shapes and ranges that `make` gives.
+        path: of the ``.npz`` file, which is written completely or not at all.
+        key: digest of what the arrays depend on.
+        make: computes the arrays; none may contain Python objects.
+        is_valid: checks the types, shapes and ranges of arrays that were read.
     """
     try:
         found = _read(path)
-        if str(found.pop("key")) == key and sound(found):
+        if str(found.pop("key")) == key and is_valid(found):
             return found
-    except Exception:  # a damaged file raises nearly anything, and whatever it is, the answer is the same
+    except Exception:  # a damaged file can raise any type of error
         pass
     made = make()
     arrays: dict[str, Any] = {"key": np.array(key), **made}
@@ -51,19 +61,18 @@ def cached(
 
 
 def _read(path: Path) -> dict[str, np.ndarray]:
-    """Read arrays that are stored as they are, so that they take no more memory than the file has bytes."""
+    """Read uncompressed arrays, which take no more memory than the file has bytes."""
     if not path.is_file():
         raise FileNotFoundError(path)
     found = {}
     with zipfile.ZipFile(path) as archive:
         entries = archive.infolist()
         if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
-            raise ValueError("arrays are packed")
+            raise ValueError("arrays are compressed")
         if sum(entry.file_size for entry in entries) > path.stat().st_size:
             raise ValueError("arrays are larger than their file")
         for entry in entries:
             with archive.open(entry) as file:
-                found[entry.filename.removesuffix(".npy")] = np.lib.format.read_array(
-                    file, allow_pickle=False
-                )
+                name = entry.filename.removesuffix(".npy")
+                found[name] = np.lib.format.read_array(file, allow_pickle=False)
     return found

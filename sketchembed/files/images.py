@@ -1,12 +1,13 @@
-"""Image files from anywhere, opened safely in one place, and photos as a network's input.
+"""Image files from any source, decoded safely, and images as arrays and data URIs.
 
-A file is judged by its content, never by its name. Whatever it holds, the answer is a picture or one
-:class:`~sketchembed.errors.DataError`: no program is called, nothing is waited for, and memory is bounded by
-:data:`MAX_PIXELS` and :data:`sketchembed.files.reading.MAX_BYTES`, checked before pixels are decoded.
+The content of a file determines its format, not its name. The result is an image or a
+:class:`~sketchembed.errors.DataError`. No external program is started, and limits that are checked before
+decoding bound the memory. They depend on the format, which Pillow's MAX_IMAGE_PIXELS does not.
 """
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import io
 import re
@@ -16,73 +17,54 @@ from typing import Literal
 
 import numpy as np
 from jaxtyping import UInt8
-from PIL import Image, ImageChops, UnidentifiedImageError
+from PIL import Image, ImageChops, ImageOps, UnidentifiedImageError
 
 from sketchembed.errors import DataError
 from sketchembed.files.reading import check_file_size, read_file
 
-FORMATS = {
-    "PNG": (b"\x89PNG",),
-    "JPEG": (b"\xff\xd8",),
-    "BMP": (b"BM",),
-    "GIF": (b"GIF8",),
-    "WEBP": (b"RIFF",),
-    "TIFF": (b"II", b"MM"),
-}
-"""What is opened, and how it begins. Pillow knows more, and for some it would start other programs."""
+FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF")
+"""Supported formats. For some of its other formats Pillow starts external programs."""
+JPEG = ("JPEG", "MPO")
 SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff"}
-"""Of the files that are looked for in a folder."""
+"""Suffixes of image files in a folder."""
 MAX_PIXELS = 2**25
-"""34 million, as 8192 × 4096: at most half a gigabyte of memory while it is read."""
+"""34 million pixels, such as 8192 × 4096: decoding takes at most half a gigabyte."""
 MAX_WEBP_PIXELS = MAX_PIXELS // 2
-"""Pillow holds a WEBP four times over while it reads it."""
+"""Pillow holds four copies of a WEBP image while it decodes it."""
 MAX_JPEG_PIXELS = 2 * MAX_PIXELS
-"""67 million: a large JPEG, if it has one scan, is read at half its sides, as the format allows."""
+"""67 million pixels. A JPEG with a single scan can be decoded at half its resolution."""
 MAX_JPEG_BYTES = 2**26
-"""Of a JPEG, beside whose content its coefficients are held."""
+"""Decoding a JPEG holds its coefficients in memory besides its pixels."""
 MAX_SCANS = 64
-"""Of a progressive JPEG, which has about ten; each costs a pass over all pixels, and can be a few bytes."""
-EXPECTED = "a whole PNG, JPEG, BMP, GIF, WEBP or TIFF file"
-FIX = "Check the file, or save it anew as PNG"
+"""Limit of scans in a progressive JPEG. About ten are usual; each takes a pass over all pixels."""
+EXPECTED = "a complete PNG, JPEG, BMP, GIF, WEBP or TIFF file"
+FIX = "Check the file, or save it again as PNG"
 
-TURNS = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
-"""What sets a picture upright, by its EXIF orientation."""
 ORIENTATION = 0x0112
-"""EXIF 2.3 and TIFF 6.0: the tag of the orientation."""
+"""EXIF 2.3 and TIFF 6.0: tag of the orientation."""
 TILE_SIZE = (322, 323)
-"""TIFF 6.0: the tags of a tile's width and height."""
+"""TIFF 6.0: tags of the width and height of a tile."""
 
 
 def open_image(source: Path | bytes, name: str, *, expected: str = EXPECTED, fix: str = FIX) -> Image.Image:
-    """Read an image as it is meant to be seen: upright, in colours of 8 bits, on white paper.
+    """Read an image as 8-bit RGB, upright and on a white background.
 
-    The orientation that a camera noted is applied. Transparent parts are white. Of an animation the first
-    picture is taken, of 16-bit values the high byte. CMYK is converted without a profile, and colour
-    profiles are not applied. Damage to a file's notes (EXIF, profile) is no matter unless Pillow refuses it.
+    The EXIF orientation is applied, transparent parts become white, the first frame of an animation is used,
+    and 16-bit values are reduced to their high byte. CMYK is converted without a colour profile, and other
+    colour profiles are ignored, as are damaged metadata unless Pillow rejects the file.
 
     Args:
         source: the file, or its content.
-        name: of the file, for messages.
-        expected: what should have been there, for messages.
-        fix: what to do if it is not, for messages.
+        name: of the file, for error messages.
+        expected: for error messages.
+        fix: what the user should do, for error messages.
 
     Returns:
-        an image in mode ``RGB``.
+        An image in mode ``RGB``.
 
     Raises:
-        DataError: if it is no file or none of :data:`FORMATS`, is damaged or cut off, has more than
-            :data:`MAX_PIXELS` pixels (a WEBP :data:`MAX_WEBP_PIXELS`, a JPEG of one
-            scan :data:`MAX_JPEG_PIXELS`) or
-            :data:`~sketchembed.files.reading.MAX_BYTES` bytes, or its pixels are 32-bit numbers, for which no
-            file says what is white.
+        DataError: if the file cannot be read, has none of :data:`FORMATS`, is damaged or incomplete, exceeds
+            a limit of this module or :data:`~sketchembed.files.reading.MAX_BYTES`, or has 32-bit pixels.
     """
     content = read_file(source, name, expected=expected, fix=fix) if isinstance(source, Path) else source
     check_file_size(len(content), name)
@@ -94,24 +76,14 @@ def open_image(source: Path | bytes, name: str, *, expected: str = EXPECTED, fix
         raise unreadable("it is empty")
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Pillow's doubts about notes in the file
+            warnings.simplefilter("ignore")  # about metadata
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(io.BytesIO(content), formats=list(FORMATS)) as opened:
-                jpeg = opened.format in ("JPEG", "MPO")
-                most = MAX_WEBP_PIXELS if opened.format == "WEBP" else MAX_PIXELS
-                if jpeg:
-                    check_file_size(len(content), name, MAX_JPEG_BYTES)
-                    if _scans(content) == 1:
-                        most = MAX_JPEG_PIXELS
-                for width, height in (opened.size, _tile(opened)):
-                    if width * height > most:
-                        raise _too_large(name, f"{width} x {height}", most)
-                if jpeg and opened.width * opened.height > MAX_PIXELS:
-                    opened.draft(None, (opened.width // 2, opened.height // 2))
-                if jpeg and _scans(content) > MAX_SCANS:
+            with Image.open(io.BytesIO(content), formats=FORMATS) as opened:
+                _limit_size(opened, content, name)
+                if opened.format in JPEG and _scans(content) > MAX_SCANS:
                     raise unreadable(f"a JPEG of more than {MAX_SCANS} scans")
                 if opened.mode in ("I", "F"):
-                    raise unreadable("its pixels are 32-bit numbers, of which none is known to be white")
+                    raise unreadable("its pixels are 32-bit numbers, whose value for white is unknown")
                 return _upright(opened)
     except DataError:
         raise
@@ -119,9 +91,9 @@ def open_image(source: Path | bytes, name: str, *, expected: str = EXPECTED, fix
         counted = re.search(r"\d+", str(error))
         raise _too_large(name, counted[0] if counted else "too many", MAX_PIXELS) from error
     except UnidentifiedImageError as error:
-        kind = next((kind for kind, heads in FORMATS.items() if content.startswith(heads)), None)
+        kind = next((kind for kind in FORMATS if _accepts(kind, content[:16])), None)
         raise unreadable(f"a damaged {kind}" if kind else f"it begins with {content[:12]!r}") from error
-    except Exception as error:  # Pillow raises many kinds for damaged files
+    except Exception as error:  # Pillow raises many types for damaged files
         first = (str(error).splitlines() or [""])[0][:80]
         raise unreadable(f"{type(error).__name__}: {first}" if first else type(error).__name__) from error
 
@@ -129,14 +101,17 @@ def open_image(source: Path | bytes, name: str, *, expected: str = EXPECTED, fix
 def photo_pixels(
     picture: Image.Image, size: int, fit: Literal["cover", "contain"]
 ) -> UInt8[np.ndarray, "3 size size"]:
-    """Return a photo as a network for photos is given it, scaled bilinearly with antialiasing.
+    """Return a photo as the square input of a network, resized bilinearly with antialiasing.
+
+    ImageOps.fit and ImageOps.pad round their boxes in another way, which would change the inputs of existing
+    models.
 
     Args:
         picture: in mode ``RGB``, of any size.
         size: side of the result in pixels.
-        fit: ``cover`` scales the short side to `size` and crops the middle, as mini-ImageNet is made;
-            ``contain`` scales the long side, and centres the photo on black, as Sketchy's are (paper
-            section 4, "centered, padded and resized"; the black is the released code's).
+        fit: ``cover`` scales the short side to `size` and crops the centre, as for mini-ImageNet; ``contain``
+            scales the long side and pads with black, as for Sketchy (paper section 4, "centered, padded and
+            resized"; black as in the released code).
     """
     if fit == "cover":
         if picture.size != (size, size):
@@ -145,23 +120,56 @@ def photo_pixels(
             box = (left, top, left + short, top + short)
             picture = picture.resize((size, size), Image.Resampling.BILINEAR, box=box)
     else:
-        left, top, right, bottom = contained(picture.size, size)
+        left, top, right, bottom = contain_box(picture.size, size)
         padded = Image.new("RGB", (size, size))
         padded.paste(picture.resize((right - left, bottom - top), Image.Resampling.BILINEAR), (left, top))
         picture = padded
     return np.ascontiguousarray(np.asarray(picture).transpose(2, 0, 1))
 
 
-def contained(picture: tuple[int, int], size: int) -> tuple[int, int, int, int]:
-    """Return where a picture lies that :func:`photo_pixels` contains: left, top, right and bottom in pixels.
+def contain_box(picture: tuple[int, int], size: int) -> tuple[int, int, int, int]:
+    """Return the box of a picture within its padded square: left, top, right and bottom in pixels.
 
     Args:
         picture: its width and height.
-        size: side of the result in pixels.
+        size: side of the square in pixels.
     """
     width, height = (max(1, round(side * size / max(picture))) for side in picture)
     left, top = (size - width) // 2, (size - height) // 2
     return left, top, left + width, top + height
+
+
+def png_uri(image: np.ndarray) -> str:
+    """Return an image as a ``data:`` URI of a PNG file.
+
+    Args:
+        image: values in [0, 1], ``[h, w]`` or ``[channels, h, w]`` with 1 or 3 channels.
+    """
+    values = np.round(np.clip(np.nan_to_num(image.astype(np.float64)), 0, 1) * 255).astype(np.uint8)
+    if values.ndim == 3:
+        values = values[0] if len(values) == 1 else values.transpose(1, 2, 0)
+    out = io.BytesIO()
+    Image.fromarray(values).save(out, "PNG")
+    return "data:image/png;base64," + base64.b64encode(out.getvalue()).decode()
+
+
+def _accepts(kind: str, prefix: bytes) -> bool:
+    accept = Image.OPEN[kind][1]
+    return accept is not None and bool(accept(prefix))
+
+
+def _limit_size(opened: Image.Image, content: bytes, name: str) -> None:
+    """Check the numbers of bytes and pixels, and set a large JPEG to be decoded at half its resolution."""
+    most = MAX_WEBP_PIXELS if opened.format == "WEBP" else MAX_PIXELS
+    if opened.format in JPEG:
+        check_file_size(len(content), name, MAX_JPEG_BYTES)
+        if _scans(content) == 1:
+            most = MAX_JPEG_PIXELS
+    for width, height in (opened.size, _tile(opened)):
+        if width * height > most:
+            raise _too_large(name, f"{width} x {height}", most)
+    if opened.format in JPEG and opened.width * opened.height > MAX_PIXELS:
+        opened.draft(None, (opened.width // 2, opened.height // 2))
 
 
 def _too_large(name: str, pixels: str, most: int) -> DataError:
@@ -173,19 +181,19 @@ def _too_large(name: str, pixels: str, most: int) -> DataError:
 
 
 def _tile(opened: Image.Image) -> tuple[int, int]:
-    """Return the size of the tiles that a TIFF is stored in, each of which is decoded whole, or zeros."""
+    """Return the size of the tiles of a TIFF, each of which is decoded at once; zeros for other files."""
     width, height = (getattr(opened, "tag_v2", {}).get(tag, 0) for tag in TILE_SIZE)
     return int(width), int(height)
 
 
 def _scans(content: bytes) -> int:
-    """Count the scans of a JPEG's first picture."""
+    """Return the number of scans of the first image of a JPEG."""
     count, at = 0, 2
-    # A marker that a segment follows; within a scan 0xFF is followed by 0x00 or a restart's number.
+    # A marker with a segment. Within a scan, 0xFF is followed by 0x00 or a restart number.
     marker = re.compile(rb"\xff[^\x00\x01\xd0-\xd8\xff]")
     while found := marker.search(content, at):
         kind, end = content[found.start() + 1], found.end()
-        if kind == 0xD9:  # the picture's end
+        if kind == 0xD9:  # end of image
             break
         count += kind == 0xDA
         at = end + max(2, int.from_bytes(content[end : end + 2], "big"))
@@ -193,19 +201,20 @@ def _scans(content: bytes) -> int:
 
 
 def _upright(opened: Image.Image) -> Image.Image:
-    """Return the picture of a file as RGB, turned as its notes say."""
+    """Decode a file as RGB and apply its EXIF orientation."""
     transparency = _scaled_transparency(opened)
     opened.load()
     picture = _as_rgb(opened, transparency)
-    orientation = None
-    with contextlib.suppress(Exception):  # notes that cannot be read; the pixels can
-        # After loading: a PNG's may stand at the end, and Pillow turns a TIFF while it loads.
-        orientation = opened.getexif().get(ORIENTATION)
-    return picture.transpose(TURNS[orientation]) if orientation in TURNS else picture
+    picture.info.clear()  # exif_transpose also rewrites the metadata, which fails if they are damaged
+    with contextlib.suppress(Exception):  # for damaged metadata
+        # After load(): PNG metadata may follow the pixels, and Pillow orients a TIFF while it loads it.
+        picture.getexif()[ORIENTATION] = opened.getexif()[ORIENTATION]
+    ImageOps.exif_transpose(picture, in_place=True)
+    return picture
 
 
 def _scaled_transparency(opened: Image.Image) -> object:
-    """Return which colour of a PNG is transparent, in the unit that Pillow gives the pixels in."""
+    """Return the transparent colour of a PNG, in the range of the pixels that Pillow decodes."""
     value = opened.info.get("transparency")
     tile = getattr(opened, "tile", None)
     raw = tile[0][3] if opened.format == "PNG" and tile else None
@@ -223,8 +232,8 @@ def _as_rgb(picture: Image.Image, transparency: object) -> Image.Image:
         if isinstance(transparency, int):
             grey[values == transparency] = 255
         return Image.fromarray(grey).convert("RGB")
-    if picture.mode == "CMYK" and picture.format in ("JPEG", "MPO") and "adobe" not in picture.info:
-        # Adobe's are stored inverted, and Pillow takes every CMYK JPEG for one.
+    if picture.mode == "CMYK" and picture.format in JPEG and "adobe" not in picture.info:
+        # Pillow assumes that every CMYK JPEG is stored inverted, as Adobe's files are.
         picture = ImageChops.invert(picture)
     if not picture.has_transparency_data:
         return picture.convert("RGB")

@@ -1,6 +1,7 @@
-"""Files from anywhere, read whole or refused; files of our own, written whole or not at all.
+"""Read untrusted files completely, or refuse them with one clear error.
 
-Nothing is waited for, no archive fills the memory, and what a killed writer leaves is known and removed.
+Special files are never opened, and no archive can fill the memory. Tar headers are checked here because the
+filters of `tarfile` apply to extraction only, after the headers have been read.
 """
 
 from __future__ import annotations
@@ -12,14 +13,20 @@ import struct
 import tarfile
 import zipfile
 import zlib
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 from sketchembed.errors import DataError
 
 MAX_BYTES = 2**27
-"""Of one file, 134 million."""
+"""Largest file that is read, in bytes."""
 MAX_ENTRIES = 1 << 18
-"""Of a tar, which are all listed before the first is read; the largest data set has a third as many."""
+"""Most entries of an archive; the largest data set has a third of that."""
+MAX_NOTES = 1 << 20
+"""Largest tar entry in bytes that only extends another header, for example with a long name."""
+MAX_TEXT = 1 << 20
+"""Largest small text file, such as a run's facts, in bytes."""
 _NOTES = (
     tarfile.GNUTYPE_LONGNAME,
     tarfile.GNUTYPE_LONGLINK,
@@ -27,54 +34,39 @@ _NOTES = (
     tarfile.XGLTYPE,
     tarfile.SOLARIS_XHDTYPE,
 )
-MAX_NOTES = 1 << 20
-"""Of a tar's header of headers, in bytes: long names, and what else a plain header has no room for."""
-MAX_TEXT = 1 << 20
-"""Of a small text, such as a run's facts, in bytes."""
 _DAMAGED = (EOFError, OSError, RuntimeError, ValueError, LookupError, ArithmeticError, struct.error)
-ZIP_ERRORS = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, *_DAMAGED)
-"""What a damaged zip raises, or one that is encrypted or packed in a way that Python lacks (RuntimeError)."""
-TAR_ERRORS = (tarfile.TarError, *_DAMAGED)
-"""What a damaged tar raises, or one whose headers follow each other without end (RecursionError)."""
+_ZIP_ERRORS = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, *_DAMAGED)
+"""Errors of a zip that is damaged, encrypted, or compressed by an unsupported method (RuntimeError)."""
+_TAR_ERRORS = (tarfile.TarError, *_DAMAGED)
+"""Errors of a tar that is damaged, or whose headers continue without end (RecursionError)."""
 
 
 def read_file(path: Path, name: str, *, expected: str, fix: str, most: int = MAX_BYTES) -> bytes:
-    """Read a file that may be anything: a folder, a pipe that nobody writes to, a link to itself.
+    """Read a file that may be anything, such as a folder, a pipe without a writer, or a link to itself.
 
     Args:
         path: of the file.
         name: of the file, for messages.
-        expected: what should have been there, for messages.
+        expected: what the file should be, for messages.
         fix: what to do if it is not, for messages.
-        most: bytes that it may have.
+        most: largest size in bytes.
 
     Raises:
-        DataError: if it is no regular file, may not be read, or has more bytes.
+        DataError: if it is not a regular file, is not readable, or is too large.
     """
     try:
         status = path.stat()
         if stat.S_ISREG(status.st_mode):
             check_file_size(status.st_size, name, most)
             return path.read_bytes()
-        why = "it is a folder" if stat.S_ISDIR(status.st_mode) else "it is no regular file"
+        why = "it is a folder" if stat.S_ISDIR(status.st_mode) else "it is not a regular file"
     except (OSError, ValueError) as error:  # ValueError: a zero byte in the path
         why = getattr(error, "strerror", None) or str(error)
     raise DataError(f"{name} cannot be read ({why})", expected=expected, fix=fix)
 
 
-def digest(path: Path) -> str:
-    """Return the SHA-256 of a file, in hexadecimal digits."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def read_text(path: Path, most: int = MAX_TEXT) -> str:
-    """Return a text as far as it can be read; empty if it is not there, no regular file, or too large.
-
-    Args:
-        path: of the file.
-        most: bytes that it may have.
-    """
+    """Return a text, with undecodable bytes replaced; empty if it is missing, too large, or not a file."""
     try:
         if path.is_file() and path.stat().st_size <= most:
             return path.read_text("utf-8", errors="replace")
@@ -83,72 +75,123 @@ def read_text(path: Path, most: int = MAX_TEXT) -> str:
     return ""
 
 
-def read_member(archive: zipfile.ZipFile, entry: str, most: int = MAX_BYTES) -> bytes:
-    """Read a file of a zip, which may say that it is smaller than what it unpacks to.
-
-    Args:
-        archive: the zip.
-        entry: the file's path in it.
-        most: bytes that it may have.
-
-    Raises:
-        DataError: if it has more.
-    """
-    size = archive.getinfo(entry).file_size
-    check_file_size(size, f"{archive.filename}: {entry}", most)
-    with archive.open(entry) as file:
-        return file.read(size)  # read() without a size would unpack all that is there, then cut it off
-
-
-def open_tar(path: Path) -> tuple[tarfile.TarFile, list[tarfile.TarInfo]]:
-    """Open a tar, and list the plain files in it: no links, no devices, no holes.
-
-    Only an uncompressed one: another would have to be unpacked to be listed, however much that is. Sizes that
-    its headers claim are looked at first, as the module would ask for as much memory.
-
-    Args:
-        path: of the tar.
-
-    Raises:
-        TAR_ERRORS: if it is damaged.
-    """
-    archive = tarfile.open(path, "r:", tarinfo=_Entry)  # noqa: SIM115 - its members are read later
-    try:
-        entries = archive.getmembers()
-    except BaseException:
-        archive.close()
-        raise
-    return archive, [entry for entry in entries if entry.isfile() and not entry.issparse()]
-
-
-class _Entry(tarfile.TarInfo):
-    """An entry whose size is looked at before so many bytes are asked for."""
-
-    def _proc_member(self, archive: tarfile.TarFile) -> tarfile.TarInfo:
-        if self.size < 0 or (self.type in _NOTES and self.size > MAX_NOTES):
-            raise tarfile.ReadError(f"an entry of {self.size} bytes among its headers")
-        found: tarfile.TarInfo = super()._proc_member(archive)  # type: ignore[misc]
-        if found.size < 0 or archive.offset <= self.offset:
-            raise tarfile.ReadError("an entry that leads back to where it stands")
-        if len(archive.members) >= MAX_ENTRIES:  # type: ignore[attr-defined]
-            raise tarfile.ReadError(f"more than {MAX_ENTRIES:,} entries")
-        return found
+def digest(path: Path) -> str:
+    """Return the SHA-256 of a file in hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def check_file_size(size: int, name: str, most: int = MAX_BYTES) -> None:
-    """Check the size of a file, or of what an archive says is in it.
+    """Check the size of a file, or the size that an archive states for an entry.
 
     Args:
         size: in bytes.
         name: of the file, for messages.
-        most: bytes that it may have.
+        most: largest size in bytes.
 
     Raises:
-        DataError: if it is more.
+        DataError: if the file is too large.
     """
     if size > most:
         raise DataError(
             f"{name} has {size:,} bytes",
             expected=f"at most {most:,}",
-            fix="Save it smaller, or leave it out",
+            fix="Save it smaller, or remove it",
         )
+
+
+# ---- archives --------------------------------------------------------------------------------------------
+
+
+def read_member(archive: zipfile.ZipFile, entry: str, most: int = MAX_BYTES) -> bytes:
+    """Read a file of a zip, which may unpack to more than its stated size.
+
+    Args:
+        archive: the zip.
+        entry: path of the file in it.
+        most: largest size in bytes.
+
+    Raises:
+        DataError: if the file is too large.
+    """
+    size = archive.getinfo(entry).file_size
+    check_file_size(size, f"{archive.filename}: {entry}", most)
+    with archive.open(entry) as file:
+        return file.read(size)  # read() without a size would unpack everything first
+
+
+def zip_files(
+    path: Path, wanted: Callable[[str], object], *, expected: str, most: int = MAX_BYTES
+) -> Iterator[tuple[str, bytes]]:
+    """Yield the name and the content of files in a zip, sorted by name.
+
+    Args:
+        path: of the zip.
+        wanted: decides by the name whether a file is read.
+        expected: what the zip should be, for messages.
+        most: largest size of a file in bytes.
+
+    Raises:
+        DataError: if the zip is damaged or a file is too large.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            for entry in sorted(filter(wanted, archive.namelist())):
+                yield entry, read_member(archive, entry, most)
+    except _ZIP_ERRORS as error:
+        what, fix = f"{path} cannot be read ({error})", "Delete it and download it again"
+        raise DataError(what, expected=expected, fix=fix) from error
+
+
+def tar_files(path: Path) -> list[tuple[str, Callable[[], bytes]]]:
+    """Return the names of the regular files in an uncompressed tar, each with a function that reads the file.
+
+    Links, devices and sparse files are skipped. A compressed tar is refused, because listing it would unpack
+    all of it. The stated sizes are checked before `tarfile` allocates memory for them.
+
+    Args:
+        path: of the tar.
+
+    Raises:
+        DataError: if it is damaged; also by the functions, if a file is damaged or too large.
+    """
+    try:
+        archive = tarfile.open(path, "r:", tarinfo=_Entry)  # noqa: SIM115 - its files are read later
+        entries = archive.getmembers()
+    except _TAR_ERRORS as error:
+        raise _damaged(path, str(error)) from error
+    if path.stat().st_size < archive.offset + tarfile.BLOCKSIZE:
+        raise _damaged(path, "it ends before the block of zeros that ends every tar")
+    files = (entry for entry in entries if entry.isfile() and not entry.issparse())
+    return [(entry.name, partial(_read_entry, path, archive, entry)) for entry in files]
+
+
+def _read_entry(path: Path, archive: tarfile.TarFile, entry: tarfile.TarInfo) -> bytes:
+    check_file_size(entry.size, f"{path}, {entry.name}")
+    try:
+        opened = archive.extractfile(entry)
+        content = opened.read() if opened else b""
+    except _TAR_ERRORS as error:
+        raise _damaged(path, str(error)) from error
+    if len(content) != entry.size:
+        raise _damaged(path, f"{entry.name} is cut off")
+    return content
+
+
+def _damaged(path: Path, why: str) -> DataError:
+    expected, fix = "a whole, uncompressed tar", "Download it again"
+    return DataError(f"{path} cannot be read ({why})", expected=expected, fix=fix)
+
+
+class _Entry(tarfile.TarInfo):
+    """A header whose stated size is checked before memory is allocated for it."""
+
+    def _proc_member(self, archive: tarfile.TarFile) -> tarfile.TarInfo:
+        if self.size < 0 or (self.type in _NOTES and self.size > MAX_NOTES):
+            raise tarfile.ReadError(f"a header states a size of {self.size} bytes")
+        found: tarfile.TarInfo = super()._proc_member(archive)  # type: ignore[misc]
+        if found.size < 0 or archive.offset <= self.offset:
+            raise tarfile.ReadError("an entry leads back to its own position")
+        if len(archive.members) >= MAX_ENTRIES:  # type: ignore[attr-defined]
+            raise tarfile.ReadError(f"more than {MAX_ENTRIES:,} entries")
+        return found

@@ -1,4 +1,8 @@
-"""Plain values from a stranger's file as a dataclass, or an error that names the field."""
+"""JSON, YAML and dataclasses from files that may come from anyone.
+
+:func:`dataclass_from_dict` does not use jsonargparse, whose import takes longer than loading a model, and
+which converts values ("8" to 8) instead of refusing them.
+"""
 
 from __future__ import annotations
 
@@ -7,20 +11,18 @@ import types
 from dataclasses import MISSING, fields, is_dataclass
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
-import yaml
-
 Made = TypeVar("Made")
 
 
 def parse_json(text: str | bytes, **options: Any) -> Any:
-    """Return what JSON says.
+    """Return the value of a JSON text.
 
     Args:
         text: the JSON.
-        options: those of :func:`json.loads`.
+        options: options of :func:`json.loads`.
 
     Raises:
-        ValueError: if it is none; also where it is nested too deeply to be read.
+        ValueError: if it is not JSON, or nested too deeply.
     """
     try:
         return json.loads(text, **options)
@@ -29,14 +31,13 @@ def parse_json(text: str | bytes, **options: Any) -> Any:
 
 
 def parse_yaml(text: str) -> Any:
-    """Return what YAML says, plain values alone.
-
-    Args:
-        text: the YAML, without aliases: a few lines of them repeat each other to any size.
+    """Return the value of a YAML text without aliases, made of plain values.
 
     Raises:
-        ValueError: if it is none, has aliases, or is nested too deeply to be read.
+        ValueError: if it is not YAML, has aliases, or is nested too deeply.
     """
+    import yaml  # not needed to load a model
+
     try:
         if has_aliases(text):
             raise ValueError("it has aliases (*name)")
@@ -48,19 +49,21 @@ def parse_yaml(text: str) -> Any:
 
 
 def has_aliases(text: str) -> bool:
-    """Return whether YAML repeats parts of itself, by which a few lines are as large as one likes."""
+    """Return whether a YAML text has aliases, by which a few lines can expand to any size."""
+    import yaml
+
     return "*" in text and any(isinstance(token, yaml.AliasToken) for token in yaml.scan(text))
 
 
-def build(kind: type[Made], values: Any) -> Made:
-    """Make a dataclass of plain values, of whose types nothing is known yet.
+def dataclass_from_dict(kind: type[Made], values: Any) -> Made:
+    """Build a dataclass from plain values, after checking their types.
 
     Args:
-        kind: the dataclass; its fields may be other dataclasses, lists, dictionaries, literals and unions.
-        values: by the names of the fields.
+        kind: the dataclass. Its fields may be dataclasses, lists, dictionaries, literals and unions.
+        values: values by field name.
 
     Raises:
-        ValueError: if a value is not of its field's type, missing, or of no field.
+        ValueError: if a value is missing, of the wrong type, or of an unknown field.
     """
     if not isinstance(values, dict):
         raise ValueError(f"{kind.__name__} is {_shown(values)}, not a mapping")
@@ -72,47 +75,44 @@ def build(kind: type[Made], values: Any) -> Made:
     for name, entry in known.items():
         if name not in values and entry.default is MISSING and entry.default_factory is MISSING:
             raise ValueError(f"{kind.__name__} lacks '{name}'")
-    return kind(**{name: _value(value, hints[name], name) for name, value in values.items()})
+    return kind(**{name: _checked(value, hints[name], name) for name, value in values.items()})
 
 
-def _value(value: Any, hint: Any, name: str) -> Any:
-    """Return a value that is of an annotated type, dataclasses within it made."""
+def _checked(value: Any, hint: Any, name: str) -> Any:
+    """Return a value of an annotated type, or raise a ValueError that names it."""
     origin, inner = get_origin(hint), get_args(hint)
     if hint is Any:
         return value
     if is_dataclass(hint):
-        return build(hint, value)  # type: ignore[arg-type]
+        return dataclass_from_dict(hint, value)  # type: ignore[arg-type]
     if origin in (Union, types.UnionType):
         if type(value) in inner:
-            return value  # an int where a float would do too stays one
+            return value  # keeps an int an int if float is allowed too
         for one in inner:
             try:
-                return _value(value, one, name)
+                return _checked(value, one, name)
             except ValueError:
                 continue
     elif origin is Literal:
         if any(value == one and type(value) is type(one) for one in inner):
             return value
-    elif origin is list:
-        if isinstance(value, list):
-            return [_value(one, inner[0], name) for one in value]
-    elif origin is dict:
-        if isinstance(value, dict):
-            return {_value(key, inner[0], name): _value(one, inner[1], name) for key, one in value.items()}
+    elif origin is list and isinstance(value, list):
+        return [_checked(one, inner[0], name) for one in value]
+    elif origin is dict and isinstance(value, dict):
+        return {_checked(key, inner[0], name): _checked(one, inner[1], name) for key, one in value.items()}
     elif hint is float:
-        # Not a truth value, and nothing that a float cannot hold.
+        # bool is not a number, and a larger int is not exact as a float.
         if isinstance(value, float) or (type(value) is int and abs(value) <= 2**53):
             return float(value)
-    elif hint is type(None):
-        if value is None:
-            return None
+    elif hint is type(None) and value is None:
+        return None
     elif type(value) is hint:
         return value
     raise ValueError(f"'{name}' is {_shown(value)}, not {getattr(hint, '__name__', hint)}")
 
 
 def _shown(value: Any) -> str:
-    """Return a value as a message has it: short, and of letters that any terminal shows."""
+    """Return a short ASCII text of a value for a message."""
     if isinstance(value, list | dict):
         return f"a {type(value).__name__}"
     return ascii(value)[:40] if not isinstance(value, int) or abs(value) < 10**30 else "a huge number"

@@ -1,4 +1,4 @@
-"""A trained model as a file: load, save, and the packaged weights."""
+"""Trained models as files: load, save, and the packaged weights."""
 
 from sketchembed.hub.model_files import find, load, load_network, save
 

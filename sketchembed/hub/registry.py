@@ -1,37 +1,36 @@
-"""What a file says of the network whose weights it holds, and whether they are its weights.
+"""The description of a network in a file, and checks that weights belong to it.
 
-The description is plain values, from anywhere: every size is held against what it may be before memory is
-taken for it.
+A file may come from anyone. Every size is therefore checked before memory is allocated for it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from sketchembed._version import __version__
 from sketchembed.errors import CheckpointError
-from sketchembed.files.serialization import build
+from sketchembed.files.serialization import dataclass_from_dict
 from sketchembed.networks.conv_vae import ConvVAE, ConvVAEConfig
 from sketchembed.networks.maml import MAML, MAMLConfig
+from sketchembed.networks.network import Network, NetworkConfig
 from sketchembed.networks.protonet import ProtoNet, ProtoNetConfig
 from sketchembed.networks.resnet import ResNet, ResNetConfig
 from sketchembed.networks.sketchembednet import ModelConfig, SketchEmbedNet, SketchEncoder
 
 MODEL_KEY = "sketchembed"
-"""Where a checkpoint keeps the description of the model, and a weights file its header's JSON."""
-MOST = {"image_size": 512, "max_length": 1024, "channels": 16, "inner_steps": 1000, "test_steps": 1000}
-"""The largest sizes that no tensor answers for, in a description from anywhere."""
-MOST_OF_OTHERS = 1 << 16
-MOST_FACT = 1e9
+"""Key of the description in a checkpoint, and in the metadata of a weights file."""
+MAX_SIZES = {"image_size": 512, "max_length": 1024, "channels": 16, "inner_steps": 1000, "test_steps": 1000}
+"""Largest sizes, where the shape of no tensor limits them."""
+MAX_SIZE = 1 << 16
+MAX_NUMBER = 1e9
 
-Network = SketchEmbedNet | SketchEncoder | ProtoNet | MAML | ConvVAE | ResNet
-KINDS: dict[str, tuple[type[Network], type]] = {
+KINDS: dict[str, tuple[type[Network], type[NetworkConfig]]] = {
     SketchEmbedNet.kind: (SketchEmbedNet, ModelConfig),
     SketchEncoder.kind: (SketchEncoder, ModelConfig),
     ProtoNet.kind: (ProtoNet, ProtoNetConfig),
@@ -39,85 +38,86 @@ KINDS: dict[str, tuple[type[Network], type]] = {
     ConvVAE.kind: (ConvVAE, ConvVAEConfig),
     ResNet.kind: (ResNet, ResNetConfig),
 }
-"""The networks that a checkpoint may hold, with the classes of their sizes."""
+"""Class and configuration class of each kind of network."""
 
 
-def describe(net: torch.nn.Module) -> dict[str, Any]:
-    """Return plain values from which :func:`build_network` builds the model again."""
+def describe(net: nn.Module) -> dict[str, Any]:
+    """Return plain values from which :func:`build_network` rebuilds a network."""
     assert isinstance(net, Network)
     facts = {name: float(getattr(net, name)) for name in net.facts}
     return {"kind": net.kind, "config": net.config.to_dict(), **facts, "version": __version__}
 
 
 def build_network(path: Path, described: Mapping[str, Any], weights: Mapping[str, Tensor]) -> Network:
-    """Build a network by its description, with its weights.
+    """Build a network from its description and its weights.
 
     Args:
-        path: where both come from, for messages.
-        described: as :func:`describe` has it.
-        weights: by the network's names.
+        path: file of both, for messages.
+        described: result of :func:`describe`.
+        weights: weights by name.
 
     Raises:
-        CheckpointError: if this version knows no such network, or the weights are another's.
+        CheckpointError: if this version does not know the network, or the weights do not fit.
     """
     network, config = _sizes(path, described)
-    # First without memory, so that what a file claims is held against the weights that it has.
     try:
-        with torch.device("meta"), torch.no_grad():
-            claimed = network(config).eval()
-            check_weights(claimed, weights, path)
-            _show_image(claimed)
+        # The meta device allocates nothing, so the weights are compared with the sizes first.
+        with torch.device("meta"), _NoInitialisation():
+            net = network(config)
     except (RuntimeError, ValueError, ArithmeticError) as error:
         raise _unknown(path, described, str(error)) from error
-    net = network(config)
+    check_weights(net, weights, path)
+    # Copied to keep the types and the memory formats (channels-last) of the network.
+    copies = {
+        name: torch.empty_strided(like.shape, like.stride(), dtype=like.dtype).copy_(weights[name])
+        for name, like in net.state_dict().items()
+    }
+    net.load_state_dict(copies, assign=True)
     for name in net.facts:
         setattr(net, name, described.get(name, getattr(net, name)))
-    load_weights(net, weights, path)
     return net
 
 
+class _NoInitialisation(TorchFunctionMode):
+    """Skip the initialisation of weights, because loaded weights replace them.
+
+    On the meta device it would also import torch._dynamo, which takes longer than importing torch.
+    """
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        random = func in (Tensor.normal_, Tensor.uniform_)
+        if random or getattr(func, "__module__", None) == "torch.nn.init":
+            return kwargs["tensor"] if "tensor" in kwargs else args[0]
+        return func(*args, **kwargs)
+
+
 def _sizes(path: Path, described: Mapping[str, Any]) -> tuple[type[Network], Any]:
-    """Return the class and the sizes of the network that a file describes.
+    """Return the class and the configuration of the network that a file describes.
 
     Raises:
-        CheckpointError: if it is none that this version knows, or too large for any use.
+        CheckpointError: if this version does not know them, or a size is too large.
     """
     kind = described.get("kind", SketchEmbedNet.kind)
     if not isinstance(kind, str) or kind not in KINDS:
         raise _unknown(path, described, f"kind {kind!a:.40}")
     network, sizes = KINDS[kind]
-    given = described.get("config", {})
-    known = {entry.name for entry in fields(sizes)}
-    if isinstance(given, dict) and (extra := sorted(str(name)[:40] for name in given if name not in known)):
-        raise _unknown(path, described, str(extra[:9]))
     try:
-        config: Any = build(sizes, given)
+        config = dataclass_from_dict(sizes, described.get("config", {}))
     except ValueError as error:
         raise _unknown(path, described, str(error)) from error
     for name, value in config.to_dict().items():
         if isinstance(value, int) and not isinstance(value, bool):
-            most = MOST.get(name, MOST_OF_OTHERS)
+            most = MAX_SIZES.get(name, MAX_SIZE)
             if not 1 <= value <= most:
                 raise _unknown(path, described, f"{name} is {str(value)[:20]}, not 1 to {most:,}")
-        elif isinstance(value, float) and not abs(value) < MOST_FACT:  # nor what is no number
+        elif isinstance(value, float) and not abs(value) < MAX_NUMBER:  # also refuses NaN
             raise _unknown(path, described, f"{name} is {value}")
     for name in network.facts:
         value = described.get(name, 1.0)
-        if not isinstance(value, float) or not 0 < abs(value) < MOST_FACT:
+        if not isinstance(value, float) or not 0 < abs(value) < MAX_NUMBER:
             raise _unknown(path, described, f"{name} is {value!a:.40}")
     return network, config
-
-
-def _show_image(net: Network) -> None:
-    """Show a network images of its size: one that is pooled or shrunk to nothing raises a RuntimeError."""
-    size = net.config.image_size
-    images = torch.empty(2, net.config.channels, size, size)
-    if isinstance(net, SketchEncoder | ConvVAE):
-        net.encode(images)
-    elif isinstance(net, MAML):
-        net.encoder.conv4(images)
-    else:
-        net(images)
 
 
 def _unknown(path: Path, described: Mapping[str, Any], what: str) -> CheckpointError:
@@ -129,64 +129,38 @@ def _unknown(path: Path, described: Mapping[str, Any], what: str) -> CheckpointE
     )
 
 
-def load_weights(net: torch.nn.Module, weights: Mapping[str, Tensor], path: Path) -> None:
-    """Load weights into a network, and say what differs where they don't fit.
-
-    Raises:
-        CheckpointError: see :func:`check_weights`.
-    """
+def load_weights(net: nn.Module, weights: Mapping[str, Tensor], path: Path) -> None:
+    """Check weights with :func:`check_weights` and load them into a network."""
     check_weights(net, weights, path)
     net.load_state_dict(dict(weights))
 
 
-def check_weights(net: torch.nn.Module, weights: Mapping[str, Tensor], path: Path | str) -> None:
+def check_weights(net: nn.Module, weights: Mapping[str, Tensor], path: Path | str) -> None:
     """Check that weights fit a network.
 
     Args:
         net: the network.
-        weights: by the network's names.
-        path: where they come from, for the message.
+        weights: weights by name.
+        path: their file, for the message.
 
     Raises:
-        CheckpointError: naming the first tensor that is missing, unknown or of another shape.
+        CheckpointError: naming the first tensor that is missing, unknown, or of another type or shape.
     """
-    wanted = net.state_dict()
-    for name, tensor in wanted.items():
+    expected = net.state_dict()
+    for name, tensor in expected.items():
         if name not in weights:
             raise misfit(path, f"has no '{name}'")
         found = weights[name]
         if not isinstance(found, Tensor) or found.layout != torch.strided or found.is_meta:
-            raise misfit(path, f"has a '{name}' that is no plain tensor")
-        if (
-            found.is_quantized
-            or found.is_complex()
-            or found.is_floating_point() != tensor.is_floating_point()
-        ):
+            raise misfit(path, f"has a '{name}' that is not a plain tensor")
+        floating = found.is_floating_point() == tensor.is_floating_point()
+        if found.is_quantized or found.is_complex() or not floating:
             raise misfit(path, f"has '{name}' of type {found.dtype}, not {tensor.dtype}")
-        if weights[name].shape != tensor.shape:
-            raise misfit(path, f"has '{name}' of shape {list(weights[name].shape)}, not {list(tensor.shape)}")
-    unknown = sorted(set(weights) - set(wanted))
+        if found.shape != tensor.shape:
+            raise misfit(path, f"has '{name}' of shape {list(found.shape)}, not {list(tensor.shape)}")
+    unknown = sorted(set(weights) - set(expected))
     if unknown:
         raise misfit(path, f"has '{unknown[0]}', which the model lacks")
-
-
-def unreadable(path: Path, error: Exception) -> CheckpointError:
-    """Return the error for a file that is damaged, or holds more than plain values and tensors."""
-    first = (str(error).splitlines() or [""])[0][:160]
-    return CheckpointError(
-        f"{path} cannot be read ({type(error).__name__}: {first})",
-        expected="a whole checkpoint of plain values and tensors",
-        fix="Take an older checkpoint of the same run, or train again",
-    )
-
-
-def foreign(path: Path) -> CheckpointError:
-    """Return the error for a file that this package did not write."""
-    return CheckpointError(
-        f"{path} is no SketchEmbedNet",
-        expected="a checkpoint or weights file that this package wrote",
-        fix="Check the path",
-    )
 
 
 def misfit(path: Path | str, what: str) -> CheckpointError:

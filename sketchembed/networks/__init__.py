@@ -1,4 +1,4 @@
-"""The networks: encoders, HyperLSTM, decoders, and SketchEmbedNet which joins them."""
+"""The networks: encoders, HyperLSTM, decoders, SketchEmbedNet and the baselines."""
 
 from sketchembed.networks.sketchembednet import ModelConfig, SketchEmbedNet, SketchEncoder
 

@@ -1,4 +1,4 @@
-"""Batch norm that does not depend on how many processes share the batch."""
+"""Batch norm whose result does not depend on the number of processes that share a batch."""
 
 from __future__ import annotations
 
@@ -11,30 +11,30 @@ from torch import Tensor, distributed, nn
 from torch.nn import functional
 
 BLOCK = 1 << 18
-"""Values that are summed up at a time on a CPU: as many as its cache holds."""
-PLACES = (0, 1, 2)
-"""Dimensions of a block that a channel's statistics are taken over: images, rows, columns."""
+"""Values per partial sum on a CPU; a block of this size fits into the cache."""
+REDUCED = (0, 1, 2)
+"""Dimensions of a block that the statistics of a channel reduce: images, rows, columns."""
 
 
 class BatchNorm2d(nn.BatchNorm2d):
-    """PyTorch's batch norm, which in training can take its statistics from the batch of all processes.
+    """PyTorch's batch norm, which in training can use the statistics of the batch of all processes.
 
-    :class:`torch.nn.SyncBatchNorm` does that too, but not on a CPU. State and names are those of
-    :class:`torch.nn.BatchNorm2d`, which this one is except
+    :class:`torch.nn.SyncBatchNorm` does not run on CPUs. State and parameter names are those of
+    :class:`torch.nn.BatchNorm2d`. This class differs from it only
 
-    - where `shared` is set, and
-    - in float32 on a CPU, where PyTorch adds up a channel of channels-last maps value by value: of a batch of
-      drawings the mean and variance are then wrong from the fourth digit on, and so is what is learnt.
+    - if `shared` is set, and
+    - in float32 on a CPU. There PyTorch adds the values of channels-last maps one by one, and the mean and
+      variance of a batch of drawings are wrong from the fourth digit on.
 
     Attributes:
-        shared: whether the processes share one batch. To be set only where all of them compute each training
-            batch together, since they wait for each other here.
+        shared: whether the processes share one batch. All processes must then compute each training batch
+            at the same time, because they wait for each other here.
     """
 
     shared: bool = False
 
     def forward(self, input: Float[Tensor, "batch channels h w"]) -> Float[Tensor, "batch channels h w"]:
-        """Return the maps with each channel's mean and variance taken out, then scaled and moved."""
+        """Return the normalised feature maps."""
         exact = input.dtype == torch.float32 and input.device.type == "cpu"
         if not self.training or not (self.shared or exact) or self.running_mean is None:
             return super().forward(input)
@@ -46,14 +46,14 @@ class BatchNorm2d(nn.BatchNorm2d):
         )
         with torch.no_grad():
             self.running_mean.lerp_(mean, self.momentum)
-            # The running variance is the unbiased estimate, as PyTorch's.
+            # Like PyTorch, the running variance is the unbiased estimate.
             self.running_var.lerp_(variance * (count / (count - 1)), self.momentum)
             self.num_batches_tracked.add_(1)
         return out  # type: ignore[no-any-return]
 
 
 class _Normalise(torch.autograd.Function):
-    """Normalisation by statistics that are put together from blocks and, if shared, from processes."""
+    """Normalise by statistics that are combined from blocks and, if shared, from processes."""
 
     @staticmethod
     def forward(  # type: ignore[override]
@@ -62,12 +62,13 @@ class _Normalise(torch.autograd.Function):
         found = []
         for (block,) in _blocks(maps):
             values = _wide(block)
-            mean = values.mean(PLACES)
-            apart = values - mean
+            mean = values.mean(REDUCED)
+            centred = values - mean
             count = torch.full_like(mean, block[..., 0].numel())
-            found.append(torch.stack([count, mean, (apart * apart).mean(PLACES)]))
-        counts, means, variances = _of_all(torch.stack(found, dim=1).double(), shared)
-        # Chan et al. 1979: variances within the blocks, and of the blocks' means. Nothing large cancels.
+            found.append(torch.stack([count, mean, (centred * centred).mean(REDUCED)]))
+        counts, means, variances = _gather_blocks(torch.stack(found, dim=1).double(), shared)
+        # Chan et al. 1979: the variances within the blocks plus the variance of their means. No large
+        # numbers cancel.
         count = counts.sum(0)
         mean = (counts * means).sum(0) / count
         variance = (counts * (variances + (means - mean) ** 2)).sum(0) / count
@@ -84,25 +85,25 @@ class _Normalise(torch.autograd.Function):
         maps, weight, mean, variance, count = ctx.saved_tensors
         rate = torch.rsqrt(variance + ctx.eps)
         found = []
-        for block, given in _blocks(maps, grads[0]):
-            grad = _wide(given)
-            found.append(torch.stack([grad.sum(PLACES), (grad * (block - mean)).sum(PLACES) * rate]))
+        for block, grad_block in _blocks(maps, grads[0]):
+            grad = _wide(grad_block)
+            found.append(torch.stack([grad.sum(REDUCED), (grad * (block - mean)).sum(REDUCED) * rate]))
         own = torch.stack(found).double().sum(0)
-        # What a value does through mean and variance, it does to the rows of all processes.
+        # Mean and variance depend on the rows of all processes, so this part of the gradient does too.
         total = own.clone()
         if ctx.shared:
             distributed.all_reduce(total)
         by_mean, by_variance = (total / count).to(weight.dtype)
         grad_maps = torch.empty_like(maps)
-        for block, given, out in _blocks(maps, grads[0], grad_maps):
+        for block, grad_block, out in _blocks(maps, grads[0], grad_maps):
             effect = (block - mean).mul_(by_variance * rate).add_(by_mean)
-            out.copy_((given - effect).mul_(weight * rate))
+            out.copy_((grad_block - effect).mul_(weight * rate))
         grad_bias, grad_weight = own.to(weight.dtype)
         return grad_maps, grad_weight, grad_bias, None, None
 
 
 def _blocks(*maps: Tensor) -> Iterator[tuple[Tensor, ...]]:
-    """Yield views of the same images of each, ``[images, h, w, channels]``, block by block."""
+    """Yield views of a block of images of each tensor, ``[images, h, w, channels]``, block by block."""
     images, channels, height, width = maps[0].shape
     size = max(1, BLOCK // (channels * height * width)) if maps[0].device.type == "cpu" else images
     yield from zip(*(torch.split(each.permute(0, 2, 3, 1), size) for each in maps), strict=True)
@@ -112,10 +113,10 @@ def _wide(block: Tensor) -> Tensor:
     return block if block.dtype == torch.float64 else block.float()
 
 
-def _of_all(own: Tensor, shared: bool) -> Tensor:
-    """Return the blocks of all processes, ``[3, blocks, channels]``; each has as many."""
+def _gather_blocks(own: Tensor, shared: bool) -> Tensor:
+    """Return the blocks of all processes, ``[3, blocks, channels]``. All have the same number of blocks."""
     if not shared:
         return own
-    every = [torch.empty_like(own) for _ in range(distributed.get_world_size())]
-    distributed.all_gather(every, own.contiguous())
-    return torch.cat(every, dim=1)
+    gathered = [torch.empty_like(own) for _ in range(distributed.get_world_size())]
+    distributed.all_gather(gathered, own.contiguous())
+    return torch.cat(gathered, dim=1)

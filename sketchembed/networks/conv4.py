@@ -1,4 +1,4 @@
-"""The four-layer CNN of few-shot learning."""
+"""The four-layer CNN that few-shot learning uses."""
 
 from __future__ import annotations
 
@@ -19,15 +19,14 @@ Pool = Literal["mean", "flatten"]
 
 
 def batch_norm(channels: int) -> BatchNorm2d:
-    """Return Keras' batch norm, which the released code uses: its momentum of 0.99 is PyTorch's 0.01."""
+    """Return batch norm with Keras' defaults, as in the released code (Keras' momentum 0.99 is 0.01 here)."""
     return BatchNorm2d(channels, eps=1e-3, momentum=0.01)
 
 
 def normalised(convolution: Convolution) -> Convolution:
-    """Return a convolution that batch norm follows, with a bias that stays what it is.
+    """Freeze the bias of a convolution that batch norm follows.
 
-    Batch norm takes a bias out again, so its gradient is nothing but rounding errors, of which Adam makes
-    steps as large as any.
+    Batch norm subtracts the bias again. Its gradient is rounding error, which Adam would scale to full steps.
     """
     assert convolution.bias is not None
     convolution.bias.requires_grad_(False)
@@ -35,7 +34,7 @@ def normalised(convolution: Convolution) -> Convolution:
 
 
 def init_convolutions(network: nn.Module) -> None:
-    """Start every convolution as Keras does: Glorot's normal distribution, and no bias."""
+    """Initialise every convolution as Keras does: Glorot's normal distribution, bias 0."""
     for module in network.modules():
         if isinstance(module, nn.Conv2d):
             nn.init.xavier_normal_(module.weight)
@@ -49,21 +48,25 @@ class Conv4(nn.Module):
     *Source*: Vinyals et al. 2016; paper appendix B.
 
     Args:
-        channels: of the image.
-        width: filters of each block; the paper's 64.
-        pool: ``"mean"`` averages the last feature map, as the released code; ``"flatten"`` keeps its
-            places apart: 5 × 5 of them at 84 pixels. At 28 pixels the fourth max pooling would leave a
-            single one, so it is left out there, which gives 3 × 3.
-        size: side of the image in pixels, which ``"flatten"`` must know.
+        channels: channels of the image.
+        width: filters of each block; 64 in the paper.
+        pool: ``"mean"`` averages the last feature map, as in the released code. ``"flatten"`` keeps its
+            positions: 5 × 5 at 84 pixels. Below 32 pixels it omits the fourth max pooling, which gives 3 × 3
+            at 28 pixels.
+        size: side of the image in pixels.
+
+    Raises:
+        ValueError: if the image is too small for the max poolings.
     """
 
     features: int
 
     def __init__(self, channels: int = 1, width: int = 64, pool: Pool = "mean", size: int = 28) -> None:
-        """Build and initialise the layers."""
         super().__init__()
         blocks: list[nn.Module] = []
         pools = 4 if pool == "mean" or size >= 32 else 3
+        if size < 2**pools:
+            raise ValueError(f"an image side of {size} is too small for {pools} max poolings")
         for number in range(4):
             blocks += [
                 normalised(nn.Conv2d(channels if number == 0 else width, width, 3, padding=1)),
@@ -76,7 +79,7 @@ class Conv4(nn.Module):
         self.pool = nn.AdaptiveAvgPool2d(1) if pool == "mean" else nn.Identity()
         self.features = width if pool == "mean" else width * (size // 2**pools) ** 2
         init_convolutions(self)
-        # Channels last in memory: on a CPU twice as fast.
+        # Channels-last is twice as fast on a CPU.
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def forward(self, image: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch features"]:
@@ -87,12 +90,12 @@ class Conv4(nn.Module):
 
 
 def for_inference(network: Module) -> Module:
-    """Return a copy of a network with the batch norms of its Conv4s folded into the convolutions.
+    """Return a copy of a network with the batch norms of its Conv4s fused into the convolutions.
 
-    A CPU then embeds in two thirds of the time; the outputs are the same to rounding.
+    Embedding on a CPU takes two thirds of the time. The outputs are equal up to rounding.
 
     Args:
-        network: in evaluation mode.
+        network: a network in evaluation mode.
     """
     network = copy.deepcopy(network)
     for module in network.modules():

@@ -1,7 +1,7 @@
-"""The decoders: from z and the strokes so far to the distribution of the next stroke.
+"""The decoders: from z and the previous strokes to the distribution of the next stroke.
 
-*Source*: paper section 3 and appendix B; Ha and Eck 2018. At every step the input is the stroke before
-beside z, and the initial state is tanh of a linear map of z.
+*Source*: paper section 3 and appendix B; Ha and Eck 2018. The input of every step is the previous stroke
+concatenated with z. The initial state is tanh of a linear map of z.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ from sketchembed.networks.precision import at_least_float32
 PEN_STATES = 3
 STROKE = 5
 POSITION_SCALE = 0.25
-"""Brings positions, which reach across the drawing, to the size of the offsets."""
+"""Factor of pen positions, which gives them about the range of the offsets."""
 END_LOGIT = 20.0
-"""Of the end of the drawing, where a drawing's padding is not computed."""
+"""Logit of the end of the drawing in padding that is not computed."""
 
 
 class StrokeDistribution(NamedTuple):
-    """What the decoder says of every step.
+    """The distribution of the stroke at every step.
 
     Attributes:
-        pen_logits: ``[batch, time, 3]``, of (s1, s2, s3), before the softmax.
-        mixture: of the offsets.
+        pen_logits: ``[batch, time, 3]``, logits of (s1, s2, s3).
+        mixture: distribution of the offsets.
     """
 
     pen_logits: Float[Tensor, "batch time 3"]
@@ -41,23 +41,22 @@ class StrokeDistribution(NamedTuple):
 
 
 class StrokeDecoder(nn.Module, ABC):
-    """What the decoders share: the initial state from z and the mixture density head.
+    """Base of the decoders, with the initial state and the mixture density head.
 
     Args:
         latent: size of z.
         hidden: size of the recurrent output.
         state: size of the whole recurrent state.
         mixtures: M, the number of Gaussians.
-        position: whether the input at each step also has the position of the pen; the paper's has not.
+        position: whether the input also contains the position of the pen; in the paper it does not.
     """
 
     def __init__(self, latent: int, hidden: int, state: int, mixtures: int, position: bool) -> None:
-        """Build and initialise the layers."""
         super().__init__()
         self.position = position
         self.inputs = STROKE + 2 * position
         self.state_from_z = nn.Linear(latent, state)
-        # The released code passes 0.001 where the mean is expected, and so has the default deviation.
+        # As in the released code, which passes 0.001 as the mean and keeps the default deviation.
         nn.init.normal_(self.state_from_z.weight, mean=0.001, std=0.05)
         nn.init.zeros_(self.state_from_z.bias)
         self.head = nn.Linear(hidden, PEN_STATES + 6 * mixtures)
@@ -65,7 +64,7 @@ class StrokeDecoder(nn.Module, ABC):
         nn.init.zeros_(self.head.bias)
 
     def _state(self, z: Float[Tensor, "batch latent"]) -> Float[Tensor, "batch state"]:
-        """Return tanh(W z + b), the whole state in one."""
+        """Return tanh(W z + b), all parts of the state side by side."""
         return torch.tanh(at_least_float32(self.state_from_z(z)))
 
     @abstractmethod
@@ -80,15 +79,7 @@ class StrokeDecoder(nn.Module, ABC):
         state: Any,
         packing: Packing,
     ) -> tuple[Float[Tensor, "rows hidden"], Any]:
-        """Return the outputs of all steps, packed, and the last state."""
-
-    def unroll(
-        self, strokes: Float[Tensor, "batch time inputs"], z: Float[Tensor, "batch latent"], state: Any
-    ) -> tuple[Float[Tensor, "batch time hidden"], Any]:
-        """Return the outputs of all steps, and the last state."""
-        packing = Packing.of(None, len(strokes), strokes.shape[1], strokes.device)
-        out, state = self.run(strokes, z, state, packing)
-        return packing.unpack(out), state
+        """Return the packed outputs of all steps, and the last state."""
 
     def forward(
         self,
@@ -98,16 +89,16 @@ class StrokeDecoder(nn.Module, ABC):
         lengths: Int[Tensor, " batch"] | None = None,
         position: Float[Tensor, "batch time 2"] | None = None,
     ) -> tuple[StrokeDistribution, Any]:
-        """Return the distribution of each next stroke, and the state after the last.
+        """Return the distribution of each next stroke, and the last state.
 
         Args:
             strokes: y_0 to y_{T-1}, stroke-5, in normalised units.
             z: the embedding.
-            state: to go on from; the initial state of z if not given.
-            lengths: steps of each drawing that are computed; all T if not given. What lies beyond is said
-                to be the end, with certainty and without gradient.
-            position: where the pen is after each of `strokes`, from the first point, in normalised units;
-                the sum of their offsets if not given. Used by a decoder that is built to know it.
+            state: state before the first step; the initial state of z if not given.
+            lengths: number of steps to compute for each drawing; all T if not given. Steps after them predict
+                the end of the drawing with certainty and have no gradient.
+            position: position of the pen after each of `strokes`, relative to the first point, in normalised
+                units; the sum of their offsets if not given. Only used if the decoder has `position` set.
         """
         if self.position:
             points = strokes[..., :2].cumsum(dim=1) if position is None else position
@@ -129,11 +120,11 @@ class HyperLSTMDecoder(StrokeDecoder):
 
     Args:
         latent: size of z.
-        hidden: size of the main LSTM; the paper's 1024.
-        hyper: size of the hyper-network; the released code's 512.
-        embedding: size of the hyper-network's embeddings; the paper's 64.
-        mixtures: M; the paper's 30.
-        variant: of the cell.
+        hidden: size of the main LSTM; 1024 in the paper.
+        hyper: size of the hypernetwork; 512 in the released code.
+        embedding: size of the hypernetwork's embeddings; 64 in the paper.
+        mixtures: M; 30 in the paper.
+        variant: variant of the cell.
         position: see :class:`StrokeDecoder`.
     """
 
@@ -147,7 +138,6 @@ class HyperLSTMDecoder(StrokeDecoder):
         variant: Variant = "released",
         position: bool = False,
     ) -> None:
-        """Build and initialise the layers."""
         super().__init__(latent, hidden, 2 * (hidden + hyper), mixtures, position)
         self.cell = HyperLSTMCell(self.inputs + latent, hidden, hyper, embedding, variant)
 
@@ -164,7 +154,7 @@ class HyperLSTMDecoder(StrokeDecoder):
         hyper_x, main_x = (
             at_least_float32(
                 functional.linear(packed, layer.weight[:, : self.inputs])
-                # z is the same at every step, so its share is computed once a drawing.
+                # z is the same at every step, so its product is computed once per drawing.
                 + packing.repeat(functional.linear(z, layer.weight[:, self.inputs :]))
             )
             for layer in (self.cell.hyper_input, self.cell.main_input)
@@ -172,23 +162,22 @@ class HyperLSTMDecoder(StrokeDecoder):
         if strokes.shape[1] == 1:
             state = self.cell.step(hyper_x, main_x, state)
             return state.h, state
-        first = HyperState(*(packing.arrange(value) for value in state))
+        first = HyperState(*(packing.sort(value) for value in state))
         h, last = run_sequence(self.cell, hyper_x, main_x, first, packing.counts)
-        return h, HyperState(*(packing.restore(value) for value in last))
+        return h, HyperState(*(packing.unsort(value) for value in last))
 
 
 class LSTMDecoder(StrokeDecoder):
-    """A plain LSTM, for comparison and for machines where each step is dear.
+    """A plain LSTM, for comparison and for slow machines.
 
     Args:
         latent: size of z.
         hidden: size of the LSTM.
-        mixtures: M.
+        mixtures: M, the number of Gaussians.
         position: see :class:`StrokeDecoder`.
     """
 
     def __init__(self, latent: int, hidden: int, mixtures: int, position: bool = False) -> None:
-        """Build the layers; the LSTM starts as the library has it."""
         super().__init__(latent, hidden, 2 * hidden, mixtures, position)
         self.lstm = nn.LSTM(self.inputs + latent, hidden, batch_first=True)
 
@@ -200,7 +189,9 @@ class LSTMDecoder(StrokeDecoder):
     def run(
         self, strokes: Tensor, z: Tensor, state: tuple[Tensor, Tensor], packing: Packing
     ) -> tuple[Tensor, Any]:
-        """Run the library's LSTM over the sequences, padding included."""
+        """Run PyTorch's LSTM over the padded sequences."""
         inputs = torch.cat([strokes, z.unsqueeze(1).expand(-1, strokes.shape[1], -1)], dim=-1)
-        out, state = self.lstm(inputs, state)
+        # In float32 also under autocast: some CPUs have no LSTM in 16 bits.
+        with torch.autocast(inputs.device.type, enabled=False):
+            out, state = self.lstm(inputs, state)
         return packing.pack(out), state

@@ -1,10 +1,10 @@
-"""Model-agnostic meta-learning: a CNN that some steps of gradient descent fit to the images of a new task."""
+"""Model-agnostic meta-learning: a CNN that adapts to a new task in a few steps of gradient descent."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import Any, ClassVar, Literal, cast
+from dataclasses import dataclass
+from typing import Literal, cast
 
 import torch
 from jaxtyping import Float, Int
@@ -13,22 +13,22 @@ from torch.func import functional_call, replace_all_batch_norm_modules_
 from torch.nn import functional
 
 from sketchembed.networks.conv4 import Conv4
+from sketchembed.networks.network import Network, NetworkConfig
 
 Parameters = dict[str, Tensor]
 
 
 @dataclass(frozen=True)
-class MAMLConfig:
-    """The sizes of a MAML network, and how it adapts.
+class MAMLConfig(NetworkConfig):
+    """The sizes of a MAML network, and its inner loop.
 
     Attributes:
         width: filters of each block of the Conv4.
-        pool: how Conv4 ends, see :class:`~sketchembed.networks.conv4.Conv4`.
+        pool: see :class:`~sketchembed.networks.conv4.Conv4`.
         image_size: side of the input in pixels.
-        channels: of the input.
-        inner_steps: steps of gradient descent on a support set, in training.
-        test_steps: the same where the trained network is used; Finn et al. take 10 after 5 on
-            mini-ImageNet.
+        channels: channels of the input.
+        inner_steps: steps of gradient descent on a support set in training.
+        test_steps: the same in evaluation; Finn et al. train with 5 and evaluate with 10 on mini-ImageNet.
         inner_lr: learning rate of these steps.
     """
 
@@ -40,19 +40,15 @@ class MAMLConfig:
     test_steps: int = 10
     inner_lr: float = 0.1
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain values, for checkpoints."""
-        return asdict(self)
-
 
 class SupportNormConv4(nn.Module):
-    """A Conv4 whose batch norm takes its statistics from the support images, wherever it is applied.
+    """A Conv4 whose batch norm always uses the statistics of the support images.
 
-    So the answer to one query does not depend on the other queries, and none of the network's state on the
-    order of the tasks: there are no running averages.
+    The scores of a query do not depend on the other queries. There are no running averages, so the network
+    does not depend on the order of the tasks.
 
     Args:
-        channels: of the image.
+        channels: channels of the image.
         width: filters of each block.
         pool: see :class:`~sketchembed.networks.conv4.Conv4`.
         size: side of the image in pixels.
@@ -63,13 +59,13 @@ class SupportNormConv4(nn.Module):
         self.conv4 = Conv4(channels, width, pool, size)
         self.features = self.conv4.features
         replace_all_batch_norm_modules_(self.conv4)
-        # Adapting takes the gradient of every parameter.
+        # The inner loop needs the gradient of every parameter.
         self.conv4.requires_grad_()
 
     def forward(
         self, images: Float[Tensor, "batch channels size size"], known: int
     ) -> Float[Tensor, "batch features"]:
-        """Return the features of images in [0, 1], of which the first `known` are the support."""
+        """Return the features of images in [0, 1]; the first `known` are the support."""
         out = images
         for layer in self.conv4.blocks:
             out = support_norm(layer, out, known) if isinstance(layer, nn.BatchNorm2d) else layer(out)
@@ -79,7 +75,7 @@ class SupportNormConv4(nn.Module):
 def support_norm(
     norm: nn.BatchNorm2d, maps: Float[Tensor, "batch channels h w"], known: int
 ) -> Float[Tensor, "batch channels h w"]:
-    """Normalise each channel by mean and variance of its values in the first `known` images."""
+    """Normalise each channel by its mean and variance in the first `known` images."""
     if known == len(maps):
         return functional.batch_norm(maps, None, None, norm.weight, norm.bias, training=True, eps=norm.eps)
     variance, mean = torch.var_mean(maps[:known], dim=(0, 2, 3), correction=0)
@@ -88,21 +84,21 @@ def support_norm(
     return maps * scale[:, None, None] + shift[:, None, None]
 
 
-class MAML(nn.Module):
-    """A network that is trained to adapt: features, and a linear head of as many rows as a task has classes.
+class MAML(Network):
+    """A CNN with a linear head that gradient descent adapts to a task; the head has one row per class.
 
-    *Source*: Finn et al. 2017. The head's rows start at zero (Kao et al. 2022), so it does not matter which
-    class is called the first, and one trained network serves any number of classes. That is also what
-    starting all rows from one learned vector comes to (Ye and Chao 2022, UNICORN-MAML): what is added to the
-    scores of all classes alike cancels in their softmax. Finn et al. normalise the queries of a task by the
-    statistics of those queries; here they take the support's, see :class:`SupportNormConv4`.
+    *Source*: Finn et al. 2017. The rows of the head start at zero (Kao et al. 2022). The order of the classes
+    therefore does not matter, and one trained network serves any number of classes. Starting all rows from
+    one learned vector is equivalent (Ye and Chao 2022, UNICORN-MAML): it adds the same value to the scores of
+    all classes, which cancels in the softmax. Finn et al. normalise queries by their own statistics; here
+    the statistics are those of the support, see :class:`SupportNormConv4`.
 
     Args:
-        config: sizes, and how it adapts.
+        config: the sizes and the inner loop.
     """
 
-    kind: ClassVar[str] = "maml"
-    facts: ClassVar[tuple[str, ...]] = ()
+    kind = "maml"
+    config: MAMLConfig
 
     def __init__(self, config: MAMLConfig | None = None) -> None:
         super().__init__()
@@ -115,21 +111,21 @@ class MAML(nn.Module):
         known: int,
         head: Float[Tensor, "way features"],
     ) -> Float[Tensor, "batch way"]:
-        """Return the classes' scores of images in [0, 1], of which the first `known` are the support."""
+        """Return the class scores of images in [0, 1]; the first `known` are the support."""
         return functional.linear(self.encoder(images, known), head)
 
     def scores(
         self,
         parameters: Mapping[str, Tensor],
         support: Float[Tensor, "known channels size size"],
-        query: Float[Tensor, "asked channels size size"],
-    ) -> Float[Tensor, "asked way"]:
-        """Return the classes' scores of queries.
+        query: Float[Tensor, "queries channels size size"],
+    ) -> Float[Tensor, "queries way"]:
+        """Return the class scores of queries.
 
         Args:
-            parameters: of :meth:`adapt`.
-            support: the images adapted to, whose statistics the queries are normalised by.
-            query: the images asked about.
+            parameters: the result of :meth:`adapt`.
+            support: the images of the adaptation; their statistics normalise the queries.
+            query: the images to classify.
         """
         return self._run(parameters, torch.cat([support, query]), len(support))[len(support) :]
 
@@ -141,18 +137,18 @@ class MAML(nn.Module):
         steps: int | None = None,
         first_order: bool = False,
     ) -> Parameters:
-        """Return the parameters after some steps of gradient descent on the support's cross-entropy.
+        """Return the parameters after steps of gradient descent on the cross-entropy of the support.
 
         Args:
             support: images in [0, 1].
-            labels: their classes, 0 to way - 1.
+            labels: classes, 0 to way - 1.
             way: number of classes.
-            steps: how many; the configuration's of training if not given.
-            first_order: leave out the steps' own derivatives, as if their gradients were constants.
+            steps: number of steps; ``config.inner_steps`` if not given.
+            first_order: treat the gradients of the steps as constants (first-order MAML).
 
         Returns:
-            the adapted parameters by their names, and the head's ``[way, features]`` under ``head``;
-            differentiable with respect to this network's parameters.
+            The adapted parameters by name, with the head, ``[way, features]``, under ``head``.
+            Differentiable with respect to the parameters of this network.
         """
         head = support.new_zeros(way, self.encoder.features).requires_grad_()
         parameters: Parameters = dict(self.named_parameters()) | {"head": head}

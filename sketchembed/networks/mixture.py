@@ -17,12 +17,12 @@ from torch.nn import functional
 from sketchembed.networks.precision import at_least_float32
 
 RAW_LIMIT = 8.0
-"""Bound of |log σ| and |atanh ρ|: σ = e^-8 is far below a pixel, e^8 far beyond the canvas, and ρ = tanh 8
-leaves 1 - ρ² at 5e-7. Without it a run of identical offsets takes the density to infinity."""
+"""Bound of |log σ| and |atanh ρ|. σ = e^-8 is far below a pixel, σ = e^8 far larger than the canvas, and
+ρ = tanh 8 gives 1 - ρ² = 5e-7. Without the bound, identical offsets would let the density diverge."""
 
 
 class GaussianMixture(NamedTuple):
-    """The M components at every place of a batch, as raw network outputs in float32 or wider.
+    """A mixture of M components per element of the batch, as raw network outputs in float32 or wider.
 
     Attributes:
         logits: ``[*batch, M]``, unnormalised log π.
@@ -38,10 +38,9 @@ class GaussianMixture(NamedTuple):
 
     @classmethod
     def from_output(cls, output: Float[Tensor, "*batch six_mix"]) -> GaussianMixture:
-        """Split a decoder's output, ``[*batch, 6 M]``: π, μ_x, μ_y, log σ_x, log σ_y, atanh ρ.
+        """Split the output of a decoder, ``[*batch, 6 M]``: π, μ_x, μ_y, log σ_x, log σ_y, atanh ρ.
 
-        The output is taken to float32 at least, whatever precision the network ran in: the densities
-        of narrow components overflow a 16-bit number.
+        16-bit outputs are converted to float32, because the densities of narrow components overflow 16 bits.
         """
         logits, mu_x, mu_y, log_x, log_y, correlation = at_least_float32(output).chunk(6, dim=-1)
         log_std = torch.stack([log_x, log_y], dim=-1).clamp(-RAW_LIMIT, RAW_LIMIT)
@@ -55,8 +54,8 @@ class GaussianMixture(NamedTuple):
             offset: Δ, ``[*batch, 2]``, in normalised offset units.
         """
         x, y = ((offset.unsqueeze(-2) - self.mean) * torch.exp(-self.log_std)).unbind(-1)
-        # With ρ = tanh a, 1 ± ρ is 2 σ(±2a). So written, the quadratic form is a sum of two squares and
-        # 1 - ρ² a product of two sigmoids: no difference loses its digits as ρ nears ±1.
+        # With ρ = tanh a, 1 ± ρ = 2 σ(±2a). The quadratic form is then a sum of two squares, and 1 - ρ² a
+        # product of two sigmoids. Neither loses precision when ρ is close to ±1.
         twice = 2 * self.correlation
         square = ((x - y) ** 2 * (1 + torch.exp(twice)) + (x + y) ** 2 * (1 + torch.exp(-twice))) / 4
         log_rest = 2 * math.log(2) + functional.logsigmoid(twice) + functional.logsigmoid(-twice)
@@ -70,15 +69,15 @@ class GaussianMixture(NamedTuple):
         noise: Float[Tensor, "*batch 2"] | None = None,
         generator: torch.Generator | None = None,
     ) -> Float[Tensor, "*batch 2"]:
-        """Draw one offset at every place, differentiable in μ, σ and ρ (equation 5).
+        """Sample one offset per mixture, differentiable in μ, σ and ρ (equation 5).
 
         Args:
-            temperature: τ ≥ 0; π is sharpened to π^(1/τ) and σ scaled by √τ (Ha and Eck 2018). At 0 the
-                mean of the likeliest component.
-            component: ``"sample"`` draws a component by π (the paper), ``"argmax"`` takes the likeliest
-                (the released code).
-            noise: ε, standard normal; drawn if not given.
-            generator: source of randomness.
+            temperature: τ ≥ 0; π becomes π^(1/τ), normalised, and σ is multiplied by √τ (Ha and Eck 2018).
+                0 returns the mean of the most likely component.
+            component: ``"sample"`` samples a component from π (the paper), ``"argmax"`` takes the most likely
+                one (the released code).
+            noise: ε, standard normal, sampled if not given.
+            generator: random number generator.
 
         Raises:
             ValueError: if the temperature is negative.
@@ -88,9 +87,9 @@ class GaussianMixture(NamedTuple):
         if component == "argmax" or temperature == 0.0:
             index = self.logits.argmax(dim=-1)
         else:
-            # What is no number has no chances; the offset, which is none either, tells.
-            chances = torch.softmax((self.logits / temperature).nan_to_num(), dim=-1)
-            flat = chances.reshape(-1, self.logits.shape[-1])
+            # multinomial rejects NaN. If the logits have any, so have the offsets, which the caller checks.
+            probabilities = torch.softmax((self.logits / temperature).nan_to_num(), dim=-1)
+            flat = probabilities.reshape(-1, self.logits.shape[-1])
             index = torch.multinomial(flat, 1, generator=generator).reshape(self.logits.shape[:-1])
         pick = index[..., None, None].expand(*index.shape, 1, 2)
         mean = self.mean.gather(-2, pick).squeeze(-2)
@@ -101,6 +100,6 @@ class GaussianMixture(NamedTuple):
         if noise is None:
             noise = torch.randn(mean.shape, generator=generator, device=mean.device, dtype=mean.dtype)
         first, second = noise.unbind(-1)
-        # The released code's guard: the root has no slope at 0, which ρ = ±1 reaches in float32.
+        # 1e-6 as in the released code: the square root has no gradient at 0, which ρ = ±1 gives in float32.
         skewed = rho * first + torch.sqrt(1 - rho**2 + 1e-6) * second
         return mean + std * torch.stack([first, skewed], dim=-1)

@@ -1,28 +1,28 @@
-"""The supervised baseline: a CNN whose class means are what images are compared with."""
+"""The supervised baseline of few-shot learning: a CNN that compares images with class means."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any, ClassVar, Literal
+from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from sketchembed.networks.conv4 import Conv4
-from sketchembed.networks.evaluating import evaluating
+from sketchembed.networks.network import Network, NetworkConfig, evaluating
 from sketchembed.networks.precision import at_least_float32
 
 
 @dataclass(frozen=True)
-class ProtoNetConfig:
-    """The sizes of a prototypical network; the defaults are Snell et al.'s for Omniglot.
+class ProtoNetConfig(NetworkConfig):
+    """The sizes of a prototypical network; the defaults are those of Snell et al. for Omniglot.
 
     Attributes:
         width: filters of each block of the Conv4.
-        pool: how Conv4 ends, see :class:`~sketchembed.networks.conv4.Conv4`.
+        pool: see :class:`~sketchembed.networks.conv4.Conv4`.
         image_size: side of the input in pixels.
-        channels: of the input.
+        channels: channels of the input.
     """
 
     width: int = 64
@@ -30,22 +30,18 @@ class ProtoNetConfig:
     image_size: int = 28
     channels: int = 1
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain values, for checkpoints."""
-        return asdict(self)
 
-
-class ProtoNet(nn.Module):
+class ProtoNet(Network):
     """A prototypical network.
 
     *Source*: Snell et al. 2017; a supervised row of the paper's table 8.
 
     Args:
-        config: sizes.
+        config: the sizes.
     """
 
-    kind: ClassVar[str] = "protonet"
-    facts: ClassVar[tuple[str, ...]] = ()
+    kind = "protonet"
+    config: ProtoNetConfig
 
     def __init__(self, config: ProtoNetConfig | None = None) -> None:
         super().__init__()
@@ -59,7 +55,7 @@ class ProtoNet(nn.Module):
 
     @torch.no_grad()
     def embed(self, images: Float[Tensor, "batch channels size size"]) -> Float[Tensor, "batch features"]:
-        """Return the embeddings with batch norm in evaluation mode."""
+        """Return the embeddings, with batch norm in evaluation mode."""
         with evaluating(self):
             out: Tensor = self(images)
         return out
@@ -68,17 +64,20 @@ class ProtoNet(nn.Module):
 def prototype_logits(
     support: Float[Tensor, "way shot features"], query: Float[Tensor, "queries features"]
 ) -> Float[Tensor, "queries way"]:
-    """Return minus the squared Euclidean distance of each query to each class mean (equation 2)."""
-    # Sums of hundreds of squares, of which the differences count: 16 bits of an autocast would drown them.
+    """Return the negative squared Euclidean distance of each query to each class mean.
+
+    *Source*: Snell et al. 2017, equation 2.
+    """
+    # The differences between sums of hundreds of squares matter; 16 bits cannot hold them.
     prototypes = at_least_float32(support).mean(dim=1)
     return -(at_least_float32(query).unsqueeze(1) - prototypes).square().sum(-1)
 
 
 def prototype_loss(
-    support: Float[Tensor, "way shot features"], query: Float[Tensor, "way asked features"]
+    support: Float[Tensor, "way shot features"], query: Float[Tensor, "way per_class features"]
 ) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
     """Return the cross-entropy of an episode, and the accuracy, 0 to 1."""
-    way, asked = query.shape[:2]
+    way, per_class = query.shape[:2]
     logits = prototype_logits(support, query.flatten(0, 1))
-    labels: Int[Tensor, " queries"] = torch.arange(way, device=query.device).repeat_interleave(asked)
+    labels: Int[Tensor, " queries"] = torch.arange(way, device=query.device).repeat_interleave(per_class)
     return nn.functional.cross_entropy(logits, labels), (logits.argmax(-1) == labels).float().mean()

@@ -1,38 +1,38 @@
-"""The classifier that judges generated drawings: a ResNet with the names that published weights have."""
+"""The classifier of generated drawings: a ResNet with the parameter names of torchvision."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
-from typing import Any, ClassVar, Literal
+from dataclasses import dataclass, field
+from typing import ClassVar, Literal
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from sketchembed.networks.batch_norm import BatchNorm2d
-from sketchembed.networks.evaluating import evaluating
+from sketchembed.networks.network import Network, NetworkConfig, evaluating
 from sketchembed.networks.precision import at_least_float32
 
 DEPTHS = {18: (2, 2, 2, 2), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3)}
-"""Blocks of each of the four stages; from 50 layers on they are bottlenecks (He et al. 2016, table 1)."""
+"""Blocks per stage (He et al. 2016, table 1). Depths 50 and 101 use bottlenecks."""
 
 
 @dataclass(frozen=True)
-class ResNetConfig:
+class ResNetConfig(NetworkConfig):
     """The sizes of a ResNet; the defaults are those of the paper's classifiers.
 
     Attributes:
         depth: number of layers.
-        classes: that it tells apart.
-        width: filters of the first stage's 3 × 3 convolutions, doubled by each next stage.
-        stem: ``"imagenet"`` halves the side twice before the first block (7 × 7 convolution and max pooling),
-            so that a picture of 32 pixels ends as a single place; ``"small"`` is the stem for pictures of
-            that size, a 3 × 3 convolution at full side (He et al. 2016, section 4.2).
+        classes: number of classes.
+        width: filters of the 3 × 3 convolutions of the first stage, doubled by each next stage.
+        stem: ``"imagenet"`` halves the side twice before the first block (7 × 7 convolution and max pooling);
+            an image of 32 pixels then ends at one position. ``"small"`` is the stem for images of that
+            size, a 3 × 3 convolution at full resolution (He et al. 2016, section 4.2).
         image_size: side of the input in pixels.
-        channels: of the input.
-        labels: names of the classes, by number; empty until it is trained.
+        channels: channels of the input.
+        labels: class names by number; empty before training.
     """
 
     depth: Literal[18, 50, 101] = 101
@@ -43,18 +43,14 @@ class ResNetConfig:
     channels: int = 1
     labels: list[str] = field(default_factory=list)
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain values, for checkpoints."""
-        return asdict(self)
-
 
 class Block(nn.Module, ABC):
-    """What both blocks share: a branch beside a shortcut, whose sum is rectified.
+    """Base of both blocks: the ReLU of the sum of a residual branch and a shortcut.
 
     Args:
-        inputs: channels that come in.
-        outputs: channels that go out.
-        stride: by which the side is divided.
+        inputs: input channels.
+        outputs: output channels.
+        stride: factor by which the side shrinks.
     """
 
     def __init__(self, inputs: int, outputs: int, stride: int) -> None:
@@ -68,17 +64,17 @@ class Block(nn.Module, ABC):
 
     @abstractmethod
     def branch(self, image: Tensor) -> Tensor:
-        """Return what the convolutions add to the shortcut."""
+        """Return the residual, which is added to the shortcut."""
 
     def forward(self, image: Tensor) -> Tensor:
-        """Return the block's feature map."""
+        """Return the feature map of the block."""
         shortcut = image if self.downsample is None else self.downsample(image)
         out: Tensor = self.relu(self.branch(image) + shortcut)
         return out
 
 
 class BasicBlock(Block):
-    """Two 3 × 3 convolutions; the first divides the side."""
+    """Two 3 × 3 convolutions; the first has the stride."""
 
     expansion: ClassVar[int] = 1
 
@@ -88,16 +84,16 @@ class BasicBlock(Block):
         self.conv2, self.bn2 = convolution(filters, filters, 3), BatchNorm2d(filters)
 
     def branch(self, image: Tensor) -> Tensor:
-        """Return what the convolutions add to the shortcut."""
+        """Return the residual, which is added to the shortcut."""
         out: Tensor = self.bn2(self.conv2(self.relu(self.bn1(self.conv1(image)))))
         return out
 
 
 class Bottleneck(Block):
-    """A 3 × 3 convolution, which divides the side, between two of 1 × 1, the last with more filters.
+    """A 1 × 1, a 3 × 3 and a 1 × 1 convolution; the last has four times the filters.
 
-    The paper's Keras model divides it in the first convolution instead; published weights for PyTorch are
-    of this form.
+    The stride is in the 3 × 3 convolution, as in published weights for PyTorch. In the paper's Keras model it
+    is in the first convolution.
     """
 
     expansion: ClassVar[int] = 4
@@ -109,26 +105,26 @@ class Bottleneck(Block):
         self.conv3, self.bn3 = convolution(filters, 4 * filters, 1), BatchNorm2d(4 * filters)
 
     def branch(self, image: Tensor) -> Tensor:
-        """Return what the convolutions add to the shortcut."""
+        """Return the residual, which is added to the shortcut."""
         out: Tensor = self.relu(self.bn1(self.conv1(image)))
         out = self.relu(self.bn2(self.conv2(out)))
         out = self.bn3(self.conv3(out))
         return out
 
 
-class ResNet(nn.Module):
-    """A residual network that names the class of an image.
+class ResNet(Network):
+    """A residual network that classifies images.
 
     *Source*: He et al. 2016; paper section 7 ("two separate ResNet-101 classifiers").
 
-    The names of the layers are torchvision's, whose weights therefore load (:meth:`adopt`).
+    Layers have the names of torchvision, so that its weights load (:meth:`adopt`).
 
     Args:
-        config: sizes.
+        config: the sizes.
     """
 
-    kind: ClassVar[str] = "resnet"
-    facts: ClassVar[tuple[str, ...]] = ()
+    kind = "resnet"
+    config: ResNetConfig
 
     def __init__(self, config: ResNetConfig | None = None) -> None:
         super().__init__()
@@ -154,7 +150,7 @@ class ResNet(nn.Module):
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def features(self, images: Float[Tensor, "batch channels size size"]) -> Float[Tensor, "batch features"]:
-        """Return the last feature map's mean, of images in [0, 1]."""
+        """Return the mean of the last feature map, for images in [0, 1]."""
         out = images.contiguous(memory_format=torch.channels_last)
         out = self.maxpool(self.relu(self.bn1(self.conv1(out))))
         for stage in range(len(DEPTHS[self.config.depth])):
@@ -163,33 +159,33 @@ class ResNet(nn.Module):
         return features
 
     def forward(self, images: Float[Tensor, "batch channels size size"]) -> Float[Tensor, "batch classes"]:
-        """Return the logits of the classes of images in [0, 1], in float32 even under autocast."""
+        """Return the class logits of images in [0, 1], in float32 even under autocast."""
         return at_least_float32(self.fc(self.features(images)))
 
     @torch.no_grad()
     def embed(self, images: Float[Tensor, "batch channels size size"]) -> Float[Tensor, "batch features"]:
-        """Return the features with batch norm in evaluation mode."""
+        """Return the features, with batch norm in evaluation mode."""
         with evaluating(self):
             return self.features(images)
 
     @torch.no_grad()
     def predict(self, images: Float[Tensor, "batch channels size size"]) -> Int[Tensor, " batch"]:
-        """Return the number of the likeliest class, with batch norm in evaluation mode."""
+        """Return the index of the most likely class, with batch norm in evaluation mode."""
         with evaluating(self):
-            answers: Tensor = self(images).argmax(-1)
-        return answers
+            classes: Tensor = self(images).argmax(-1)
+        return classes
 
     def adopt(self, weights: Mapping[str, Tensor]) -> None:
-        """Start from published weights, such as those of ImageNet.
+        """Load published weights, such as those of ImageNet.
 
-        A last layer for other classes is left as it is. Where the images are grey, the first layer's weights
-        are summed over the colours, which is the same for grey images.
+        The last layer keeps its weights if the number of classes differs. For grey images, the weights of the
+        first layer are summed over the colours, which is equivalent.
 
         Args:
-            weights: by torchvision's names, for the same depth and width.
+            weights: weights by torchvision's names, for the same depth and width.
 
         Raises:
-            RuntimeError: if the others don't fit.
+            RuntimeError: if the other weights do not fit.
         """
         mine, theirs = self.state_dict(), dict(weights)
         if theirs["conv1.weight"].shape[1] > mine["conv1.weight"].shape[1] == 1:
@@ -200,5 +196,5 @@ class ResNet(nn.Module):
 
 
 def convolution(inputs: int, outputs: int, size: int, stride: int = 1) -> nn.Conv2d:
-    """Return a convolution without a bias, which the batch norm after it has, over half its size of zeros."""
+    """Return a convolution with zero padding and no bias; batch norm follows it."""
     return nn.Conv2d(inputs, outputs, size, stride=stride, padding=size // 2, bias=False)

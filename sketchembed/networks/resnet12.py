@@ -1,7 +1,8 @@
-"""The residual CNN of the paper's better drawings."""
+"""ResNet-12, the encoder of the paper's better drawings."""
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import torch
@@ -12,18 +13,16 @@ from sketchembed.networks.conv4 import Pool, batch_norm, init_convolutions, norm
 
 
 class ResidualBlock(nn.Module):
-    """Three 3 × 3 convolutions beside a 1 × 1 shortcut, then 2 × 2 max pooling and ReLU.
+    """Three 3 × 3 convolutions with a 1 × 1 shortcut, then 2 × 2 max pooling and ReLU.
 
-    *Source*: the released code's block, which unlike others of the name has a ReLU after the third
-    convolution too, before the sum, and pools so that an odd side is rounded up.
+    *Source*: the released code. Unlike other ResNet-12 blocks, it also applies a ReLU after the third
+    convolution, before the sum, and its pooling rounds odd sides up.
     """
 
     def __init__(self, channels: int, filters: int) -> None:
-        """Build the layers."""
         super().__init__()
         layers: list[nn.Module] = []
-        for number in range(3):
-            inputs = channels if number == 0 else filters
+        for inputs in (channels, filters, filters):
             layers += [
                 normalised(nn.Conv2d(inputs, filters, 3, padding=1)),
                 batch_norm(filters),
@@ -34,7 +33,7 @@ class ResidualBlock(nn.Module):
         self.pool = nn.MaxPool2d(2, ceil_mode=True)
 
     def forward(self, image: Tensor) -> Tensor:
-        """Return the block's feature map, half the side."""
+        """Return the feature map of the block, at half the side."""
         return torch.relu(self.pool(self.residual(image) + self.shortcut(image)))
 
 
@@ -44,25 +43,20 @@ class ResNet12(nn.Module):
     *Source*: Oreshkin et al. 2018; paper appendix B.
 
     Args:
-        channels: of the image.
-        width: filters of the first block, doubled by each next one; the paper's 64 (64 to 512).
-        pool: ``"mean"`` averages the last feature map, as the paper's; ``"flatten"`` keeps its places apart,
-            6 × 6 of them at 84 pixels, 3 × 3 at 42, 2 × 2 at 28.
-        size: side of the image in pixels, which ``"flatten"`` must know.
+        channels: channels of the image.
+        width: filters of the first block, doubled by each next one; the paper has 64 (64 to 512).
+        pool: ``"mean"`` averages the last feature map, as in the paper. ``"flatten"`` keeps its positions:
+            6 × 6 at 84 pixels, 3 × 3 at 42, 2 × 2 at 28.
+        size: side of the image in pixels.
     """
 
     features: int
 
     def __init__(self, channels: int = 1, width: int = 64, pool: Pool = "mean", size: int = 28) -> None:
-        """Build and initialise the layers."""
         super().__init__()
         filters = [width, 2 * width, 4 * width, 8 * width]
-        self.blocks = nn.Sequential(
-            *(
-                ResidualBlock(before, after)
-                for before, after in zip([channels, *filters], filters, strict=False)
-            )
-        )
+        blocks = itertools.starmap(ResidualBlock, itertools.pairwise([channels, *filters]))
+        self.blocks = nn.Sequential(*blocks)
         self.pool = pool
         self.features = filters[-1] if pool == "mean" else filters[-1] * math.ceil(size / 16) ** 2
         init_convolutions(self)

@@ -1,1 +1,1 @@
-"""Strokes to pixels: the differentiable raster (paper eq. 6 to 10), blur and CUDA kernels."""
+"""Strokes to pixels: the differentiable raster (paper equations 6 to 10), blur and CUDA kernels."""

@@ -1,4 +1,4 @@
-"""The Gaussian blur of the pixel loss."""
+"""Gaussian blur of the pixel loss."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from torch import Tensor
 
 
 class GaussianBlur(torch.nn.Module):
-    """The blur g of equation 4: a normalised Gaussian, zero padded, one axis after the other.
+    """Separable Gaussian blur with a normalised kernel and zero padding, g of equation 4.
 
     Args:
-        sigma: standard deviation in pixels; the paper's 2.
-        radius: half the kernel; 2 gives the released code's 5 × 5, and None four sigma.
+        sigma: standard deviation in pixels; 2 in the paper.
+        radius: of the kernel in pixels; 2 for the released code's 5 × 5 kernel, None for four sigma.
     """
 
     kernel: Tensor
 
     def __init__(self, sigma: float | int = 2.0, radius: int | None = 2) -> None:
-        """Compute the kernel, in float64 until it is whole."""
+        """Compute the kernel in float64."""
         super().__init__()
         radius = math.ceil(4 * sigma) if radius is None else radius
         place = torch.arange(-radius, radius + 1, dtype=torch.float64)
@@ -28,7 +28,7 @@ class GaussianBlur(torch.nn.Module):
         self.register_buffer("kernel", (weight / weight.sum()).float(), persistent=False)
 
     def forward(self, image: Float[Tensor, "batch h w"]) -> Float[Tensor, "batch h w"]:
-        """Blur each image, in its own precision even under autocast."""
+        """Blur each image in its own precision, also under autocast."""
         rows, columns = (self._band(side, image) for side in image.shape[-2:])
         with torch.autocast(image.device.type, enabled=False):
             return rows @ image @ columns
@@ -36,8 +36,8 @@ class GaussianBlur(torch.nn.Module):
     def _band(self, side: int, like: Tensor) -> Tensor:
         """Return the blur of one axis as a matrix, ``[side, side]``.
 
-        On small images, and above all for their gradient, its product is several times as fast as a
-        convolution of a single channel.
+        For small images, and especially for their gradient, a matrix product is several times as fast as a
+        convolution with a single channel.
         """
         radius = len(self.kernel) // 2
         place = torch.arange(side, device=like.device)

@@ -1,4 +1,4 @@
-"""Which kernels compute: Triton's on CUDA where it is installed, else PyTorch's own operations."""
+"""Choice between Triton kernels (on CUDA, if Triton is installed) and PyTorch operations."""
 
 from __future__ import annotations
 
@@ -11,26 +11,26 @@ import torch
 from torch import Tensor
 
 INTERPRETED = False
-"""Whether Triton's interpreter runs the kernels on a CPU too, slowly, to test them without a GPU. It needs
-TRITON_INTERPRET=1 in the environment before Triton is first imported."""
+"""Whether to run the kernels on a CPU in Triton's slow interpreter, for tests without a GPU. The environment
+variable TRITON_INTERPRET=1 must be set before Triton is first imported."""
 
 
 def triton_module(name: str, like: Tensor) -> ModuleType | None:
-    """Return the module with Triton kernels for a tensor, or None where PyTorch's operations do the work.
+    """Return the module with Triton kernels, or None if they do not support a tensor's device or type.
 
     Args:
         name: of the module.
-        like: a tensor of the device and type that would be computed on.
+        like: a tensor of the device and type to compute with.
     """
     return None if why_not_triton(like.device, like.dtype) else import_module(name)
 
 
 def why_not_triton(device: torch.device, dtype: torch.dtype = torch.float32) -> str:
-    """Return why Triton's kernels don't apply; nothing where they do.
+    """Return the reason why Triton kernels cannot be used, or an empty string if they can.
 
     Args:
-        device: where to compute.
-        dtype: of what is not in 16 bits: states, norms, gates.
+        device: to compute on.
+        dtype: of the tensors that are not in 16 bits, such as states, norms and gates.
     """
     if device.type != "cuda" and not INTERPRETED:
         return f"Triton has no kernels for {device.type}"

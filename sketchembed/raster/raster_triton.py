@@ -1,8 +1,8 @@
-"""The raster's two kernels for CUDA: a program looks at every segment for a tile of a drawing's pixels.
+"""Triton kernels of the raster: one program evaluates all segments of a drawing for a tile of pixels.
 
-The segments of a drawing are few, and each pixel's nearest stays in a register, so nothing of the size of
-pixels times segments is ever written. All sizes are known beforehand: the host is never asked, and the
-kernels can be part of a CUDA graph.
+The result of each pixel stays in a register, so that nothing of size pixels × segments is written to memory.
+All sizes are known in advance, so the kernels do not synchronize with the host and can be captured in a CUDA
+graph.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ import triton.language as tl
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-# ruff: noqa: ANN001, ANN202 - Triton's arguments are pointers and constants, which have no Python types
+# ruff: noqa: ANN001, ANN202 - arguments of Triton kernels are pointers and constants without Python types
 # mypy: disable-error-code="no-untyped-def, untyped-decorator"
 
 TILE = 256
-"""Pixels of a program."""
+"""Pixels per program."""
 
 
 @triton.jit
@@ -39,7 +39,7 @@ def _nearest(start, end, drawn, found, count, size, offset, TILE: tl.constexpr):
         along = tl.minimum(tl.maximum((from_x * chord_x + from_y * chord_y) / length, 0.0), 1.0)
         rest_x, rest_y = from_x - along * chord_x, from_y - along * chord_y
         distance = rest_x * rest_x + rest_y * rest_y
-        # The first of equals; what is not a number is never nearer.
+        # Ties go to the first segment, and a NaN distance is never nearer.
         nearer = (distance < best) & (tl.load(drawn + at) != 0)
         best = tl.where(nearer, distance, best)
         which = tl.where(nearer, segment, which)
@@ -89,8 +89,8 @@ def _pen(start, end, drawn, image, count, size, width, reach, TILE: tl.constexpr
         early, late = tl.where(on & before, width / 2, 0.0), tl.where(on & after, width / 2, 0.0)
         alone = strip * _share(along, length)
         corner = strip * _share(along + early, length + early + late)
-        # The pixels that the list of near pairs has: farther off there are rounding errors, and the ends of
-        # wide lines. Lost points, as when training diverges, are near to none.
+        # Only pixels that near_pairs() lists, since rounding errors occur farther away. Segments with NaN
+        # coordinates, as in diverging training, are near no pixel.
         low_x, high_x = tl.minimum(tail_x, tail_x + chord_x), tl.maximum(tail_x, tail_x + chord_x)
         low_y, high_y = tl.minimum(tail_y, tail_y + chord_y), tl.maximum(tail_y, tail_y + chord_y)
         near = (x >= low_x - reach) & (x <= high_x + reach) & (y >= low_y - reach) & (y <= high_y + reach)
@@ -108,7 +108,7 @@ def nearest_segment(
     size: int,
     pixel_offset: float | int,
 ) -> Int[Tensor, "batch pixels"]:
-    """Return each pixel's nearest drawn segment, -1 where there is none (:func:`raster.squared_distance`)."""
+    """Return the index of the nearest drawn segment of each pixel, or -1 if there is none."""
     batch, count = drawn.shape
     found = torch.empty(batch, size**2, dtype=torch.int32, device=start.device)
     _nearest[(batch, triton.cdiv(size**2, TILE))](
@@ -126,7 +126,7 @@ def pen_coverage(
     width: float | int,
     reach: float | int,
 ) -> Float[Tensor, "batch {size} {size}"]:
-    """Return how much of each pixel the pen covers (:func:`raster.pen_coverage`)."""
+    """Return the fraction of each pixel that the pen covers, see :func:`rasterize.pen_coverage`."""
     batch, count = drawn.shape
     image = torch.empty(batch, size, size, dtype=torch.float32, device=start.device)
     _pen[(batch, triton.cdiv(size**2, TILE))](

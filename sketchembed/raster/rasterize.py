@@ -1,12 +1,12 @@
-"""Strokes to pixels: each segment meets the pixels near it, in one of two inks.
+"""Rasterization of strokes with two kinds of ink.
 
-*Source*: paper appendix A, equations 6 to 10. The *sigmoid* ink is the paper's differentiable one; the
-*pen* ink draws a line of one pixel, as CairoSVG drew the paper's inputs.
+*Source*: paper appendix A, equations 6 to 10. The *sigmoid* ink is the paper's differentiable ink. The *pen*
+ink draws lines of one pixel, as CairoSVG did for the paper's inputs.
 
-A segment is a few pixels long and its ink reaches a pixel or two, so of all pairs of a segment and a
-pixel less than one in fifty matters: :func:`near_pairs` lists those, and both inks are computed on that list.
+Segments are short and ink reaches one or two pixels, so fewer than one in fifty pairs of a segment and a
+pixel contribute. :func:`near_pairs` lists these pairs, and both inks are computed from the list.
 
-Images are ``[batch, H, W]`` with row = y (down) and column = x; ink is 1 on paper of 0.
+Images are ``[batch, H, W]`` with row = y (down) and column = x. Ink is 1 and the background is 0.
 """
 
 from __future__ import annotations
@@ -22,24 +22,23 @@ from torch.nn import functional
 from sketchembed.raster.kernels import triton_module
 
 KERNELS = "sketchembed.raster.raster_triton"
-"""The same for CUDA, where looking at every pair is cheaper than a list of the near ones."""
+"""CUDA kernels, which evaluate all pairs instead of a list."""
 
 PAIR_LIMIT = 1 << 22
-"""Pairs of a segment and a pixel held at a time (some 0.4 GB): a batch with more is drawn in halves."""
+"""Maximum length of a list of pairs (about 0.4 GB). A batch with more pairs is split into halves."""
 
-FAINTEST = 22.0
-"""The sigmoid ink is looked for where its exponent is above -20: σ(2 - 22) is 2e-9, nothing in float32
-beside the 1e-7 at which the pixel loss is clipped."""
+MAX_DISTANCE_TERM = 22.0
+"""The sigmoid ink σ(2 - x) is neglected for larger x: σ(-20) is 2e-9; the pixel loss is clipped at 1e-7."""
 
 
 class Canvas(NamedTuple):
-    """Where drawings lie on a canvas: ``pixels = points * scale + shift``.
+    """Mapping of drawings to a canvas, ``pixels = points * scale + shift``.
 
     *Source*: paper equations 8 and 9, with the released code's margin.
 
     Attributes:
-        scale: ``[batch]``, λ, pixels for one unit of the drawing.
-        shift: ``[batch, 2]``, x and y in pixels.
+        scale: λ, pixels per unit of the drawing.
+        shift: x and y in pixels.
     """
 
     scale: Float[Tensor, " batch"]
@@ -53,13 +52,13 @@ class Canvas(NamedTuple):
         size: int,
         margin: float | int,
     ) -> Canvas:
-        """Scale and centre each drawing by the box around its points.
+        """Scale and centre the bounding box of each drawing on a square canvas.
 
         Args:
-            points: absolute points, in any unit.
-            present: which of them belong to the drawing; where none does, one unit is one pixel and the
-                origin is the middle.
-            size: side of the square canvas in pixels.
+            points: absolute points in any unit.
+            present: which points belong to the drawing. If none does, one unit is one pixel and the origin is
+                the centre.
+            size: side of the canvas in pixels.
             margin: empty border on each side in pixels.
         """
         inside = present.unsqueeze(-1)
@@ -78,34 +77,34 @@ class Canvas(NamedTuple):
 
 
 def margin(size: int) -> int:
-    """Return the border in pixels that the released code leaves on each side: 3 at 28, 8 at 84."""
+    """Return the released code's border on each side in pixels: 3 for size 28, 8 for size 84."""
     return round(size / 10)
 
 
 def absolute_points(stroke5: Float[Tensor, "batch n columns"]) -> Float[Tensor, "batch n 2"]:
-    """Return the absolute points of stroke-5 rows (equation 6), in the unit of the offsets."""
+    """Return the absolute points of stroke-5 rows in the unit of the offsets (equation 6)."""
     return stroke5[..., :2].cumsum(dim=1)
 
 
 def pen_down(stroke5: Float[Tensor, "batch n 5"]) -> Bool[Tensor, "batch n-1"]:
-    """Return for each segment, from row t-1 to row t, whether it is drawn (equation 10).
+    """Return whether each segment, from row t-1 to row t, is drawn (equation 10).
 
-    It is when the pen is on paper after row t-1 and the drawing has not ended by row t.
+    A segment is drawn if the pen is on paper after row t-1 and the drawing has not ended by row t.
     """
     ended = (stroke5[..., 4] > 0.5).cummax(dim=1).values
     return (stroke5[:, :-1, 2] > 0.5) & ~ended[:, 1:]
 
 
-# ---- segments and the pixels near them ---------------------------------------------------------------
+# ---- pairs of a segment and a near pixel -------------------------------------------------------------
 
 
 class Pairs(NamedTuple):
-    """Segments beside the pixels near them, one after the other.
+    """Pairs of a segment and a pixel near it, ordered by segment.
 
     Attributes:
         segment: index into the flattened ``[batch, n]`` segments.
         pixel: index into the flattened ``[batch, size, size]`` pixels.
-        centre: of the pixel, x and y in pixels.
+        centre: centre of the pixel, x and y in pixels.
     """
 
     segment: Int[Tensor, " pairs"]
@@ -122,30 +121,30 @@ def near_pairs(
     pixel_offset: float | int,
     reach: float | int,
 ) -> Pairs | None:
-    """List for each drawn segment the pixels in the box around it, widened by `reach`.
+    """List the pixels in the bounding box of each drawn segment, extended by `reach` on each side.
 
     Args:
-        start: where each segment begins, x and y in pixels.
-        end: where it ends.
-        drawn: whether the pen was on paper along it.
+        start: start points of the segments, x and y in pixels.
+        end: end points of the segments.
+        drawn: whether the pen is down along each segment.
         size: side of the image in pixels.
-        pixel_offset: centre of the first pixel.
-        reach: how far to widen the box, in pixels; infinity lists every pixel.
+        pixel_offset: coordinate of the centre of the first pixel.
+        reach: in pixels; infinity lists all pixels.
 
     Returns:
-        None if a batch of several drawings has more than `PAIR_LIMIT` pairs: list its halves instead.
+        The pairs, or None if a batch of several drawings has more than :data:`PAIR_LIMIT`.
     """
     first = (torch.minimum(start, end) - (reach + pixel_offset)).ceil().clamp(0, size)
     last = (torch.maximum(start, end) + (reach - pixel_offset)).floor().clamp(-1, size - 1)
-    # A segment whose end is not a number, as when training diverges, is near no pixel.
+    # A segment with a NaN coordinate, as in diverging training, is near no pixel.
     extent = (last - first + 1).clamp_min(0).nan_to_num(0.0)
     counts = extent.prod(dim=-1).masked_fill(~drawn, 0).flatten().long()
     total = int(counts.sum())
     if total > PAIR_LIMIT and len(drawn) > 1:
         return None
     segment = torch.repeat_interleave(counts, output_size=total)
-    # The place within the box, row by row. Floating point divides much faster than integers do, and
-    # exactly: the half keeps the quotient clear of whole numbers.
+    # Index within the box, row by row. Floating-point division is much faster than integer division, and the
+    # added 0.5 keeps the quotient away from integers, so that its floor is exact.
     place = (torch.arange(total, device=start.device) - (counts.cumsum(0) - counts)[segment]).float()
     columns, left, top = (part.reshape(-1)[segment].float() for part in (extent[..., 0], *first.unbind(-1)))
     row = ((place + 0.5) / columns).floor_()
@@ -161,12 +160,12 @@ def _halves(count: int) -> tuple[slice, slice]:
 
 
 def _segment_columns(pairs: Pairs, *columns: Tensor) -> tuple[Tensor, ...]:
-    """Repeat each ``[batch, n]`` property of the segments for every pair, ``[pairs]``."""
+    """Repeat each per-segment value, ``[batch, n]``, for every pair of the segment, ``[pairs]``."""
     table = torch.stack([column.float() for column in columns], dim=-1).flatten(0, 1)
     return table.index_select(0, pairs.segment).unbind(-1)
 
 
-# ---- the paper's ink ---------------------------------------------------------------------------------
+# ---- sigmoid ink -------------------------------------------------------------------------------------
 
 
 def squared_distance(
@@ -177,24 +176,22 @@ def squared_distance(
     pixel_offset: float | int,
     reach: float | int = math.inf,
 ) -> Float[Tensor, "batch {size} {size}"]:
-    """Return each pixel's squared distance to the nearest drawn segment, in pixels².
+    """Return the squared distance of each pixel to the nearest drawn segment, in pixels².
 
-    Exact, and differentiable in the end points. The nearest segment is sought without gradient; only
-    its distance is then computed with gradient, so that the graph holds a few images a drawing however
-    many segments there are.
+    The distance is exact and differentiable in the end points. Only the distance to the nearest segment is
+    computed with gradient, so the graph holds a few images per drawing, whatever the number of segments.
 
     Args:
-        start: where each segment begins, x and y in pixels.
-        end: where it ends.
-        drawn: whether the pen was on paper along it.
+        start: start points of the segments, x and y in pixels.
+        end: end points of the segments.
+        drawn: whether the pen is down along each segment.
         size: side of the image in pixels.
-        pixel_offset: centre of the first pixel: 0.5 as graphics libraries have it, 0 as the released
-            code's pixel loss does.
-        reach: pixels farther than this from every segment may be left unlooked at, with some greater
-            distance or infinity.
+        pixel_offset: coordinate of the centre of the first pixel: 0.5 in graphics libraries, 0 in the
+            released code's pixel loss.
+        reach: distance in pixels beyond which the result may be larger than the distance, or infinite.
 
     Returns:
-        Infinity where a drawing has no drawn segment.
+        The squared distance, infinite if the drawing has no drawn segment.
     """
     kernels = triton_module(KERNELS, start)
     if kernels is not None:
@@ -219,7 +216,7 @@ def squared_distance(
 def _distance_to(
     which: Int[Tensor, "batch pixels"], start: Tensor, end: Tensor, size: int, pixel_offset: float | int
 ) -> Float[Tensor, "batch {size} {size}"]:
-    """Return each pixel's squared distance to the segment of this number; infinity where it is negative."""
+    """Return the squared distance of each pixel to the segment with index `which`; infinite if negative."""
     place = torch.arange(size**2, device=start.device)
     row = torch.div(place, size, rounding_mode="floor")
     centre = torch.stack([place % size, row], dim=-1).to(start.dtype) + pixel_offset
@@ -234,9 +231,9 @@ def _distance_to(
 def _nearest_segment(
     pairs: Pairs, start: Tensor, end: Tensor, size: int
 ) -> tuple[Int[Tensor, " near"], Int[Tensor, " near"]]:
-    """Return the pixels that any segment is near, and for each the nearest segment (the first of equals)."""
+    """Return the pixels that are near any segment, and the nearest segment of each (the first if tied)."""
     chord = end - start
-    # The foot of the perpendicular lies at the share (offset · unit) of the chord, unit = chord / |chord|².
+    # The nearest point divides the chord at the fraction (offset · unit), where unit = chord / |chord|².
     unit = chord / (chord * chord).sum(-1, keepdim=True).clamp_min(1e-12)
     tail_x, tail_y, chord_x, chord_y, unit_x, unit_y = _segment_columns(
         pairs, *start.unbind(-1), *chord.unbind(-1), *unit.unbind(-1)
@@ -245,8 +242,8 @@ def _nearest_segment(
     along = (x * unit_x).addcmul_(y, unit_y).clamp_(0, 1)
     distance = torch.addcmul(x, along, chord_x, value=-1).square_()
     distance += torch.addcmul(y, along, chord_y, value=-1).square_()
-    # The bits of a float that is not negative sort as it does. With the segment's number below them one
-    # minimum finds both, and the same ones whatever the order in which threads come.
+    # The bits of non-negative floats sort like their values. With the index of the segment in the low bits,
+    # one minimum finds both the distance and the segment, independently of the order of threads.
     key = (distance.view(torch.int32).long() << 32) | pairs.segment
     none = torch.iinfo(torch.int64).max
     best = torch.full((len(start) * size**2,), none, device=start.device).scatter_reduce_(
@@ -257,11 +254,11 @@ def _nearest_segment(
 
 
 def _point_segment(point: Tensor, start: Tensor, end: Tensor) -> Tensor:
-    """Return squared distances, ``[*n]``, of points to segments, each ``[*n, 2]``."""
+    """Return the squared distances of points to segments, ``[*n]`` for inputs ``[*n, 2]``."""
     chord, offset = end - start, point - start
     length = (chord * chord).sum(-1)
     along = ((offset * chord).sum(-1) / length.clamp_min(1e-12)).clamp(0, 1)
-    # The foot is where the distance is least, so that its own movement adds nothing to the gradient.
+    # The nearest point minimizes the distance, so that its position along the chord has no gradient.
     rest = offset - along.detach().unsqueeze(-1) * chord
     return (rest * rest).sum(-1)
 
@@ -269,25 +266,25 @@ def _point_segment(point: Tensor, start: Tensor, end: Tensor) -> Tensor:
 def sigmoid_ink(
     distance_squared: Float[Tensor, "*batch h w"], power: Literal[1, 2] = 2
 ) -> Float[Tensor, "*batch h w"]:
-    """Return the paper's ink, σ(2 - 5 d^power), at most 0.88.
+    """Return the paper's differentiable ink, σ(2 - 5 d^power), which is at most 0.88.
 
-    *Source*: equation 10 has the distance (power 1), the released code its square (power 2).
+    *Source*: equation 10 uses the distance (power 1), the released code its square (power 2).
 
     Args:
-        distance_squared: d², pixels².
-        power: which of the two.
+        distance_squared: d² in pixels².
+        power: exponent of the distance d.
     """
-    # The root has no slope at 0, so d is bounded away from it by a thousandth of a pixel.
+    # The square root is not differentiable at 0, so d is at least a thousandth of a pixel.
     distance = distance_squared if power == 2 else torch.sqrt(distance_squared.clamp_min(1e-6))
     return torch.sigmoid(2 - 5 * distance)
 
 
 def sigmoid_reach(power: Literal[1, 2]) -> float:
-    """Return the distance in pixels from which :func:`sigmoid_ink` leaves no trace."""
-    return float((FAINTEST / 5) ** (1 / power))
+    """Return the distance in pixels beyond which :func:`sigmoid_ink` is negligible."""
+    return float((MAX_DISTANCE_TERM / 5) ** (1 / power))
 
 
-# ---- the pen -----------------------------------------------------------------------------------------
+# ---- pen ink -----------------------------------------------------------------------------------------
 
 
 @torch.no_grad()
@@ -297,13 +294,13 @@ def draw_pen(
     width: float | int = 1.0,
     border: float | int | None = None,
 ) -> Float[Tensor, "batch {size} {size}"]:
-    """Draw stroke-5 rows with the one-pixel pen: the model's input, as ink 1 on paper 0.
+    """Draw stroke-5 rows with the pen ink, without gradient: the input of a model.
 
-    *Source*: paper appendix H.1; the released code's preparation (28 px, 3-px margin, 1-px line with
-    butt caps, drawn by CairoSVG). Has no gradient.
+    *Source*: paper appendix H.1; the released code's preprocessing (28 px, 3 px margin, 1 px lines with butt
+    caps, drawn by CairoSVG).
 
     Args:
-        stroke5: rows in any unit; row 0 is the start token, at the first point.
+        stroke5: rows in any unit. Row 0 is the start token, at the first point.
         size: side of the image in pixels.
         width: line width in pixels.
         border: margin in pixels on each side; :func:`margin` of the size if not given.
@@ -322,19 +319,19 @@ def pen_coverage(
     size: int,
     width: float | int = 1.0,
 ) -> Float[Tensor, "batch {size} {size}"]:
-    """Return how much of each pixel is covered by lines, 0 to 1: how CairoSVG, the oracle, draws them.
+    """Return the fraction of each pixel that lines cover, approximating CairoSVG.
 
-    One segment's share of one pixel is a product of two: across the line that of a strip of its width,
-    exactly, and along it that of its length.
+    The coverage of a pixel by one segment is a product: the exact area of the pixel within an infinite strip
+    of the line's width, and the coverage along the line.
 
     Args:
-        start: where each segment begins, x and y in pixels, a pixel's centre being at one half.
-        end: where it ends; the next segment, if drawn, goes on from there.
-        drawn: whether the pen was on paper along it.
+        start: start points of the segments, x and y in pixels; the centre of the first pixel is at 0.5.
+        end: end points of the segments; the next segment, if drawn, starts there.
+        drawn: whether the pen is down along each segment.
         size: side of the image in pixels.
         width: line width in pixels.
     """
-    reach = width / 2 + 0.71  # a pixel's corner is 0.71 from its centre
+    reach = width / 2 + 0.71  # the corners of a pixel are 0.71 from its centre
     kernels = triton_module(KERNELS, start)
     if kernels is not None:
         image: Tensor = kernels.pen_coverage(start, end, drawn, size, width, reach)
@@ -349,7 +346,7 @@ def pen_coverage(
     length = torch.linalg.vector_norm(chord, dim=-1)
     unit_x, unit_y = (chord / length.clamp_min(1e-6).unsqueeze(-1)).unbind(-1)
     unit_x = torch.where(length < 1e-6, 1.0, unit_x)
-    # Where another segment joins, a line is longer by half its width: together they fill the corner.
+    # A line is extended by half its width where another segment joins, so that both fill the corner.
     joined = functional.pad(drawn[:, :-1] & drawn[:, 1:], (1, 1)) * (width / 2)
     tail_x, tail_y, unit_x, unit_y, length, before, after = _segment_columns(
         pairs, *start.unbind(-1), unit_x, unit_y, length, joined[:, :-1], joined[:, 1:]
@@ -361,8 +358,8 @@ def pen_coverage(
     alone = strip * _length_coverage(along, length)
     corner = strip.mul_(_length_coverage(along + before, length + before + after))
 
-    # Two lines in one pixel cover at least as much as the larger of them and at most their sum; which it
-    # is, only their overlap could tell, and the middle is closest on real drawings.
+    # Several lines in one pixel cover at least the maximum and at most the sum of their areas, depending on
+    # their overlap. The mean of both bounds is closest to CairoSVG on real drawings.
     paper = alone.new_zeros(len(drawn) * size**2)
     least = paper.scatter_reduce(0, pairs.pixel, corner, "amax")
     most = paper.scatter_add_(0, pairs.pixel, alone).clamp_max_(1)
@@ -372,14 +369,16 @@ def pen_coverage(
 def _strip_coverage(across: Tensor, side_x: Tensor, side_y: Tensor, width: float | int) -> Tensor:
     """Return the area of unit squares within an infinite strip.
 
+    Projected across the strip, a square has the density of the sum of two uniform variables of widths
+    `side_x` and `side_y`.
+
     Args:
-        across: distance of the square's centre from the strip's middle line.
-        side_x: |cos| of the strip's angle, so the breadth of the square's shadow across the strip is
-            that of two uniform numbers, of widths side_x and side_y, added.
-        side_y: |sin| of it.
+        across: signed distance of the square's centre from the centre line of the strip.
+        side_x: |cos| of the strip's angle.
+        side_y: |sin| of the strip's angle.
         width: of the strip.
     """
-    # A shadow of no breadth would divide by zero; a hundredth of a pixel is nothing to see.
+    # At least a hundredth of a pixel, which is invisible, to avoid a division by zero.
     side_x, side_y = side_x.clamp_min(1e-2), side_y.clamp_min(1e-2)
     outer, inner = (side_x + side_y) / 2, (side_x - side_y) / 2
 
@@ -392,5 +391,5 @@ def _strip_coverage(across: Tensor, side_x: Tensor, side_y: Tensor, width: float
 
 
 def _length_coverage(along: Tensor, length: Tensor) -> Tensor:
-    """Return the share of unit intervals, centred at `along`, that lies between 0 and `length`."""
+    """Return the fraction of unit intervals, centred at `along`, that lies between 0 and `length`."""
     return (along + 0.5).clamp_(0, 1).sub_((along - length).add_(0.5).clamp_(0, 1))

@@ -1,4 +1,4 @@
-"""Figures as SVG: text stays text, and the same numbers give the same file."""
+"""Matplotlib figures as reproducible SVG with text elements."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ STYLE: Any = {
 
 @contextmanager
 def drawing_as_svg() -> Iterator[Any]:
-    """Hand out ``matplotlib.pyplot`` in the project's style, without a screen, and close what was drawn."""
+    """Yield ``matplotlib.pyplot`` with the project's style and the SVG backend; close all figures on exit."""
     import matplotlib
 
     matplotlib.use("svg")
@@ -35,8 +35,8 @@ def drawing_as_svg() -> Iterator[Any]:
 
 
 def svg(figure: Any) -> str:
-    """Return a figure as the text of an SVG file."""
+    """Return a figure as an SVG document."""
     out = io.StringIO()
     figure.savefig(out, format="svg", metadata={"Date": None})
-    # A hundredth of a point is nothing to see, and six decimals of it are half of the file.
+    # Two decimals of a point suffice, and six of them take half of the file.
     return re.sub(r' d="[^"]*"', lambda path: re.sub(r"(\.\d\d)\d+", r"\1", path[0]), out.getvalue())

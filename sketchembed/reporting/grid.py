@@ -1,41 +1,44 @@
-"""Grids of drawings and small images as one SVG, with names of rows and columns."""
+"""Grids of drawings and small images as SVG, with names of rows and columns."""
 
 from __future__ import annotations
 
-import base64
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from sketchembed.reporting.svg_elements import FRAME, GREY, INK, SHADE, path, text
+from sketchembed.files.images import png_uri
+from sketchembed.reporting.svg_elements import FRAME, GREY, INK, SHADE, svg_document, text
 from sketchembed.sketch import Sketch
+from sketchembed.sketch.svg import path_data
 
 Content = Sketch | np.ndarray | str | None
+Number = float | int
 EDGE, GUTTER, SIGN = 12.0, 16.0, 20.0
-"""Around the grid; width of a column that holds nothing; least width of one that holds texts alone."""
+"""Margin of the grid, width of an empty column, and least width of a column of texts."""
 HEAD, LABEL, HEADING = 16.0, 13.0, 26.0
-"""Heights of a line of column heads, of a line below a cell, and of a heading above a row."""
-NAME_SIZE, SMALL = 12.0, 10.0
+"""Heights of a line of heads, of a line of a label, and of a heading."""
+NAME_SIZE, SMALL, SMALLEST = 12.0, 10.0, 8.0
+"""Font sizes."""
 GLYPH = 0.54
-"""Mean width of a letter, in font sizes: enough to place texts without measuring a font."""
+"""Approximate width of a letter relative to the font size."""
 
 
 @dataclass(frozen=True, eq=False)
 class Tile:
-    """A cell of a grid that needs more than its content.
+    """A cell of a grid with more than its content.
 
     Attributes:
-        content: a drawing; an image ``[h, w]`` or ``[channels, h, w]`` in [0, 1], 1 or 3 channels; a text,
-            such as a sign between drawings; or None for a place left free.
-        colours: of each stroke, as in SVG; a stroke whose colour is None is not drawn.
-        label: below the cell; lines are parted by a line break.
-        shaded: whether the cell is marked as given rather than drawn by a model.
-        frame: colour of a frame that marks the cell; the usual one if not given.
-        box: (x_min, y_min, x_max, y_max) in the drawing's unit, to show several drawings in one place and
-            scale; the drawing's own box if not given.
+        content: drawing; image ``[h, w]`` or ``[channels, h, w]`` in [0, 1] with 1 or 3 channels; text, such
+            as a sign between drawings; or None for an empty cell.
+        colours: SVG colour of each stroke; a stroke with colour None is not drawn.
+        label: text below the cell, with line breaks.
+        shaded: whether the cell is marked as an input.
+        frame: colour of the frame; the default colour if None.
+        dashed: whether the frame is dashed.
+        box: (x_min, y_min, x_max, y_max) in the drawing's unit, to show several drawings at the same place
+            and scale; the drawing's own box if None.
     """
 
     content: Content = None
@@ -43,103 +46,88 @@ class Tile:
     label: str = ""
     shaded: bool = False
     frame: str | None = None
-    box: tuple[float | int, float | int, float | int, float | int] | None = None
+    dashed: bool = False
+    box: tuple[Number, Number, Number, Number] | None = None
 
 
 def grid_svg(
     rows: Sequence[Sequence[Tile | Content]],
     *,
-    heads: Sequence[str] = (),
+    heads: Sequence[str] | Mapping[int, Sequence[str]] = (),
     names: Sequence[str] = (),
     feet: Sequence[str] = (),
     headings: Mapping[int, str] | None = None,
     size: int = 72,
     framed: bool = True,
 ) -> str:
-    """Return a grid as an SVG document. Drawings are lines, images keep their pixels.
+    """Return a grid as an SVG document.
 
     Args:
-        rows: cells, row by row; rows may differ in length. A column of nothing but None is a narrow gap.
-        heads: above the columns; equal ones side by side are written once, over all of their columns.
-        names: before the rows; lines are parted by a line break.
-        feet: below the columns, as `heads` are.
-        headings: above a row, by the row's number.
-        size: side of a drawing in pixels.
-        framed: whether drawings stand in frames.
+        rows: cells, row by row; rows may differ in length. A column in which all cells are None is narrow.
+        heads: texts above the columns, or by the number of a row, above that row. Equal neighbours are
+            written once, above all of their columns.
+        names: texts before the rows, with line breaks.
+        feet: texts below the columns, like `heads`.
+        headings: headings above rows, by the number of the row.
+        size: side of a cell in pixels.
+        framed: whether all drawings have a frame.
     """
     tiles = [[cell if isinstance(cell, Tile) else Tile(cell) for cell in row] for row in rows]
     count = max((len(row) for row in tiles), default=0)
-    widths = [_width([row[at] for row in tiles if at < len(row)], size) for at in range(count)]
-    widest = max((_extent(name, NAME_SIZE) for name in names), default=0.0)
+    widths = [_column_width([row[at] for row in tiles if at < len(row)], size) for at in range(count)]
+    widest = max((_text_width(name, NAME_SIZE) for name in names), default=0.0)
     left = EDGE + (widest + 10 if widest else 0)
     lefts = [left + sum(widths[:at]) for at in range(count)]
     right = left + sum(widths)
     y, parts = EDGE, []
-    drawn, y = _line(heads, lefts, widths, right, y)
-    parts += drawn
+
+    def write_line(words: Sequence[str]) -> None:
+        nonlocal y
+        line, y = _line_of_heads(words, lefts, widths, right, y)
+        parts.extend(line)
+
+    if not isinstance(heads, Mapping):
+        write_line(heads)
     for number, row in enumerate(tiles):
         if heading := (headings or {}).get(number):
             parts.append(text(EDGE, y + 17, heading, 14, weight="bold"))
-            right = max(right, EDGE + _extent(heading, 14) * 1.1)
+            right = max(right, EDGE + _text_width(heading, 14) * 1.1)
             y += HEADING
+        if isinstance(heads, Mapping):
+            write_line(heads.get(number, ()))
         if number < len(names):
-            parts += _block(EDGE, y + size / 2, names[number], NAME_SIZE, "start", "#1c1f23")
+            parts += _text_block(EDGE, y + size / 2, names[number], NAME_SIZE, "start", "#1c1f23")
         for at, tile in enumerate(row):
             parts += _cell(tile, lefts[at], y, widths[at], size, framed)
         lines = max((tile.label.count("\n") + 1 for tile in row if tile.label), default=0)
         y += size + (lines * LABEL + 4 if lines else 0)
-    drawn, y = _line(feet, lefts, widths, right, y)
-    parts += drawn
-    width, height = right + EDGE, y + EDGE
-    return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width:g}" height="{height:g}" '
-        f'viewBox="0 0 {width:g} {height:g}">\n<rect width="{width:g}" height="{height:g}" fill="white"/>\n'
-        + "\n".join(parts)
-        + "\n</svg>\n"
-    )
+    write_line(feet)
+    return svg_document(right + EDGE, y + EDGE, parts)
 
 
-def image_uri(image: np.ndarray) -> str:
-    """Return an image as a PNG within a ``data:`` address.
-
-    Args:
-        image: ``[h, w]`` or ``[channels, h, w]``, in [0, 1], 1 or 3 channels.
-    """
-    from PIL import Image
-
-    values = np.round(np.clip(np.nan_to_num(image.astype(np.float64)), 0, 1) * 255).astype(np.uint8)
-    if values.ndim == 3:
-        values = values[0] if len(values) == 1 else values.transpose(1, 2, 0)
-    out = io.BytesIO()
-    Image.fromarray(values).save(out, "PNG")
-    return "data:image/png;base64," + base64.b64encode(out.getvalue()).decode()
+def fit_text(words: str, width: Number) -> str:
+    """Return a label that is cut so that it fits a width in pixels at the smallest font size."""
+    most = int(width / (GLYPH * SMALLEST))
+    return words if len(words) <= most else words[: most - 1].rstrip() + "…"
 
 
-# ---- parts ---------------------------------------------------------------------------------------------
-
-
-def _extent(words: str, size: float | int) -> float | int:
-    """Return about how wide a text is."""
+def _text_width(words: str, size: Number) -> Number:
+    """Return the approximate width of a text in pixels."""
     return max(len(line) for line in words.split("\n")) * GLYPH * size
 
 
-def _width(column: Sequence[Tile], size: int) -> float | int:
-    """Return the width of a column: that of a drawing, of its texts, or of a gap."""
+def _column_width(column: Sequence[Tile], size: int) -> Number:
     contents = [tile.content for tile in column if tile.content is not None]
     texts = [content for content in contents if isinstance(content, str)]
     if len(texts) < len(contents):
         return size
-    return max([SIGN, *(_extent(words, 16) + 8 for words in texts)]) if texts else GUTTER
+    return max([SIGN, *(_text_width(words, 16) + 8 for words in texts)]) if texts else GUTTER
 
 
-def _line(
-    words: Sequence[str],
-    lefts: Sequence[float | int],
-    widths: Sequence[float | int],
-    right: float | int,
-    y: float | int,
-) -> tuple[list[str], float | int]:
-    """Return a line of heads, and where what follows begins."""
+def _line_of_heads(
+    words: Sequence[str], lefts: Sequence[Number], widths: Sequence[Number], right: Number, y: Number
+) -> tuple[list[str], Number]:
+    """Return a line of heads as SVG elements, and the y coordinate below it."""
     if not any(words):
         return [], y
     parts: list[str] = []
@@ -151,7 +139,8 @@ def _line(
             last += 1
         if words[first]:
             middle = (lefts[first] + lefts[last] + widths[last]) / 2
-            half = _extent(words[first], SMALL + 1) / 2
+            half = _text_width(words[first], SMALL + 1) / 2
+            # Keep long heads of the outer columns within the document.
             middle = min(max(middle, half + 2), max(right + EDGE - half - 2, half + 2))
             bottom = y + lines * HEAD - 5
             for number, line in enumerate(reversed(words[first].split("\n"))):
@@ -160,10 +149,8 @@ def _line(
     return parts, y + lines * HEAD
 
 
-def _block(
-    x: float | int, middle: float | int, words: str, size: float | int, anchor: str, colour: str
-) -> list[str]:
-    """Return lines of text about a height."""
+def _text_block(x: Number, middle: Number, words: str, size: Number, anchor: str, colour: str) -> list[str]:
+    """Return lines of text that are centred at a height."""
     lines = words.split("\n")
     top = middle - (len(lines) - 1) * size * 0.6 + size * 0.35
     return [
@@ -171,37 +158,37 @@ def _block(
     ]
 
 
-def _cell(
-    tile: Tile, x: float | int, y: float | int, width: float | int, size: int, framed: bool
-) -> list[str]:
+def _cell(tile: Tile, x: Number, y: Number, width: Number, size: int, framed: bool) -> list[str]:
     content, middle = tile.content, x + width / 2
     parts: list[str] = []
     if isinstance(content, str):
-        parts += _block(middle, y + size / 2, content, 16.0, "middle", GREY)
+        parts += _text_block(middle, y + size / 2, content, 16.0, "middle", GREY)
     elif content is not None:
         if framed or tile.shaded or tile.frame:
+            dashes = ' stroke-dasharray="4 3"' if tile.dashed else ""
             parts.append(
                 f'<rect x="{x + 1.5:g}" y="{y + 1.5:g}" width="{size - 3}" height="{size - 3}" rx="3" '
                 f'fill="{SHADE if tile.shaded else "white"}" stroke="{tile.frame or FRAME}" '
-                f'stroke-width="{2 if tile.frame else 1}"/>'
+                f'stroke-width="{2 if tile.frame else 1}"{dashes}/>'
             )
         if isinstance(content, Sketch):
-            drawn = _strokes(content, tile, x, y, size)
-            nothing = text(middle, y + size / 2 + 3, "nothing", SMALL, GREY, "middle")
-            parts.append(drawn or nothing)
+            empty = text(middle, y + size / 2 + 3, "empty", SMALL, GREY, "middle")
+            parts.append(_strokes(content, tile, x, y, size) or empty)
         else:
             inner = size - 6
             parts.append(
                 f'<image x="{x + 3:g}" y="{y + 3:g}" width="{inner}" height="{inner}" '
-                f'style="image-rendering: pixelated" href="{image_uri(content)}"/>'
+                f'style="image-rendering: pixelated" href="{png_uri(content)}"/>'
             )
     for number, line in enumerate(tile.label.split("\n") if tile.label else ()):
-        parts.append(text(middle, y + size + (number + 1) * LABEL - 3, line, SMALL, GREY, "middle"))
+        font = max(SMALLEST, min(SMALL, width / (GLYPH * max(len(line), 1))))
+        colour = tile.frame or GREY
+        parts.append(text(middle, y + size + (number + 1) * LABEL - 3, line, font, colour, "middle"))
     return parts
 
 
-def _strokes(sketch: Sketch, tile: Tile, x: float | int, y: float | int, size: int) -> str:
-    """Return the strokes in their cell, one path each; nothing if there is none to be seen."""
+def _strokes(sketch: Sketch, tile: Tile, x: Number, y: Number, size: int) -> str:
+    """Return the strokes as SVG paths within their cell; an empty string if none is visible."""
     if not len(sketch) or not np.isfinite(sketch.points).all():
         return ""
     x0, y0, x1, y1 = tile.box or sketch.bounds
@@ -214,7 +201,7 @@ def _strokes(sketch: Sketch, tile: Tile, x: float | int, y: float | int, size: i
     if len(colours) != len(strokes):
         raise ValueError(f"{len(colours)} colours for {len(strokes)} strokes")
     return "".join(
-        f'<path d="{path(np.round(stroke * scale + corner, 1).reshape(-1).tolist())}" fill="none" '
+        f'<path d="{path_data(stroke * scale + corner, 1)}" fill="none" '
         f'stroke="{colour}" stroke-width="{max(0.8, size / 52):.2g}" stroke-linecap="round" '
         'stroke-linejoin="round"/>'
         for stroke, colour in zip(strokes, colours, strict=True)

@@ -1,31 +1,49 @@
-"""One part of a report: its tables beside the paper's numbers, its figures, its drawings that replay."""
+"""A part of a report: tables with the paper's numbers, figures, and drawings that can be replayed."""
 
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field
+from itertools import zip_longest
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from sketchembed.errors import DataError
 from sketchembed.files.reading import read_file
-from sketchembed.files.serialization import build, parse_json
+from sketchembed.files.serialization import dataclass_from_dict, parse_json
+from sketchembed.files.writing import whole_file
 
 Cell = str | float | int | None
+NUMBER = re.compile(r"[-−+±<>≤≥~≈]?\s*\.?\d.*|nan|-?inf|[-–—]")
+"""Texts that are aligned to the right."""
+
+
+class TableHead(NamedTuple):
+    """The head of a table's column in HTML.
+
+    Attributes:
+        text: name of the column.
+        kind: CSS class of the column.
+        note: text in small print.
+    """
+
+    text: str
+    kind: str = ""
+    note: str = ""
 
 
 @dataclass
 class Table:
-    """A table beside the paper's.
+    """A table of measured numbers and the paper's.
 
     Attributes:
-        title: with the number of the paper's table or figure.
-        columns: heads; the first names the rows.
-        rows: cells of what was measured; numbers are shown to four significant digits, texts as they are.
-        paper: the paper's rows, shown below and marked as the paper's.
-        note: what a reader must know to compare them.
+        title: heading, with the number of the paper's table or figure.
+        columns: heads; the first column contains the names of the rows.
+        rows: measured cells; numbers are shown with four significant digits, text as it is.
+        paper: rows of the paper, shown below and marked as such.
+        note: remarks on the comparison.
     """
 
     title: str
@@ -35,22 +53,42 @@ class Table:
     note: str = ""
 
     def markdown(self) -> str:
-        """Return the table in Markdown, the paper's rows in italics."""
-        lines = [f"**{self.title}**", "", _row(self.columns), "|" + "---|" * len(self.columns)]
-        lines += [_row([shown(cell) for cell in row]) for row in self.rows]
-        lines += [_row([f"*{shown(cell)}*" if shown(cell) else "" for cell in row]) for row in self.paper]
+        """Return the table in Markdown, with the paper's rows in italics."""
+        lines = [f"**{self.title}**", ""] if self.title else []
+        lines += [_markdown_row(self.columns), "|" + "---|" * len(self.columns)]
+        lines += [_markdown_row(map(cell_text, row)) for row in self.rows]
+        for row in self.paper:
+            texts = map(cell_text, row)
+            lines.append(_markdown_row(f"*{text}*" if text else "" for text in texts))
         return "\n".join([*lines, "", self.note] if self.note else lines)
+
+    def heads(self) -> list[TableHead]:
+        """Return the heads; a column of numbers, except the first column, has the CSS class ``number``."""
+        columns = list(zip_longest(*([cell_text(cell) for cell in row] for row in [*self.rows, *self.paper])))
+        columns += [()] * len(self.columns)
+        numeric = [all(NUMBER.fullmatch(text) for text in texts if text) for texts in columns]
+        kinds = ["number" if at and is_numeric else "" for at, is_numeric in enumerate(numeric)]
+        return [TableHead(*head) for head in zip(self.columns, kinds, strict=False)]
+
+    def all_rows(self) -> Iterator[tuple[list[tuple[str, str]], bool]]:
+        """Yield each row as texts with the CSS classes of their columns, and whether it is the paper's."""
+        classes = [head.kind for head in self.heads()]
+        for rows, is_paper in ((self.rows, False), (self.paper, True)):
+            for row in rows:
+                texts = [cell_text(cell) for cell in row]
+                kinds = [*classes, *[""] * len(texts)]
+                yield list(zip(texts, kinds, strict=False)), is_paper
 
 
 @dataclass
 class Figure:
-    """A picture.
+    """A figure.
 
     Attributes:
-        name: of its file, without a suffix; after the paper's, such as ``figure-5b-angle``.
-        title: in one line.
-        svg: the document.
-        caption: what is seen, and how it was made.
+        name: file name without suffix, with the number of the paper's figure, such as ``figure-5b-angle``.
+        title: title in one line.
+        svg: SVG document.
+        caption: what the figure shows and how it was made.
     """
 
     name: str
@@ -61,13 +99,14 @@ class Figure:
 
 @dataclass
 class Drawings:
-    """Drawings that a page can replay, stroke by stroke.
+    """Drawings that a page replays stroke by stroke.
 
     Attributes:
-        title: in one line.
-        items: as in a run's samples: ``class``, ``seen``, ``input`` and ``samples``, strokes being flat lists
-            ``[x0, y0, x1, y1, ...]`` in a 0..255 box, y down. A sample may have a ``label`` in place of its
-            ``temperature``, and ``colours`` of its strokes; without ``seen`` there are no headings.
+        title: title in one line.
+        items: inputs with their samples, in the format of a run's sample files: ``class``, ``seen``,
+            ``input`` and ``samples``. A stroke is a flat list ``[x0, y0, x1, y1, ...]`` in a box from 0 to
+            255, y down. A sample may have a ``label`` instead of a ``temperature``, and ``colours``, one per
+            stroke. Items without ``seen`` have no heading.
     """
 
     title: str
@@ -76,18 +115,18 @@ class Drawings:
 
 @dataclass
 class Part:
-    """What one evaluation found.
+    """The results of one evaluation.
 
     Attributes:
-        name: of the command that makes it, and of its files.
+        name: name of the command and of its files.
         title: heading.
-        about: what was asked and how, in a few sentences.
-        tables: see :class:`Table`.
-        figures: see :class:`Figure`.
-        drawings: see :class:`Drawings`.
+        about: question and method, in paragraphs separated by blank lines.
+        tables: tables, in order.
+        figures: figures, in order.
+        drawings: sets of drawings, in order.
         values: each number by a name with slashes, for W&B and for programs.
         facts: checkpoints, counts, seeds and digests.
-        seconds: that it took.
+        seconds: computing time.
     """
 
     name: str
@@ -100,54 +139,60 @@ class Part:
     facts: dict[str, Any] = field(default_factory=dict)
     seconds: float = 0.0
 
+    @property
+    def paragraphs(self) -> list[str]:
+        """The paragraphs of `about`."""
+        return [text for text in re.split(r"\n\s*\n", self.about) if text.strip()]
+
     def markdown(self) -> str:
-        """Return heading, text and tables, and the facts."""
+        """Return heading, text, tables and facts in Markdown."""
         parts = [f"### {self.title}", self.about, *(table.markdown() for table in self.tables)]
         facts = "; ".join(f"{key}: {value}" for key, value in self.facts.items())
         return "\n\n".join(part for part in [*parts, facts] if part) + "\n"
 
     def write(self, folder: Path) -> list[Path]:
-        """Write ``NAME.json``, ``NAME.md`` and each figure as an SVG file; the JSON last, and whole.
+        """Write the figures as SVG files, ``NAME.md``, and at last ``NAME.json``.
 
         Args:
-            folder: where to.
+            folder: output folder, which is created.
 
         Returns:
             the files.
         """
-        folder.mkdir(parents=True, exist_ok=True)
         texts = {f"{figure.name}.svg": figure.svg for figure in self.figures}
         texts |= {f"{self.name}.md": self.markdown(), f"{self.name}.json": self.to_json()}
         for name, text in texts.items():
-            work = folder / f".{name}.{os.getpid()}"
-            work.write_text(text, encoding="utf-8", errors="replace")
-            os.replace(work, folder / name)
+            with whole_file(folder / name) as file:
+                file.write(text.encode("utf-8", "replace"))
         return [folder / name for name in texts]
 
     def to_json(self) -> str:
-        """Return the part as JSON text, from which :meth:`read` restores it."""
+        """Return the part as JSON text, see :meth:`read`."""
         return json.dumps(asdict(self), indent=1)
 
     @classmethod
     def read(cls, file: Path) -> Part:
-        """Return a part that was written.
+        """Read a part that :meth:`write` has written.
+
+        Args:
+            file: JSON file.
 
         Raises:
-            ValueError: if there is none, or the file is no part's.
+            ValueError: if the file is missing or does not contain a part.
         """
         try:
-            content = read_file(file, str(file), expected="a part of a report", fix="Compute it anew")
-            return build(cls, parse_json(content.decode("utf-8", "replace")))
+            content = read_file(file, str(file), expected="a part of a report", fix="Compute it again")
+            return dataclass_from_dict(cls, parse_json(content.decode("utf-8", "replace")))
         except (DataError, ValueError) as error:
-            raise ValueError(f"{file} is no part of a report ({error})") from error
+            raise ValueError(f"{file} is not a part of a report ({error})") from error
 
 
-def shown(cell: Cell) -> str:
-    """Return a cell as it is shown."""
+def cell_text(cell: Cell) -> str:
+    """Return the text of a cell."""
     if cell is None:
         return ""
     return cell if isinstance(cell, str) else f"{cell:.4g}" if isinstance(cell, float) else str(cell)
 
 
-def _row(cells: Sequence[str]) -> str:
-    return "| " + " | ".join(cells) + " |"
+def _markdown_row(cells: Iterable[str]) -> str:
+    return "| " + " | ".join(re.sub(r"\s*\n\s*", " ", cell).replace("|", "\\|") for cell in cells) + " |"

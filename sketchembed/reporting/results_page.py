@@ -1,4 +1,4 @@
-"""The page of results, Markdown: the models, and their numbers beside the paper's, each with its command."""
+"""The page of results in Markdown: models, and their numbers with the paper's, each with its command."""
 
 from __future__ import annotations
 
@@ -10,22 +10,27 @@ from textwrap import wrap
 from typing import Any
 
 from sketchembed._version import __version__
-from sketchembed.evaluation.probing.probes import interval
 from sketchembed.files.reading import digest
+from sketchembed.reporting.intervals import student_interval
 from sketchembed.reporting.part import Cell, Table
 from sketchembed.runs.provenance import provenance
 
+MODEL_COLUMNS = [
+    *("model", "preset", "training data", "drawings", "data digest", "seed", "steps", "training time"),
+    *("size", "SHA-256"),
+]
+
 
 @dataclass
-class Measured:
+class ResultsSection:
     """A section of the page.
 
     Attributes:
         title: heading.
-        evaluate: the command, behind ``sketchembed evaluate``.
-        note: what a reader must know to compare.
-        tables: what was found; none if it was not measured.
-        facts: seeds, digests, seconds.
+        evaluate: arguments of ``sketchembed evaluate``.
+        note: remarks on the comparison with the paper.
+        tables: results; empty if not computed yet.
+        facts: seeds, digests and seconds.
     """
 
     title: str
@@ -35,65 +40,58 @@ class Measured:
     facts: dict[str, Any] = field(default_factory=dict)
 
     def markdown(self) -> str:
-        """Return heading, tables, note, facts and command."""
+        """Return heading, tables, note, command and facts in Markdown."""
         facts = "; ".join(f"{key} {value}" for key, value in self.facts.items() if value is not None)
-        tables = [table.markdown() for table in self.tables] or ["*Not measured yet.*"]
+        tables = [table.markdown() for table in self.tables] or ["*Not computed yet.*"]
         command = f"`sketchembed evaluate {self.evaluate}`"
         blocks = [f"## {self.title}", *tables, self.note.strip(), f"{command}  \n{facts}"]
         return "\n\n".join(block for block in blocks if block)
 
 
 def model_facts(name: str, path: Path) -> list[Cell]:
-    """Return a model's row of the table of models.
+    """Return the row of a model in the table of models.
 
     Args:
-        name: of the packaged model, or the path that was named.
-        path: of its file.
+        name: name of the packaged model, or a path.
+        path: path of its file.
     """
     known = provenance(path)
-    begun = re.search(r"^ *init_from: (?!null$)(\S+)$", known.get("config") or "", re.MULTILINE)
+    initial = re.search(r"^ *init_from: (?!null$)(\S+)$", known.get("config") or "", re.MULTILINE)
     seconds = known.get("seconds")
-    where = f"{known.get('processes', 1)} × {known['device']}" if "device" in known else None
+    device = f"{known.get('processes', 1)} × {known['device']}" if "device" in known else None
     return [
         f"`{name}`",
-        str(known.get("preset") or "?") + (f", begun with {begun[1]}" if begun else ""),
+        str(known.get("preset") or "?") + (f", initialised from {initial[1]}" if initial else ""),
         known.get("source"),
         f"{known['drawings']:,}" if isinstance(known.get("drawings"), int) else None,
         known.get("data_digest"),
         known.get("seed"),
         f"{known['step']:,}" if isinstance(known.get("step"), int) else None,
-        f"{seconds / 3600:.2f} h, {where}" if isinstance(seconds, int | float) else None,
+        f"{seconds / 3600:.2f} h, {device}" if isinstance(seconds, int | float) else None,
         f"{path.stat().st_size / 1e6:.1f} MB",
         digest(path)[:16],
     ]
 
 
-MODEL_COLUMNS = [
-    *("model", "preset", "trained on", "drawings", "their digest", "seed", "steps", "training", "file"),
-    "SHA-256",
-]
-
-
-def results_page(about: str, models: Sequence[Sequence[Cell]], sections: Sequence[Measured]) -> str:
+def results_page(about: str, models: Sequence[Sequence[Cell]], sections: Sequence[ResultsSection]) -> str:
     """Return the page.
 
     Args:
-        about: what to say first.
+        about: introduction.
         models: rows of :func:`model_facts`.
-        sections: in order.
+        sections: sections, in order.
     """
-    table = Table("The models", MODEL_COLUMNS, [list(row) for row in models])
-    again = (
-        f"Written by `sketchembed results` (version {__version__}). Each table can be had again by the"
-        " command under it, from the weights of the package and the data that it names. Rows in italics are"
-        " the paper's."
+    origin = (
+        f"`sketchembed results` (version {__version__}) wrote this page. The command below a table computes"
+        " the table again, with the packaged weights and the named data. Rows in italics show the paper's"
+        " numbers."
     )
     parts = [
         "# Results",
         about.strip(),
-        "\n".join(wrap(again, 120)),
-        table.markdown(),
-        *(each.markdown() for each in sections),
+        "\n".join(wrap(origin, 120)),
+        Table("Models", MODEL_COLUMNS, [list(row) for row in models]).markdown(),
+        *(section.markdown() for section in sections),
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -101,11 +99,14 @@ def results_page(about: str, models: Sequence[Sequence[Cell]], sections: Sequenc
 def fewshot_tables(
     report: Mapping[str, Any], means: Mapping[str, Sequence[str]]
 ) -> tuple[list[Table], dict[str, Any]]:
-    """Return the table of a few-shot report, and facts for the line under it.
+    """Return the table of a few-shot report, and facts about the episodes.
 
     Args:
-        report: as ``fewshot.json`` has it.
-        means: rows that are means over several models, by the rows' names; the interval is over seeds.
+        report: content of ``fewshot.json``.
+        means: models by the name of a row that contains their mean, with its interval over the models.
+
+    Raises:
+        ValueError: if the report lacks one of these models.
     """
     found = {
         row["method"]: {score["setting"]: score for score in row["scores"]}
@@ -121,8 +122,10 @@ def fewshot_tables(
         ends = tuple(f"({model})" for model in models)
         members = [scores for method, scores in found.items() if method.endswith(ends)]
         if len(members) != len(models):
-            raise ValueError(f"of {', '.join(models)} in the mean {name} {len(members)} were measured")
-        over = [interval([scores[key]["mean"] for scores in members]) for key in settings]
+            raise ValueError(
+                f"the mean {name} is over {', '.join(models)}, but {len(members)} of them have scores"
+            )
+        over = [student_interval([scores[key]["mean"] for scores in members]) for key in settings]
         cells = [f"{each.mean:.2f} ± {each.half:.2f}" for each in over]
         rows.append([f"{name}, mean of {len(models)} seeds", *cells])
     paper: list[list[Cell]] = [
@@ -136,6 +139,5 @@ def fewshot_tables(
         "digests": ", ".join(f"{key} {first[key]['digest']}" for key in settings),
         "seconds": round(report["seconds"]),
     }
-    return [
-        Table("Accuracy in per cent, with 95 % intervals over episodes", ["", *settings], rows, paper)
-    ], facts
+    title = "Accuracy in percent with 95 % intervals over episodes"
+    return [Table(title, ["", *settings], rows, paper)], facts

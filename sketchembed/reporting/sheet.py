@@ -1,151 +1,122 @@
-"""Contact sheets: inputs beside the drawings sampled from them, as one SVG or PNG."""
+"""Contact sheets: inputs with the drawings sampled from them, as one SVG or PNG."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 from xml.sax.saxutils import quoteattr
 
-from sketchembed.reporting.svg_elements import BOX, path, text
-from sketchembed.sketch import cairosvg, rainbow
+from sketchembed.reporting.svg_elements import BOX, FRAME, GREY, INK, SHADE, svg_document, text
+from sketchembed.sketch import cairosvg
+from sketchembed.sketch.svg import path_data
 
-CELL = 84
-"""Side of a drawing, in pixels."""
-GAP = 20
-"""Between blocks, and around the sheet."""
-HEADING, COLUMN_HEADS, NAME = 26, 16, 20
-"""Heights of a group's heading, of the line with the temperatures, and of a class's name."""
+CELL, GAP = 84, 20
+"""Side of a drawing, and space between blocks and around the sheet, in pixels."""
+HEADING, HEADS, NAME = 26, 16, 20
+"""Heights of a heading, of the line with the temperatures, and of the name of a class."""
 MARGIN = 5
-"""Room around that box, in its own unit, so that lines along its edge are seen whole."""
+"""Space around the box of a drawing, in its unit, so that lines along its edge have their full width."""
 
 Item = dict[str, Any]
-"""A drawing as a run's samples hold it: ``class``, ``seen``, ``input``, and ``samples`` by temperature.
+"""An input with its samples, as in a run's sample files: ``class``, ``seen``, ``input``, ``samples``.
 
-Where the model saw a photo, it is there as ``photo``, a link that holds it, and ``input`` is the sketch that
-belongs to it.
+For a model of photos, ``photo`` is a data URI and ``input`` is the sketch that belongs to it.
 """
 
 
-def contact_sheet_svg(items: Sequence[Item], columns: int | None = None, coloured: bool = False) -> str:
-    """Return a sheet with one block an item: what was given (shaded), then a sample at each temperature.
+def contact_sheet_svg(items: Sequence[Item]) -> str:
+    """Return a sheet with a block per item: the input (shaded), then a sample at each temperature.
 
-    Items of seen and of unseen classes are grouped under a heading each.
+    Seen and unseen classes have a heading each. The number of columns makes the sheet nearly square.
 
     Args:
-        items: what a run's samples file lists. Strokes are flat lists ``[x0, y0, x1, y1, ...]`` in a
-            0..255 box, y down.
-        columns: blocks side by side; as many as make the sheet nearly square if not given.
-        coloured: whether each stroke has a colour of its own, in the order of the spectrum.
+        items: the content of a sample file. Strokes are flat lists ``[x0, y0, x1, y1, ...]`` in a box from 0
+            to 255, y down.
     """
-    groups = [
-        ("Seen classes", [item for item in items if item.get("seen")]),
-        ("Unseen classes (never trained on)", [item for item in items if not item.get("seen")]),
-    ]
-    groups = [(title, group) for title, group in groups if group]
-    most = max((len(item["samples"]) + len(_given(item)) for item in items), default=1)
-    block = most * CELL
-    if columns is None:
-        columns = _square(block + GAP, CELL + NAME, [len(group) for _, group in groups])
-    width, y = columns * (block + GAP) + GAP, GAP
-    parts: list[str] = []
-    for title, group in groups:
-        parts.append(text(GAP, y + 13, title, 15, "#1c1f23", weight="bold"))
+    groups = {
+        "Seen classes": [item for item in items if item.get("seen")],
+        "Unseen classes (never trained on)": [item for item in items if not item.get("seen")],
+    }
+    groups = {title: group for title, group in groups.items() if group}
+    block = GAP + CELL * max((len(_inputs(item)) + len(item["samples"]) for item in items), default=1)
+    columns = _square(block, CELL + NAME, [len(group) for group in groups.values()])
+    y, parts = GAP, []
+    for title, group in groups.items():
+        parts.append(text(GAP, y + 13, title, 15, weight="bold"))
         y += HEADING
+        heads = [*_inputs(group[0]), *(f"τ = {one['temperature']:g}" for one in group[0]["samples"])]
         for column in range(min(columns, len(group))):
-            heads = [*_given(group[0]), *(_temperature(one) for one in group[0]["samples"])]
             for place, head in enumerate(heads):
-                x = GAP + column * (block + GAP) + (place + 0.5) * CELL
-                parts.append(text(x, y + 10, head, 11, "#5f6771", anchor="middle"))
-        y += COLUMN_HEADS
+                x = GAP + column * block + (place + 0.5) * CELL
+                parts.append(text(x, y + 10, head, 11, GREY, "middle"))
+        y += HEADS
         for number, item in enumerate(group):
-            x = GAP + number % columns * (block + GAP)
-            top = y + number // columns * (CELL + NAME)
-            if "photo" in item:
-                parts.append(_photo(x, top, item["photo"]))
-            drawings = [item["input"], *(sample["strokes"] for sample in item["samples"])]
-            for place, strokes in enumerate(drawings, len(_given(item)) - 1):
-                given = place < len(_given(item))
-                parts.append(_drawing(x + place * CELL, top, strokes, given, coloured))
-            parts.append(text(x, top + CELL + 13, str(item["class"]), 12, "#1c1f23"))
+            parts += _block(item, GAP + number % columns * block, y + number // columns * (CELL + NAME))
         y += math.ceil(len(group) / columns) * (CELL + NAME) + GAP
-    return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{y}" viewBox="0 0 {width} {y}">\n'
-        f'<rect width="{width}" height="{y}" fill="white"/>\n' + "\n".join(parts) + "\n</svg>\n"
-    )
+    return svg_document(columns * block + GAP, y, parts)
 
 
-def contact_sheet_png(
-    items: Sequence[Item],
-    path: str | Path | None = None,
-    columns: int | None = None,
-    coloured: bool = False,
-    scale: float | int = 2,
-) -> bytes:
-    """Return the sheet as a PNG, and write it where a path is given.
-
-    Args:
-        items: see :func:`contact_sheet_svg`.
-        path: where to write it.
-        columns: see :func:`contact_sheet_svg`.
-        coloured: see :func:`contact_sheet_svg`.
-        scale: pixels of the picture for each pixel of the SVG.
+def contact_sheet_png(items: Sequence[Item]) -> bytes:
+    """Return the sheet as a PNG with two pixels per unit of the SVG, see :func:`contact_sheet_svg`.
 
     Raises:
         ImportError: if CairoSVG or the system library libcairo2 is missing.
     """
-    svg = contact_sheet_svg(items, columns, coloured)
-    png: bytes = cairosvg().svg2png(bytestring=svg.encode(), scale=scale)
-    if path is not None:
-        Path(path).write_bytes(png)
+    png: bytes = cairosvg().svg2png(bytestring=contact_sheet_svg(items).encode(), scale=2)
     return png
 
 
 def _square(width: int, height: int, counts: Sequence[int]) -> int:
-    """Return how many blocks side by side make groups of `counts` blocks nearest to a square."""
+    """Return the number of columns for which the sheet is nearest to a square.
+
+    Args:
+        width: width of a block.
+        height: height of a block.
+        counts: number of blocks in each group.
+    """
 
     def elongation(columns: int) -> float:
         rows = sum(math.ceil(count / columns) for count in counts)
-        heads = len(counts) * (HEADING + COLUMN_HEADS + GAP) + GAP
+        heads = len(counts) * (HEADING + HEADS + GAP) + GAP
         return abs(math.log((columns * width + GAP) / (rows * height + heads)))
 
     return min(range(1, max(counts, default=1) + 1), key=elongation)
 
 
-def _given(item: Item) -> list[str]:
-    """Return the headings of what stands before the samples."""
+def _inputs(item: Item) -> list[str]:
+    """Return the heads of the columns before the samples."""
     return ["photo", "sketch"] if "photo" in item else ["input"]
 
 
-def _photo(x: float | int, y: float | int, link: str) -> str:
-    return (
-        f'<image x="{x + 1.5:g}" y="{y + 0.5:g}" width="{CELL - 3}" height="{CELL - 3}" '
-        f"href={quoteattr(link)}/>"
-    )
+def _block(item: Item, x: float | int, y: float | int) -> list[str]:
+    """Return an item: its photo if there is one, its input, its samples, and its name."""
+    parts = [text(x, y + CELL + 13, str(item["class"]), 12)]
+    if "photo" in item:
+        side = CELL - 3
+        parts.append(
+            f'<image x="{x + 1.5:g}" y="{y + 0.5:g}" width="{side}" height="{side}" '
+            f"href={quoteattr(item['photo'])}/>"
+        )
+    first = len(_inputs(item)) - 1
+    drawings = [item["input"], *(sample["strokes"] for sample in item["samples"])]
+    for place, strokes in enumerate(drawings):
+        parts.append(_drawing(x + (first + place) * CELL, y, strokes, is_input=place == 0))
+    return parts
 
 
-def _temperature(sample: dict[str, Any]) -> str:
-    return f"τ = {sample['temperature']:g}"
-
-
-def _drawing(
-    x: float | int, y: float | int, strokes: Sequence[Sequence[float | int]], given: bool, coloured: bool
-) -> str:
-    """Return a drawing in its frame, one path a stroke."""
+def _drawing(x: float | int, y: float | int, strokes: Sequence[Sequence[float | int]], is_input: bool) -> str:
+    """Return a drawing with its frame, one path per stroke."""
     frame = (
         f'<rect x="{x + 1.5:g}" y="{y + 0.5:g}" width="{CELL - 3}" height="{CELL - 3}" rx="3" '
-        f'fill="{"#eef1f4" if given else "white"}" stroke="#dfe3e8"/>'
+        f'fill="{SHADE if is_input else "white"}" stroke="{FRAME}"/>'
     )
-    paths = [data for data in (path(stroke) for stroke in strokes) if data]
+    paths = [f'<path d="{data}"/>' for data in map(path_data, strokes) if data]
     if not paths:
-        middle = (x + CELL / 2, y + CELL / 2 + 2)
-        return frame + text(*middle, "nothing drawn", 10, "#5f6771", anchor="middle")
-    colours = rainbow(len(paths)) if coloured else ["#15171a"] * len(paths)
+        return frame + text(x + CELL / 2, y + CELL / 2 + 2, "empty", 10, GREY, "middle")
     scale = (CELL - 3) / (BOX + 2 * MARGIN)
-    drawn = "".join(f'<path d="{d}" stroke="{colour}"/>' for d, colour in zip(paths, colours, strict=True))
     return (
         f'{frame}<g transform="translate({x + 1.5 + MARGIN * scale:g} {y + 0.5 + MARGIN * scale:g}) '
-        f'scale({scale:.5g})" fill="none" stroke-width="4.8" stroke-linecap="round" '
-        f'stroke-linejoin="round">{drawn}</g>'
+        f'scale({scale:.5g})" fill="none" stroke="{INK}" stroke-width="4.8" stroke-linecap="round" '
+        f'stroke-linejoin="round">{"".join(paths)}</g>'
     )

@@ -1,24 +1,20 @@
-"""What the project's own SVG pictures are made of: text, and strokes as paths."""
+"""Building blocks of the project's SVG figures and pages: colours, texts, and strokes for replay."""
 
 from __future__ import annotations
 
 import base64
-import io
-import math
 from collections.abc import Sequence
 from xml.sax.saxutils import escape
 
-import torch
-from jaxtyping import Float
-from PIL import Image
-from torch import Tensor
+from defusedxml import DefusedXmlException
+from defusedxml.ElementTree import ParseError, fromstring
 
 from sketchembed.sketch import Sketch
 
 INK, GREY, FRAME, SHADE = "#15171a", "#5f6771", "#dfe3e8", "#eef1f4"
-"""Colours of lines, of remarks, of frames, and of what was given rather than drawn."""
+"""Colours of lines, notes and frames, and of the background of given images."""
 BOX = 255.0
-"""Side of the box that the strokes of a run's samples and of a page are in."""
+"""Side of the square that contains the strokes of a run's samples and of a page."""
 
 
 def text(
@@ -31,7 +27,7 @@ def text(
     weight: str = "normal",
 ) -> str:
     """Return a line of text as an SVG element."""
-    # XML has no way to write control characters, not even escaped.
+    # XML cannot represent control characters, not even escaped.
     shown = escape("".join(letter if letter.isprintable() else " " for letter in words))
     return (
         f'<text x="{x:g}" y="{y:g}" font-family="Helvetica, Arial, sans-serif" font-size="{size:g}" '
@@ -39,25 +35,34 @@ def text(
     )
 
 
-def path(stroke: Sequence[float | int]) -> str:
-    """Return a stroke ``[x0, y0, x1, y1, ...]`` as SVG path data; points that are not finite are left out."""
-    pairs = zip(stroke[::2], stroke[1::2], strict=False)
-    points = [f"{x:g},{y:g}" for x, y in pairs if math.isfinite(x) and math.isfinite(y)]
-    # A dot is a line from its point to itself, which the round cap makes visible.
-    points = points * 2 if len(points) == 1 else points
-    return "M" + "L".join(points) if points else ""
+def svg_document(width: float | int, height: float | int, elements: Sequence[str]) -> str:
+    """Return an SVG document with a white background, ``width`` and ``height`` in pixels."""
+    background = f'<rect width="{width:g}" height="{height:g}" fill="white"/>'
+    head = f'<svg xmlns="http://www.w3.org/2000/svg" width="{width:g}" height="{height:g}" '
+    head += f'viewBox="0 0 {width:g} {height:g}">'
+    return "\n".join([head, background, *elements, "</svg>\n"])
 
 
-def png_link(image: Float[Tensor, "channels height width"]) -> str:
-    """Return an image with values in [0, 1] as a link that holds it, for pages that stand alone."""
-    pixels = (image.clamp(0, 1) * 255).round().to(torch.uint8).permute(1, 2, 0).numpy()
-    file = io.BytesIO()
-    Image.fromarray(pixels.squeeze()).save(file, "PNG")
-    return "data:image/png;base64," + base64.b64encode(file.getvalue()).decode()
+def svg_uri(svg: str) -> str:
+    """Return an SVG document as a ``data:`` URI for an ``<img>`` element.
+
+    Browsers neither run scripts nor load other resources in such an image, and its names and styles are
+    separate from those of the page.
+
+    Raises:
+        ValueError: if the text is not well-formed SVG.
+    """
+    try:
+        root = fromstring(svg.strip())
+    except (ParseError, DefusedXmlException, LookupError) as error:
+        raise ValueError(f"not SVG ({error})") from error
+    if root.tag != "{http://www.w3.org/2000/svg}svg":
+        raise ValueError(f"not SVG (the root element is {root.tag})")
+    return "data:image/svg+xml;base64," + base64.b64encode(svg.strip().encode()).decode()
 
 
 def boxed(sketch: Sketch) -> list[list[float]]:
-    """Return the strokes as flat lists in a 0..255 box, to a tenth: what pages replay."""
+    """Return the strokes as flat lists of coordinates in 0..255, rounded to tenths, for replay on a page."""
     if not len(sketch):
         return []
     return [[round(float(value), 1) for value in stroke.reshape(-1)] for stroke in sketch.fit(BOX, 8).strokes]

@@ -1,4 +1,4 @@
-"""`sketchembed dashboard`: the project's workspace on W&B as code: sketches beside losses, and the scores."""
+"""The project's view on W&B as code: sampled sketches next to the losses, and few-shot scores."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ STEP = "trainer/global_step"
 SAMPLES = "samples"
 LOSSES = (("loss", "Total loss"), ("pen", "Pen loss"), ("stroke", "Stroke loss"), ("pixel", "Pixel loss"))
 PARTS = ("train", "val", "unseen")
-COURSE = (
-    ("train/alpha", "α: weight of the pixels", False),
+PROGRESS = (
+    ("train/alpha", "α: weight of the pixel loss", False),
     ("train/lr", "Learning rate", True),
-    ("train/grad_norm", "Gradient norm, before clipping", True),
-    ("train/drawings_per_second", "Drawings a second", False),
+    ("train/grad_norm", "Gradient norm before clipping", True),
+    ("train/drawings_per_second", "Drawings per second", False),
     ("train/kl", "KL divergence of z", False),
 )
-"""What shows how a training goes: metric, title, and whether on a logarithmic scale."""
+"""Further metrics of a training: name, title, and whether the scale is logarithmic."""
 FEWSHOT = (
     ("Omniglot", "fewshot/omniglot-vinyals-test", ("5w1s", "5w5s", "20w1s", "20w5s")),
     ("mini-ImageNet", "fewshot/mini-imagenet-ravi-test", ("5w1s", "5w5s", "5w20s", "5w50s")),
 )
-"""Few-shot scores in a training's summary: the data's name, the beginning of the keys, and the settings."""
+"""Few-shot scores in the summary of a training: data set, first part of the names, and settings."""
 
 
 def dashboard(
@@ -35,20 +35,20 @@ def dashboard(
     dry_run: bool = False,
     out: Path | None = None,
 ) -> None:
-    """Make a saved view of a W&B project: sampled sketches beside losses by term, α, and few-shot scores.
+    """Create a saved view of a W&B project: sketches next to losses, α, and few-shot scores.
 
     Args:
-        entity: user or team of W&B.
-        project: of W&B.
-        name: of the view.
-        dry_run: print what would be sent, and send nothing; needs no account.
-        out: file to write it to, instead of printing it.
+        entity: W&B user or team.
+        project: W&B project.
+        name: name of the view.
+        dry_run: print the view instead of saving it; needs no account.
+        out: file to which the view is written instead of printing it.
     """
     if not entity and not dry_run:
         raise ConfigError(
-            "no entity was given",
-            expected="the W&B user or team that the project belongs to",
-            fix="Name it with --entity, or look at what would be sent with --dry_run",
+            "--entity is missing",
+            expected="the W&B user or team that owns the project",
+            fix="Add --entity, or print the view with --dry_run",
         )
     view = workspace(entity or "entity", project, name)
     if dry_run or out:
@@ -59,26 +59,26 @@ def dashboard(
     if not dry_run:
         try:
             view.save()
-        except Exception as error:  # of W&B's own kinds, none of which its package promises
+        except Exception as error:  # W&B does not document the exceptions
             first, *_ = str(error).strip().splitlines() or [type(error).__name__]
             raise ConfigError(
                 f"the view could not be saved ({first})",
-                expected="a W&B account that may write to the project, and a network",
-                fix="`wandb login` signs in; a project is there once it has a run",
+                expected="a network, and a W&B account that may change the project",
+                fix="Log in with `wandb login`; the first run creates the project",
             ) from error
         print(view.url)
 
 
 def workspace(entity: str, project: str, name: str) -> Any:
-    """Return the workspace.
+    """Return the view as an object of W&B.
 
     Args:
-        entity: user or team of W&B.
-        project: of W&B.
-        name: of the view.
+        entity: W&B user or team.
+        project: W&B project.
+        name: name of the view.
 
     Raises:
-        ConfigError: if the package that builds it is not installed.
+        ConfigError: if the package wandb-workspaces is not installed.
     """
     try:
         panels: Any = import_module("wandb_workspaces.reports.v2")
@@ -86,7 +86,7 @@ def workspace(entity: str, project: str, name: str) -> Any:
     except ModuleNotFoundError as error:
         raise ConfigError(
             f"{error.name} is not installed",
-            expected="the package that builds W&B's workspaces",
+            expected="the package wandb-workspaces",
             fix="Install it with `pip install wandb-workspaces`",
         ) from error
 
@@ -95,16 +95,15 @@ def workspace(entity: str, project: str, name: str) -> Any:
 
     sketches = panels.MediaBrowser(title="Sampled sketches", media_keys=[SAMPLES], num_columns=1)
     losses = [line(title, *(f"{part}/{term}" for part in PARTS)) for term, title in LOSSES]
-    course = [line(title, metric, log=log) for metric, title, log in COURSE]
+    progress = [line(title, metric, log=log) for metric, title, log in PROGRESS]
     scores = [
         panels.BarPlot(title=f"{data}, {setting}, accuracy in %", metrics=[f"{key}/{setting}"])
         for data, key, settings in FEWSHOT
         for setting in settings
     ]
-    # Three columns: the sketches, and losses on their right and below.
     sections = [
-        ("Sketches beside losses", [sketches, *losses, course[0]], 3, 2),
-        ("Course of the training", course[1:], 4, 1),
+        ("Sketches and losses", [sketches, *losses, progress[0]], 3, 2),
+        ("Progress of the training", progress[1:], 4, 1),
         ("Few-shot classification", scores, 4, 2),
     ]
     return spaces.Workspace(
@@ -124,23 +123,7 @@ def workspace(entity: str, project: str, name: str) -> Any:
 
 
 def spec(view: Any) -> dict[str, Any]:
-    """Return what is sent to W&B for a workspace, as plain values."""
-    plain: dict[str, Any] = json.loads(
-        view._to_model().spec.model_dump_json(by_alias=True, exclude_none=True)
-    )
-    return plain
-
-
-def metrics(plain: Any) -> set[str]:
-    """Return the keys of all metrics and media that a spec names.
-
-    Args:
-        plain: what :func:`spec` returns, or a part of it.
-    """
-    if isinstance(plain, list):
-        return set().union(*map(metrics, plain))
-    if not isinstance(plain, dict):
-        return set()
-    named = {key for field in ("metrics", "mediaKeys") for key in plain.get(field, [])}
-    named |= {plain["xAxis"]} if "metrics" in plain and "xAxis" in plain else set()
-    return named.union(*map(metrics, plain.values()))
+    """Return the JSON values that W&B receives for a view."""
+    model = view._to_model().spec
+    values: dict[str, Any] = json.loads(model.model_dump_json(by_alias=True, exclude_none=True))
+    return values

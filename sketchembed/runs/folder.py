@@ -18,13 +18,14 @@ from pathlib import Path
 from typing import IO, Any, Literal
 
 from sketchembed._version import __version__
-from sketchembed.errors import DataError
+from sketchembed.errors import ConfigError, DataError
 from sketchembed.files.locks import is_locked, try_lock
 from sketchembed.files.reading import read_text
 from sketchembed.files.serialization import parse_json, parse_yaml
 from sketchembed.files.writing import whole_file
 from sketchembed.hub.model_files import by_step
 from sketchembed.runs.metrics import drop_steps
+from sketchembed.runs.renamed import update_config
 
 MILESTONES = "milestones"
 """Folder of a run with weights from during the training."""
@@ -239,15 +240,16 @@ def trains_alike(one: str, other: str) -> bool:
     """Return whether two configurations, as YAML, train the same model in the same way.
 
     Settings in :data:`NOT_COMPARED` are ignored. A run can therefore be resumed on another machine, on
-    another number of devices, or with another reaction to non-finite steps.
+    another number of devices, or with another reaction to non-finite steps. Names of older versions are equal
+    to the current ones.
     """
     return bool(_compared(one) == _compared(other))
 
 
 def _compared(config: str) -> Any:
     try:
-        found = parse_yaml(config)
-    except ValueError:
+        found = update_config(parse_yaml(config))
+    except (ValueError, ConfigError):
         return config
     for path in NOT_COMPARED:
         *groups, name = path.split(".")

@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from sketchembed.files.serialization import parse_yaml
-from sketchembed.hub.model_files import read_origin, step_of
+from sketchembed.hub.model_files import read_provenance, step_of
 from sketchembed.runs.folder import Run
 from sketchembed.runs.metrics import last_time
 
@@ -32,7 +32,7 @@ def provenance(file: Path) -> dict[str, Any]:
         settings of one machine).
     """
     if file.suffix == ".safetensors":
-        return read_origin(file)
+        return read_provenance(file)
     if file.parent.name != "checkpoints":
         return {}
     return run_provenance(Run(file.parents[1]), step_of(file))

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
+import pytorch_lightning as pl
 from lightning_fabric.utilities.rank_zero import rank_zero_only
 from pytorch_lightning.loggers.logger import Logger
 
@@ -63,3 +64,8 @@ class RunLogger(Logger):
         if self._file is not None:
             self._file.close()
             self._file, self._start = None, datetime.now()
+
+
+def logged_run(trainer: pl.Trainer) -> Run | None:
+    """Return the run that a trainer logs to; None if it logs to none."""
+    return next((logger.run for logger in trainer.loggers if isinstance(logger, RunLogger)), None)

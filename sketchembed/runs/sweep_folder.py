@@ -18,7 +18,7 @@ from typing import IO, Any
 from sketchembed.errors import ConfigError
 from sketchembed.files.locks import try_lock
 from sketchembed.files.reading import read_text
-from sketchembed.files.serialization import build, parse_json, parse_yaml
+from sketchembed.files.serialization import dataclass_from_dict, parse_json, parse_yaml
 from sketchembed.files.writing import whole_file
 from sketchembed.runs.folder import Run
 from sketchembed.runs.metrics import last_step
@@ -77,7 +77,7 @@ class SweepFolder:
         """
         with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
             found = parse_json(read_text(path / FILE, MAX_SWEEP))
-            runs = [build(SweepRun, run) for run in found["runs"]]
+            runs = [dataclass_from_dict(SweepRun, run) for run in found["runs"]]
             # A name must be a file name, so that it cannot lead out of the folder.
             if isinstance(found["name"], str) and all(Path(run.name).name == run.name for run in runs):
                 return cls(path, found["name"], {run.name: run for run in runs})

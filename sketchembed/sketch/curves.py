@@ -1,4 +1,4 @@
-"""Curves of SVG paths as points: Bézier curves and elliptical arcs (SVG 2, section 9.3 and appendix B.2)."""
+"""Sampling of SVG curves: Bézier curves and elliptical arcs (SVG 2, section 9.3 and appendix B.2)."""
 
 from __future__ import annotations
 
@@ -7,31 +7,29 @@ import math
 import numpy as np
 from jaxtyping import Float
 
-LEAST = 8
-"""Pieces of a curve, however short it is."""
-MOST = 10_000
-"""Pieces of a curve, however long it says it is: a file must not fill the memory."""
+MIN_POINTS = 8
+"""Minimum number of inner points of a curve, however short it is."""
+MAX_POINTS = 10_000
+"""Maximum number of inner points of a curve, so that a file cannot exhaust the memory."""
 
-LEAST_RADIUS = 1e-9
-"""Of an arc, as a part of half the way that it leads; below it the ellipse is a line."""
+MIN_RADIUS = 1e-9
+"""Radius of an arc, relative to half its chord, below which it is a straight line."""
 
 Point = tuple[float, float]
 
 
 def bezier(points: list[Point], spacing: float) -> Float[np.ndarray, "n 2"]:
-    """Return places along a Bézier curve, even in its parameter, without its first point.
+    """Sample a Bézier curve at uniform steps of its parameter, without its first point.
 
     Args:
-        points: where it starts, its control points, and where it ends: 3 of a quadratic curve, 4 of a
+        points: the start point, the control points and the end point: 3 for a quadratic curve, 4 for a
             cubic one.
-        spacing: about how far the places are apart, in the curve's unit.
+        spacing: approximate distance between the samples, in the unit of the points.
     """
     control = np.array(points, dtype=np.float64)
-    if not np.isfinite(control).all():
-        return control  # for the caller to refuse
     length = float(np.linalg.norm(np.diff(control, axis=0), axis=1).sum())
     t = _parameter(length, spacing)[:, None]
-    # De Casteljau: between the control points, then between what is between them.
+    # De Casteljau's algorithm.
     between = control[None].repeat(len(t), axis=0)
     while between.shape[1] > 1:
         between = between[:, :-1] * (1 - t[..., None]) + between[:, 1:] * t[..., None]
@@ -41,19 +39,19 @@ def bezier(points: list[Point], spacing: float) -> Float[np.ndarray, "n 2"]:
 def arc(
     start: Point, radii: Point, rotation: float, large: bool, sweep: bool, end: Point, spacing: float
 ) -> Float[np.ndarray, "n 2"]:
-    """Return places along an elliptical arc, even in its angle, without its first point.
+    """Sample an elliptical arc at uniform steps of its angle, without its first point.
 
-    *Source*: SVG 2, appendix B.2.4 and B.2.5: from its ends to its centre; radii too small are enlarged,
-    and an arc without a radius is a straight line.
+    *Source*: SVG 2, appendix B.2.4 and B.2.5. Radii that are too small are scaled up, and an arc with a zero
+    radius is a straight line.
 
     Args:
-        start: where it starts.
-        radii: of the ellipse; their signs count nothing.
+        start: start point.
+        radii: of the ellipse; signs are ignored.
         rotation: of the ellipse's x axis, in degrees.
-        large: whether it is the longer of the two arcs.
-        sweep: whether its angle grows.
-        end: where it ends.
-        spacing: about how far the places are apart.
+        large: whether to follow the longer of the two possible arcs.
+        sweep: whether the angle increases.
+        end: end point.
+        spacing: approximate distance between the samples.
     """
     rx, ry = abs(radii[0]), abs(radii[1])
     if start == end:
@@ -64,7 +62,7 @@ def arc(
     axes = np.array([[math.cos(turn), math.sin(turn)], [-math.sin(turn), math.cos(turn)]])
     ends = np.array([start, end], dtype=np.float64)
     x, y = axes @ (ends[0] - ends[1]) / 2
-    if min(rx, ry) < LEAST_RADIUS * max(abs(x), abs(y)):
+    if min(rx, ry) < MIN_RADIUS * max(abs(x), abs(y)):
         return np.array([end])
     over = (x / rx) ** 2 + (y / ry) ** 2
     if over > 1:
@@ -79,10 +77,11 @@ def arc(
         last -= 2 * math.pi
     angle = first + (last - first) * _parameter(abs(last - first) * max(rx, ry), spacing)
     on_axes = np.stack([rx * np.cos(angle), ry * np.sin(angle)], axis=-1) + centre
-    places = on_axes @ axes + ends.mean(axis=0)
-    places[-1] = ends[1]
-    return np.asarray(places)
+    points = on_axes @ axes + ends.mean(axis=0)
+    points[-1] = ends[1]
+    return np.asarray(points)
 
 
 def _parameter(length: float, spacing: float) -> np.ndarray:
-    return np.linspace(0, 1, int(min(max(length / spacing, LEAST), MOST)) + 2)[1:]
+    """Return the curve parameter of each sample, evenly spaced in (0, 1]."""
+    return np.linspace(0, 1, int(min(max(length / spacing, MIN_POINTS), MAX_POINTS)) + 2)[1:]

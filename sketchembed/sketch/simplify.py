@@ -1,4 +1,4 @@
-"""Fewer points for the same line: the Ramer-Douglas-Peucker algorithm."""
+"""Simplification of polylines by the Ramer-Douglas-Peucker algorithm."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ def rdp(points: np.ndarray, epsilon: float | int, distance: Distance = "line") -
 
     Args:
         points: ``[n, 2]``.
-        epsilon: a point farther than this from the chord is kept.
-        distance: ``"line"``, to the infinite line through the chord, is what the released code measures;
-            ``"segment"``, to the chord itself, is what most other libraries do.
+        epsilon: maximum distance of a removed point from the chord, in the unit of the points.
+        distance: ``"line"`` measures to the infinite line through the chord, as the released code does;
+            ``"segment"`` measures to the chord itself, as most other libraries do.
 
     Returns:
-        The kept points, ``[m, 2]``, with the first and the last always among them.
+        The remaining points, ``[m, 2]``, which include the first and the last.
     """
     points = np.asarray(points, dtype=np.float64)
     if len(points) < 3:

@@ -1,12 +1,12 @@
-"""A drawing as a value: points and pen lifts, in and out of every form that the field uses.
+"""The class :class:`Sketch`: a drawing as points and pen lifts, with conversions to and from other formats.
 
-Coordinates are those of a canvas: x to the right, y down. Three array forms are in use:
+The x axis points right and the y axis down. There are three array formats:
 
-* absolute points with a flag, which is what :class:`Sketch` holds;
-* *stroke-3*, rows ``(dx, dy, lift)``: offset from the point before (the first row: from the origin)
-  and whether the pen is lifted after this point;
-* *stroke-5*, rows ``(dx, dy, s1, s2, s3)``: offset and the one-hot pen state *after* this point
-  (paper section 3): on paper, lifted, drawing ended.
+* absolute points with a flag for each, as :class:`Sketch` stores them;
+* *stroke-3*, rows ``(dx, dy, lift)``: offset from the previous point (first row: from the origin), and
+  whether the pen is lifted after this point;
+* *stroke-5*, rows ``(dx, dy, s1, s2, s3)``: offset, and one-hot pen state *after* this point: on paper,
+  lifted, drawing ended (paper section 3).
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import Literal
+from typing import Any, Literal
 from xml.sax.saxutils import quoteattr
 
 import numpy as np
 
 from sketchembed.sketch.simplify import Distance, rdp
-from sketchembed.sketch.svg import read_strokes
+from sketchembed.sketch.svg import path_data, read_strokes
 
 START = (0.0, 0.0, 1.0, 0.0, 0.0)
 """The start token y_0 (paper section 3)."""
@@ -31,23 +31,23 @@ START = (0.0, 0.0, 1.0, 0.0, 0.0)
 
 @dataclass(frozen=True, eq=False)
 class Sketch:
-    """A drawing: where the pen went, and where it left the paper.
+    """A drawing.
 
     Attributes:
-        points: float64 ``[n, 2]``, absolute x and y, in any unit.
-        lifted: bool ``[n]``, whether the pen is lifted after each point. The last point of a whole
-            drawing is lifted.
+        points: absolute x and y in any unit, float64 ``[n, 2]``.
+        lifted: whether the pen is lifted after each point, bool ``[n]``. In a complete drawing the last one
+            is True.
     """
 
     points: np.ndarray
     lifted: np.ndarray
 
     def __post_init__(self) -> None:
-        """Check shapes, so that a mistake shows where it is made."""
+        """Convert to arrays and check the shapes."""
         points = np.asarray(self.points, dtype=np.float64).reshape(-1, 2)
         lifted = np.asarray(self.lifted, dtype=bool).reshape(-1)
         if len(points) != len(lifted):
-            raise ValueError(f"{len(points)} points but {len(lifted)} pen flags; one flag a point is needed")
+            raise ValueError(f"{len(points)} points but {len(lifted)} pen flags; expected one flag per point")
         object.__setattr__(self, "points", points)
         object.__setattr__(self, "lifted", lifted)
 
@@ -56,16 +56,16 @@ class Sketch:
         return len(self.points)
 
     def __eq__(self, other: object) -> bool:
-        """Return whether both drawings have the same points and lifts."""
+        """Return whether both drawings have equal points and lifts."""
         if not isinstance(other, Sketch):
             return NotImplemented
         return np.array_equal(self.points, other.points) and np.array_equal(self.lifted, other.lifted)
 
-    # ---- forms ---------------------------------------------------------------------------------
+    # ---- formats -------------------------------------------------------------------------------
 
     @classmethod
     def from_strokes(cls, strokes: Iterable[np.ndarray | Sequence[Sequence[float | int]]]) -> Sketch:
-        """Make a drawing of strokes, each ``[n_i, 2]`` absolute points; empty strokes are dropped."""
+        """Create a sketch from strokes, each ``[n_i, 2]`` absolute points. Empty strokes are dropped."""
         arrays = [np.asarray(stroke, dtype=np.float64).reshape(-1, 2) for stroke in strokes]
         arrays = [array for array in arrays if len(array)]
         if not arrays:
@@ -75,27 +75,26 @@ class Sketch:
 
     @property
     def strokes(self) -> list[np.ndarray]:
-        """The strokes, each float64 ``[n_i, 2]``: the points between two lifts of the pen."""
+        """The points between two pen lifts as one stroke each, float64 ``[n_i, 2]``."""
         ends = np.flatnonzero(self.lifted) + 1
         return [part for part in np.split(self.points, ends) if len(part)]
 
     @classmethod
     def from_stroke3(cls, rows: np.ndarray) -> Sketch:
-        """Make a drawing of stroke-3 rows, ``[n, 3]``."""
+        """Create a sketch from stroke-3 rows, ``[n, 3]``."""
         rows = np.asarray(rows, dtype=np.float64).reshape(-1, 3)
         return cls(np.cumsum(rows[:, :2], axis=0), rows[:, 2] > 0.5)
 
     def to_stroke3(self) -> np.ndarray:
-        """Return stroke-3 rows, float32 ``[n, 3]``; the first offset is the first point itself."""
+        """Return stroke-3 rows, float32 ``[n, 3]``. The first offset is the first point itself."""
         offsets = np.diff(self.points, axis=0, prepend=np.zeros((1, 2)))
         return np.concatenate([offsets, self.lifted[:, None]], axis=1).astype(np.float32)
 
     @classmethod
     def from_stroke5(cls, rows: np.ndarray) -> Sketch:
-        """Make a drawing of stroke-5 rows, ``[n, 5]``, up to the first row whose s3 is the largest.
+        """Create a sketch from stroke-5 rows, ``[n, 5]``, up to the first row whose s3 is the largest state.
 
-        A leading start token is a point like any other, (0, 0) with the pen on paper, as in the
-        released code.
+        A leading start token is an ordinary point, (0, 0) with the pen on paper, as in the released code.
         """
         rows = np.asarray(rows, dtype=np.float64).reshape(-1, 5)
         state = rows[:, 2:].argmax(axis=1)
@@ -106,18 +105,19 @@ class Sketch:
     def to_stroke5(self, length: int) -> np.ndarray:
         """Return the training target, float32 ``[length + 1, 5]``.
 
-        Row 0 is the start token and stands for the first point, whose offset from the origin (and
-        pen flag) it replaces, as in the released code (docs/deviations.md); rows past the end are
-        ``(0, 0, 0, 0, 1)``.
+        Row 0 is the start token. It replaces the first point's offset and pen flag, as in the released code
+        (docs/deviations.md). Rows after the end are ``(0, 0, 0, 0, 1)``.
 
         Args:
-            length: the sequence length T; the drawing may have at most T points.
+            length: sequence length T, at least the number of points.
 
         Raises:
-            ValueError: if the drawing is empty or longer than `length`.
+            ValueError: if the drawing is empty or has more than `length` points.
         """
         if not 1 <= len(self) <= length:
-            raise ValueError(f"a drawing of {len(self)} points does not fit a sequence of 1 to {length}")
+            raise ValueError(
+                f"a drawing of {len(self)} points does not fit a sequence of 1 to {length} points"
+            )
         rows = np.zeros((length + 1, 5), dtype=np.float32)
         rows[len(self) :, 4] = 1
         rows[1 : len(self), :2] = np.diff(self.points, axis=0)
@@ -130,7 +130,7 @@ class Sketch:
 
     @property
     def bounds(self) -> tuple[float, float, float, float]:
-        """The box around all points: (x_min, y_min, x_max, y_max).
+        """The bounding box, (x_min, y_min, x_max, y_max).
 
         Raises:
             ValueError: if the drawing is empty.
@@ -141,13 +141,13 @@ class Sketch:
         return float(low[0]), float(low[1]), float(high[0]), float(high[1])
 
     def fit(self, size: float | int, margin: float | int = 0.0) -> Sketch:
-        """Scale and centre on a square canvas, keeping the aspect ratio.
+        """Scale and centre the drawing on a square canvas, keeping the aspect ratio.
 
-        *Source*: paper appendix H.1 and the released code's preparation of inputs.
+        *Source*: paper appendix H.1 and the released code's preprocessing.
 
         Args:
             size: side of the canvas.
-            margin: empty border on each side, in the canvas' unit.
+            margin: empty border on each side, in the same unit.
         """
         x0, y0, x1, y1 = self.bounds
         extent = max(x1 - x0, y1 - y0)
@@ -156,19 +156,19 @@ class Sketch:
         return Sketch((self.points - centre) * scale + size / 2, self.lifted)
 
     def scaled(self, factor: float | int) -> Sketch:
-        """Multiply every coordinate by `factor`."""
+        """Multiply all coordinates by `factor`."""
         return Sketch(self.points * factor, self.lifted)
 
     def simplified(self, epsilon: float | int, distance: Distance = "line") -> Sketch:
         """Simplify each stroke by :func:`rdp`.
 
         Args:
-            epsilon: tolerance, in the drawing's own unit.
+            epsilon: tolerance, in the drawing's unit.
             distance: see :func:`rdp`.
         """
         return Sketch.from_strokes(rdp(stroke, epsilon, distance) for stroke in self.strokes)
 
-    # ---- pictures ------------------------------------------------------------------------------
+    # ---- images --------------------------------------------------------------------------------
 
     def to_svg(
         self,
@@ -178,23 +178,18 @@ class Sketch:
         colours: Sequence[str] | Literal["rainbow"] | None = None,
         background: str | None = "white",
     ) -> str:
-        """Return the drawing as an SVG document, fitted to a square.
+        """Return an SVG document with the drawing fitted to a square.
 
         Args:
             size: side in pixels.
             margin: empty border in pixels; a tenth of the side if not given.
             width: line width in pixels.
-            colours: a colour for each stroke (repeated if too few), or ``"rainbow"``; black if not given.
-            background: CSS colour of the canvas; None for none.
+            colours: CSS colour of each stroke (repeated if too few), or ``"rainbow"``; black if not given.
+            background: CSS colour of the canvas; None for a transparent one.
         """
         fitted = self.fit(size, size / 10 if margin is None else margin) if len(self) else self
         strokes = fitted.strokes
-        if colours is None:
-            palette: Sequence[str] = ["black"]
-        elif colours == "rainbow":
-            palette = rainbow(max(len(strokes), 1))
-        else:
-            palette = colours
+        palette = rainbow(len(strokes)) if colours == "rainbow" else colours or ["black"]
         lines = [
             f'<svg xmlns="http://www.w3.org/2000/svg" width="{size}" height="{size}" '
             f'viewBox="0 0 {size} {size}" fill="none" stroke-width="{width:g}" '
@@ -203,10 +198,8 @@ class Sketch:
         if background is not None:
             lines.append(f'<rect width="{size}" height="{size}" fill={quoteattr(background)}/>')
         for number, stroke in enumerate(strokes):
-            # A dot is a line from its point to itself, which the round cap makes visible.
-            ends = stroke if len(stroke) > 1 else np.repeat(stroke, 2, axis=0)
-            path = "M" + " L".join(f"{x:.2f},{y:.2f}" for x, y in ends)
-            lines.append(f'<path d="{path}" stroke={quoteattr(palette[number % len(palette)])}/>')
+            colour = quoteattr(palette[number % len(palette)])
+            lines.append(f'<path d="{path_data(stroke)}" stroke={colour}/>')
         return "\n".join([*lines, "</svg>"]) + "\n"
 
     @classmethod
@@ -214,41 +207,29 @@ class Sketch:
         """Read the lines and curves of an SVG document, see :func:`~sketchembed.sketch.svg.read_strokes`.
 
         Args:
-            source: a path, or the document itself (a string that begins with ``<``).
+            source: a path, or the document itself (a string that starts with ``<``).
 
         Raises:
-            DataError: if it cannot be read, is no SVG, or has lines that cannot be followed.
+            DataError: if the document cannot be read or is not supported.
         """
         return cls.from_strokes(read_strokes(source))
 
-    def to_png(
-        self,
-        path: str | Path,
-        size: int = 256,
-        margin: float | int | None = None,
-        width: float | int = 2.0,
-        colours: Sequence[str] | Literal["rainbow"] | None = None,
-        background: str | None = "white",
-    ) -> None:
-        """Write the drawing as a PNG, drawn by CairoSVG.
+    def to_png(self, path: str | Path, size: int = 256, **options: Any) -> None:
+        """Write the drawing as a PNG file, rendered by CairoSVG.
 
         Args:
-            path: where to.
+            path: output file.
             size: side in pixels.
-            margin: as for :meth:`to_svg`, like those that follow.
-            width: line width in pixels.
-            colours: of the strokes.
-            background: of the canvas.
+            options: other arguments of :meth:`to_svg`.
 
         Raises:
             ImportError: if the system library libcairo2 is missing.
         """
-        svg = self.to_svg(size, margin, width, colours, background)
-        cairosvg().svg2png(bytestring=svg.encode(), write_to=str(path))
+        cairosvg().svg2png(bytestring=self.to_svg(size, **options).encode(), write_to=str(path))
 
 
 def cairosvg() -> ModuleType:
-    """Import CairoSVG, and say what to install where the import fails.
+    """Import CairoSVG on demand, since it needs a system library.
 
     Raises:
         ImportError: if CairoSVG or the system library libcairo2 is missing.
@@ -263,6 +244,6 @@ def cairosvg() -> ModuleType:
 
 
 def rainbow(count: int) -> list[str]:
-    """Return `count` well separated colours, as hexadecimal RGB, in the order of the spectrum."""
+    """Return `count` distinct colours in the order of the spectrum, as hexadecimal RGB."""
     colours = [colorsys.hls_to_rgb(0.83 * number / max(count - 1, 1), 0.42, 0.85) for number in range(count)]
     return ["#" + "".join(f"{round(255 * part):02x}" for part in colour) for colour in colours]

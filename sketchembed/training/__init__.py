@@ -1,4 +1,4 @@
-"""LightningModules and callbacks: tasks, the curriculum of α, and presets."""
+"""LightningModules and callbacks: tasks, the curriculum of α, checkpoints, and presets."""
 
 from sketchembed.training.autoencoding import AutoencodingTask
 from sketchembed.training.classification import ClassificationTask

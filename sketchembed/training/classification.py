@@ -1,10 +1,10 @@
-"""Learning to name the class of a drawing: the judge of generated ones."""
+"""Train a classifier of drawings, which scores generated ones."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
+from typing import Any
 
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -19,23 +19,21 @@ from sketchembed.training.task import Task, drawn_images, rows_in
 
 
 class ClassificationTask(Task):
-    """Trains a ResNet on pictures of drawings and the numbers of their classes.
+    """Train a ResNet to classify pictures of drawings.
 
-    *Source*: paper section 7; the released code: Adam, with the learning rates and steps that are the
-    defaults here.
+    *Source*: paper section 7; learning rates and steps of the released code.
 
     Args:
         network: sizes of the model.
         lr: initial learning rate of Adam.
-        lr_steps: learning rates from those steps on; if empty, `lr_shape` and the others say it.
-        lr_decay: factor of the learning rate, reached after `lr_decay_steps`.
-        lr_decay_steps: see there.
-        lr_shape: see :class:`~sketchembed.training.task.Task`.
-        lr_warmup: see there.
+        lr_steps: learning rates by the step at which they begin; if empty, the other options of the schedule
+            apply.
+        lr_decay: factor by which the learning rate has decayed after `lr_decay_steps`.
+        lr_decay_steps: number of steps.
         label_smoothing: share of the target that is spread over all classes.
-        augmentation: of the drawings, before they are drawn.
-        weights: file of published weights to start from, by torchvision's names, such as ImageNet's.
-        seed: of the random numbers of the steps.
+        augmentation: random changes of the drawings before they are drawn.
+        weights: file of published weights to start from, such as ImageNet's, with torchvision's key names.
+        kwargs: further options of :class:`~sketchembed.training.task.Task`.
 
     Raises:
         ConfigError: if the published weights are of another network.
@@ -50,14 +48,12 @@ class ClassificationTask(Task):
         lr_steps: dict[int, float] | None = None,
         lr_decay: float = 1.0,
         lr_decay_steps: int = 1,
-        lr_shape: Literal["exponential", "cosine"] = "exponential",
-        lr_warmup: int = 0,
         label_smoothing: float = 0.0,
         augmentation: Augmentation | None = None,
         weights: str | None = None,
-        seed: int = 0,
+        **kwargs: Any,
     ) -> None:
-        super().__init__(ResNet(network), lr, lr_decay, lr_decay_steps, lr_shape, lr_warmup, seed)
+        super().__init__(ResNet(network), lr=lr, lr_decay=lr_decay, lr_decay_steps=lr_decay_steps, **kwargs)
         self.lr_steps = dict(sorted((lr_steps or {}).items()))
         self.label_smoothing = label_smoothing
         self.augmentation = augmentation or Augmentation()
@@ -68,34 +64,34 @@ class ClassificationTask(Task):
                 raise ConfigError(
                     f"{weights} does not fit the network ({str(error).splitlines()[-1].strip()})",
                     expected=f"weights of a ResNet-{self.net.config.depth} by torchvision's names",
-                    fix="Choose the depth, width and stem that they are of",
+                    fix="Set depth, width and stem to those of the weights",
                 ) from error
 
     def setup(self, stage: str) -> None:
         """Take the names of the classes from the data.
 
         Raises:
-            ConfigError: if the data have more of them than the network tells apart.
+            ConfigError: if the data have more classes than the network.
         """
         labels = getattr(getattr(self.trainer, "datamodule", None), "labels", None)
         if labels is None:
             return
         if len(labels) > self.net.config.classes:
             raise ConfigError(
-                f"the data have {len(labels)} classes and the network tells {self.net.config.classes} apart",
-                expected="a network for at least as many",
+                f"the data have {len(labels)} classes and the network {self.net.config.classes}",
+                expected="a network with at least as many classes as the data",
                 fix=f"Set --model.init_args.network.classes to {len(labels)}",
             )
         self.net.config = replace(self.net.config, labels=list(labels))
 
     def learning_rate(self, step: int) -> float:
-        """Return the learning rate of a step, a function of the step alone."""
+        """Return the learning rate of a step; it depends only on the step."""
         if not self.lr_steps:
             return super().learning_rate(step)
         return [self.lr, *(rate for first, rate in self.lr_steps.items() if step >= first)][-1]
 
     def logits(self, stroke5: Float[Tensor, "batch rows 5"]) -> Float[Tensor, "batch classes"]:
-        """Draw stroke-5 rows, and return the logits of their classes."""
+        """Draw stroke-5 rows and return their class logits."""
         config = self.net.config
         out: Tensor = self.net(drawn_images(stroke5, config.image_size, config.channels))
         return out
@@ -110,7 +106,7 @@ class ClassificationTask(Task):
         return loss
 
     def validation_step(self, batch: LabelledDrawings, batch_idx: int) -> None:
-        """Log loss and accuracy on drawings that do not train."""
+        """Log loss and accuracy on held-out drawings."""
         if not rows_in(batch):
             return
         logits = self.logits(batch.stroke5)
@@ -119,5 +115,5 @@ class ClassificationTask(Task):
 
 
 def accuracy(logits: Float[Tensor, "batch classes"], labels: Int[Tensor, " batch"]) -> Float[Tensor, ""]:
-    """Return the share of rows whose likeliest class is the right one."""
+    """Return the share of rows with the correct class."""
     return (logits.argmax(-1) == labels).float().mean()

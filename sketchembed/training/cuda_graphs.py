@@ -1,35 +1,51 @@
-"""A training step's losses and gradients as two CUDA graphs, each launched as one.
+"""Capture the loss of a training step and its gradients as two CUDA graphs.
 
-The recurrent decoder alone is some thousand kernels of a few microseconds, one waiting for the other;
-launched one by one they take longer to start than to run. Captured, the host launches the whole forward pass,
-then the whole backward pass. Around them all stays Lightning's: the optimiser, clipping, schedules, DDP.
+The recurrent decoder alone launches about a thousand kernels of a few microseconds each, and launching them
+one by one takes longer than running them. With CUDA graphs the host launches the whole forward pass at once,
+then the whole backward pass. The optimizer, clipping, schedules and DDP remain Lightning's.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from sketchembed.losses import drawing_loss
 from sketchembed.raster.kernels import why_not_triton
 
-if TYPE_CHECKING:
-    from sketchembed.training.drawing import DrawingTask
+
+@runtime_checkable
+class CapturableTask(Protocol):
+    """The part of a drawing task that a captured step uses."""
+
+    kl_weight: float
+    capture: bool
+    skip_padding: bool
+
+    @property
+    def net(self) -> nn.Module:
+        """The network."""
+
+    def terms(
+        self, image: Tensor, stroke5: Tensor, noise: Tensor, drawn: Tensor | None
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Return the pen, stroke, pixel and KL losses."""
 
 
 class StepInputs(NamedTuple):
-    """What changes from step to step, all of it on the device.
+    """The inputs of a captured step, all on the device.
 
     Attributes:
         image: the model's input, ``[batch, channels, size, size]``.
-        stroke5: the drawings, augmented, ``[batch, T + 1, 5]``.
+        stroke5: the augmented drawings, ``[batch, T + 1, 5]``.
         noise: ε of z, ``[batch, latent]``.
         drawn: ε of the pixel loss' samples, ``[samples, batch, steps, 2]``.
-        alpha: weight of the pixel loss, and one less that of the strokes', a number.
-        gate: 1 where the pixel loss counts, 0 where α is too small, a number.
+        alpha: α, the weight of the pixel loss; the weight of the stroke loss is 1 - α.
+        gate: 1 if the pixel loss counts, 0 if α is too small.
     """
 
     image: Float[Tensor, "batch channels size size"]
@@ -41,42 +57,42 @@ class StepInputs(NamedTuple):
 
 
 class StepLosses(nn.Module):
-    """The part of a step that is captured: from images, drawings and random numbers to the loss.
+    """The captured part of a step: from images, drawings and random numbers to the loss.
 
-    Nothing in it asks the host, and all its sizes are known beforehand.
+    It never synchronizes with the host, and all of its tensors have static shapes.
 
     Args:
-        task: whose network and losses are used.
+        task: the task with the network and the losses.
     """
 
-    def __init__(self, task: DrawingTask) -> None:
+    def __init__(self, task: CapturableTask) -> None:
         super().__init__()
         self.net = task.net
-        self._task = (task,)  # in a tuple, so that it is no submodule of its own part
+        self._task = (task,)  # in a tuple, so that it is not registered as a submodule
 
     def forward(
         self, image: Tensor, stroke5: Tensor, noise: Tensor, drawn: Tensor, alpha: Tensor, gate: Tensor
     ) -> tuple[Float[Tensor, ""], Float[Tensor, 4]]:
-        """Return the weighed loss, and its terms without gradient: pen, stroke, pixel and divergence."""
+        """Return the total loss, and the pen, stroke, pixel and KL losses without gradient."""
         (task,) = self._task
         pen, stroke, pixel, kl = task.terms(image, stroke5, noise, drawn)
-        total = pen + (1 - alpha) * stroke + gate * alpha * pixel
+        total = drawing_loss(pen, stroke, pixel, alpha, gate).total
         if task.kl_weight:
             total = total + task.kl_weight * kl
         return total, torch.stack([pen, stroke, pixel, kl]).detach()
 
 
-def capture(task: DrawingTask, inputs: StepInputs) -> Callable[..., tuple[Tensor, Tensor]]:
-    """Capture a step's losses and their gradients.
+def capture(task: CapturableTask, inputs: StepInputs) -> Callable[..., tuple[Tensor, Tensor]]:
+    """Capture the losses of a step and their gradients.
 
-    Running statistics, which the rehearsals move, are put back.
+    The warm-up steps change the running statistics of batch norm, which are restored afterwards.
 
     Args:
-        task: in training mode, on its device.
-        inputs: of the sizes to come; the values don't matter.
+        task: the task, in training mode and on its device.
+        inputs: inputs of the right shapes; their values do not matter.
 
     Returns:
-        :meth:`StepLosses.forward`, for inputs of these sizes.
+        :meth:`StepLosses.forward` for inputs of these shapes.
     """
     kept = {name: buffer.clone() for name, buffer in task.net.named_buffers()}
     autocast = torch.autocast(
@@ -89,27 +105,29 @@ def capture(task: DrawingTask, inputs: StepInputs) -> Callable[..., tuple[Tensor
     with torch.no_grad():
         for name, buffer in task.net.named_buffers():
             buffer.copy_(kept[name])
-    # A function, which a module that keeps it does not take for a part of itself.
+    # A function, because a task would register the module as a submodule.
     return lambda *inputs: step(*inputs)
 
 
-def why_not_captured(task: DrawingTask, device: torch.device, accumulate: int = 1, processes: int = 1) -> str:
-    """Return why a task's steps are not captured; nothing where they are.
+def why_not_captured(
+    task: CapturableTask, device: torch.device, accumulate: int = 1, world_size: int = 1
+) -> str:
+    """Return the reason why the steps of a task are not captured; an empty string if they are.
 
     Args:
         task: the task.
-        device: where it trains.
-        accumulate: batches an optimiser step.
-        processes: that train together.
+        device: the device of the training.
+        accumulate: number of batches per optimizer step.
+        world_size: number of ranks.
     """
     if device.type != "cuda":
         return f"there are no graphs on {device.type}"
     if not task.capture:
         return "capture is off"
     if task.skip_padding:
-        return "skip_padding makes every batch another size"
+        return "skip_padding gives every batch another shape"
     if accumulate != 1:
-        return "gradients are accumulated, which would overwrite a graph's own"
-    if processes != 1:
-        return "batch norm asks the other processes in the middle of it"
+        return "accumulated gradients would overwrite those of the graph"
+    if world_size != 1:
+        return "batch norm communicates with the other ranks during the step"
     return why_not_triton(device)

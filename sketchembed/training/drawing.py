@@ -1,28 +1,34 @@
-"""Learning to draw: the LightningModule around SketchEmbedNet and its three losses."""
+"""Train SketchEmbedNet to draw."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Literal, NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from sketchembed.data.augmentation import Augmentation
-from sketchembed.data.shared_random import normal
+from sketchembed.data.batch_random import normal
 from sketchembed.hub.model_files import copy_weights
 from sketchembed.hub.registry import MODEL_KEY
-from sketchembed.losses import DrawingLoss, PixelLoss, drawing_loss, kl_loss, pen_loss, stroke_loss
+from sketchembed.losses import (
+    KL_TOLERANCE,
+    DrawingLoss,
+    PixelLoss,
+    drawing_loss,
+    kl_loss,
+    pen_loss,
+    stroke_loss,
+)
 from sketchembed.networks.sketchembednet import ModelConfig, SketchEmbedNet
 from sketchembed.training.cuda_graphs import StepInputs, capture, why_not_captured
-from sketchembed.training.task import Task, drawn_images, rows_in
-
-VALIDATION_SETS = ("val", "unseen")
+from sketchembed.training.task import VALIDATION_SETS, Task, drawn_images, rows_in
 
 
 class Terms(NamedTuple):
-    """The terms of the loss, before they are weighed."""
+    """The terms of the loss, before weighting."""
 
     pen: Float[Tensor, ""]
     stroke: Float[Tensor, ""]
@@ -31,65 +37,49 @@ class Terms(NamedTuple):
 
 
 class DrawingTask(Task):
-    """Imitates drawings: image to z to strokes, judged by pen, stroke and pixel losses.
+    """Train a model to imitate drawings: image to z to strokes, with pen, stroke and pixel losses.
 
     *Source*: paper section 3.1 and appendix B; the defaults are the paper's.
 
-    Every random number of a step (ε of z, of the pixel loss' samples, of the augmentation) comes from a
-    generator seeded by (seed, step), so a resumed run draws the same ones, and so do several processes.
-
     Args:
         network: sizes of the model.
-        lr: initial learning rate of Adam.
-        lr_decay: factor of the learning rate, reached after `lr_decay_steps`.
-        lr_decay_steps: see there.
-        lr_shape: ``exponential`` goes on decaying by the factor in each further `lr_decay_steps`; ``cosine``
-            falls along half a wave and stays.
-        lr_warmup: steps over which the learning rate grows from 0; the paper has none.
+        skip_padding: do not compute the steps after the end of a drawing. The paper's pen loss counts them.
         pixel_loss: settings of the pixel loss.
-        skip_padding: leave out the steps after the end of a drawing, which the paper's pen loss counts.
-        pixel_gate: the pixel loss counts only where α is larger, as in the released code; 0 for equation 2.
-        kl_weight: weight of the divergence from a unit Gaussian; the paper has none.
-        kl_tolerance: divergence, in nats a dimension, below which it costs nothing.
-        augmentation: random changes of the drawings; the paper has none.
-        input_augmentation: further changes of what the encoder sees alone, of which the drawing as it was is
-            to be made: z then leaves out what they change. The paper has none.
-        init_from: run or checkpoint, of a model of the same sizes, whose weights training begins with; new
-            ones if not given.
-        capture: launch each step as CUDA graphs, where it can be (see
-            :mod:`~sketchembed.training.cuda_graphs`); nothing changes but the speed.
-        seed: of the random numbers of the steps.
+        pixel_gate: the pixel loss counts only if α is larger, as in the released code; 0 for equation 2.
+        kl_weight: weight of the KL divergence of z from a unit Gaussian; 0 in the paper.
+        augmentation: random changes of the drawings; none in the paper.
+        input_augmentation: further random changes of the encoder's input only. The model must draw the
+            unchanged drawing, so z becomes invariant to these changes; none in the paper.
+        init_from: run or checkpoint of a model of the same sizes that provides the initial weights.
+        capture: launch each step as CUDA graphs where possible (see
+            :mod:`~sketchembed.training.cuda_graphs`); this affects only the speed.
+        kwargs: options of :class:`~sketchembed.training.task.Task`.
     """
 
     net: SketchEmbedNet
     alpha: float = 0.0
+    validation_terms = ("loss", "pen", "stroke", "pixel")
 
     def __init__(
         self,
         network: ModelConfig | None = None,
-        lr: float = 1e-3,
-        lr_decay: float = 0.85,
-        lr_decay_steps: int = 15_000,
-        lr_shape: Literal["exponential", "cosine"] = "exponential",
-        lr_warmup: int = 0,
         skip_padding: bool = False,
         pixel_loss: PixelLoss | None = None,
         pixel_gate: float = 0.1,
         kl_weight: float = 0.0,
-        kl_tolerance: float = 0.2,
         augmentation: Augmentation | None = None,
         input_augmentation: Augmentation | None = None,
         init_from: str | None = None,
         capture: bool = True,
-        seed: int = 0,
+        **kwargs: Any,
     ) -> None:
         net = SketchEmbedNet(network or ModelConfig())
         if init_from is not None:
             copy_weights(init_from, net)
-        super().__init__(net, lr, lr_decay, lr_decay_steps, lr_shape, lr_warmup, seed)
+        super().__init__(net, **kwargs)
         self.skip_padding = skip_padding
         self.pixel_loss = pixel_loss or PixelLoss()
-        self.pixel_gate, self.kl_weight, self.kl_tolerance = pixel_gate, kl_weight, kl_tolerance
+        self.pixel_gate, self.kl_weight = pixel_gate, kl_weight
         self.augmentation = augmentation or Augmentation()
         self.input_augmentation = input_augmentation or Augmentation()
         self.capture = capture
@@ -99,7 +89,7 @@ class DrawingTask(Task):
 
     def setup(self, stage: str) -> None:
         """Take the unit of the offsets from the data."""
-        self._graph = None  # a graph of an earlier fit holds weights that have moved elsewhere
+        self._graph = None  # a graph of an earlier fit refers to weights at other addresses
         data = getattr(self.trainer, "datamodule", None)
         if data is not None and hasattr(data, "offset_scale"):
             self.net.offset_scale = float(data.offset_scale)
@@ -107,12 +97,11 @@ class DrawingTask(Task):
     def pairs(
         self, batch: Any, generator: torch.Generator | None = None
     ) -> tuple[Float[Tensor, "batch channels size size"], Float[Tensor, "batch rows 5"]]:
-        """Return the model's input, in [0, 1], and the drawings that it is to make of it.
+        """Return the model's input, in [0, 1], and the target drawings.
 
         Args:
-            batch: stroke-5 rows, of which the input is drawn, see
-                :func:`~sketchembed.training.task.drawn_images`.
-            generator: of the augmentation; nothing is changed without it.
+            batch: stroke-5 rows; :func:`~sketchembed.training.task.drawn_images` draws the input from them.
+            generator: random generator of the augmentation; None for no augmentation.
         """
         stroke5: Tensor = batch if generator is None else self.augmentation(batch, generator)
         shown = stroke5 if generator is None else self.input_augmentation(stroke5, generator)
@@ -130,11 +119,11 @@ class DrawingTask(Task):
 
         Args:
             image: the model's input.
-            stroke5: the drawings.
+            stroke5: the target drawings.
             noise: ε of z.
-            drawn: ε of the pixel loss' samples; without it there is no pixel loss.
+            drawn: ε of the pixel loss' samples; None to leave out the pixel loss.
         """
-        stroke5 = self.net.framed(stroke5)
+        stroke5 = self.net.add_start_token(stroke5)
         distribution, latent = self.net(image, stroke5, noise, self.skip_padding)
         target = stroke5[:, 1:]
         pen = pen_loss(distribution.pen_logits, target[..., 2:])
@@ -143,11 +132,11 @@ class DrawingTask(Task):
         if drawn is not None:
             size = self.net.config.image_size
             pixel = self.pixel_loss(distribution.mixture, distribution.pen_logits, stroke5, size, drawn)
-        mean = self.over_processes if self.training and self.processes > 1 else None
-        return Terms(pen, stroke, pixel, kl_loss(latent, self.kl_tolerance, mean))
+        mean = self.mean_over_ranks if self.training and self.world_size > 1 else None
+        return Terms(pen, stroke, pixel, kl_loss(latent, KL_TOLERANCE, mean))
 
     def noises(self, stroke5: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Draw ε of z, and of the pixel loss' samples, for a batch; see :meth:`terms`."""
+        """Draw ε of z and ε of the pixel loss' samples for a batch; see :meth:`terms`."""
         batch, rows = stroke5.shape[:2]
         steps = rows - 1 + (self.net.config.start == "centre")
         noise = normal((batch, self.net.config.latent), generator, stroke5)
@@ -161,18 +150,25 @@ class DrawingTask(Task):
         generator: torch.Generator,
         with_pixels: bool,
     ) -> tuple[DrawingLoss, Float[Tensor, ""]]:
-        """Return the terms of the loss of a batch, and the divergence of z from a unit Gaussian."""
+        """Return the loss of a batch with its terms, and the KL divergence of z from a unit Gaussian.
+
+        Args:
+            image: the model's input.
+            stroke5: the target drawings.
+            generator: random generator of the step.
+            with_pixels: compute the pixel loss for the log even if its weight is 0.
+        """
         noise, drawn = self.noises(stroke5, generator)
-        weighs = self.alpha > self.pixel_gate
-        pen, stroke, pixel, kl = self.terms(image, stroke5, noise, drawn if with_pixels or weighs else None)
-        # Where the pixel loss weighs nothing it is only looked at, and so needs no gradient.
-        return drawing_loss(pen, stroke, pixel if weighs else pixel.detach(), self.alpha, self.pixel_gate), kl
+        gate = self.alpha > self.pixel_gate
+        pen, stroke, pixel, kl = self.terms(image, stroke5, noise, drawn if with_pixels or gate else None)
+        # A pixel loss that is only logged needs no gradient.
+        return drawing_loss(pen, stroke, pixel if gate else pixel.detach(), self.alpha, float(gate)), kl
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
-        """Return the loss of a batch, see :meth:`pairs`."""
+        """Return the loss of a batch; see :meth:`pairs`."""
         generator = self._training_generator(batch_idx)
         image, stroke5 = self.pairs(batch, generator)
-        if why_not_captured(self, stroke5.device, self.trainer.accumulate_grad_batches, self.processes):
+        if why_not_captured(self, stroke5.device, self.trainer.accumulate_grad_batches, self.world_size):
             logs = self.trainer.log_every_n_steps  # type: ignore[attr-defined]
             loss, kl = self.losses(image, stroke5, generator, with_pixels=(self.global_step + 1) % logs == 0)
             total = loss.total + self.kl_weight * kl if self.kl_weight else loss.total
@@ -185,7 +181,7 @@ class DrawingTask(Task):
         return total
 
     def captured(self, image: Tensor, stroke5: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Return the loss and its terms from the graph, which the first step captures."""
+        """Return the loss and its terms from the CUDA graph; the first call captures it."""
         numbers = stroke5.new_full((2,), self.alpha)
         numbers[1] = float(self.alpha > self.pixel_gate)
         inputs = StepInputs(image, stroke5, *self.noises(stroke5, generator), *numbers.unbind())
@@ -194,23 +190,23 @@ class DrawingTask(Task):
         return self._graph(*inputs)
 
     def validation_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> None:
-        """Log the losses on held-out drawings, and on drawings of held-out classes."""
+        """Log the losses on held-out drawings of the training classes, or on held-out classes."""
         if not rows_in(batch):
             return
         generator = self._validation_generator(batch_idx, dataloader_idx)
         image, stroke5 = self.pairs(batch)
         loss, _ = self.losses(image, stroke5, generator, with_pixels=True)
         name = VALIDATION_SETS[dataloader_idx]
-        terms = zip(("loss", "pen", "stroke", "pixel"), loss, strict=True)
+        terms = zip(self.validation_terms, loss, strict=True)
         self.log_validation({f"{name}/{term}": value for term, value in terms}, len(stroke5))
 
     # ---- checkpoints -----------------------------------------------------------------------------
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Take the unit of the offsets from the checkpoint, unless the data have given one.
+        """Take the unit of the offsets from the checkpoint, unless the data have set it.
 
         Raises:
-            CheckpointError: if the checkpoint is of a model of another shape.
+            CheckpointError: if the checkpoint is of a model of other sizes.
         """
         super().on_load_checkpoint(checkpoint)
         described = cast(dict[str, Any], checkpoint.get(MODEL_KEY, {}))

@@ -1,134 +1,116 @@
-"""Losses and gradients that are not finite: named, saved for a replay, and the end of a run or not."""
+"""Stop training at a non-finite loss or gradient, or skip the step."""
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 import pytorch_lightning as pl
 import torch
-from torch import Tensor, distributed
+from torch import Tensor
 
-from sketchembed.errors import CheckpointError, NonFiniteError, check_range
-from sketchembed.hub.model_files import read_raw
+from sketchembed.errors import NonFiniteError, check_range
 from sketchembed.reporting.run_page import write_run_page
 from sketchembed.runs.checkpoints import newest_valid
 from sketchembed.runs.folder import Run
-from sketchembed.runs.run_logger import RunLogger
-from sketchembed.training.incident import Incident, Setting, not_finite, write
-from sketchembed.training.step_check import Verdict, judge
+from sketchembed.runs.run_logger import logged_run
+from sketchembed.training.step_check import NonFiniteStep, StepCheck, check_step, gather, non_finite_names
 
-FOLDER = "non-finite"
-"""Where a run keeps the files to replay."""
-MOST_FILES = 10
-"""Steps of a run whose files are kept, each as large as the weights; of further ones only the words are."""
 MOST_EVENTS = 100
-"""Steps that a run's page and its checkpoints know the words of, the newest."""
-STATE = ("skipped", "in_a_row", "went_back", "step_offset", "events")
-Value = TypeVar("Value")
-
-
-class RollBack(Exception):
-    """Training is to go on from its newest whole checkpoint, as `sketchembed fit` does by itself."""
+"""Number of non-finite steps, the newest, that a checkpoint and a run's page list."""
 
 
 class Finite(pl.Callback):
-    """Judges every step before the optimiser takes it: its loss, and all gradients.
+    """Check the loss and all gradients of every step before the optimizer uses them.
 
-    A step that is not finite changes nothing: neither weights, nor Adam's moments, nor the running statistics
-    of batch norm. On several processes all of them agree (one number is reduced), so that none waits for
-    another.
+    A non-finite step changes nothing: not the weights, nor Adam's moments, nor the running statistics of
+    batch norm. All ranks take the same decision (one number is reduced over them).
 
-    Where the optimiser can leave a step out by a number on the device (the fused Adam of CUDA, as for
-    :class:`torch.amp.GradScaler`), the host never waits for a verdict: it is fetched while the next step
-    computes, and acted on before that one is taken, when weights and statistics are still those before the
-    bad step. Elsewhere it is read at once. In ``16-mixed`` gradients are left to the scaler, which expects to
-    meet some that are not finite.
+    A fused Adam on CUDA can skip a step by a number on the device, as it does for
+    :class:`torch.amp.GradScaler`. Then the host never waits: it reads the result of the check during the next
+    step, before the optimizer uses that one. In ``16-mixed`` only losses are checked, because the gradient
+    scaler expects infinite gradients now and then.
 
-    Checkpoints with weights that are not finite are never written.
+    Checkpoints with non-finite weights are never written.
 
     Args:
-        action: what becomes of such a step. ``stop`` ends the run. ``skip`` leaves the step out: its number
-            is used up, so that schedules and the order of the data go on. ``rollback`` goes back to the last
-            checkpoint and passes over all data that came after it, up to the bad step's, since weights may
-            have begun to go astray long before; the random numbers are others too.
-        skips: steps in a row that are left out at the most, before the run stops.
-        rollbacks: how often a run goes back at the most, before it stops.
+        action: ``stop`` ends the run at a non-finite step. ``skip`` continues with the next step; the step
+            number advances, and with it the schedules and the order of the data.
+        skips: maximum number of consecutive steps to skip before the run stops.
 
     Raises:
-        ConfigError: if a value is none of those.
+        ConfigError: if `skips` is less than 1.
     """
 
-    def __init__(
-        self, action: Literal["stop", "skip", "rollback"] = "stop", skips: int = 10, rollbacks: int = 3
-    ) -> None:
+    def __init__(self, action: Literal["stop", "skip"] = "stop", skips: int = 10) -> None:
         check_range("finite.skips", skips, 1)
-        check_range("finite.rollbacks", rollbacks, 1)
-        self.action, self.skips, self.rollbacks = action, skips, rollbacks
-        self.skipped = self.in_a_row = self.went_back = self.step_offset = 0
+        self.action, self.skips = action, skips
+        self.skipped = self.in_a_row = self.step_offset = 0
         self.events: list[dict[str, Any]] = []
-        self._going_back = False
         self._forget()
 
     def _forget(self) -> None:
         self._buffers: list[Tensor] = []
         self._batches: list[Any] = []
         self._losses: list[Tensor] = []
-        self._pending: Verdict | None = None
-        self._first = True
+        self._pending: StepCheck | None = None
 
-    # ---- what checkpoints keep -------------------------------------------------------------------
+    # ---- checkpoints -----------------------------------------------------------------------------
+
+    @property
+    def state_key(self) -> str:
+        """The key of the state in checkpoints, which must not change with the name of the class."""
+        return "Finite"
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what a resumed run has to know."""
-        return {name: getattr(self, name) for name in STATE}
+        """Return what a resumed run needs."""
+        names = "skipped", "in_a_row", "step_offset", "events"
+        return {name: getattr(self, name) for name in names}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take it up; in going back, what is known by now is kept."""
-        if not self._going_back:
-            for name in STATE:
-                setattr(self, name, state_dict[name])
+        """Restore the state of a checkpoint, of version 0.1.0 too.
+
+        Version 0.1.0 could go back to an older checkpoint. Its ``passed_over`` is the number of batches that
+        such a run left out, so the data and the random numbers are ahead of the step by as much.
+        """
+        self.skipped, self.in_a_row = state_dict["skipped"], state_dict["in_a_row"]
+        self.events = state_dict["events"]
+        self.step_offset = state_dict.get("step_offset", state_dict.get("passed_over", 0))
 
     def on_save_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """Act on the step before, and refuse weights that are not finite.
+        """Handle the result of the last step, and refuse to save non-finite weights.
 
         Raises:
-            NonFiniteError: or :class:`RollBack`, as the action says.
+            NonFiniteError: if the last step or the weights are not finite and the run stops.
         """
         self._settle(trainer, pl_module)
-        checkpoint["callbacks"][self.state_key] = self.state_dict()  # which the settled step has changed
-        weights = _gathered(trainer, not_finite(checkpoint["state_dict"]))[0]
+        checkpoint["callbacks"][self.state_key] = self.state_dict()  # the last step may have changed it
+        weights = gather(trainer, non_finite_names(checkpoint["state_dict"]))[0]
         if weights:
             step = trainer.global_step - 1
-            self._act(trainer, Incident(step, step, [], 1, {}, [], weights, {}, []), None)
+            self._act(trainer, NonFiniteStep(step, step, [], 1, {}, [], weights, [], []))
 
     # ---- a step ----------------------------------------------------------------------------------
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Tell the task how far its data are ahead."""
-        self._going_back = False
+        """Set the task's step offset."""
         pl_module.step_offset = self.step_offset  # type: ignore[assignment]
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """See that the run's facts are those of its checkpoint."""
+        """Set the facts of the run to those of its checkpoint."""
         self._forget()
-        run = _run(trainer)
+        run = logged_run(trainer)
         if run is not None and trainer.is_global_zero and (self.events or "non_finite" in run.facts):
             self._note(run)
 
     def on_train_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
     ) -> None:
-        """Keep what the forward pass changes; once, see that there is something to go back to."""
+        """Copy the buffers, which the forward pass changes."""
         if not self._batches:
             self._buffers = [buffer.clone() for buffer in pl_module.buffers()]
         self._batches.append(batch)
-        run = _run(trainer)
-        if self._first and self.action == "rollback" and run is not None and _newest(trainer) is None:
-            trainer.save_checkpoint(run.checkpoints / f"step-{trainer.global_step}.ckpt")
-        self._first = False
 
     def on_before_backward(self, trainer: pl.Trainer, pl_module: pl.LightningModule, loss: Tensor) -> None:
         """Keep the loss."""
@@ -138,159 +120,91 @@ class Finite(pl.Callback):
     def on_before_optimizer_step(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, optimizer: torch.optim.Optimizer
     ) -> None:
-        """Judge the step; leave it out if it is not finite.
+        """Check the step; skip it if it is not finite.
 
         Raises:
-            NonFiniteError: or :class:`RollBack`, as the action says.
+            NonFiniteError: if the step is not finite and the run stops.
         """
         self._settle(trainer, pl_module)
-        if not self._losses:  # the task had none for this batch
+        if not self._losses:  # the task returned no loss for this batch
             self._batches = []
             return
         scaled = getattr(trainer.precision_plugin, "scaler", None) is not None
-        verdict = judge(trainer, pl_module, self._batches, self._losses, scaled)
+        check = check_step(trainer, pl_module, self._batches, self._losses, scaled)
         kept = list(zip(pl_module.buffers(), self._buffers, strict=True))
         if optimizer.defaults.get("fused") and not scaled:
-            optimizer.found_inf = verdict.bad  # type: ignore[attr-defined]
+            optimizer.found_inf = check.failed  # type: ignore[attr-defined]
             for buffer, before in kept:
-                torch.where(verdict.bad > 0, before, buffer, out=buffer)
-            self._pending = verdict.sent()
-        elif self._acted_on(trainer, pl_module, verdict):
-            optimizer.zero_grad(set_to_none=True)  # so that the optimiser passes over every parameter
+                torch.where(check.failed > 0, before, buffer, out=buffer)
+            self._pending = check.copy_to_host()
+        elif self._handle(trainer, pl_module, check):
+            optimizer.zero_grad(set_to_none=True)  # the optimizer skips parameters without a gradient
             for buffer, before in kept:
                 buffer.copy_(before)
         self._batches, self._losses = [], []
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Act on the last step."""
+        """Handle the result of the last step."""
         self._settle(trainer, pl_module)
 
     def _settle(self, trainer: pl.Trainer, task: pl.LightningModule) -> None:
-        """Act on a verdict that was on its way."""
-        verdict, self._pending = self._pending, None
-        if verdict is not None:
-            self._acted_on(trainer, task, verdict)
+        """Handle the result that is still being copied to the host."""
+        check, self._pending = self._pending, None
+        if check is not None:
+            self._handle(trainer, task, check)
 
-    def _acted_on(self, trainer: pl.Trainer, task: pl.LightningModule, verdict: Verdict) -> bool:
-        """Return whether a step is to be left out."""
-        bad = verdict.is_bad()
-        if bad:
-            self._act(trainer, *self._saved(trainer, task, verdict))
-        else:
+    def _handle(self, trainer: pl.Trainer, task: pl.LightningModule, check: StepCheck) -> bool:
+        """Return whether a step must be skipped; stop the run if it has to."""
+        if not check.has_failed():
             self.in_a_row = 0
-        return bad
-
-    # ---- a step that is not finite ---------------------------------------------------------------
-
-    def _saved(
-        self, trainer: pl.Trainer, task: pl.LightningModule, verdict: Verdict
-    ) -> tuple[Incident, Path | None]:
-        """Return what all processes know, and the file that the first one has written."""
+            return False
         values = dict(task.state_dict())
-        # Between two steps the buffers are those before the bad one; within a step, the kept ones are.
+        # Within a step the forward pass has changed the buffers; after it they are restored already.
         if self._batches:
             names = (name for name, _ in task.named_buffers())
             values |= {name: kept for name, kept in zip(names, self._buffers, strict=True) if name in values}
-        incident, batches = verdict.incident(trainer, _gathered(trainer, verdict.share(values)))
-        run = _run(trainer)
-        if run is None or sum(bool(event["file"]) for event in self.events) >= MOST_FILES:
-            return incident, None
-        file = run.path / FOLDER / incident.file_name
-        if trainer.is_global_zero:
-            checkpoint: dict[str, Any] = {"state_dict": values, "global_step": verdict.step}
-            task.on_save_checkpoint(checkpoint)
-            seed, device, config = int(getattr(task, "seed", 0)), task.device.type, run.config or ""
-            setting = Setting(verdict.alpha, verdict.step_offset, seed, device, config)
-            try:
-                write(file, checkpoint, incident, setting, batches)
-            except CheckpointError as error:
-                print(f"!!! {error}", flush=True)
-        return incident, file
+        self._act(trainer, check.describe(trainer, values))
+        return True
 
-    def _act(self, trainer: pl.Trainer, incident: Incident, file: Path | None) -> None:
-        """Write down what was found, and return if the step is only left out."""
-        step, what = incident.step, incident.cause()
-        event = {"step": step, "what": what, "file": file.name if file else None, "action": self.action}
-        self.events = [*self.events, event][-MOST_EVENTS:]
-        checkpoint = None
+    def _act(self, trainer: pl.Trainer, found: NonFiniteStep) -> None:
+        """Record a non-finite step; return if it is skipped.
+
+        Raises:
+            NonFiniteError: if the run stops.
+        """
         why = ""
         if self.action == "skip":
             self.in_a_row += 1
-            if incident.weights:
-                why = "The weights are not finite, so that to leave steps out does not help"
+            if found.weights:
+                why = "The weights are not finite, so skipping steps does not help"
             elif self.in_a_row > self.skips:
-                why = f"That is {self.in_a_row} steps in a row, more than --finite.skips {self.skips}"
-        elif self.action == "rollback":
-            checkpoint = _newest(trainer)
-            if checkpoint is None:
-                why = "There is no checkpoint to go back to"
-            elif self.went_back >= self.rollbacks:
-                why = f"The run has gone back {self.went_back} times, as often as --finite.rollbacks allows"
+                why = f"{self.in_a_row} steps in a row failed, more than --finite.skips {self.skips}"
         stops = self.action == "stop" or bool(why)
-        if stops:
-            event["action"] = "stop"
-        elif checkpoint is not None:
-            # The step that the checkpoint goes on with takes the data after the bad step's.
-            event["to"] = back = int(read_raw(checkpoint)["global_step"])
-            self.went_back += 1
-            self.step_offset += step + 1 - back
-            self._going_back = True
-        else:
-            self.skipped += 1
-        run = _run(trainer)
+        self.skipped += not stops
+        event = {"step": found.step, "what": found.cause(), "action": "stop" if stops else "skip"}
+        self.events = [*self.events, event][-MOST_EVENTS:]
+        run = logged_run(trainer)
         if run is not None and trainer.is_global_zero:
             self._note(run)
             write_run_page(run.path)
         if stops:
-            raise _ending(trainer, incident, file, why)
+            raise _error(trainer, found, why)
         if trainer.is_global_zero:
-            then = f"goes back to {checkpoint.name}, past the data since" if checkpoint else "leaves it out"
-            print(f"!!! step {step} is not finite ({what}); training {then}{_how(file)}", flush=True)
-        if checkpoint is not None:
-            raise RollBack
+            print(f"!!! step {found.step} is not finite ({found.cause()}) and is skipped", flush=True)
 
     def _note(self, run: Run) -> None:
-        run.note(non_finite={"skipped": self.skipped, "rollbacks": self.went_back, "events": self.events})
+        run.note(non_finite={"skipped": self.skipped, "events": self.events})
 
 
-def _run(trainer: pl.Trainer) -> Run | None:
-    return next((logger.run for logger in trainer.loggers if isinstance(logger, RunLogger)), None)
-
-
-def _newest(trainer: pl.Trainer) -> Path | None:
-    """Return the checkpoint that training would go on from, the same on all processes."""
-    run, first = _run(trainer), trainer.is_global_zero
-    net: Any = getattr(trainer.lightning_module, "net", None)
-    found = newest_valid(run.checkpoints, net, print) if run is not None and first else None
-    return _gathered(trainer, found)[0]
-
-
-def _gathered(trainer: pl.Trainer, value: Value) -> list[Value]:
-    """Return the values of all processes, by rank."""
-    if trainer.world_size == 1:
-        return [value]
-    values: list[Any] = [None] * trainer.world_size
-    distributed.all_gather_object(values, value)
-    return values
-
-
-def _how(file: Path | None) -> str:
-    return f"\n    sketchembed replay {file}" if file else ""
-
-
-def _ending(trainer: pl.Trainer, incident: Incident, file: Path | None, why: str) -> NonFiniteError:
-    """Return what ends the run."""
-    last = _newest(trainer)
-    advice = [why] if why else []
-    goes_on = f"goes on from {last.name}" if last is not None else "starts again"
-    advice.append(
-        f"The same command {goes_on}, with --finite.action skip past such steps, and with rollback past "
-        "all data up to them"
-    )
-    if file:
-        advice.append(f"This computes the step again and says where that arose:{_how(file)}")
+def _error(trainer: pl.Trainer, found: NonFiniteStep, why: str) -> NonFiniteError:
+    """Return the error that ends the run; only rank 0 prints it."""
+    run, last = logged_run(trainer), None
+    if run is not None and trainer.is_global_zero:
+        last = newest_valid(run.checkpoints, getattr(trainer.lightning_module, "net", None), print)
+    resumes = f"resumes from {last.name}" if last is not None else "starts again"
+    advice = f"The same command {resumes}; with --finite.action skip it skips such steps"
     return NonFiniteError(
-        f"step {incident.step} is not finite: {'; '.join([incident.cause(), *incident.lines()])}",
+        f"step {found.step} is not finite: {'; '.join([found.cause(), *found.details()])}",
         expected="finite losses, gradients and weights",
-        fix=". ".join(advice),
+        fix=". ".join([why, advice] if why else [advice]),
     )

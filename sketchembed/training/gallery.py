@@ -1,4 +1,4 @@
-"""The gallery: what the model draws, from the same inputs, again and again during a run."""
+"""Sample drawings of fixed held-out inputs during a run."""
 
 from __future__ import annotations
 
@@ -15,12 +15,11 @@ from pytorch_lightning.utilities import move_data_to_device
 from torch import Tensor
 
 from sketchembed.data.datamodules.pair_datamodule import Pair
+from sketchembed.files.images import png_uri
 from sketchembed.files.writing import whole_file
-from sketchembed.reporting.run_page import write_run_page
-from sketchembed.reporting.runs_page import update_runs_page
 from sketchembed.reporting.sheet import contact_sheet_png
-from sketchembed.reporting.svg_elements import boxed, png_link
-from sketchembed.runs.run_logger import RunLogger
+from sketchembed.reporting.svg_elements import boxed
+from sketchembed.runs.run_logger import logged_run
 from sketchembed.sketch import Sketch
 
 if TYPE_CHECKING:
@@ -29,18 +28,16 @@ if TYPE_CHECKING:
 
 
 class Gallery(pl.Callback):
-    """Samples drawings of held-out inputs into the run's folder, its page, and W&B.
+    """Sample drawings of held-out inputs into ``samples/`` of the run's folder and to W&B.
 
-    Of photos, the photo and the sketch that belongs to it are both beside what the model draws.
-
-    The inputs are chosen once by a fixed seed, one a class: held-out drawings of classes that train,
-    and drawings of classes that never do. The first process does the work.
+    The inputs are chosen by a fixed seed, one per class: held-out drawings of training classes, and drawings
+    of held-out classes. An input can be a photo with its sketch. Only rank 0 samples.
 
     Args:
-        every: steps between two samplings; the last step is always sampled.
-        seen: number of classes that train.
+        every: number of steps between two samplings; the last step is always sampled.
+        seen: number of training classes.
         unseen: number of held-out classes.
-        temperatures: of the samples; 0 is greedy.
+        temperatures: sampling temperatures; 0 is greedy.
     """
 
     def __init__(
@@ -56,20 +53,20 @@ class Gallery(pl.Callback):
         self._last = -1
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Forget the last sampling, which a run that has gone back comes by again."""
+        """Reset the step of the last sampling."""
         self._last = -1
 
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any) -> None:
-        """Sample every so many steps."""
+        """Sample every `every` steps."""
         if trainer.global_step % self.every == 0:
             self._sample(trainer, cast("DrawingTask", pl_module))
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Sample once more."""
+        """Sample the last step."""
         self._sample(trainer, cast("DrawingTask", pl_module))
 
     def _sample(self, trainer: pl.Trainer, task: DrawingTask) -> None:
-        run = next((logger.run for logger in trainer.loggers if isinstance(logger, RunLogger)), None)
+        run = logged_run(trainer)
         draws = hasattr(task, "pairs")
         if run is None or not draws or not trainer.is_global_zero or trainer.global_step == self._last:
             return
@@ -78,8 +75,6 @@ class Gallery(pl.Callback):
         samples = {"step": trainer.global_step, "items": items}
         with whole_file(run.path / "samples" / f"step-{trainer.global_step:08d}.json") as file:
             file.write(json.dumps(samples, separators=(",", ":")).encode())
-        write_run_page(run.path)
-        update_runs_page(run.path)
         self._to_wandb(trainer, items)
 
     def _to_wandb(self, trainer: pl.Trainer, items: list[dict[str, Any]]) -> None:
@@ -93,7 +88,7 @@ class Gallery(pl.Callback):
 
     @torch.no_grad()
     def draw(self, task: DrawingTask, data: DrawingDataModule) -> list[dict[str, Any]]:
-        """Return the inputs and what the model draws of them, as plain values."""
+        """Return the inputs and the model's drawings as plain values."""
         if self._inputs is None:
             self._inputs = self._choose(data)
         names, batch = self._inputs
@@ -108,7 +103,9 @@ class Gallery(pl.Callback):
             rows = task.net.generate(z, temperature, generator=generator)
             columns.append([Sketch.from_stroke5(row) for row in rows.float().cpu().numpy()])
         task.train(training)
-        photos = [png_link(photo) for photo in image.cpu()] if isinstance(batch, Pair) else None
+        photos = (
+            [png_uri(photo) for photo in image.float().cpu().numpy()] if isinstance(batch, Pair) else None
+        )
         given = stroke5.cpu().numpy()
         return [
             {

@@ -1,8 +1,8 @@
-"""Learning to adapt: the supervised baseline that takes gradient steps on each episode's support set."""
+"""Train the supervised baseline MAML, which adapts to each episode by gradient descent."""
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -15,21 +15,17 @@ from sketchembed.training.task import Task
 
 
 class MAMLTask(Task):
-    """Trains a network so that some steps of gradient descent fit it to a new task.
+    """Train initial weights from which a few steps of gradient descent fit a new task.
 
     *Source*: Finn et al. 2017, algorithm 2, with Adam in the outer loop; a supervised row of the paper's
-    tables 1 and 2. A step of the outer loop takes as many episodes as the trainer accumulates batches, times
-    the number of processes.
+    tables 1 and 2. A step of the outer loop has one episode for each rank and each accumulated batch.
 
     Args:
-        network: sizes, and how it adapts.
-        first_order: leave out the derivatives of the inner steps (Finn et al.'s section 5.2).
-        lr: initial learning rate of Adam.
-        lr_decay: factor of the learning rate, reached after `lr_decay_steps`.
-        lr_decay_steps: see there.
-        lr_shape: see :class:`~sketchembed.training.task.Task`.
-        lr_warmup: see there.
-        seed: of the initial weights' generator; the episodes have their own.
+        network: sizes of the model and options of the inner loop.
+        first_order: ignore the derivatives of the inner steps (Finn et al., section 5.2).
+        lr_decay: factor by which the learning rate has decayed after `lr_decay_steps`.
+        lr_decay_steps: number of steps.
+        kwargs: further options of :class:`~sketchembed.training.task.Task`.
     """
 
     net: MAML
@@ -39,18 +35,15 @@ class MAMLTask(Task):
         self,
         network: MAMLConfig | None = None,
         first_order: bool = False,
-        lr: float = 1e-3,
         lr_decay: float = 0.5,
         lr_decay_steps: int = 2000,
-        lr_shape: Literal["exponential", "cosine"] = "exponential",
-        lr_warmup: int = 0,
-        seed: int = 0,
+        **kwargs: Any,
     ) -> None:
-        super().__init__(MAML(network), lr, lr_decay, lr_decay_steps, lr_shape, lr_warmup, seed)
+        super().__init__(MAML(network), lr_decay=lr_decay, lr_decay_steps=lr_decay_steps, **kwargs)
         self.first_order = first_order
 
     def episode(self, batch: EpisodeImages, steps: int | None = None) -> tuple[Tensor, Tensor]:
-        """Return loss and accuracy of an episode's queries, after some steps on its support set."""
+        """Return the loss and the accuracy of an episode's queries after some steps on its support set."""
         way, shot = batch.support.shape[:2]
         support, query = batch.support.flatten(0, 1), batch.query.flatten(0, 1)
         classes = torch.arange(way, device=support.device)
@@ -66,8 +59,8 @@ class MAMLTask(Task):
         return loss
 
     def validation_step(self, batch: EpisodeImages, batch_idx: int) -> None:
-        """Log loss and accuracy on classes that do not train, after as many steps as in use."""
-        # Adapting needs gradients, which tensors made in Lightning's inference mode cannot have.
+        """Log loss and accuracy on held-out classes, with the number of inner steps of an evaluation."""
+        # The inner steps need gradients, which tensors made in inference mode cannot have.
         with torch.inference_mode(False), torch.enable_grad():
             own = EpisodeImages(*(part.clone() for part in batch))
             loss, accuracy = self.episode(own, self.net.config.test_steps)

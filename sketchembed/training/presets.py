@@ -1,4 +1,4 @@
-"""Presets: names for stacks of configuration files, each laid over those before it."""
+"""Presets: named lists of configuration files, of which later files override earlier ones."""
 
 from __future__ import annotations
 
@@ -18,7 +18,6 @@ PRESETS = {
     "cpu-embedding": [*_CPU, "long.yaml", "embedding.yaml"],
     "gpu-embedding": [*_CPU, "long.yaml", "embedding.yaml", "gpu.yaml"],
     "gpu-large": [*_CPU, "long.yaml", "embedding.yaml", "gpu.yaml", "paper-decoder.yaml"],
-    "cpu-kanji": [*_CPU, "long.yaml", "kanji.yaml"],
     "resnet12": ["quickdraw.yaml", "resnet12.yaml"],
     "resnet12-cpu": [*_CPU, "long.yaml", "embedding.yaml", "resnet12-cpu.yaml"],
     "omniglot": ["quickdraw.yaml", "omniglot.yaml"],
@@ -40,26 +39,26 @@ PRESETS = {
     "debug": [*_CPU, "debug.yaml"],
 }
 AUTO = {"auto": ("paper", "cpu"), "auto-sketchy": ("sketchy", "sketchy-cpu")}
-"""What stands for a preset: the one for a CUDA device, and the one without."""
+"""Names that mean one of two presets: the first with a CUDA device, the second without."""
 
 
 def conf_folder() -> Path:
-    """Return the folder of the configuration files: of the checkout, or of the installed package."""
+    """Return the folder of the configuration files, in the installed package or in the checkout."""
     package = Path(__file__).parents[1]
     return package / "conf" if (package / "conf").is_dir() else package.parent / "conf"
 
 
 def expand_preset(name: str) -> tuple[str, list[str], str]:
-    """Return the preset that `name` means, its ``--config`` arguments, and why it was chosen.
+    """Return the name of a preset, its ``--config`` arguments, and the reason for the choice.
 
     Args:
-        name: of a preset; or ``auto``, or ``auto-sketchy`` for photos: the paper's configuration on a CUDA
-            device, else the CPU preset.
+        name: a preset; or ``auto`` (``auto-sketchy`` for photos), which is the paper's configuration on a
+            CUDA device and the CPU preset otherwise.
 
     Raises:
-        SketchEmbedError: if there is no such preset.
+        ConfigError: if there is no such preset.
     """
-    why = "as asked"
+    why = "as requested"
     if name in AUTO:
         cuda = torch.cuda.is_available()
         name = AUTO[name][not cuda]
@@ -70,20 +69,16 @@ def expand_preset(name: str) -> tuple[str, list[str], str]:
 
 
 def read_preset(name: str) -> dict[str, Any]:
-    """Return what the files of a preset say together.
-
-    Args:
-        name: one of :data:`PRESETS`.
-    """
+    """Return the merged configuration of a preset, one of :data:`PRESETS`."""
     together: dict[str, Any] = {}
     for file in PRESETS[name]:
-        together = _laid_over(together, yaml.safe_load((conf_folder() / file).read_text("utf-8")))
+        together = _merged(together, yaml.safe_load((conf_folder() / file).read_text("utf-8")))
     return together
 
 
-def _laid_over(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
+def _merged(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
     out = dict(below)
     for key, value in above.items():
         both = isinstance(value, dict) and isinstance(out.get(key), dict)
-        out[key] = _laid_over(out[key], value) if both else value
+        out[key] = _merged(out[key], value) if both else value
     return out

@@ -1,4 +1,4 @@
-"""What a run tells while it goes on: speed, gradient norm, and a line on the terminal."""
+"""Report the progress of a run: throughput, gradient norm, a line on the terminal, and the run's page."""
 
 from __future__ import annotations
 
@@ -9,6 +9,9 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 
+from sketchembed.reporting.run_page import write_run_page
+from sketchembed.reporting.runs_page import update_runs_page
+from sketchembed.runs.run_logger import logged_run
 from sketchembed.training.task import rows_in
 
 PRINTED = (
@@ -23,14 +26,16 @@ PRINTED = (
     ("val/reconstruction", "val reconstruction", 3),
     ("val/accuracy", "val accuracy", 3),
 )
-"""Metrics of a line of progress: name, what is printed for it, and decimals."""
+"""Metrics in a line of progress: name, printed label, and decimals."""
+PAGE_SECONDS = 60
+"""Minimum time between two updates of the run's page."""
 
 
 class Monitor(pl.Callback):
-    """Logs drawings a second and the gradient norm, and prints a line of progress.
+    """Log the throughput (drawings per second) and the gradient norm, and print lines of progress.
 
     Args:
-        print_every: steps between two lines; 0 prints none.
+        print_every: number of steps between two lines; 0 to print none.
     """
 
     def __init__(self, print_every: int = 50) -> None:
@@ -45,7 +50,7 @@ class Monitor(pl.Callback):
     def on_before_optimizer_step(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, optimizer: torch.optim.Optimizer
     ) -> None:
-        """Log the norm of all gradients together, before they are clipped."""
+        """Log the total norm of the gradients before clipping."""
         if (trainer.global_step + 1) % trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]
             grads = [parameter.grad for parameter in pl_module.parameters() if parameter.grad is not None]
             pl_module.log("train/grad_norm", torch.nn.utils.get_total_norm(grads))
@@ -53,7 +58,7 @@ class Monitor(pl.Callback):
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, *_: Any
     ) -> None:
-        """Log the speed, and print."""
+        """Log the throughput, and print a line."""
         self._steps += 1
         if trainer.global_step % trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]
             now = time.perf_counter()
@@ -69,11 +74,11 @@ class Monitor(pl.Callback):
             self._print(trainer, step)
 
     def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Remember when training paused."""
+        """Store the start of the validation."""
         self._paused = time.perf_counter()
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Leave the time of the validation out of the speed."""
+        """Exclude the time of the validation from the throughput."""
         self._since += time.perf_counter() - self._paused
 
     def _print(self, trainer: pl.Trainer, step: int) -> None:
@@ -88,3 +93,21 @@ class Monitor(pl.Callback):
         if trainer.max_steps > 0:
             parts.append(f"left {timedelta(seconds=round(each * (trainer.max_steps - step)))}")
         print("  ".join(parts), flush=True)
+
+
+class RunPage(pl.Callback):
+    """Write the page of a run after its first logged step, and then about once a minute."""
+
+    def __init__(self) -> None:
+        self._written: float | None = None
+
+    def on_train_batch_start(self, trainer: pl.Trainer, *_: Any) -> None:
+        """Write the page if there are new metrics; those of a step are logged after its last hook."""
+        step, every = trainer.global_step, trainer.log_every_n_steps  # type: ignore[attr-defined]
+        run, now = logged_run(trainer), time.monotonic()
+        if run is None or not trainer.is_global_zero or not step or step % every:
+            return
+        if self._written is None or now - self._written >= PAGE_SECONDS:
+            write_run_page(run.path)
+            update_runs_page(run.path)
+            self._written = now

@@ -1,8 +1,8 @@
-"""Learning to tell classes apart in episodes: the supervised baseline."""
+"""Train the supervised baseline, a prototypical network."""
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -13,19 +13,15 @@ from sketchembed.training.task import Task
 
 
 class PrototypicalTask(Task):
-    """Trains a prototypical network.
+    """Train a prototypical network on episodes, one per rank and step.
 
-    *Source*: Snell et al. 2017: Adam at 1e-3, halved every 2,000 episodes. A step takes an episode for each
-    process.
+    *Source*: Snell et al. 2017: Adam at 1e-3, halved every 2,000 episodes.
 
     Args:
         network: sizes of the model.
-        lr: initial learning rate of Adam.
-        lr_decay: factor of the learning rate, reached after `lr_decay_steps`.
-        lr_decay_steps: see there.
-        lr_shape: see :class:`~sketchembed.training.task.Task`.
-        lr_warmup: see there.
-        seed: of the initial weights' generator; the episodes have their own.
+        lr_decay: factor by which the learning rate has decayed after `lr_decay_steps`.
+        lr_decay_steps: number of steps.
+        kwargs: further options of :class:`~sketchembed.training.task.Task`.
     """
 
     net: ProtoNet
@@ -34,21 +30,18 @@ class PrototypicalTask(Task):
     def __init__(
         self,
         network: ProtoNetConfig | None = None,
-        lr: float = 1e-3,
         lr_decay: float = 0.5,
         lr_decay_steps: int = 2000,
-        lr_shape: Literal["exponential", "cosine"] = "exponential",
-        lr_warmup: int = 0,
-        seed: int = 0,
+        **kwargs: Any,
     ) -> None:
-        super().__init__(ProtoNet(network), lr, lr_decay, lr_decay_steps, lr_shape, lr_warmup, seed)
+        super().__init__(ProtoNet(network), lr_decay=lr_decay, lr_decay_steps=lr_decay_steps, **kwargs)
 
     def episode(self, batch: EpisodeImages) -> tuple[Tensor, Tensor]:
-        """Return loss and accuracy of an episode."""
+        """Return the loss and the accuracy of an episode."""
         shot, asked = batch.support.shape[1], batch.query.shape[1]
         way = len(batch.support)
         images = batch.support.flatten(0, 1), batch.query.flatten(0, 1)
-        # One pass over all images, so that batch norm sees support and query alike.
+        # One pass over all images, so that support and query share the statistics of batch norm.
         support, query = self.net(torch.cat(images)).split([way * shot, way * asked])
         return prototype_loss(support.unflatten(0, (way, shot)), query.unflatten(0, (way, asked)))
 
@@ -59,6 +52,6 @@ class PrototypicalTask(Task):
         return loss
 
     def validation_step(self, batch: EpisodeImages, batch_idx: int) -> None:
-        """Log loss and accuracy on classes that do not train."""
+        """Log loss and accuracy on held-out classes."""
         loss, accuracy = self.episode(batch)
         self.log_validation({"val/loss": loss, "val/accuracy": accuracy}, 1)

@@ -1,4 +1,4 @@
-"""The classifiers that judge drawings: trained once, and kept beside the results."""
+"""Train the classifiers that score generated drawings, once per data set."""
 
 from __future__ import annotations
 
@@ -24,24 +24,24 @@ if TYPE_CHECKING:
     import pytorch_lightning as pl
 
 Depth = Literal[18, 50, 101]
-PASSES = 100
-"""Times that a short training sees each drawing at most; the released steps are for millions of them."""
-LINES = 10
-"""Lines of progress that a training prints."""
+MAX_PASSES = 100
+"""Largest number of passes over the data; the released number of steps is for millions of drawings."""
+PROGRESS_LINES = 10
+"""Number of progress lines of a training."""
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a classifier is trained: a preset of `sketchembed fit`, with other sizes or fewer steps.
+    """How to train a classifier: a preset of `sketchembed fit` with another depth or fewer steps.
 
     Attributes:
-        preset: its name.
-        network: sizes.
-        task: the other options of :class:`~sketchembed.training.classification.ClassificationTask`.
-        batch_size: drawings in a step, over all processes together.
-        steps: of the optimiser.
-        save_every: steps between two checkpoints.
-        precision: Lightning's.
+        preset: name of the preset.
+        network: sizes of the network.
+        task: further options of :class:`~sketchembed.training.classification.ClassificationTask`.
+        batch_size: drawings per step, over all ranks.
+        steps: number of optimizer steps.
+        save_every: number of steps between two checkpoints.
+        precision: Lightning's precision.
     """
 
     preset: str
@@ -57,41 +57,40 @@ class Recipe:
         """Read a preset.
 
         Args:
-            preset: its name.
-            depth: of the network; the preset's if not given.
-            steps: the preset's if not given.
+            preset: name of the preset.
+            depth: depth of the network; the preset's by default.
+            steps: number of steps; the preset's by default.
 
         Raises:
-            ConfigError: if the steps are fewer than one.
+            ConfigError: if `steps` is less than 1.
         """
         conf = read_preset(preset)
         task = conf["model"]["init_args"]
         network = ResNetConfig(**task.pop("network"))
-        planned = conf["trainer"]["max_steps"]
-        if steps is not None and steps < 1:
-            raise ConfigError(f"steps is {steps}", expected="1 or more", fix=f"The preset's is {planned}")
         recipe = cls(
             preset,
             replace(network, depth=depth) if depth else network,
             task,
             conf["data"]["init_args"]["batch_size"],
-            planned,
+            conf["trainer"]["max_steps"],
             conf["checkpoint"]["every_n_train_steps"],
             conf["trainer"]["precision"],
         )
-        return recipe if steps is None else recipe.stretched(steps)
+        if steps is None:
+            return recipe
+        if steps < 1:
+            raise ConfigError(
+                f"steps is {steps}", expected="1 or more", fix=f"The preset uses {recipe.steps} steps"
+            )
+        return recipe.stretched(steps)
 
     def shortened(self, drawings: int) -> Recipe:
-        """Return the same with so few steps that no drawing is seen more than :data:`PASSES` times.
-
-        Args:
-            drawings: how many train.
-        """
-        most = math.ceil(PASSES * drawings / self.batch_size)
+        """Return the recipe with at most :data:`MAX_PASSES` passes over `drawings` drawings."""
+        most = math.ceil(MAX_PASSES * drawings / self.batch_size)
         return self if most >= self.steps else self.stretched(most)
 
     def stretched(self, steps: int) -> Recipe:
-        """Return the same with another number of steps, to which the learning rate's course is stretched."""
+        """Return the recipe with another number of steps; the learning rate schedule is scaled with it."""
         task, scale = dict(self.task), steps / self.steps
         if task.get("lr_steps"):
             task["lr_steps"] = {round(at * scale): rate for at, rate in task["lr_steps"].items()}
@@ -100,7 +99,7 @@ class Recipe:
         return replace(self, task=task, steps=steps)
 
     def digest(self, data: LabelledQuickdrawDataModule) -> str:
-        """Return a short digest of all that makes a classifier what it is."""
+        """Return a short digest of everything that determines a classifier."""
         assert data.store is not None
         used = [asdict(self), data.seed, data.labels, data.store.manifest["digests"]]
         found = hashlib.sha256(json.dumps(used, sort_keys=True).encode())
@@ -115,33 +114,33 @@ def classifier(
     folder: Path,
     named: str | None = None,
 ) -> tuple[ResNet, Path]:
-    """Return a classifier of the data's classes: the one that is named, or that lies there, or a new one.
+    """Load or train a classifier of the data's classes.
 
     Args:
         recipe: how to train one.
-        data: set up.
-        ranks: the processes, which train together.
-        folder: where finished classifiers are kept, and unfinished ones gone on with.
-        named: a classifier's run or file, which is taken as it is.
+        data: the data module after its setup.
+        ranks: the ranks, which train together.
+        folder: folder of finished classifiers, and of unfinished ones to resume.
+        named: run or file of a classifier to use instead.
 
     Returns:
         the network in evaluation mode on the device, and its file.
 
     Raises:
-        CheckpointError: if the one that is named is none, or of other classes.
+        CheckpointError: if `named` is not a classifier, or is one of other classes.
     """
     if named is not None:
         file = find(named)
     else:
         digest = recipe.digest(data)
         file = folder / f"{data.which}-{digest}.safetensors"
-        # The first process says for all whether there is one, since it is the one that writes it.
+        # Rank 0 decides for all ranks, because it writes the file.
         if not ranks.broadcast(file.exists()):
             train(recipe, data, ranks, file)
     network = load_network(file)
     if not isinstance(network, ResNet):
         raise CheckpointError(
-            f"{file} is a {network.kind}, which names no classes",
+            f"{file} contains a {network.kind}",
             expected="a classifier",
             fix="Train one with `make train-classifier`",
         )
@@ -149,21 +148,21 @@ def classifier(
         known = set(network.config.labels)
         missing = [name for name in data.labels if name not in known]
         raise CheckpointError(
-            f"{file} knows {len(known)} classes" + (f", but no '{missing[0]}'" if missing else ""),
-            expected=f"the {len(data.labels)} {data.which} ones that there are drawings of, in this order",
+            f"{file} has {len(known)} classes" + (f", but not '{missing[0]}'" if missing else ""),
+            expected=f"the {len(data.labels)} {data.which} classes of the data, in the same order",
             fix=f"Train one with `make train-classifier ARGS='--data.init_args.which {data.which}'`",
         )
     return network.to(ranks.device), file
 
 
 def train(recipe: Recipe, data: LabelledQuickdrawDataModule, ranks: Ranks, file: Path) -> None:
-    """Train a classifier on all processes, going on where an earlier attempt stopped.
+    """Train a classifier on all ranks; resume an earlier attempt.
 
     Args:
-        recipe: how.
-        data: set up.
-        ranks: the processes.
-        file: to write when it is finished.
+        recipe: how to train.
+        data: the data module after its setup.
+        ranks: the ranks.
+        file: the file to write.
     """
     import torch
 
@@ -202,7 +201,7 @@ def train(recipe: Recipe, data: LabelledQuickdrawDataModule, ranks: Ranks, file:
 
 
 def _trainer(recipe: Recipe, ranks: Ranks, work: Path) -> pl.Trainer:
-    """Return a trainer on the processes and devices that there are."""
+    """Return a trainer on the devices of the ranks."""
     import pytorch_lightning as pl
 
     from sketchembed.training.checkpointing import Checkpoints
@@ -217,7 +216,7 @@ def _trainer(recipe: Recipe, ranks: Ranks, work: Path) -> pl.Trainer:
         strategy="ddp" if many else "auto",
         precision="32-true" if slow else recipe.precision,
         max_steps=recipe.steps,
-        callbacks=[Monitor(max(1, recipe.steps // LINES)), kept],
+        callbacks=[Monitor(max(1, recipe.steps // PROGRESS_LINES)), kept],
         plugins=[AtomicCheckpointIO()],
         logger=False,
         use_distributed_sampler=False,

@@ -1,124 +1,169 @@
-"""Whether a step is finite: one number, which is computed, reduced and fetched without the host's waiting."""
+"""Check whether the loss and the gradients of a training step are finite, and describe a step that fails."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, is_dataclass
+from typing import Any, NamedTuple, TypeVar
 
 import pytorch_lightning as pl
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, distributed
 
-from sketchembed.training.incident import Incident, broken_items, not_finite, pack, together
+Value = TypeVar("Value")
+SHOWN = 3
+"""Number of names that a message lists before it says how many more there are."""
 
 
-class Share(NamedTuple):
-    """What one process knows of a step that is bad.
-
-    Attributes:
-        losses: of its batches.
-        weights: names of the weights and buffers that were not finite before the step.
-        batches: packed.
-    """
-
-    losses: list[float]
-    weights: list[str]
-    batches: list[dict[str, Any]]
-
-
-class Verdict(NamedTuple):
-    """A step as it was judged; the numbers may still be on their way from the device.
+@dataclass(frozen=True)
+class NonFiniteStep:
+    """A training step with a non-finite loss, gradient or weight.
 
     Attributes:
-        step: number of the optimiser step.
-        step_offset: see :class:`~sketchembed.training.task.Task`.
-        alpha: α of the step, for tasks that have one.
-        batches: of this process; several where gradients are accumulated.
-        terms: of the loss, as the step logged them.
-        losses: of each batch of this process.
-        names: of the parameters that have gradients.
-        finite: of each gradient, whether it is finite.
-        bad: 1 if a loss or gradient of any process is not finite, else 0.
-        arrived: when `bad` is on the host; None if it is there, or has to be asked for.
+        step: index of the optimizer step.
+        batch: index of the first batch of the step, in the order of the data.
+        ranks: ranks with a non-finite loss. Batch norm over all ranks can spread NaN from one to others.
+        world_size: number of ranks.
+        terms: the loss and its terms by name; one loss per batch if gradients are accumulated.
+        gradients: names of the parameters with non-finite gradients.
+        weights: names of the weights and buffers that were non-finite before the step.
+        items: the drawings of the step, as ``index (class)``, or its episodes.
+        broken: the items whose data contain non-finite numbers.
     """
 
     step: int
-    step_offset: int
-    alpha: float | None
+    batch: int
+    ranks: list[int]
+    world_size: int
+    terms: dict[str, float]
+    gradients: list[str]
+    weights: list[str]
+    items: list[str]
+    broken: list[str]
+
+    @property
+    def failed(self) -> dict[str, float]:
+        """The non-finite loss terms."""
+        return {name: value for name, value in self.terms.items() if not math.isfinite(value)}
+
+    def cause(self) -> str:
+        """Return a short description of what is not finite."""
+        where = ""
+        if self.ranks and self.world_size > 1:
+            where = f"on rank {', '.join(map(str, self.ranks))} of {self.world_size} "
+        if self.failed:
+            # The total loss is named only if all of its terms are finite.
+            named = {name: value for name, value in self.failed.items() if name != "loss"} or self.failed
+            return where + ", ".join(f"{name} is {value}" for name, value in named.items())
+        if self.gradients:
+            return f"{where}the gradient of {some(self.gradients)}"
+        return f"{where}{some(self.weights)} after the step"
+
+    def details(self) -> Iterator[str]:
+        """Yield further facts, one at a time."""
+        finite = [f"{name} {value:.4g}" for name, value in self.terms.items() if math.isfinite(value)]
+        if finite:
+            yield f"the finite terms are {', '.join(finite)}"
+        if self.failed and self.gradients:
+            yield f"the gradients of {some(self.gradients)} are not finite either"
+        if self.weights:
+            yield f"{some(self.weights)} were not finite before the step"
+        if self.items:
+            yield f"batch {self.batch} contains {some(self.items)}"
+        if self.broken:
+            yield f"the batch itself has non-finite numbers in {some(self.broken)}"
+
+
+class StepCheck(NamedTuple):
+    """The result of checking a step; its numbers may still be on the device.
+
+    Attributes:
+        step: index of the optimizer step.
+        batch: index of the first batch of the step.
+        batches: batches of this rank; several if gradients are accumulated.
+        terms: loss terms as the step logged them.
+        losses: loss of each batch of this rank.
+        names: names of the parameters that have gradients.
+        finite: for each gradient, whether it is finite.
+        failed: 1 if a loss or a gradient of any rank is not finite, else 0.
+        copied: CUDA event after which `failed` is on the host; None if there is no copy to wait for.
+    """
+
+    step: int
+    batch: int
     batches: list[Any]
     terms: dict[str, Tensor]
     losses: Float[Tensor, " batches"]
     names: list[str]
     finite: Bool[Tensor, " names"]
-    bad: Float[Tensor, ""]
-    arrived: torch.cuda.Event | None = None
+    failed: Float[Tensor, ""]
+    copied: torch.cuda.Event | None = None
 
-    def sent(self) -> Verdict:
-        """Send `bad` to the host, and don't wait."""
-        if not self.bad.is_cuda:
+    def copy_to_host(self) -> StepCheck:
+        """Start to copy `failed` to the host without waiting for it."""
+        if not self.failed.is_cuda:
             return self
-        host = torch.empty((), pin_memory=True).copy_(self.bad, non_blocking=True)
-        arrived = torch.cuda.Event()  # type: ignore[no-untyped-call]
-        arrived.record()
-        return self._replace(bad=host, arrived=arrived)
+        host = torch.empty((), pin_memory=True).copy_(self.failed, non_blocking=True)
+        copied = torch.cuda.Event()  # type: ignore[no-untyped-call]
+        copied.record()
+        return self._replace(failed=host, copied=copied)
 
-    def is_bad(self) -> bool:
-        """Return the verdict, once it is there."""
-        if self.arrived is not None:
-            self.arrived.synchronize()
-        return bool(self.bad)
+    def has_failed(self) -> bool:
+        """Return whether the step failed; wait for the copy if there is one."""
+        if self.copied is not None:
+            self.copied.synchronize()
+        return bool(self.failed)
 
-    def share(self, values: dict[str, Tensor]) -> Share:
-        """Return what the other processes have to know of this one, of a step that is bad.
-
-        Args:
-            values: weights and buffers before the step.
-        """
-        return Share(self.losses.tolist(), not_finite(values), [pack(batch) for batch in self.batches])
-
-    def incident(self, trainer: pl.Trainer, shares: Sequence[Share]) -> tuple[Incident, list[dict[str, Any]]]:
-        """Return what is known of a step that is bad, and its batches, as one process would have had them.
+    def describe(self, trainer: pl.Trainer, values: Mapping[str, Tensor]) -> NonFiniteStep:
+        """Return the facts about a failed step, of all ranks; every rank must call it.
 
         Args:
-            trainer: whose data say what the batches are made of.
-            shares: of all processes.
+            trainer: the trainer, whose data module names the drawings.
+            values: weights and buffers before the step, by name.
         """
-        shared = bool(getattr(trainer.lightning_module, "shares_batches", True))
-        world, accumulated = len(shares), len(self.batches)
-        batches = together([share.batches for share in shares], shared)
-        by_batch = list(zip(*(share.losses for share in shares), strict=True))
-        losses = [sum(of) / world for of in by_batch] if shared else [loss for of in by_batch for loss in of]
-        terms = {name: float(value) for name, value in self.terms.items()}
-        several = {f"loss of batch {at}": loss for at, loss in enumerate(losses, 1)}
-        terms |= several if len(losses) > 1 else {"loss": losses[0]}
-        first = (self.step + self.step_offset) * accumulated
-        members: dict[str, list[Any]] = {}
         data: Any = getattr(trainer, "datamodule", None)
-        if hasattr(data, "members"):
-            for number in range(first, first + accumulated):
-                for rank in range(1 if shared else world):
-                    for name, found in data.members(number, rank, 1 if shared else world).items():
-                        members.setdefault(name, []).extend(found)
-        gradients = [name for name, good in zip(self.names, self.finite.tolist(), strict=True) if not good]
-        ranks = [rank for rank, share in enumerate(shares) if not all(map(math.isfinite, share.losses))]
-        weights, broken = shares[0].weights, broken_items(batches)
-        found = Incident(self.step, first, ranks, world, terms, gradients, weights, members, broken)
-        return found, batches
+        items: list[str] = []
+        if hasattr(data, "batch_members"):
+            for number in range(self.batch, self.batch + len(self.batches)):
+                items += item_names(data.batch_members(number, trainer.global_rank, trainer.world_size))
+        # A row of an episode is a class, which has no name here.
+        broken = [items[row] if row < len(items) > 1 else f"row {row}" for row in broken_rows(self.batches)]
+        losses, all_items, all_broken = zip(
+            *gather(trainer, (self.losses.tolist(), items, broken)), strict=True
+        )
+        by_batch = list(zip(*losses, strict=True))
+        if getattr(trainer.lightning_module, "shares_batches", True):
+            means = [sum(shares) / len(losses) for shares in by_batch]
+        else:
+            means = [loss for shares in by_batch for loss in shares]
+        several = {f"loss of batch {number}": loss for number, loss in enumerate(means, 1)}
+        terms = {name: float(value) for name, value in self.terms.items()}
+        return NonFiniteStep(
+            step=self.step,
+            batch=self.batch,
+            ranks=[rank for rank, own in enumerate(losses) if not all(map(math.isfinite, own))],
+            world_size=len(losses),
+            terms=terms | (several if len(means) > 1 else {"loss": means[0]}),
+            gradients=[name for name, good in zip(self.names, self.finite.tolist(), strict=True) if not good],
+            weights=non_finite_names(values),
+            items=[item for part in all_items for item in part],
+            broken=[item for part in all_broken for item in part],
+        )
 
 
-def judge(
+def check_step(
     trainer: pl.Trainer, task: pl.LightningModule, batches: list[Any], losses: Sequence[Tensor], scaled: bool
-) -> Verdict:
-    """Judge a step before the optimiser takes it.
+) -> StepCheck:
+    """Check the losses and the gradients of a step before the optimizer uses them.
 
     Args:
-        trainer: at the step.
-        task: with its gradients.
-        batches: of the step.
-        losses: of each of them.
-        scaled: whether a gradient scaler judges the gradients, which may be infinite then.
+        trainer: the trainer.
+        task: the module with its gradients.
+        batches: batches of the step.
+        losses: the loss of each batch.
+        scaled: whether a gradient scaler handles infinite gradients; then only the losses are checked.
     """
     gradients = {
         name: parameter.grad
@@ -129,28 +174,77 @@ def judge(
     good = torch.isfinite(all_losses).all()
     if not scaled:
         good = good & finite.all()
-    bad = (~good).float()
+    failed = (~good).float()
     if trainer.world_size > 1:
-        distributed.all_reduce(bad, distributed.ReduceOp.MAX)
-    # Copies, since the next launch of a captured step overwrites its results.
+        distributed.all_reduce(failed, distributed.ReduceOp.MAX)
+    # Copies, because the next launch of a captured step overwrites its results.
     terms = {
         name.removeprefix("train/"): value.detach().clone()
         for name, value in getattr(task, "logged", {}).items()
         if isinstance(value, Tensor)
     }
-    alpha: Any = getattr(task, "alpha", None)
-    step_offset = int(getattr(task, "step_offset", 0))
-    return Verdict(
-        trainer.global_step, step_offset, alpha, batches, terms, all_losses, list(gradients), finite, bad
-    )
+    first = (trainer.global_step + int(getattr(task, "step_offset", 0))) * len(batches)
+    return StepCheck(trainer.global_step, first, batches, terms, all_losses, list(gradients), finite, failed)
+
+
+def gather(trainer: pl.Trainer, value: Value) -> list[Value]:
+    """Return the values of all ranks."""
+    if trainer.world_size == 1:
+        return [value]
+    values: list[Any] = [None] * trainer.world_size
+    distributed.all_gather_object(values, value)
+    return values
 
 
 def are_finite(gradients: Sequence[Tensor]) -> Bool[Tensor, " n"]:
-    """Return of each gradient whether all of its numbers are finite.
+    """Return for each gradient whether all of its numbers are finite.
 
-    The smallest and the largest number say it; on a CPU they are found sixty times as fast as each number is
-    asked for itself, or as the norm of maxima. A sum of squares would be infinite where large gradients are
-    finite.
+    The minimum and the maximum decide. On a CPU this is sixty times as fast as a test of every number, and
+    unlike a sum of squares it does not overflow for large finite gradients.
     """
     bounds = torch.stack([bound.float() for gradient in gradients for bound in torch.aminmax(gradient)])
     return torch.isfinite(bounds).view(-1, 2).all(1)
+
+
+def non_finite_names(tensors: Mapping[str, Tensor]) -> list[str]:
+    """Return the names of the tensors that contain non-finite numbers."""
+    return [
+        name
+        for name, value in tensors.items()
+        if value.is_floating_point() and not bool(torch.isfinite(value).all())
+    ]
+
+
+def item_names(members: Mapping[str, Sequence[Any]]) -> list[str]:
+    """Return a name for each item of a batch: ``index (class)``, or ``episode id``.
+
+    Args:
+        members: what a data module's ``batch_members`` returns.
+    """
+    if "episodes" in members:
+        return [f"episode {number}" for number in members["episodes"]]
+    return [f"{index} ({name})" for index, name in zip(members["indices"], members["classes"], strict=True)]
+
+
+def broken_rows(batches: Sequence[Any]) -> list[int]:
+    """Return the rows with non-finite numbers, counted through all batches.
+
+    Args:
+        batches: tensors, or dataclasses or tuples of tensors with the same first dimension.
+    """
+    found, before = set[int](), 0
+    for batch in batches:
+        parts = vars(batch).values() if is_dataclass(batch) else batch
+        values: list[Tensor] = [batch] if isinstance(batch, Tensor) else list(parts)
+        for value in values:
+            if value.ndim > 1:
+                bad = ~torch.isfinite(value.flatten(1)).all(1)
+                found |= {before + int(row) for row in bad.nonzero()}
+        before += len(values[0])
+    return sorted(found)
+
+
+def some(names: Sequence[str]) -> str:
+    """Return the first names, and the number of the others."""
+    more = len(names) - SHOWN
+    return ", ".join(names[:SHOWN]) + (f" and {more} more" if more > 0 else "")

@@ -99,8 +99,7 @@ def preset_task(preset: str) -> tuple[DrawingTask, int]:
 
 def _draws(preset: str) -> bool:
     """Return whether a preset trains on drawings; the others are baselines, or take photos."""
-    task = f"{DrawingTask.__module__}.{DrawingTask.__qualname__}"
-    return bool(read_preset(preset)["model"]["class_path"] == task)
+    return bool(read_preset(preset)["model"]["class_path"] == DrawingTask.__name__)
 
 
 def _cases(

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sketchembed.data.datamodules.quickdraw_datamodule import DoodlesDataModule
+from sketchembed.data.datamodules.doodles_datamodule import DoodlesDataModule
 from sketchembed.hub.model_files import read_raw
 
 CONF = Path(__file__).parents[2] / "conf"
@@ -57,7 +57,7 @@ def doodles(folder, *more):
         *("--config", str(CONF / "quickdraw.yaml"), "--config", str(CONF / "debug.yaml")),
         *(
             "--data",
-            "sketchembed.data.datamodules.quickdraw_datamodule.DoodlesDataModule",
+            "DoodlesDataModule",
             "--data.init_args.per_class",
             "28",
         ),
@@ -65,7 +65,7 @@ def doodles(folder, *more):
         *("--model.init_args.lr", "1.0e-4", "--model.init_args.skip_padding", "true"),
         *("--model.init_args.kl_weight", "0.1"),
         *("--model.init_args.augmentation.rotation", "15", "--model.init_args.augmentation.flip", "0.5"),
-        *("--model.init_args.augmentation.jitter", "0.02", "--model.init_args.augmentation.reorder", "0.5"),
+        *("--model.init_args.augmentation.jitter", "0.02"),
         *("--trainer.max_steps", str(STEPS), "--trainer.val_check_interval", "25", "--gallery.every", "100"),
         *("--monitor.print_every", "0", "--checkpoint.every_n_train_steps", "50", *more),
     ]
@@ -182,7 +182,7 @@ def others(folder, processes):
     ]
     vae = [
         *configs("vae"),
-        *("--data", "sketchembed.data.datamodules.quickdraw_datamodule.DoodlesDataModule"),
+        *("--data", "DoodlesDataModule"),
         *options(data, batch_size=8, per_class=28),
         *options(network, width=4, latent=8),
         *options("trainer", val_check_interval=2),

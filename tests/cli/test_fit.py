@@ -15,13 +15,13 @@ from sketchembed.cli import fit, main
 from sketchembed.hub.model_files import read_raw
 
 CONF = Path(__file__).parents[2] / "conf"
-DOODLES = "sketchembed.data.datamodules.quickdraw_datamodule.DoodlesDataModule"
+DOODLES = "DoodlesDataModule"
 
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
     """A data folder with few doodles, prepared once."""
-    from sketchembed.data.datamodules.quickdraw_datamodule import DoodlesDataModule
+    from sketchembed.data.datamodules.doodles_datamodule import DoodlesDataModule
 
     folder = tmp_path_factory.mktemp("data")
     DoodlesDataModule(str(folder), per_class=30).prepare_store()
@@ -41,7 +41,7 @@ def arguments(data, tmp_path, *more):
 def train(data, tmp_path, monkeypatch):
 
     def run(*more):
-        fit.fit(arguments(data, tmp_path, *more))
+        fit.run(arguments(data, tmp_path, *more))
         return max((tmp_path / "runs").glob("*/"), key=lambda path: path.stat().st_mtime)
 
     return run
@@ -111,10 +111,35 @@ def test_stopped_and_started_again_ends_where_the_whole_run_ends(train, monkeypa
     cut = train("--run.name", "cut")
     assert cut.name == "cut"
     assert ">failed</span>" not in (whole.parent / "index.html").read_text()
-    assert "going on from step-3.ckpt" in capsys.readouterr().out
+    assert "resume  from step-3.ckpt" in capsys.readouterr().out
     assert [line["step"] for line in metrics(cut) if "train/loss" in line] == [0, 1, 2, 3, 4, 5]
     for name, value in weights(whole).items():
         assert torch.equal(value, weights(cut)[name]), name
+
+
+def test_a_run_of_any_task_has_a_page_after_its_first_logged_steps(data, tmp_path, monkeypatch):
+    from sketchembed.training.progress import Monitor
+
+    run = tmp_path / "runs" / "vae"
+    pages = []
+
+    def look(self, trainer, *_, **__):
+        page = run / "index.html"
+        pages.append(page.read_text() if page.exists() else None)
+
+    monkeypatch.setattr(Monitor, "on_train_batch_end", look)
+    fit.run(
+        [
+            *("--preset", "vae", "--data", DOODLES, "--data.init_args.folder", str(data)),
+            *("--data.init_args.per_class", "30", "--data.init_args.batch_size", "8"),
+            *("--data.init_args.validation_drawings", "4", "--model.init_args.network.width", "4"),
+            *("--trainer.max_steps", "4", "--trainer.log_every_n_steps", "2", "--trainer.accelerator", "cpu"),
+            *("--trainer.precision", "32-true", "--run.wandb", "disabled"),
+            *("--run.root", str(tmp_path / "runs"), "--run.name", "vae"),
+        ]
+    )
+    assert [page is not None for page in pages] == [False, False, True, True]
+    assert "train/reconstruction" in pages[2]
 
 
 def test_two_runs_of_a_seed_are_the_same_and_of_two_seeds_are_not(train):
@@ -143,7 +168,7 @@ def test_wandb_offline_needs_no_account_and_gets_the_whole_configuration(train, 
 def test_run_goes_on_without_wandb_installed(train, monkeypatch, capsys):
     monkeypatch.setattr("pytorch_lightning.loggers.wandb._WANDB_AVAILABLE", False)
     run = train("--run.wandb", "offline")
-    assert "W&B is left out" in capsys.readouterr().out
+    assert "W&B is not used" in capsys.readouterr().out
     assert (run / "index.html").exists()
 
 
@@ -223,9 +248,9 @@ def test_interrupt_leaves_a_whole_checkpoint_and_the_same_command_finishes(data,
         time.sleep(0.1)
     process.send_signal(signal.SIGINT)
     assert process.wait(60) == 130, (tmp_path / "log").read_text()
-    assert "the same command goes on" in (tmp_path / "log").read_text()
+    assert "the same command resumes" in (tmp_path / "log").read_text()
     sketchembed.load(run)
     done = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
-    assert "going on from" in done.stdout
+    assert "resume  from" in done.stdout
     assert json.loads((run / "run.json").read_text())["finished"] is True

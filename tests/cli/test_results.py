@@ -45,7 +45,7 @@ def test_seeds_have_a_mean_and_the_interval_of_it():
     assert table.rows[0] == ["SketchEmbedding (a-seed0)", "90.00 ± 0.20", "45.00 ± 0.20"]
     assert table.paper == [["SketchEmbedding", "96.37", None]]
     assert facts["digests"] == "5w1s d5w1s, 20w1s d20w1s"
-    with pytest.raises(ValueError, match="of a-seed0, b in the mean A 1 were measured"):
+    with pytest.raises(ValueError, match="the mean A is over a-seed0, b, but 1 of them"):
         fewshot_tables(report, {"A": ["a-seed0", "b"]})
 
 
@@ -101,7 +101,7 @@ def test_numbers_are_measured_once_and_can_be_had_again(tmp_path, real_data, mon
     torch.manual_seed(0)
     known = {"preset": "cpu", "seed": 4, "step": 2000, "drawings": 14087, "seconds": 1800.0, "device": "cpu"}
     known["config"] = "model:\n  init_args:\n    init_from: before\n"
-    weights = sketchembed.save(SketchEmbedNet(TINY), tmp_path / "net.safetensors", origin=known)
+    weights = sketchembed.save(SketchEmbedNet(TINY), tmp_path / "net.safetensors", provenance=known)
     command = f"fewshot --checkpoint {weights} --settings 5w1s --episodes 20 --baselines pixels"
     plan = written(tmp_path, evaluate=command, note="A note.")
     out = tmp_path / "RESULTS.md"
@@ -133,7 +133,7 @@ def test_numbers_are_measured_once_and_can_be_had_again(tmp_path, real_data, mon
     assert "Random CNN" not in out.read_text()
     # Other weights under the same name are measured anew.
     torch.manual_seed(1)
-    sketchembed.save(SketchEmbedNet(TINY), weights, origin=known)
+    sketchembed.save(SketchEmbedNet(TINY), weights, provenance=known)
     main([*run, "--only", "one"])
     assert "[1/1] one: sketchembed evaluate" in capfd.readouterr().out
 

@@ -45,7 +45,7 @@ def test_killed_at_every_place_it_ends_where_an_undisturbed_run_ends(folder, tmp
     last.write_bytes(last.read_bytes()[:-1000])
     assert finish(args, log) == 0, log.read_text()
     assert f"warning {last} cannot be read" in log.read_text()
-    assert log.read_text().count("going on from step-6.ckpt") >= 2
+    assert log.read_text().count("resume  from step-6.ckpt") >= 2
     assert [path.name for path in root.glob("*/")] == ["run"]
     assert len(ids) == 1
     check_same(outcome(folder / "whole" / "run"), outcome(root / "run"))
@@ -62,7 +62,7 @@ def test_told_to_stop_it_saves_the_step_and_goes_on_from_there(folder, tmp_path)
     ):
         assert finish(args, log, place) == 128 + place.signal, log.read_text()
         says = (
-            f"stopped by {place.signal.name} at step {step}; the same command goes on from step-{step}.ckpt"
+            f"stopped by {place.signal.name} at step {step}; the same command resumes from step-{step}.ckpt"
         )
         assert says in log.read_text()
     assert "Traceback" not in log.read_text()

@@ -5,7 +5,7 @@ import pytest
 import torch
 from scipy.ndimage import affine_transform
 
-from sketchembed.data.pair_augmentation import PairAugmentation, moved
+from sketchembed.data.augmentation import PairAugmentation, transform_photos
 from sketchembed.raster import rasterize
 from sketchembed.sketch import Sketch
 
@@ -61,12 +61,12 @@ def test_quarter_turns_are_numpy_s():
     photo = torch.rand(1, 3, 7, 7, generator=seeded())
     # With y down, this turns x to y, which is clockwise.
     matrix = torch.tensor([[[0.0, -1.0], [1.0, 0.0]]])
-    turned = moved(photo, matrix, torch.zeros(1, 2))
+    turned = transform_photos(photo, matrix, torch.zeros(1, 2))
     np.testing.assert_allclose(turned[0].numpy(), np.rot90(photo[0].numpy(), -1, axes=(1, 2)), atol=1e-5)
-    mirrored = moved(photo, torch.tensor([[[-1.0, 0.0], [0.0, 1.0]]]), torch.zeros(1, 2))
+    mirrored = transform_photos(photo, torch.tensor([[[-1.0, 0.0], [0.0, 1.0]]]), torch.zeros(1, 2))
     np.testing.assert_allclose(mirrored[0].numpy(), photo[0].numpy()[..., ::-1], atol=1e-5)
     # A shift by two of seven pixels to the right.
-    shifted = moved(photo, torch.eye(2).unsqueeze(0), torch.tensor([[4 / 7, 0.0]]))
+    shifted = transform_photos(photo, torch.eye(2).unsqueeze(0), torch.tensor([[4 / 7, 0.0]]))
     np.testing.assert_allclose(shifted[..., 2:].numpy(), photo[..., :5].numpy(), atol=1e-5)
 
 

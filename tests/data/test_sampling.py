@@ -29,7 +29,7 @@ def test_resumed_stream_is_the_rest_of_the_whole_one():
 
 @pytest.mark.parametrize("world", [2, 3])
 def test_processes_share_the_global_batch(world):
-    shares = [batches(8, rank=rank, world=world) for rank in range(world)]
+    shares = [batches(8, rank=rank, world_size=world) for rank in range(world)]
     assert [functools.reduce(operator.iadd, parts, []) for parts in zip(*shares, strict=True)] == batches(8)
 
 
@@ -42,4 +42,4 @@ def test_nothing_to_draw_from_and_indivisible_batches_are_refused():
     with pytest.raises(DataError, match="no drawing to train on"):
         StepBatchSampler(np.arange(0), 4)
     with pytest.raises(DataError, match="batch of 6 cannot be divided over 4"):
-        StepBatchSampler(np.arange(9), 6, world=4)
+        StepBatchSampler(np.arange(9), 6, world_size=4)

@@ -121,7 +121,7 @@ def test_leaves_a_folder_that_is_no_store(tmp_path: Path) -> None:
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos" / "dear.jpg").touch()
     for place in ("photos", "photos/dear.jpg"):
-        with pytest.raises(DataError, match="exists and is no store"):
+        with pytest.raises(DataError, match="exists and is not a store"):
             write_store(tmp_path / place, two_classes(), source="x", max_length=9)
     assert (tmp_path / "photos" / "dear.jpg").exists()
     (tmp_path / "empty").mkdir()
@@ -156,7 +156,7 @@ def test_a_full_disk_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr("sketchembed.data.store_writer.os.fsync", full)
-    with pytest.raises(DataError, match=r"store.*No space left.*Free some room"):
+    with pytest.raises(DataError, match=r"store.*No space left.*Free some disk space"):
         write_store(tmp_path / "store", two_classes(), source="x", max_length=9)
     assert not list(tmp_path.iterdir())
 
@@ -194,7 +194,7 @@ def test_damage_is_found(store: DrawingStore) -> None:
     with pytest.raises(DataError, match=r"points\.bin that differs from its digest"):
         DrawingStore(store.path).verify()
     points.write_bytes(bytes(data[:-1]))
-    with pytest.raises(DataError, match=r"is not whole \(points\.bin has"):
+    with pytest.raises(DataError, match=r"is incomplete or damaged \(points\.bin has"):
         DrawingStore(store.path)
 
 

@@ -195,7 +195,7 @@ def test_report_that_is_stopped_goes_on(error, raised, checkpoint, computed, tmp
         """Second things."""
         # The page has grown by then.
         assert "First: some" in page.read_text()
-        assert "Being computed since" in page.read_text()
+        assert "In progress since" in page.read_text()
         assert "1 of 3 parts" in page.read_text()
         raise error
 
@@ -205,7 +205,7 @@ def test_report_that_is_stopped_goes_on(error, raised, checkpoint, computed, tmp
     with pytest.raises(raised or error) as stopped:
         ask(checkpoint, *out)
     assert re.search(r'<p class="soft">Stopped at \d\d:\d\d\.</p>', page.read_text())
-    assert "Still to come." in page.read_text()
+    assert "Not computed yet." in page.read_text()
     if raised:
         assert stopped.value.code == 130
         told = capsys.readouterr().err
@@ -284,7 +284,7 @@ def test_dashboard_gets_the_whole_report_as_one_run(checkpoint, computed, tmp_pa
     ask(checkpoint, "--out", str(tmp_path / "out"))
     (run,) = (tmp_path / "out" / "wandb").glob("offline-run-*")
     (table,) = run.glob("files/media/table/first/*.json")
-    assert json.loads(table.read_text())["data"] == [["ours", "0.5"], ["the paper's: theirs", "0.75"]]
+    assert json.loads(table.read_text())["data"] == [["ours", "0.5"], ["paper: theirs", "0.75"]]
     (figure,) = run.glob("files/media/html/first/*.html")
     assert "<svg" in figure.read_text()
     log = next(run.glob("*.wandb"))

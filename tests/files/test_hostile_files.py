@@ -18,7 +18,7 @@ import torch
 from PIL import Image
 
 from sketchembed.cli import main
-from sketchembed.data.sources import mini_imagenet, omniglot, sketchy
+from sketchembed.data.sources import mini_imagenet, omniglot, sketchy_files
 from sketchembed.data.sources.object_arrays import read_object_arrays
 from sketchembed.data.store import DrawingStore
 from sketchembed.data.store_writer import ClassDrawings, write_store
@@ -27,10 +27,9 @@ from sketchembed.evaluation.generation.class_arithmetic import parse
 from sketchembed.files import images
 from sketchembed.files.array_cache import cached
 from sketchembed.files.reading import read_text
-from sketchembed.files.serialization import build, parse_json
+from sketchembed.files.serialization import dataclass_from_dict, parse_json
 from sketchembed.hub import model_files, registry
 from sketchembed.networks.sketchembednet import ModelConfig, SketchEmbedNet
-from sketchembed.reporting.inline_svg import inline_svg
 from sketchembed.reporting.part import Figure, Part, Table
 from sketchembed.reporting.report_page import Entry, ReportPage
 from sketchembed.runs.folder import Run
@@ -66,8 +65,8 @@ def net():
         ("image_size", 10**6, "image_size is 1000000, not 1 to 512"),
         ("max_length", 10**9, "max_length is"),
         ("latent", 0, "latent is 0"),
-        ("shrink", 29, "Output size is too small"),
-        ("image_size", 8, "Output size is too small"),
+        ("shrink", 29, "image side of 28 is too small to shrink by 29"),
+        ("image_size", 8, "image side of 8 is too small for 4 max poolings"),
         ("initial_logvar", 1e300, "initial_logvar is 1e"),
         ("width", True, "'width' is True, not int"),
         ("width", 4.0, "'width' is 4.0"),
@@ -123,8 +122,9 @@ def test_a_checkpoint_is_still_read(net, tmp_path):
         ),
         (b"\x80\x02ctorch\nTensor\n\x8a\x05\x00\xe4\x0bT\x02\x85R.", "cannot be read"),
         (b"\x80\x02cposix\nsystem\nX\x04\x00\x00\x00true\x85R.", "names 'posix system'"),
-        (b"\x80\x02" + b"]" * 3_000_000 + b".", "more than 2,000,000 steps"),
+        (b"\x80\x02" + b"]" * 3_000_000 + b".", "more than 2,097,152 bytes"),
         (b"\x80\x02" + b" " * (17 << 20), "a pickle of more than"),
+        (b"\x80\x02" + b"]" * 2_000_000 + b".", "is not a SketchEmbedNet"),
     ],
 )
 def test_pickle_of_a_checkpoint_names_tensors_and_is_of_their_size(net, tmp_path, pickled, says):
@@ -136,7 +136,7 @@ def test_pickle_of_a_checkpoint_names_tensors_and_is_of_their_size(net, tmp_path
 def test_packed_checkpoint_is_refused_unread(net, tmp_path, little):
     path = checkpoint(net, tmp_path / "a.ckpt", method=zipfile.ZIP_DEFLATED, more=torch.zeros(2**24))
     assert path.stat().st_size < 2**20
-    with pytest.raises(CheckpointError, match="packed"):
+    with pytest.raises(CheckpointError, match="compressed"):
         model_files.load(path)
 
 
@@ -187,14 +187,14 @@ def tar_header(kind=b"0", size=0, name="test/n01/a.png", more=b""):
 def test_tar_that_lies_is_one_clear_error(tmp_path, little, content):
     (tmp_path / "test.tar").write_bytes(content)
     with pytest.raises(DataError, match=r"test\.tar cannot be read"):
-        mini_imagenet.load(tmp_path, tmp_path / "prepared", "test", 8)
+        mini_imagenet.load_mini_imagenet(tmp_path, tmp_path / "prepared", "test", 8)
 
 
 def test_links_and_devices_of_a_tar_are_passed_over(tmp_path):
     link = tar_header(tarfile.SYMTYPE) + tar_header(tarfile.CHRTYPE) + tar_header(tarfile.FIFOTYPE)
     (tmp_path / "test.tar").write_bytes(link + bytes(1024))
     with pytest.raises(DataError, match="holds no image"):
-        mini_imagenet.load(tmp_path, tmp_path / "prepared", "test", 8)
+        mini_imagenet.load_mini_imagenet(tmp_path, tmp_path / "prepared", "test", 8)
 
 
 @pytest.mark.parametrize("name", ["../secret.png", "/etc/passwd", "a\\..\\b.png", ".."])
@@ -208,8 +208,8 @@ def test_a_list_of_endless_fields_is_one_clear_error(tmp_path):
     (tmp_path / "test.csv").write_text("filename,label\n" + "a" * 200_000 + ",b\n")
     with pytest.raises(DataError, match="field larger than"):
         mini_imagenet.read_list(tmp_path / "test.csv")
-    with pytest.raises(DataError, match="no line of a csv"):
-        sketchy.read_boxes(b"a\n" + b"a" * 200_000, "stats.csv")
+    with pytest.raises(DataError, match="a line that is not csv"):
+        sketchy_files.read_boxes(b"a\n" + b"a" * 200_000, "stats.csv")
 
 
 def test_stroke_files_of_any_size_are_refused_unread(tmp_path, little):
@@ -217,13 +217,13 @@ def test_stroke_files_of_any_size_are_refused_unread(tmp_path, little):
         with zipfile.ZipFile(tmp_path / f"strokes_{part}.zip", "w", zipfile.ZIP_DEFLATED) as archive:
             archive.writestr("strokes/Futurama/character01/0001_01.txt", b"\n" * 2**26)
     with pytest.raises(DataError, match="has 67,108,864 bytes; expected at most 262,144"):
-        list(omniglot.read_all_strokes(tmp_path))
+        list(omniglot.published_strokes(tmp_path))
 
 
 def test_a_photo_is_scaled_to_no_size_that_a_list_claims():
     line = b"a,b,n1,c,d,e,f,g,h,i,j,k,100000,100000,0,0,9,9\n"
     with pytest.raises(DataError, match="at most 4096"):
-        sketchy.read_boxes(b"head\n" + line, "stats.csv")
+        sketchy_files.read_boxes(b"head\n" + line, "stats.csv")
 
 
 # ---- pickled drawings ------------------------------------------------------------------------------------
@@ -247,7 +247,7 @@ def test_a_pickle_makes_no_more_objects_than_its_drawings_need(tmp_path, little)
 def test_a_pickle_holds_no_text_that_takes_four_times_its_bytes(tmp_path):
     text = ("a" * 1000 + "\U0001f600").encode()
     path = npz(tmp_path / "a.npz", b"\x80\x02X" + struct.pack("<I", len(text)) + text + b".", 1)
-    with pytest.raises(DataError, match="letters that are no bytes"):
+    with pytest.raises(DataError, match="letters that do not stand for bytes"):
         read_object_arrays(path, ["train"])
 
 
@@ -340,7 +340,7 @@ def store(tmp_path):
 def test_manifest_that_lies_is_one_clear_error(store, change):
     path = store / "manifest.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | change))
-    with pytest.raises(DataError, match="is not whole"):
+    with pytest.raises(DataError, match="is incomplete or damaged"):
         DrawingStore(store)
 
 
@@ -358,7 +358,7 @@ def test_manifest_that_lies_is_one_clear_error(store, change):
 )
 def test_arrays_that_lie_are_one_clear_error(store, name, array):
     np.save(store / f"{name}.npy", array)
-    with pytest.raises(DataError, match="is not whole"):
+    with pytest.raises(DataError, match="is incomplete or damaged"):
         DrawingStore(store)
 
 
@@ -410,19 +410,11 @@ def test_text_that_is_no_file_is_empty(tmp_path):
     assert read_text(tmp_path / "large", 100) == "a" * 100
 
 
-@pytest.mark.parametrize("svg", ['<svg ONLOAD="alert(1)"/>', '<svg><g OnClick="alert(1)"/></svg>'])
-def test_a_browser_does_not_mind_capitals(svg):
-    assert "alert" not in inline_svg(svg, "a")
-
-
-def test_use_with_capitals_fetches_nothing():
-    assert "example" not in inline_svg('<svg><image HREF="http://example.org/a.png"/></svg>', "a")
-    assert 'viewBox="0 0 1 1"' in inline_svg('<svg viewBox="0 0 1 1"/>', "b")
-
-
-def test_deep_svg_is_no_svg():
-    with pytest.raises(ValueError, match="without end"):
-        inline_svg("<svg>" + "<g>" * 5000 + "</g>" * 5000 + "</svg>", "a")
+def test_deep_svg_is_shown():
+    svg = '<svg xmlns="http://www.w3.org/2000/svg">' + "<g>" * 5000 + "</g>" * 5000 + "</svg>"
+    part = Part("a", "A", figures=[Figure("deep", "Deep", svg, "")])
+    page = ReportPage("A", entries=[Entry("a", "A", "done", part)]).html()
+    assert page.count("<img") == 1
 
 
 @pytest.mark.parametrize(
@@ -444,7 +436,7 @@ def test_part_of_other_types_is_no_part(tmp_path, change):
     (tmp_path / "a.json").write_text(json.dumps(whole))
     assert Part.read(tmp_path / "a.json") == part
     (tmp_path / "a.json").write_text(json.dumps(whole | change))
-    with pytest.raises(ValueError, match="no part of a report"):
+    with pytest.raises(ValueError, match="is not a part of a report"):
         Part.read(tmp_path / "a.json")
 
 
@@ -464,13 +456,13 @@ def test_deep_json_is_a_value_error():
 
 
 def test_values_become_a_dataclass_or_an_error_that_names_the_field():
-    assert build(ModelConfig, {"width": 8}) == ModelConfig(width=8)
+    assert dataclass_from_dict(ModelConfig, {"width": 8}) == ModelConfig(width=8)
     with pytest.raises(ValueError, match="'width' is '8', not int"):
-        build(ModelConfig, {"width": "8"})
+        dataclass_from_dict(ModelConfig, {"width": "8"})
     with pytest.raises(ValueError, match="ModelConfig has no 'wings'"):
-        build(ModelConfig, {"wings": 2})
+        dataclass_from_dict(ModelConfig, {"wings": 2})
     with pytest.raises(ValueError, match="Table lacks 'columns'"):
-        build(Table, {"title": "a", "rows": []})
+        dataclass_from_dict(Table, {"title": "a", "rows": []})
 
 
 # ---- configurations --------------------------------------------------------------------------------------

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import http.server
 import json
 import threading
 from functools import cache
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from random import Random
 
-from sketchembed.data.sources.quickdraw_download import LineCounter, PackedCounter, remote_size
+from sketchembed.data.sources.quickdraw_download import LineCounter, PackedCounter
 from sketchembed.errors import SketchEmbedError
-from sketchembed.files import connection, transfer
+from sketchembed.files import download, http
 
 from .drawings import bin_seeds, ndjson_seeds
 from .engine import Case, Reader
@@ -48,7 +48,7 @@ STATUSES = (
 )
 
 
-class Handler(http.server.BaseHTTPRequestHandler):
+class Handler(BaseHTTPRequestHandler):
     """Answers what :data:`ANSWER` says."""
 
     protocol_version = "HTTP/1.1"
@@ -74,7 +74,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         pass
 
 
-class Server(http.server.ThreadingHTTPServer):
+class Server(ThreadingHTTPServer):
     """Says nothing of clients that hang up."""
 
     daemon_threads = True
@@ -203,27 +203,25 @@ def read_answer(folder: Path) -> object:
     ANSWER.clear()
     ANSWER.update(json.loads((folder / "answer.json").read_bytes()))
     url, there = f"{address()}/cat.ndjson", folder / "there" / "cat.ndjson"
-    sleep, transfer.time.sleep = transfer.time.sleep, lambda _: None  # the waiting between attempts
-    attempts, transfer.ATTEMPTS = transfer.ATTEMPTS, 2
-    fast, connection.CONNECT_TIMEOUT = connection.CONNECT_TIMEOUT, 1.0
+    sleep, download.time.sleep = download.time.sleep, lambda _: None  # the waiting between attempts
+    attempts, download.ATTEMPTS = download.ATTEMPTS, 2
+    fast, http.CONNECT_TIMEOUT = http.CONNECT_TIMEOUT, 1.0
     errors = []
+    quick = {"progress": False, "timeout": 1.0}
+    lines, packed = folder / "b" / "cat.ndjson", folder / "c" / "cat.bin"
     try:
         for work in (
-            lambda: transfer.fetch(url, there, progress=False, timeout=1.0),
-            lambda: transfer.fetch_prefix(
-                url, folder / "b" / "cat.ndjson", lambda: LineCounter(5), progress=False, timeout=1.0
-            ),
-            lambda: transfer.fetch_prefix(
-                url, folder / "c" / "cat.bin", lambda: PackedCounter(3), progress=False, timeout=1.0
-            ),
-            lambda: remote_size(url, 1.0),
+            lambda: download.download(url, there, **quick),
+            lambda: download.download(url, lines, counter=lambda: LineCounter(5), **quick),
+            lambda: download.download(url, packed, counter=lambda: PackedCounter(3), **quick),
+            lambda: http.remote_size(url, 1.0),
         ):
             try:
                 work()
             except SketchEmbedError as error:
                 errors.append(error)
     finally:
-        transfer.time.sleep, transfer.ATTEMPTS, connection.CONNECT_TIMEOUT = sleep, attempts, fast
+        download.time.sleep, download.ATTEMPTS, http.CONNECT_TIMEOUT = sleep, attempts, fast
     if len(errors) == 4:
         raise errors[0]
     return True

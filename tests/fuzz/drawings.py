@@ -136,7 +136,7 @@ def stroke_seeds() -> list[Case]:
 
 
 def read_omniglot(folder: Path) -> object:
-    found = list(omniglot.read_all_strokes(folder))
+    found = list(omniglot.published_strokes(folder))
     for _, _, sketch in found:
         assert len(sketch)
         assert np.isfinite(sketch.points).all()

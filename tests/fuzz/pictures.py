@@ -17,7 +17,7 @@ from sketchembed.data.sources.omniglot_runs import OneShotRuns
 from sketchembed.data.store import DrawingStore
 from sketchembed.data.store_writer import ClassDrawings, write_store
 from sketchembed.errors import DataError
-from sketchembed.files.array_cache import fingerprint
+from sketchembed.files.array_cache import file_fingerprint
 from sketchembed.files.images import open_image
 
 from .archives import tar_of, zip_of
@@ -108,12 +108,12 @@ def check_images(found: ImageSet, channels: int, size: int) -> ImageSet:
     assert found.labels.min() >= 0
     assert found.labels.max() < len(found.class_names)
     found.digest()
-    found.select(found.class_names[:1]).turned().batch(slice(0, 2))
+    found.select(found.class_names[:1]).with_rotations().batch(slice(0, 2))
     return found
 
 
 def read_omniglot(folder: Path) -> object:
-    return check_images(omniglot_images.load(folder, folder / "prepared", "images"), 1, 28)
+    return check_images(omniglot_images.load_omniglot(folder, folder / "prepared", "images"), 1, 28)
 
 
 def run_seeds() -> list[Case]:
@@ -172,7 +172,7 @@ def mini_seeds() -> list[Case]:
 
 
 def read_mini(folder: Path) -> object:
-    return check_images(mini_imagenet.load(folder, folder / "prepared", "test", 16), 3, 16)
+    return check_images(mini_imagenet.load_mini_imagenet(folder, folder / "prepared", "test", 16), 3, 16)
 
 
 # ---- Sketchy ---------------------------------------------------------------------------------------------
@@ -201,7 +201,7 @@ def sketchy_seeds() -> list[Case]:
 
 def read_sketchy(folder: Path) -> object:
     try:
-        store = sketchy.prepare(folder, folder / "prepared", size=16, rule="none", progress=False)
+        store = sketchy.prepare_sketchy(folder, folder / "prepared", size=16, rule="none", progress=False)
     except DataError as error:
         if "no drawing was left" in str(error):
             return None
@@ -285,7 +285,7 @@ def cache_seeds() -> list[Case]:
     """Return what an earlier call prepared, with the key of the files beside it."""
     images = np.zeros((3, 3, 16, 16), np.uint8)
     arrays = {
-        "key": np.array(f"{mini_imagenet.FORMAT} {fingerprint([])}"),
+        "key": np.array(f"{mini_imagenet.FORMAT} {file_fingerprint([])}"),
         "images": images,
         "labels": np.array([0, 0, 1], dtype=np.int32),
         "names": np.array(["a.jpg", "b.png", "c.jpg"]),
@@ -298,7 +298,9 @@ def cache_seeds() -> list[Case]:
 
 
 def read_cache(folder: Path) -> object:
-    return check_images(mini_imagenet.load(folder / "nothing", folder / "prepared", "test", 16), 3, 16)
+    return check_images(
+        mini_imagenet.load_mini_imagenet(folder / "nothing", folder / "prepared", "test", 16), 3, 16
+    )
 
 
 READERS = (

@@ -96,4 +96,4 @@ def test_names_heads_and_labels_are_written_and_stay_within_the_picture():
 
 def test_an_empty_drawing_is_said_to_be_one():
     words = [element.text for element in ElementTree.fromstring(grid_svg([[Sketch.from_strokes([])]])).iter()]
-    assert "nothing" in words
+    assert "empty" in words

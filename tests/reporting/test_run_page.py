@@ -8,7 +8,7 @@ import re
 import pytest
 
 from sketchembed.cli import main
-from sketchembed.reporting import run_page
+from sketchembed.reporting import samples
 from sketchembed.reporting.run_page import write_run_page
 from sketchembed.runs.metrics import MAX_POINTS, read_curves
 
@@ -62,7 +62,9 @@ def embedded(page):
     def refuse(constant):
         raise AssertionError(f"{constant} is no JSON")
 
-    found = re.search(r'<script type="application/json" id="run">(.*?)</script>', page.read_text(), re.DOTALL)
+    found = re.search(
+        r'<script type="application/json" id="data">(.*?)</script>', page.read_text(), re.DOTALL
+    )
     return json.loads(found[1], parse_constant=refuse)
 
 
@@ -96,10 +98,11 @@ def test_texts_of_a_run_are_no_elements_and_nothing_is_fetched(tmp_path):
     parser.close()
     assert open_tags == []
     assert sorted({tag for tag, _ in tags}) == sorted(
-        {"html", "head", "meta", "title", "style", "body", "main", "noscript", "script"}
+        {"html", "head", "meta", "title", "style", "body", "main", "nav", "a", "noscript", "script"}
     )
     assert sum(tag == "script" for tag, _ in tags) == 2
-    assert not any({"src", "href", "onerror"} & set(attributes) for _, attributes in tags)
+    assert [attributes["href"] for _, attributes in tags if "href" in attributes] == ["../index.html"]
+    assert not any({"src", "onerror"} & set(attributes) for _, attributes in tags)
     assert not re.search(r"@import|url\(|fetch\(|__STYLE__|__SCRIPT__", page.read_text())
     addresses = re.findall(r"https?://[^\"'\s]+", page.read_text())
     assert set(addresses) == {"http://www.w3.org/2000/svg"}  # the name of a language, never visited
@@ -201,7 +204,7 @@ def test_many_samples_are_thinned_evenly_and_keep_both_ends(tmp_path):
     for step in range(100):
         (tmp_path / "samples" / f"step-{step:08d}.json").write_text(json.dumps({"step": step, "items": []}))
     steps = [sample["step"] for sample in embedded(write_run_page(tmp_path))["samples"]]
-    assert len(set(steps)) == len(steps) == run_page.MAX_SAMPLES
+    assert len(set(steps)) == len(steps) == samples.MAX_STEPS
     assert (steps[0], steps[-1]) == (0, 99)
     assert {after - before for before, after in itertools.pairwise(steps)} == {2, 3}
 
@@ -291,20 +294,19 @@ def test_other_data_than_quick_draw_is_announced(tmp_path, look, source, warned)
 @pytest.mark.browser
 def test_a_run_that_has_only_begun_has_a_page(tmp_path, look):
     dom = look(write_run_page(tmp_path))
-    assert "Nothing has been sampled yet." in dom
-    assert "Nothing has been logged yet." in dom
+    assert "No samples yet." in dom
+    assert "No metrics yet." in dom
 
 
 @pytest.mark.browser
 def test_steps_that_were_not_finite_are_listed(tmp_path, look):
     fill(tmp_path)
     facts = json.loads((tmp_path / "run.json").read_text())
-    event = {"step": 1234, "what": "stroke is nan <b>", "file": "step-1234.ckpt", "action": "skip"}
-    back = {"step": 1300, "what": "pen is inf", "file": None, "action": "rollback", "to": 1250}
+    event = {"step": 1234, "what": "stroke is nan <b>", "action": "skip"}
+    back = {"step": 1300, "what": "pen is inf", "action": "rollback", "to": 1250}
     facts["non_finite"] = {"skipped": 1, "rollbacks": 1, "events": [event, back]}
     (tmp_path / "run.json").write_text(json.dumps(facts))
     dom = look(write_run_page(tmp_path))
-    assert "Steps that were not finite: 1 left out, 1 gone back from" in dom
-    assert "step 1,234: stroke is nan &lt;b&gt;; left out" in dom
-    assert "/non-finite/step-1234.ckpt</code>" in dom
+    assert "Steps with NaN or infinite values: 2" in dom
+    assert "step 1,234: stroke is nan &lt;b&gt;; step skipped" in dom
     assert "step 1,300: pen is inf; went back to step 1250" in dom

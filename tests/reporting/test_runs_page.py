@@ -6,6 +6,7 @@ import re
 import pytest
 
 from sketchembed.cli import main
+from sketchembed.reporting.run_page import write_run_page
 from sketchembed.reporting.runs_page import MARK, update_runs_page, write_runs_page
 
 NAME = "b <script>alert(1)&"
@@ -59,18 +60,18 @@ def test_page_says_of_every_run_what_its_folder_says(tmp_path):
     first = cells(page, NAME)
     assert first["state"] == "finished"
     assert (first["seed"], first["α max"], first["steps"], first["val pen"]) == ("7", "0.25", "20", "0.05263")
-    assert (first["val stroke"], first["kind"], first["data"]) == ("-0.5", "SketchEmbedNet", "quickdraw")
-    assert (first["begun"], first["time"]) == ("2026-01-02 03:04", "2 min")
+    assert (first["val stroke"], first["kind"], first["data"]) == ("-0.5", "SketchEmbedNet cpu", "quickdraw")
+    assert (first["started"], first["time"]) == ("2026-01-02 03:04", "2 min")
     assert "val pixel" not in first  # no run has a finite value
     assert cells(page, "stopped")["state"] == "stopped"
     assert cells(page, "stopped")["steps"] == "20"
-    assert cells(page, "held")["state"] == "going on"
+    assert cells(page, "held")["state"] == "running"
     assert cells(page, "held")["steps"] == "20 of 2,000"
     assert cells(page, "failed")["state"] == "failedDataError: <gone>"
     assert cells(page, "torn")["state"].startswith("brokenrun.json is missing")
-    assert cells(page, "yaml")["state"].startswith("brokenit cannot be read (ParserError")
+    assert cells(page, "yaml")["state"].startswith("brokencannot be read (ParserError")
     assert "no run" not in page
-    assert page.count("M1 3L30 40M7 8L7 8") == 4 * 2  # greedy samples of the newest step
+    assert page.count("M1,3L30,40M7,8L7,8") == 4 * 2  # greedy samples of the newest step
     assert "&lt;moon&gt;, step 6" in page
     assert "<script>alert" not in page
     assert not re.search(r'(src|href)="?(https?:)?//', page)
@@ -105,13 +106,32 @@ def test_somebody_elses_page_is_left_alone_and_no_run_is_broken_by_it(tmp_path, 
     assert (tmp_path / "index.html").read_text() == "mine"
     with pytest.raises(SystemExit):
         main(["runs", str(tmp_path)])
-    assert "is not the page of runs" in capsys.readouterr().err
+    assert "is not a page of runs" in capsys.readouterr().err
     with pytest.raises(SystemExit):
         main(["runs", str(tmp_path / "nowhere")])
     (tmp_path / "index.html").unlink()
     main(["runs", str(tmp_path)])
     main(["page", str(run)])
     assert MARK in (tmp_path / "index.html").read_text()
+
+
+def test_sweeps_are_listed_and_pages_link_to_the_page_above(tmp_path):
+    make(tmp_path, "a")
+    write_runs_page(tmp_path)
+    sweep = tmp_path / "sweep & <b>"
+    for seed in (0, 1):
+        run = make(sweep, f"seed{seed}", finished=seed == 0)
+    write_run_page(run)
+    update_runs_page(run)
+    page = (tmp_path / "index.html").read_text()
+    link = '<a href="sweep%20%26%20%3Cb%3E/index.html">sweep &amp; &lt;b&gt;</a>'
+    assert f'{link} <span class="soft">1 of 2 runs finished</span>' in page
+    assert "1 run in" in page
+    assert "../index.html" not in page
+    for inner in (sweep / "index.html", run / "index.html"):
+        assert '<a href="../index.html">All runs</a>' in inner.read_text()
+    (sweep / "index.html").write_text("mine")
+    assert "../index.html" not in write_run_page(run).read_text()
 
 
 def test_page_of_many_runs_is_small(tmp_path):

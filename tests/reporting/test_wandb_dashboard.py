@@ -7,13 +7,13 @@ import time
 
 import numpy as np
 import pytest
-from fake_wandb import environment, records
+from fake_wandb import environment, metrics_of, records
 
 from sketchembed.cli import main
 from sketchembed.evaluation.fewshot.fewshot_table import FewShotReport
 from sketchembed.evaluation.fewshot.scores import Score, Setting
 from sketchembed.evaluation.wandb_results import save_scores
-from sketchembed.reporting.wandb_dashboard import metrics, spec, workspace
+from sketchembed.reporting.wandb_dashboard import spec, workspace
 
 
 def panels(plain):
@@ -67,7 +67,7 @@ def test_what_is_missing_is_one_line(missing, options, monkeypatch, capsys):
         main(["dashboard", *options])
     assert error.value.code == 2
     (line,) = capsys.readouterr().err.strip().splitlines()
-    assert ("pip install wandb-workspaces" if missing else "no entity was given") in line
+    assert ("pip install wandb-workspaces" if missing else "--entity is missing") in line
 
 
 def test_scores_go_to_the_run_and_to_its_summary_under_the_dashboard_s_names(tmp_path):
@@ -100,4 +100,4 @@ def test_scores_go_to_the_run_and_to_its_summary_under_the_dashboard_s_names(tmp
         time.sleep(0.1)
     summaries = [record.summary.update for record in records(log.parent) if record.HasField("summary")]
     assert {item.key: item.value_json for one in summaries for item in one}[key] == "75.0"
-    assert key in metrics(spec(workspace("e", "p", "n")))
+    assert key in metrics_of(spec(workspace("e", "p", "n")))

@@ -9,7 +9,7 @@ from safetensors import safe_open
 import sketchembed
 from sketchembed.cli import main
 from sketchembed.evaluation.models import Model
-from sketchembed.hub.model_files import read_origin
+from sketchembed.hub.model_files import read_provenance
 from sketchembed.runs.folder import Run
 from sketchembed.runs.metrics import last_time
 from sketchembed.runs.provenance import provenance, run_provenance
@@ -20,7 +20,7 @@ def run(tmp_path_factory):
     """A finished run of two steps."""
     root = tmp_path_factory.mktemp("runs")
     options = ["--run.root", str(root), "--run.name", "tiny", "--data.init_args.per_class", "28"]
-    data = ["--data", "sketchembed.data.datamodules.quickdraw_datamodule.DoodlesDataModule"]
+    data = ["--data", "sketchembed.data.datamodules.doodles_datamodule.DoodlesDataModule"]
     folder = ["--data.init_args.folder", str(root / "data"), "--seed_everything", "3"]
     main(["fit", "--preset", "debug", *data, *options, *folder, "--trainer.max_steps", "3"])
     return root / "tiny"
@@ -72,7 +72,7 @@ def test_photos_and_the_model_before_are_named_without_their_places(tmp_path):
 
 def test_weights_that_say_nothing_are_from_nowhere(run, tmp_path):
     sketchembed.save(sketchembed.load(run), tmp_path / "bare.safetensors")
-    assert provenance(tmp_path / "bare.safetensors") == read_origin(tmp_path / "bare.safetensors") == {}
+    assert provenance(tmp_path / "bare.safetensors") == read_provenance(tmp_path / "bare.safetensors") == {}
     (tmp_path / "empty").mkdir()
     assert set(provenance(tmp_path / "empty" / "checkpoints" / "step-1.ckpt")) == {"run", "step"}
     assert last_time(tmp_path / "empty" / "metrics.jsonl") is None

@@ -12,13 +12,13 @@ from pathlib import Path
 
 import pytest
 
-from sketchembed.data.datamodules.quickdraw_datamodule import DoodlesDataModule
+from sketchembed.data.datamodules.doodles_datamodule import DoodlesDataModule
 from sketchembed.errors import ConfigError
 from sketchembed.runs import slurm
 
 ROOT = Path(__file__).parents[2]
 SCRIPT = ROOT / "docs" / "slurm.sbatch"
-DOODLES = "sketchembed.data.datamodules.quickdraw_datamodule.DoodlesDataModule"
+DOODLES = "sketchembed.data.datamodules.doodles_datamodule.DoodlesDataModule"
 SRUN = """#!/usr/bin/env python3
 # Starts the tasks of a job as `srun` does, hands signals on to them, and returns their highest exit status.
 import os, signal, subprocess, sys
@@ -142,7 +142,7 @@ def test_a_job_on_two_nodes_that_is_cut_off_goes_on_on_one_and_finishes(cluster,
     stopped = max(run.glob("checkpoints/*.ckpt"), key=lambda path: path.stat().st_mtime)
 
     assert cluster(1, 2, *options).wait(240) == 0, log.read_text()
-    assert f"going on from {stopped.name}" in log.read_text()
+    assert f"resume  from {stopped.name}" in log.read_text()
     assert json.loads((run / "run.json").read_text())["finished"] is True
     assert [path.name for path in run.parent.glob("*/")] == [run.name]
     steps = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]

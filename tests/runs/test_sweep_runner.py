@@ -201,11 +201,11 @@ def kill(numbers):
 @pytest.mark.timeout(900)
 @pytest.mark.skipif(not Path("/proc/self/cmdline").exists(), reason="looks for processes in /proc")
 def test_sweep_that_is_killed_goes_on_and_ends_with_a_table_of_four_rows(tmp_path, runs):
-    from sketchembed.data.datamodules.quickdraw_datamodule import DoodlesDataModule
+    from sketchembed.data.datamodules.doodles_datamodule import DoodlesDataModule
 
     DoodlesDataModule(str(tmp_path / "data"), per_class=30).prepare_store()
     constants = {
-        "data": "sketchembed.data.datamodules.quickdraw_datamodule.DoodlesDataModule",
+        "data": "sketchembed.data.datamodules.doodles_datamodule.DoodlesDataModule",
         "data.init_args.folder": str(tmp_path / "data"),
         "data.init_args.per_class": 30,
         "trainer.max_steps": 20,
@@ -241,7 +241,7 @@ def test_sweep_that_is_killed_goes_on_and_ends_with_a_table_of_four_rows(tmp_pat
     assert sorted(file.parent.name for file in runs.glob("*/run.json")) == [
         f"alpha_max{alpha}-seed{seed}" for alpha in ("0", "0.5") for seed in (1, 2)
     ]
-    assert any("going on from" in log.read_text() for log in (runs / "logs").iterdir())
+    assert any("resume  from" in log.read_text() for log in (runs / "logs").iterdir())
     for file in runs.glob("*/metrics.jsonl"):
         lines = [json.loads(line) for line in file.read_text().splitlines()]
         assert [line["step"] for line in lines if "train/loss" in line] == list(range(20))

@@ -10,13 +10,13 @@ import time
 from pathlib import Path
 
 import pytest
-from fake_wandb import FakeServer, environment, records
+from fake_wandb import FakeServer, environment, metrics_of, records
 
 from sketchembed.reporting import wandb_dashboard
 from sketchembed.runs.wandb_session import unreachable
 
 CONF = Path(__file__).parents[2] / "conf"
-DOODLES = "sketchembed.data.datamodules.quickdraw_datamodule.DoodlesDataModule"
+DOODLES = "sketchembed.data.datamodules.doodles_datamodule.DoodlesDataModule"
 # Looks often, and trains no faster than one can look.
 PROGRAM = """
 import sys, time
@@ -35,7 +35,7 @@ main(sys.argv[1:])
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
-    from sketchembed.data.datamodules.quickdraw_datamodule import DoodlesDataModule
+    from sketchembed.data.datamodules.doodles_datamodule import DoodlesDataModule
 
     folder = tmp_path_factory.mktemp("data")
     DoodlesDataModule(str(folder), per_class=30).prepare_store()
@@ -236,7 +236,7 @@ def test_a_black_hole_delays_a_training_by_seconds_and_it_leaves_all_that_it_pro
     assert json.loads(config["data_facts"])["source"] == "doodles"
     keys = set().union(*logged(tmp_path / folder))
     # All that the dashboard shows of a training is there under the same names.
-    shown = wandb_dashboard.metrics(wandb_dashboard.spec(wandb_dashboard.workspace("e", "p", "n")))
+    shown = metrics_of(wandb_dashboard.spec(wandb_dashboard.workspace("e", "p", "n")))
     of_trainings = {key for key in shown if not key.startswith("fewshot/")}
     assert {"samples", "trainer/global_step", "train/alpha", "val/pixel"} <= of_trainings <= keys
     assert json.loads((tmp_path / folder).parents[1].joinpath("run.json").read_text())["finished"] is True

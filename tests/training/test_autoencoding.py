@@ -116,7 +116,7 @@ def test_stopped_and_resumed_ends_where_the_whole_run_ends(tmp_path):
     def train(steps, resumed_from=None):
         torch.manual_seed(0)
         one = AutoencodingTask(ConvVAEConfig(width=4, latent=6))
-        data = MiniImageNetDataModule(batch_size=4, flip=True, image_size=28)
+        data = MiniImageNetDataModule(batch_size=4, image_size=28)
         data.parts = {"train": images, "val": images}
         quiet = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False}
         quiet |= {"enable_checkpointing": False, "accelerator": "cpu", "limit_val_batches": 0}

@@ -99,8 +99,8 @@ def test_captured_part_asks_the_host_for_nothing(options, monkeypatch):
     [
         ({}, 1, ""),
         ({"capture": False}, 1, "capture is off"),
-        ({"skip_padding": True}, 1, "skip_padding makes every batch another size"),
-        ({}, 2, "gradients are accumulated"),
+        ({"skip_padding": True}, 1, "skip_padding gives every batch another shape"),
+        ({}, 2, "accumulated gradients"),
     ],
 )
 def test_capturing_is_chosen_by_capability(options, accumulate, reason, monkeypatch):

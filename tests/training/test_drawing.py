@@ -112,7 +112,7 @@ def test_leaving_out_the_padding_changes_the_pen_loss_alone():
 def test_framed_rows_put_the_pen_where_it_is_on_the_canvas():
     batch = drawings()
     net = task(network={"start": "centre"}).net
-    framed = net.framed(batch)
+    framed = net.add_start_token(batch)
     assert framed.shape == (6, 18, 5)
     for row, original in zip(framed.numpy(), batch.numpy(), strict=True):
         sketch = Sketch.from_stroke5(original)
@@ -121,15 +121,15 @@ def test_framed_rows_put_the_pen_where_it_is_on_the_canvas():
         np.testing.assert_allclose(points, sketch.points - [(x0 + x1) / 2, (y0 + y1) / 2], atol=1e-4)
         assert row[0].tolist() == [0, 0, 0, 1, 0]
         assert row[1, 2:].tolist() == [1, 0, 0]
-    assert net.framed(batch)[:, 2:].equal(batch[:, 1:])
-    assert task().net.framed(batch) is batch
+    assert net.add_start_token(batch)[:, 2:].equal(batch[:, 1:])
+    assert task().net.add_start_token(batch) is batch
 
 
 def test_same_losses_on_framed_rows_by_the_definitions():
     batch = drawings()
     one = task(network={"start": "centre"})
     loss, _ = one.losses(*one.pairs(batch), torch.Generator().manual_seed(1), with_pixels=True)
-    rows = one.net.framed(batch)
+    rows = one.net.add_start_token(batch)
     noise = torch.randn(6, 6, generator=torch.Generator().manual_seed(1))
     distribution, _ = one.net(one.pairs(batch)[0], rows, noise)
     torch.testing.assert_close(loss.pen, pen_loss(distribution.pen_logits, rows[:, 1:, 2:]))

@@ -1,4 +1,4 @@
-"""Steps that are not finite, in training end to end on a few doodles."""
+"""Non-finite steps, in training end to end on a few doodles."""
 
 import json
 import subprocess
@@ -9,13 +9,12 @@ import pytest
 import torch
 
 from sketchembed.cli import main
+from sketchembed.data import DoodlesDataModule
 from sketchembed.data.datamodules.drawing_datamodule import DrawingDataset
-from sketchembed.data.datamodules.quickdraw_datamodule import DoodlesDataModule
 from sketchembed.errors import ConfigError
-from sketchembed.hub.model_files import load, read_raw
+from sketchembed.hub.model_files import read_raw
 from sketchembed.training.drawing import DrawingTask
 from sketchembed.training.finite import Finite
-from sketchembed.training.incident import KEY
 from sketchembed.training.step_check import are_finite
 
 CONF = Path(__file__).parents[2] / "conf"
@@ -31,12 +30,7 @@ def data(tmp_path_factory):
 def fitting(data, tmp_path):
     return [
         *("fit", "--config", str(CONF / "quickdraw.yaml"), "--config", str(CONF / "debug.yaml")),
-        *(
-            "--data",
-            "sketchembed.data.datamodules.quickdraw_datamodule.DoodlesDataModule",
-            "--data.init_args.folder",
-            str(data),
-        ),
+        *("--data", "DoodlesDataModule", "--data.init_args.folder", str(data)),
         *("--data.init_args.per_class", "30", "--data.init_args.validation_drawings", "2"),
         *("--trainer.accelerator", "cpu", "--run.root", str(tmp_path / "runs"), "--gallery.every", "100"),
         *("--trainer.val_check_interval", "100", "--checkpoint.every_n_train_steps", "2"),
@@ -57,7 +51,7 @@ def command(data, tmp_path, monkeypatch):
 def members(data, batch):
     module = DoodlesDataModule(str(data), batch_size=8, per_class=30)
     module.setup()
-    return module.members(batch, 0, 1)["indices"]
+    return module.batch_members(batch, 0, 1)["indices"]
 
 
 @pytest.fixture
@@ -121,12 +115,6 @@ def stopped(command, *more, **options):
     return caught.value.code
 
 
-def replayed(said):
-    """The losses that a replay has printed, by name."""
-    line = next(line for line in said.splitlines() if line.startswith("losses"))
-    return dict(part.split(" ", 1) for part in line.removeprefix("losses").strip().split(", "))
-
-
 def end(run, step=6):
     return read_raw(run / "checkpoints" / f"step-{step}.ckpt")
 
@@ -174,7 +162,7 @@ def test_fused_optimiser_s_gradients_are_clipped_in_mixed_precision(command, mon
 
 
 @pytest.mark.parametrize("way", ["at once", "later"])
-def test_nan_in_a_drawing_stops_with_one_message_and_leaves_what_replays_it(
+def test_nan_in_a_drawing_stops_with_one_message_that_names_term_step_and_drawings(
     command, broken, data, tmp_path, capsys, request, way
 ):
     if way == "later":
@@ -185,40 +173,29 @@ def test_nan_in_a_drawing_stops_with_one_message_and_leaves_what_replays_it(
     assert said.startswith("sketchembed: step 4 is not finite: ")
     assert "Traceback" not in said
     assert "stroke is nan" in said
-    assert f"the batch itself has numbers that are not finite, of {broken} (" in said
+    first = members(data, 4)[0]
+    assert f"batch 4 contains {first} (" in said
+    assert f"the batch itself has non-finite numbers in {broken} (" in said
     assert "--finite.action skip" in said
     # The checkpoints before are whole.
     assert {path.name for path in (run / "checkpoints").iterdir()} == {"step-2.ckpt", "step-4.ckpt"}
-    assert "The same command goes on from step-4.ckpt, with --finite.action skip past" in said
-    file = run / "non-finite" / "step-4.ckpt"
-    assert f"sketchembed replay {file}" in said
-    saved = read_raw(file)
-    assert saved[KEY]["members"]["indices"] == members(data, 4)
-    assert saved[KEY]["broken"] == [4]
-    for name, value in end(run, 4)["state_dict"].items():
-        assert torch.equal(value, saved["state_dict"][name]), name
-    load(file)
+    assert "The same command resumes from step-4.ckpt; with --finite.action skip it skips" in said
     facts = json.loads((run / "run.json").read_text())
     assert facts["finished"] is False
-    assert facts["non_finite"]["events"][0]["step"] == 4
-    main(["replay", str(file)])
-    said = capsys.readouterr().out
-    assert "stroke nan (not finite)" in said
-    assert (
-        "first not finite in the output of net.encoder" in said or "first not finite in the output of" in said
-    )
-    assert "gradients not finite: net." in said
+    (event,) = facts["non_finite"]["events"]
+    assert (event["step"], event["action"]) == (4, "stop")
+    assert "stroke is nan" in event["what"]
 
 
-def test_accumulated_batches_are_all_saved_and_replayed(command, broken, data, tmp_path, capsys):
+def test_each_loss_and_all_drawings_of_accumulated_batches_are_named(command, broken, data, capsys):
     assert stopped(command, "--trainer.accumulate_grad_batches", "2") == 1
-    # Step 2 is of batches 4 and 5.
-    assert "step 2 is not finite: loss of batch 1 is nan" in capsys.readouterr().err
-    file = tmp_path / "runs" / "run" / "non-finite" / "step-2.ckpt"
-    assert read_raw(file)[KEY]["members"]["indices"] == [*members(data, 4), *members(data, 5)]
-    main(["replay", str(file)])
-    losses = [line for line in capsys.readouterr().out.splitlines() if line.startswith("losses")]
-    assert ["not finite" in line for line in losses] == [True, False]
+    # Step 2 consists of batches 4 and 5.
+    said = capsys.readouterr().err
+    assert "step 2 is not finite: loss of batch 1 is nan" in said
+    assert "loss of batch 2 " in said
+    assert f"batch 4 contains {members(data, 4)[0]} (" in said
+    assert "and 13 more" in said  # of 16
+    assert f"the batch itself has non-finite numbers in {broken} (" in said
 
 
 def test_the_same_command_stops_at_the_same_step_and_goes_past_it_if_it_may(command, broken, capsys):
@@ -226,27 +203,19 @@ def test_the_same_command_stops_at_the_same_step_and_goes_past_it_if_it_may(comm
     capsys.readouterr()
     assert stopped(command) == 1
     said = capsys.readouterr()
-    assert "going on from step-4.ckpt" in said.out
+    assert "resume  from step-4.ckpt" in said.out
     assert "step 4 is not finite" in said.err
     run = command("--finite.action", "skip")
     assert json.loads((run / "run.json").read_text())["finished"] is True
     assert end(run)["callbacks"]["Finite"]["skipped"] == 1
 
 
-def test_nan_in_the_gradient_alone_names_the_parameters_and_the_operation(
-    command, monkeypatch, tmp_path, capsys
-):
+def test_nan_in_the_gradient_alone_names_the_parameters(command, monkeypatch, capsys):
     replace_terms(monkeypatch, lambda terms: terms._replace(pen=Vanish.apply(terms.pen)))
     assert stopped(command) == 1
     said = capsys.readouterr().err
     assert "step 4 is not finite: the gradient of net." in said
-    assert "finite are loss " in said
-    file = tmp_path / "runs" / "run" / "non-finite" / "step-4.ckpt"
-    main(["replay", str(file)])
-    said = capsys.readouterr().out
-    assert replayed(said) == {name: f"{value:.6g}" for name, value in read_raw(file)[KEY]["terms"].items()}
-    assert float(replayed(said)["pixel"]) > 0
-    assert "Function 'VanishBackward' returned nan values" in said
+    assert "the finite terms are loss " in said
 
 
 def test_huge_learning_rate_ends_at_a_loss_and_never_in_a_checkpoint(command, tmp_path, capsys):
@@ -270,14 +239,14 @@ def set_weight(monkeypatch, step):
 
 
 @pytest.mark.parametrize(
-    ("step", "says"), [(3, "before the step net.mean.weight"), (4, "net.mean.weight after")]
+    ("step", "says"), [(3, "net.mean.weight were not finite before the step"), (4, "net.mean.weight after")]
 )
 def test_infinite_weight_is_named_and_not_saved(command, monkeypatch, tmp_path, capsys, step, says):
     set_weight(monkeypatch, step)
     assert stopped(command, "--finite.action", "skip") == 1
     said = capsys.readouterr().err
     assert says in said
-    assert "to leave steps out does not help" in said
+    assert "skipping steps does not help" in said
     assert [path.name for path in (tmp_path / "runs" / "run" / "checkpoints").iterdir()] == ["step-2.ckpt"]
 
 
@@ -316,7 +285,7 @@ def test_skipping_equals_a_run_in_which_the_batch_was_not_there(
     assert [line["step"] for line in metrics(run) if "train/loss" in line] == [0, 1, 2, 3, 4, 5]
     facts = json.loads((run / "run.json").read_text())
     assert facts["non_finite"]["skipped"] == 1
-    assert "step-4.ckpt" in (run / "index.html").read_text()
+    assert '"step":4,' in (run / "index.html").read_text().replace(" ", "")
 
 
 def test_skipped_stopped_and_started_again_ends_where_the_whole_run_ends(command, broken, monkeypatch):
@@ -357,55 +326,11 @@ def test_too_many_in_a_row_stop(command, monkeypatch, capsys):
     weighed = ["--model.init_args.kl_weight", "0.1", "--finite.action", "skip", "--finite.skips", "1"]
     assert stopped(command, *weighed) == 1
     said = capsys.readouterr()
-    assert said.out.count("leaves it out") == 2
+    assert said.out.count("and is skipped") == 2
     assert "step 2 is not finite (pen is inf)" in said.out
     assert "step 4 is not finite (kl is nan)" in said.out
     assert "step 5 is not finite: kl is nan" in said.err
-    assert "2 steps in a row, more than --finite.skips 1" in said.err
-
-
-# ---- rollback --------------------------------------------------------------------------------------
-
-
-def test_rollback_goes_on_from_the_checkpoint_with_the_data_after_the_bad_batch(
-    command, broken, data, monkeypatch, capsys
-):
-    seen = []
-    original = DrawingTask.training_step
-
-    def train(self, batch, batch_idx):
-        seen.append((self.global_step, batch.clone(), self._training_generator(batch_idx).initial_seed()))
-        return original(self, batch, batch_idx)
-
-    monkeypatch.setattr(DrawingTask, "training_step", train)
-    run = command("--finite.action", "rollback", "--checkpoint.every_n_train_steps", "3")
-    assert "goes back to step-3.ckpt" in capsys.readouterr().out
-    assert [step for step, *_ in seen] == [0, 1, 2, 3, 4, 3, 4, 5]
-    # Batches 3 and 4 are passed over: the steps 3, 4 and 5 are of 5, 6 and 7.
-    module = DoodlesDataModule(str(data), batch_size=8, per_class=30)
-    module.setup()
-    for at, batch in zip((5, 6, 7), (5, 6, 7), strict=True):
-        torch.testing.assert_close(seen[at][1], module.dataset.__getitems__(members(data, batch)))
-    assert len({seed for *_, seed in seen}) == len(seen)
-    assert end(run)["global_step"] == 6
-    assert [line["step"] for line in metrics(run) if "train/loss" in line] == [0, 1, 2, 3, 4, 5]
-    assert all(line.get("train/loss", 0) is not None for line in metrics(run))
-    facts = json.loads((run / "run.json").read_text())
-    assert facts["finished"] is True
-    (event,) = facts["non_finite"]["events"]
-    assert (event["step"], event["to"], event["action"]) == (4, 3, "rollback")
-    state = end(run)["callbacks"]["Finite"]
-    assert (state["step_offset"], state["went_back"]) == (2, 1)
-
-
-def test_rollback_without_a_checkpoint_begins_anew_and_ends_after_a_stated_number(
-    command, monkeypatch, capsys
-):
-    replace_terms(monkeypatch, lambda terms: terms._replace(pen=terms.pen * float("nan")), 1)
-    assert stopped(command, "--finite.action", "rollback", "--finite.rollbacks", "2") == 1
-    said = capsys.readouterr()
-    assert said.out.count("goes back to step-0.ckpt") == 2
-    assert "has gone back 2 times, as often as --finite.rollbacks allows" in said.err
+    assert "2 steps in a row failed, more than --finite.skips 1" in said.err
 
 
 # ---- parts -----------------------------------------------------------------------------------------
@@ -414,8 +339,6 @@ def test_rollback_without_a_checkpoint_begins_anew_and_ends_after_a_stated_numbe
 def test_numbers_out_of_range_are_refused():
     with pytest.raises(ConfigError, match="finite.skips is 0"):
         Finite(skips=0)
-    with pytest.raises(ConfigError, match="finite.rollbacks is 0"):
-        Finite(rollbacks=0)
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf"), float("-inf")])
@@ -426,13 +349,12 @@ def test_one_number_of_a_gradient_decides_and_large_ones_do_not(bad):
     assert are_finite(gradients).tolist() == [True, False, True]
 
 
-def test_what_is_no_step_to_replay_is_one_line(capsys, tmp_path):
-    torch.save({"state_dict": {}}, tmp_path / "other.ckpt")
-    for name in ("none.ckpt", "other.ckpt"):
-        with pytest.raises(SystemExit) as caught:
-            main(["replay", str(tmp_path / name)])
-        assert caught.value.code == 2
-        assert f"{name} is no step to replay" in capsys.readouterr().err
+def test_state_of_version_0_1_0_keeps_the_offset_of_a_run_that_went_back():
+    finite = Finite()
+    old = {"skipped": 1, "in_a_row": 0, "went_back": 1, "passed_over": 2, "events": [{"step": 4}]}
+    finite.load_state_dict(old)
+    assert finite.state_key == "Finite"
+    assert finite.state_dict() == {"skipped": 1, "in_a_row": 0, "step_offset": 2, "events": [{"step": 4}]}
 
 
 # ---- several processes -----------------------------------------------------------------------------
@@ -458,7 +380,7 @@ main(sys.argv[1:])
 
 
 @pytest.mark.slow
-def test_two_processes_agree_on_what_only_one_of_them_sees(data, tmp_path, capsys):
+def test_two_processes_agree_on_what_only_one_of_them_sees(data, tmp_path):
     (tmp_path / "train.py").write_text(SCRIPT)
     words = [sys.executable, str(tmp_path / "train.py"), *fitting(data, tmp_path), "--trainer.devices", "2"]
     words += ["--trainer.strategy", "ddp"]
@@ -466,29 +388,19 @@ def test_two_processes_agree_on_what_only_one_of_them_sees(data, tmp_path, capsy
     def run(*more):
         return subprocess.run([*words, *more], capture_output=True, text=True, timeout=240, check=False)
 
-    done = run("--run.name", "back", "--finite.action", "rollback", "--finite.rollbacks", "1")
-    assert "goes back to step-4.ckpt" in done.stdout
-    # The step is bad again, whatever its data are.
+    done = run("--run.name", "stop")
     assert done.returncode == 1, done.stderr
     assert done.stderr.count("step 4 is not finite: on rank 1 of 2 pen is nan") == 1
     assert "Traceback" not in done.stderr
-    folder = tmp_path / "runs" / "back" / "non-finite"
-    assert [path.name for path in folder.iterdir()] == ["step-4.ckpt"]
-    # What both processes had, and their random numbers, are computed again in one process.
-    saved = read_raw(folder / "step-4.ckpt")[KEY]
+    # The drawings of both processes are those that one process has.
     module = DoodlesDataModule(str(data), batch_size=8, per_class=30)
     module.setup()
-    # It went back from step 4 to step 4, and so past one batch.
-    assert (saved["step"], saved["step_offset"]) == (4, 1)
-    assert saved["members"]["indices"] == module.members(5, 0, 1)["indices"]
-    main(["replay", str(folder / "step-4.ckpt")])
-    again = replayed(capsys.readouterr().out)
-    for name in ("stroke", "pixel", "kl"):
-        assert float(again[name]) == pytest.approx(saved["terms"][name], rel=1e-4)
+    named = [f"{index} ({name})" for index, name in zip(*module.batch_members(4, 0, 1).values(), strict=True)]
+    assert f"batch 4 contains {', '.join(named[:3])} and 5 more" in done.stderr
 
     done = run("--run.name", "skip", "--finite.action", "skip")
     assert done.returncode == 0, done.stderr
-    assert done.stdout.count("leaves it out") == 1
+    assert done.stdout.count("and is skipped") == 1
     last = end(tmp_path / "runs" / "skip")
     assert last["callbacks"]["Finite"]["skipped"] == 1
     assert {int(state["step"]) for state in last["optimizer_states"][0]["state"].values()} == {5}

@@ -1,7 +1,7 @@
-"""From a store of prepared drawings to batches of stroke-5 rows.
+"""Base data module of all drawings, and the dataset that makes stroke-5 rows of them.
 
-A batch holds strokes alone: images are drawn from them on the device, after augmentation, and class
-labels never leave the store.
+A batch contains strokes only. Images are rendered on the device after augmentation, and class labels stay in
+the store.
 """
 
 from __future__ import annotations
@@ -18,10 +18,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from sketchembed.data.folders import data_folder
-from sketchembed.data.sampling import StepBatchSampler, batches_before
+from sketchembed.data.sampling import StepBatchSampler, stream_position, validation_batches
 from sketchembed.data.store import OFFSET_LIMIT, DrawingStore
-
-VALIDATION_BATCH = 128
 
 
 class DrawingDataset(Dataset[Tensor]):
@@ -29,8 +27,8 @@ class DrawingDataset(Dataset[Tensor]):
 
     Args:
         store: prepared drawings.
-        length: T; the rows of an item are T + 1, the start token first.
-        offset_scale: what offsets are divided by, in the store's unit.
+        length: T; an item has T + 1 rows, the first of which is the start token.
+        offset_scale: divisor of the offsets, in the store's unit.
     """
 
     def __init__(self, store: DrawingStore, length: int, offset_scale: float) -> None:
@@ -45,9 +43,9 @@ class DrawingDataset(Dataset[Tensor]):
         return self.__getitems__([index])[0]
 
     def __getitems__(self, indices: Sequence[int]) -> Float[Tensor, "batch rows 5"]:
-        """Return a batch, gathered from the memory map at once.
+        """Return a batch, read from the memory map at once.
 
-        Row 0 is the start token in the place of the first point, as :meth:`Sketch.to_stroke5` has it.
+        As in :meth:`Sketch.to_stroke5`, the start token replaces the first point.
         """
         chosen = np.asarray(indices, dtype=np.int64)
         starts = np.asarray(self.store.starts[chosen])
@@ -67,36 +65,24 @@ class DrawingDataset(Dataset[Tensor]):
         return torch.from_numpy(out)
 
 
-def validation_share(indices: np.ndarray, trainer: pl.Trainer | None) -> list[np.ndarray]:
-    """Return this process's batches of a validation set.
-
-    The batches are the same whatever the number of processes, and are dealt out in turn. A process for which
-    there is none has one without rows, since Lightning would leave it out of the end of the validation, where
-    the others wait for it.
-    """
-    batches = [indices[at : at + VALIDATION_BATCH] for at in range(0, len(indices), VALIDATION_BATCH)]
-    mine = batches if trainer is None else batches[trainer.global_rank :: trainer.world_size]
-    return mine or [indices[:0]]
-
-
-def _whole(batch: Any) -> Any:
-    """Hand on what :meth:`DrawingDataset.__getitems__` has already put together."""
+def _identity(batch: Any) -> Any:
+    """Collate nothing: :meth:`DrawingDataset.__getitems__` returns whole batches."""
     return batch
 
 
 class DrawingDataModule(pl.LightningDataModule, ABC):
-    """What all data sets of drawings share: which drawings train, and which are looked at.
+    """Base class of the data sets of drawings.
 
-    A subclass says where the store comes from and which classes train.
+    A subclass prepares the store and splits its classes.
 
     Args:
-        folder: of the data sets; ``SKETCHEMBED_DATA``, else ``data``, if not given.
-        batch_size: drawings in an optimiser step, over all processes together; the paper's 256.
-        max_length: T, the longest drawing in points; longer ones are dropped and counted. The paper's 64.
-        per_class: at most so many drawings a class; all if not given.
-        num_workers: loader processes. A batch is one gather from a memory map, so 0 is mostly enough.
-        seed: of the order of the drawings.
-        validation_drawings: how many drawings each of the two validation sets has at most.
+        folder: folder of the data sets; default: ``SKETCHEMBED_DATA``, or else ``data``.
+        batch_size: drawings per optimiser step, over all ranks; 256 in the paper.
+        max_length: T, the maximum number of points of a drawing; longer ones are excluded. 64 in the paper.
+        per_class: maximum number of drawings per class; default: all.
+        num_workers: number of loader processes. 0 is usually enough: a batch is one read from a memory map.
+        seed: seed of the order of the drawings.
+        validation_drawings: maximum number of drawings in each of the two validation sets.
     """
 
     title = "drawings"
@@ -117,28 +103,24 @@ class DrawingDataModule(pl.LightningDataModule, ABC):
         self.num_workers, self.seed, self.validation_drawings = num_workers, seed, validation_drawings
         self.store: DrawingStore | None = None
 
-    # ---- what a subclass says ------------------------------------------------------------------
-
     @abstractmethod
     def prepare_store(self) -> DrawingStore:
-        """Open the prepared drawings, preparing them first if need be."""
+        """Open the prepared drawings, after preparing them if necessary."""
 
     @abstractmethod
     def split_classes(self, store: DrawingStore) -> tuple[list[str], list[str]]:
-        """Return the classes that train and those that are held out."""
+        """Return the training classes and the held-out classes."""
 
     def make_dataset(self, store: DrawingStore) -> Dataset[Any]:
-        """Return the drawings of the store as items to train on."""
+        """Return the dataset of all drawings in the store."""
         return DrawingDataset(store, self.max_length, self.offset_scale)
-
-    # ---- what Lightning calls ------------------------------------------------------------------
 
     def prepare_data(self) -> None:
         """Prepare the store, on one process."""
         self.prepare_store()
 
     def setup(self, stage: str | None = None) -> None:
-        """Open the store and divide it."""
+        """Open the store and select the training and validation drawings."""
         if self.store is not None:
             return
         self.store = store = self.prepare_store()
@@ -146,48 +128,44 @@ class DrawingDataModule(pl.LightningDataModule, ABC):
         self.offset_scale = store.offset_scale(self.seen)
         self.dataset = self.make_dataset(store)
         self.train_indices = self._select(self.seen, "train")
-        self.seen_indices = self._some(self._select(self.seen, "valid"))
-        self.unseen_indices = self._some(self._select(self.unseen))
+        self.seen_indices = self._subsample(self._select(self.seen, "valid"))
+        self.unseen_indices = self._subsample(self._select(self.unseen))
 
     def _select(self, classes: list[str], partition: str | None = None) -> np.ndarray:
-        """Choose the drawings that are not longer than T."""
+        """Return the indices of the drawings with at most T points."""
         assert self.store is not None
         indices = self.store.select(classes, partition)
         return np.asarray(indices[self.store.lengths[indices] <= self.max_length])
 
-    def _some(self, indices: np.ndarray) -> np.ndarray:
-        """Choose at most `validation_drawings`, the same ones for every seed of a run."""
+    def _subsample(self, indices: np.ndarray) -> np.ndarray:
+        """Choose at most `validation_drawings` of the indices, independently of the seed."""
         if len(indices) <= self.validation_drawings:
             return indices
         chosen = np.random.default_rng(0).choice(indices, self.validation_drawings, replace=False)
         return np.sort(chosen)
 
     def train_dataloader(self) -> DataLoader:
-        """Return the endless stream of training batches, from the trainer's step on."""
-        trainer = self.trainer
-        rank, world, step = (
-            (trainer.global_rank, trainer.world_size, batches_before(trainer)) if trainer else (0, 1, 0)
-        )
-        sampler = StepBatchSampler(self.train_indices, self.batch_size, self.seed, rank, world, step)
+        """Return the endless stream of training batches, which begins at the trainer's step."""
+        position = stream_position(self.trainer)
         return DataLoader(
             self.dataset,
-            batch_sampler=sampler,
-            collate_fn=_whole,
+            batch_sampler=StepBatchSampler(self.train_indices, self.batch_size, self.seed, *position),
+            collate_fn=_identity,
             num_workers=self.num_workers,
             persistent_workers=self.num_workers > 0,
             pin_memory=torch.cuda.is_available(),
         )
 
-    def members(self, number: int, rank: int, world: int) -> dict[str, list[Any]]:
-        """Return the indices in the store of a training batch's drawings, and their classes.
+    def batch_members(self, number: int, rank: int, world_size: int) -> dict[str, list[Any]]:
+        """Return the indices and the classes of the drawings in a training batch.
 
         Args:
-            number: of the batch, from 0.
-            rank: of the process that it is for.
-            world: number of processes.
+            number: number of the batch, from 0.
+            rank: rank that trains on it.
+            world_size: number of ranks.
         """
         assert self.store is not None, "setup() has not been called"
-        sampler = StepBatchSampler(self.train_indices, self.batch_size, self.seed, rank, world, number)
+        sampler = StepBatchSampler(self.train_indices, self.batch_size, self.seed, rank, world_size, number)
         indices = next(iter(sampler))
         return {
             "indices": indices,
@@ -195,16 +173,16 @@ class DrawingDataModule(pl.LightningDataModule, ABC):
         }
 
     def val_dataloader(self) -> list[DataLoader]:
-        """Return held-out drawings of the training classes, and drawings of the held-out classes."""
+        """Return two loaders: validation drawings of the training classes, and of the held-out classes."""
         loaders = []
         for indices in (self.seen_indices, self.unseen_indices):
             if len(indices):
-                batches = [batch.tolist() for batch in validation_share(indices, self.trainer)]
-                loaders.append(DataLoader(self.dataset, batch_sampler=batches, collate_fn=_whole))
+                batches = [batch.tolist() for batch in validation_batches(indices, self.trainer)]
+                loaders.append(DataLoader(self.dataset, batch_sampler=batches, collate_fn=_identity))
         return loaders
 
     def facts(self) -> dict[str, object]:
-        """Return what a run's page and a report say of the data."""
+        """Return a description of the data for run pages and reports."""
         assert self.store is not None, "setup() has not been called"
         return {
             "source": self.store.source,

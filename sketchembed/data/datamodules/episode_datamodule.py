@@ -1,4 +1,4 @@
-"""Episodes to train on: for the supervised baselines, which are given labels."""
+"""Base data module of few-shot episodes, for supervised baselines."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from torch.utils.data import DataLoader, IterableDataset
 from sketchembed.data.episodes import Episodes
 from sketchembed.data.folders import data_folder
 from sketchembed.data.image_set import ImageSet
-from sketchembed.data.sampling import batches_before
+from sketchembed.data.sampling import stream_position
 from sketchembed.errors import ConfigError
 
 
 class EpisodeImages(NamedTuple):
-    """The images of one episode, in [0, 1].
+    """Images of one episode, in [0, 1].
 
     Attributes:
         support: ``[way, shot, channels, size, size]``.
@@ -31,13 +31,13 @@ class EpisodeImages(NamedTuple):
 
 
 class EpisodeStream(IterableDataset[EpisodeImages]):
-    """Episodes by id, one after the other.
+    """Episodes with the ids ``first``, ``first + step``, ``first + 2 * step``, and so on.
 
     Args:
-        episodes: with a number of queries.
-        first: id of the first.
-        step: difference of two ids: the number of processes that share them.
-        count: how many; endless if None.
+        episodes: source of the episodes; must have a fixed number of queries.
+        first: id of the first episode.
+        step: difference between consecutive ids, usually the number of ranks.
+        count: number of episodes; endless if None.
     """
 
     def __init__(self, episodes: Episodes, first: int = 0, step: int = 1, count: int | None = None) -> None:
@@ -54,31 +54,32 @@ class EpisodeStream(IterableDataset[EpisodeImages]):
 
 
 class EpisodeDataModule(pl.LightningDataModule, ABC):
-    """Episodes of a data set's training part, and of its validation part to look at.
+    """Base class of episodes from the training part and the validation part of a data set.
 
     Args:
-        folder: of the data sets; ``SKETCHEMBED_DATA``, else ``data``, if not given.
-        way: classes of a training episode.
-        shot: support images a class.
-        query: query images a class.
-        image_size: side in pixels.
-        validation_way: classes of a validation episode, or as many as there are.
-        validation_episodes: how many of the validation part.
-        seed: of the episodes.
+        folder: folder of the data sets; default: ``SKETCHEMBED_DATA``, or else ``data``.
+        way: classes per training episode.
+        shot: support images per class.
+        query: query images per class.
+        image_size: side of the images, in pixels.
+        validation_way: classes per validation episode, or as many as the validation part has.
+        validation_episodes: number of validation episodes.
+        seed: seed of the training episodes.
     """
 
     source_name: ClassVar[str]
 
     def __init__(
         self,
-        folder: str | None,
+        folder: str | None = None,
+        *,
         way: int,
-        shot: int,
+        shot: int = 1,
         query: int,
         image_size: int,
         validation_way: int,
-        validation_episodes: int,
-        seed: int,
+        validation_episodes: int = 100,
+        seed: int = 0,
     ) -> None:
         super().__init__()
         self.folder = data_folder(folder)
@@ -89,7 +90,7 @@ class EpisodeDataModule(pl.LightningDataModule, ABC):
 
     @abstractmethod
     def load_parts(self) -> dict[str, ImageSet]:
-        """Return the images of the parts ``train`` and ``val``, preparing them first if need be.
+        """Return the images of the parts ``train`` and ``val``, after preparing them if necessary.
 
         Raises:
             DataError: if files are missing or damaged.
@@ -100,19 +101,19 @@ class EpisodeDataModule(pl.LightningDataModule, ABC):
         self.load_parts()
 
     def setup(self, stage: str | None = None) -> None:
-        """Read the images and check that episodes can be drawn, and that each process has one to look at.
+        """Load the images and check that there are enough of them.
 
         Raises:
-            ConfigError: if there are fewer validation episodes than processes; one without any would wait for
-                the others' for ever.
-            DataError: if the images are too few.
+            ConfigError: if there are fewer validation episodes than ranks, since a rank without an episode
+                would wait forever for the others.
+            DataError: if there are too few classes or images for an episode.
         """
-        world = self.trainer.world_size if self.trainer else 1
-        if self.validation_episodes < world:
+        episodes, world_size = self.validation_episodes, self.trainer.world_size if self.trainer else 1
+        if episodes < world_size:
             raise ConfigError(
-                f"{self.validation_episodes} validation episodes cannot be divided over {world} processes",
-                expected="at least one for each",
-                fix=f"Set --data.init_args.validation_episodes to {world} or more",
+                f"{episodes} validation episodes cannot be divided over {world_size} processes",
+                expected="at least one episode per process",
+                fix=f"Set --data.init_args.validation_episodes to {world_size} or more",
             )
         if self.parts:
             return
@@ -122,31 +123,29 @@ class EpisodeDataModule(pl.LightningDataModule, ABC):
         self.val = Episodes(self.parts["val"], way, self.shot, self.query)
 
     def train_dataloader(self) -> DataLoader:
-        """Return the endless stream of training episodes, from the trainer's step on."""
-        trainer = self.trainer
-        rank, world, seen = (
-            (trainer.global_rank, trainer.world_size, batches_before(trainer)) if trainer else (0, 1, 0)
-        )
-        return DataLoader(EpisodeStream(self.train, seen * world + rank, world), batch_size=None)
+        """Return the endless stream of training episodes, which begins at the trainer's step."""
+        rank, world_size, batches = stream_position(self.trainer)
+        stream = EpisodeStream(self.train, batches * world_size + rank, world_size)
+        return DataLoader(stream, batch_size=None)
 
-    def members(self, number: int, rank: int, world: int) -> dict[str, list[Any]]:
-        """Return the id of a training batch's episode.
+    def batch_members(self, number: int, rank: int, world_size: int) -> dict[str, list[Any]]:
+        """Return the id of the episode in a training batch.
 
         Args:
-            number: of the batch, from 0.
-            rank: of the process that it is for.
-            world: number of processes.
+            number: number of the batch, from 0.
+            rank: rank that trains on it.
+            world_size: number of ranks.
         """
-        return {"episodes": [number * world + rank]}
+        return {"episodes": [number * world_size + rank]}
 
     def val_dataloader(self) -> DataLoader:
-        """Return this process's share of the validation episodes."""
-        rank, world = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
-        count = len(range(rank, self.validation_episodes, world))
-        return DataLoader(EpisodeStream(self.val, rank, world, count), batch_size=None)
+        """Return this rank's share of the validation episodes."""
+        rank, world_size, _ = stream_position(self.trainer)
+        count = len(range(rank, self.validation_episodes, world_size))
+        return DataLoader(EpisodeStream(self.val, rank, world_size, count), batch_size=None)
 
     def facts(self) -> dict[str, object]:
-        """Return what a run's page and a report say of the data."""
+        """Return a description of the data for run pages and reports."""
         train = self.parts["train"]
         return train.about | {
             "source": self.source_name,

@@ -1,4 +1,4 @@
-"""Drawings with their classes: for the classifiers that judge generated drawings, and for them alone."""
+"""Data module of drawings with class labels, for the classifiers that evaluate generated drawings."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from sketchembed.data.sources import quickdraw
 from sketchembed.data.store import DrawingStore
 from sketchembed.errors import DataError
 
-LEAST = 2
-"""Drawings that are held out of every class, if that is at most a third of it."""
+MIN_HELD_OUT = 2
+"""Minimum number of held-out drawings per class, unless that is more than a third of the class."""
 
 
 @dataclass(frozen=True, eq=False)
 class LabelledSplit:
-    """Some classes' drawings, divided into those that train a classifier and those that are held out.
+    """Split of the drawings of some classes into training drawings and held-out drawings.
 
     Attributes:
         labels: names of the classes.
-        train: indices in the store of the drawings that train, int64, ascending.
-        held_out: those of the others.
-        borrowed: how many of the held-out ones the store has in its training part.
+        train: indices of the training drawings in the store, int64, ascending.
+        held_out: indices of the held-out drawings.
+        borrowed: number of held-out drawings that are in the training part of the store.
     """
 
     labels: list[str]
@@ -40,16 +40,16 @@ class LabelledSplit:
 
     @classmethod
     def of(cls, store: DrawingStore, classes: Sequence[str], max_length: int) -> LabelledSplit:
-        """Divide the drawings of some classes.
+        """Split the drawings of some classes.
 
-        The published parts ``valid`` and ``test`` are held out. A class that has fewer than two drawings
-        there also gives the last ones of its training part, up to two together, but never more than a third
-        of all its drawings.
+        The drawings of the published parts ``valid`` and ``test`` are held out. If a class has fewer than
+        :data:`MIN_HELD_OUT` of them, the last drawings of its training part are held out too, up to that
+        number and up to a third of the class.
 
         Args:
-            store: the drawings.
-            classes: names; those without a drawing are left out.
-            max_length: longer drawings are left out.
+            store: drawings.
+            classes: names of the classes; classes without drawings are skipped.
+            max_length: maximum number of points; longer drawings are excluded.
 
         Raises:
             DataError: if fewer than two classes have drawings.
@@ -57,26 +57,27 @@ class LabelledSplit:
         labels, train, held_out, borrowed = [], [], [], 0
         for name in classes:
             parts = [store.select([name], part) for part in ("train", "valid", "test")]
-            mine, *others = (part[store.lengths[part] <= max_length] for part in parts)
-            apart = np.concatenate(others)
-            more = max(0, min(LEAST, (len(mine) + len(apart)) // 3) - len(apart))
-            if len(mine) == more:
+            own, *others = (part[store.lengths[part] <= max_length] for part in parts)
+            published = np.concatenate(others)
+            needed = min(MIN_HELD_OUT, (len(own) + len(published)) // 3)
+            lent = max(0, needed - len(published))
+            if len(own) == lent:
                 continue
-            cut = len(mine) - more
+            cut = len(own) - lent
             labels.append(name)
-            train.append(mine[:cut])
-            held_out.append(np.concatenate([mine[cut:], apart]))
-            borrowed += more
+            train.append(own[:cut])
+            held_out.append(np.concatenate([own[cut:], published]))
+            borrowed += lent
         if len(labels) < 2:
             raise DataError(
-                f"{store.path} has drawings of {len(labels)} of the {len(classes)} classes to tell apart",
-                expected="drawings of two classes or more",
-                fix="Fetch more classes with `sketchembed data quickdraw --classes ...`",
+                f"{store.path} has drawings of {len(labels)} of the {len(classes)} classes",
+                expected="drawings of at least two classes",
+                fix="Download more classes with `sketchembed data quickdraw --classes ...`",
             )
         return cls(labels, np.sort(np.concatenate(train)), np.sort(np.concatenate(held_out)), borrowed)
 
     def facts(self) -> dict[str, object]:
-        """Return what a report says of it."""
+        """Return a description of the split for reports."""
         return {
             "classes": len(self.labels),
             "training_drawings": len(self.train),
@@ -87,11 +88,11 @@ class LabelledSplit:
 
 @dataclass(eq=False)
 class LabelledDrawings:
-    """A batch.
+    """A batch of drawings with labels.
 
     Attributes:
-        stroke5: rows with their start token, in normalised units.
-        labels: number of each drawing's class.
+        stroke5: stroke-5 rows in normalised units; the first row is the start token.
+        labels: class number of each drawing.
     """
 
     stroke5: Float[Tensor, "batch rows 5"]
@@ -102,19 +103,19 @@ class LabelledDrawings:
         return len(self.labels)
 
     def to(self, *args: Any, **kwargs: Any) -> LabelledDrawings:
-        """Return the batch on another device."""
+        """Move the batch to another device or type."""
         return LabelledDrawings(self.stroke5.to(*args, **kwargs), self.labels.to(*args, **kwargs))
 
     def pin_memory(self) -> LabelledDrawings:
-        """Return the batch in memory that a GPU can fetch by itself."""
+        """Copy the batch to pinned memory."""
         return LabelledDrawings(self.stroke5.pin_memory(), self.labels.pin_memory())
 
 
 class LabelledDataset(Dataset[LabelledDrawings]):
-    """Drawings of a store as stroke-5 rows, with the numbers of their classes.
+    """Drawings of a store as stroke-5 rows, with class numbers.
 
     Args:
-        drawings: the rows.
+        drawings: dataset of the stroke-5 rows.
         labels: names of the classes, in the order of their numbers.
     """
 
@@ -128,7 +129,7 @@ class LabelledDataset(Dataset[LabelledDrawings]):
         return len(self.drawings)
 
     def classes_of(self, indices: Sequence[int] | np.ndarray) -> Int[Tensor, " n"]:
-        """Return the numbers of drawings' classes, -1 for those of other classes."""
+        """Return the class numbers of drawings; -1 for other classes."""
         return torch.from_numpy(self.numbers[np.asarray(self.drawings.store.labels[np.asarray(indices)])])
 
     def __getitem__(self, index: int) -> LabelledDrawings:
@@ -141,51 +142,39 @@ class LabelledDataset(Dataset[LabelledDrawings]):
 
 
 class LabelledQuickdrawDataModule(QuickdrawDataModule):
-    """45 classes of Quick, Draw!, with labels.
+    """45 classes of Quick, Draw! with labels.
 
-    *Source*: paper section 7: one set of 45 classes that trained the drawing model ("seen") and the 45 that
-    did not ("unseen").
+    *Source*: paper section 7: 45 training classes of the drawing model ("seen") and its 45 held-out classes
+    ("unseen").
 
     Args:
-        which: of the two sets.
-        validation_drawings: how many of the held-out drawings are looked at in training, at most.
-        options: those of :class:`~sketchembed.data.datamodules.quickdraw_datamodule.QuickdrawDataModule`.
+        which: the set of classes.
+        validation_drawings: maximum number of held-out drawings for validation.
     """
 
     def __init__(
         self,
         which: Literal["seen", "unseen"] = "seen",
-        folder: str | None = None,
-        batch_size: int = 256,
-        max_length: int = 64,
-        per_class: int | None = None,
-        num_workers: int = 0,
-        seed: int = 0,
+        *args: Any,
         validation_drawings: int = 5000,
-        form: Literal["npz", "ndjson", "bin"] = "npz",
-        epsilon: float = 0.0,
+        **kwargs: Any,
     ) -> None:
-        # Doodles are of other classes.
         super().__init__(
-            folder,
-            batch_size,
-            max_length,
-            per_class,
-            num_workers,
-            seed,
-            validation_drawings,
-            form=form,
-            epsilon=epsilon,
-            fallback=False,
+            *args,
+            validation_drawings=validation_drawings,
+            split="paper",
+            classes=None,
+            fallback=False,  # doodles have other classes
+            **kwargs,
         )
         self.which = which
 
     def setup(self, stage: str | None = None) -> None:
-        """Open the store and divide it."""
+        """Open the store and split it."""
         if self.store is not None:
             return
         self.store = store = self.prepare_store()
-        # The unit of the drawing models, which train on 300 classes.
+        # The scale of the drawing models, which train on 300 classes.
         self.offset_scale = store.offset_scale(self.split_classes(store)[0] or None)
         self.drawings = LabelledSplit.of(store, quickdraw.class_names(self.which), self.max_length)
         rows = DrawingDataset(store, self.max_length, self.offset_scale)
@@ -193,14 +182,14 @@ class LabelledQuickdrawDataModule(QuickdrawDataModule):
         self.dataset = self.labelled  # type: ignore[assignment]
         self.seen, self.unseen = self.drawings.labels, []
         self.train_indices = self.drawings.train
-        self.seen_indices = self._some(self.drawings.held_out)
+        self.seen_indices = self._subsample(self.drawings.held_out)
         self.unseen_indices = self.seen_indices[:0]
 
     @property
     def labels(self) -> list[str]:
-        """Names of the classes, by number."""
+        """Names of the classes, in the order of their numbers."""
         return self.drawings.labels
 
     def facts(self) -> dict[str, object]:
-        """Return what a run's page and a report say of the data."""
+        """Return a description of the data for run pages and reports."""
         return super().facts() | {"which": self.which} | self.drawings.facts()

@@ -1,8 +1,8 @@
-"""Images to train on that have no strokes: photos, for models of pixels."""
+"""Data modules of mini-ImageNet: photos without labels, and few-shot episodes."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,142 +10,101 @@ import pytorch_lightning as pl
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.utils.data import DataLoader, IterableDataset
+from torch.utils.data import DataLoader, Dataset
 
-from sketchembed.data.datamodules.drawing_datamodule import validation_share
 from sketchembed.data.datamodules.episode_datamodule import EpisodeDataModule
 from sketchembed.data.folders import data_folder, prepared_folder
 from sketchembed.data.image_set import ImageSet
-from sketchembed.data.sampling import StepBatchSampler, batches_before
+from sketchembed.data.sampling import StepBatchSampler, stream_position, validation_batches
 from sketchembed.data.sources import mini_imagenet
 
-FLIPS = 1
-"""Tells the random numbers of the flips from those of the order."""
 
-
-class ImageStream(IterableDataset[Tensor]):
-    """An endless stream of batches of images, the one of a step a function of the seed and the step.
-
-    The order is that of :class:`~sketchembed.data.sampling.StepBatchSampler`.
+class ImageDataset(Dataset[Tensor]):
+    """Batches of an image set.
 
     Args:
-        data: the images.
-        batch_size: images in a step, over all processes together.
-        seed: of the order and the flips.
-        rank: number of this process.
-        world: number of processes; must divide the batch.
-        first_step: step to begin with.
-        flip: whether half of the images, drawn anew each time, are mirrored left to right.
-
-    Raises:
-        DataError: if the processes don't divide the batch.
+        data: images.
     """
 
-    def __init__(
-        self,
-        data: ImageSet,
-        batch_size: int,
-        seed: int = 0,
-        rank: int = 0,
-        world: int = 1,
-        first_step: int = 0,
-        flip: bool = False,
-    ) -> None:
-        self.data, self.flip, self.first_step = data, flip, first_step
-        self.sampler = StepBatchSampler(np.arange(len(data)), batch_size, seed, rank, world, first_step)
+    def __init__(self, data: ImageSet) -> None:
+        self.data = data
 
-    def __iter__(self) -> Iterator[Float[Tensor, "batch channels size size"]]:
-        """Yield this process's images of one step after the other, in [0, 1]."""
-        for step, rows in enumerate(self.sampler, self.first_step):
-            images = self.data.batch(np.array(rows))
-            yield self._flipped(images, step) if self.flip else images
+    def __len__(self) -> int:
+        """Return the number of images."""
+        return len(self.data)
 
-    def _flipped(self, images: Tensor, step: int) -> Tensor:
-        sampler = self.sampler
-        # Drawn for the batch of all processes, so that their number changes nothing.
-        chances = np.random.default_rng([sampler.seed, step, FLIPS]).random(sampler.batch_size)
-        mine = chances[sampler.rank * len(images) : (sampler.rank + 1) * len(images)]
-        turned = torch.from_numpy(mine < 0.5)[:, None, None, None]
-        return torch.where(turned, images.flip(-1), images)
+    def __getitem__(self, rows: list[int] | np.ndarray) -> Float[Tensor, "batch channels size size"]:
+        """Return a batch of images in [0, 1]."""
+        return self.data.batch(np.asarray(rows))
 
 
 class MiniImageNetDataModule(pl.LightningDataModule):
-    """The photos of mini-ImageNet, without labels.
+    """Photos of mini-ImageNet, without labels.
 
-    *Source*: paper section 5, table 2: the 64 classes of the training part train; photos of the validation
-    part, other classes, are looked at.
+    *Source*: paper section 5, table 2. The training part has 64 classes; the validation photos are of the
+    validation part, which has other classes.
 
     Args:
-        folder: of the data sets; ``SKETCHEMBED_DATA``, else ``data``, if not given.
-        batch_size: photos in an optimiser step, over all processes together.
-        flip: whether half of the photos are mirrored left to right; the released code has none.
-        image_size: side in pixels.
-        seed: of the order and the flips.
-        validation_images: how many photos are looked at.
+        folder: folder of the data sets; default: ``SKETCHEMBED_DATA``, or else ``data``.
+        batch_size: photos per optimiser step, over all ranks.
+        image_size: side of the photos, in pixels.
+        seed: seed of the order of the photos.
+        validation_images: maximum number of validation photos.
     """
 
     def __init__(
         self,
         folder: str | None = None,
         batch_size: int = 64,
-        flip: bool = False,
         image_size: int = mini_imagenet.SIZE,
         seed: int = 0,
         validation_images: int = 512,
     ) -> None:
         super().__init__()
         self.folder = data_folder(folder)
-        self.batch_size, self.flip, self.image_size, self.seed = batch_size, flip, image_size, seed
+        self.batch_size, self.image_size, self.seed = batch_size, image_size, seed
         self.validation_images = validation_images
         self.parts: dict[str, ImageSet] = {}
-
-    def _load(self, part: str) -> ImageSet:
-        prepared = prepared_folder(self.folder)
-        return mini_imagenet.load(self.folder / "mini_imagenet", prepared, part, self.image_size)
 
     def prepare_data(self) -> None:
         """Prepare the photos, on one process."""
         self.setup()
 
     def setup(self, stage: str | None = None) -> None:
-        """Read the photos."""
-        self.parts = self.parts or {part: self._load(part) for part in ("train", "val")}
+        """Load the photos."""
+        self.parts = self.parts or _load_parts(self.folder, self.image_size)
 
     def train_dataloader(self) -> DataLoader:
-        """Return the endless stream of training batches, from the trainer's step on."""
-        trainer = self.trainer
-        rank, world, step = (
-            (trainer.global_rank, trainer.world_size, batches_before(trainer)) if trainer else (0, 1, 0)
-        )
-        stream = ImageStream(
-            self.parts["train"], self.batch_size, self.seed, rank, world, step, flip=self.flip
-        )
-        return DataLoader(stream, batch_size=None, pin_memory=torch.cuda.is_available())
+        """Return the endless stream of training batches, which begins at the trainer's step."""
+        data, position = self.parts["train"], stream_position(self.trainer)
+        batches = StepBatchSampler(np.arange(len(data)), self.batch_size, self.seed, *position)
+        pinned = torch.cuda.is_available()
+        return DataLoader(ImageDataset(data), batch_size=None, sampler=batches, pin_memory=pinned)
 
-    def members(self, number: int, rank: int, world: int) -> dict[str, list[Any]]:
-        """Return the rows of a training batch's photos, their classes and their names.
+    def batch_members(self, number: int, rank: int, world_size: int) -> dict[str, list[Any]]:
+        """Return the indices, classes and names of the photos in a training batch.
 
         Args:
-            number: of the batch, from 0.
-            rank: of the process that it is for.
-            world: number of processes.
+            number: number of the batch, from 0.
+            rank: rank that trains on it.
+            world_size: number of ranks.
         """
         train = self.parts["train"]
         order = np.arange(len(train))
-        rows = next(iter(StepBatchSampler(order, self.batch_size, self.seed, rank, world, number)))
+        rows = next(iter(StepBatchSampler(order, self.batch_size, self.seed, rank, world_size, number)))
         classes = [train.class_names[train.labels[row]] for row in rows]
         return {"indices": rows, "classes": classes, "names": [train.names[row] for row in rows]}
 
     def val_dataloader(self) -> DataLoader:
-        """Return this process's share of photos of the validation part, the same for every seed."""
+        """Return this rank's share of the validation photos, which do not depend on the seed."""
         data = self.parts["val"]
         count = min(self.validation_images, len(data))
         chosen = np.sort(np.random.default_rng(0).choice(len(data), count, replace=False))
-        batches = [data.batch(rows) for rows in validation_share(chosen, self.trainer)]
-        return DataLoader(batches, batch_size=None)  # type: ignore[arg-type]
+        batches = validation_batches(chosen, self.trainer)
+        return DataLoader(ImageDataset(data), batch_size=None, sampler=batches)
 
     def facts(self) -> dict[str, object]:
-        """Return what a run's page and a report say of the data."""
+        """Return a description of the data for run pages and reports."""
         train = self.parts["train"]
         return train.about | {"source": "mini-imagenet", "digest": train.digest()}
 
@@ -153,37 +112,32 @@ class MiniImageNetDataModule(pl.LightningDataModule):
 class MiniImageNetEpisodeDataModule(EpisodeDataModule):
     """Episodes of mini-ImageNet's training part: 64 classes of 600 photos.
 
-    *Source*: Snell et al. 2017: 30-way episodes train one shot (20-way five shots), with 15 queries.
-
-    Args:
-        folder: of the data sets; ``SKETCHEMBED_DATA``, else ``data``, if not given.
-        way: classes of a training episode.
-        shot: support images a class.
-        query: query images a class.
-        image_size: side in pixels.
-        validation_way: classes of a validation episode, or as many as there are.
-        validation_episodes: how many of the validation part.
-        seed: of the episodes.
+    *Source*: Snell et al. 2017: 15 queries; 30 ways for one shot, 20 ways for five shots.
     """
 
     source_name = "mini-imagenet"
 
     def __init__(
         self,
-        folder: str | None = None,
+        *args: Any,
         way: int = 30,
-        shot: int = 1,
         query: int = 15,
         image_size: int = mini_imagenet.SIZE,
         validation_way: int = 5,
-        validation_episodes: int = 100,
-        seed: int = 0,
+        **kwargs: Any,
     ) -> None:
-        super().__init__(folder, way, shot, query, image_size, validation_way, validation_episodes, seed)
+        super().__init__(
+            *args, way=way, query=query, image_size=image_size, validation_way=validation_way, **kwargs
+        )
 
     def load_parts(self) -> dict[str, ImageSet]:
-        """Return the images of the parts ``train`` and ``val``, preparing them first if need be."""
-        prepared, folder = prepared_folder(self.folder), self.folder / "mini_imagenet"
-        return {
-            part: mini_imagenet.load(folder, prepared, part, self.image_size) for part in ("train", "val")
-        }
+        """Return the images of the parts ``train`` and ``val``, after preparing them if necessary."""
+        return _load_parts(self.folder, self.image_size)
+
+
+def _load_parts(folder: Path, image_size: int) -> dict[str, ImageSet]:
+    source, prepared = folder / "mini_imagenet", prepared_folder(folder)
+    return {
+        part: mini_imagenet.load_mini_imagenet(source, prepared, part, image_size)
+        for part in ("train", "val")
+    }

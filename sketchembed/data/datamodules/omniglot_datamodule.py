@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from sketchembed.data.datamodules.drawing_datamodule import DrawingDataModule
 from sketchembed.data.datamodules.episode_datamodule import EpisodeDataModule
 from sketchembed.data.folders import prepared_folder
@@ -11,40 +13,29 @@ from sketchembed.data.store import DrawingStore
 
 
 class OmniglotDataModule(DrawingDataModule):
-    """Omniglot's pen strokes, for a model that trains on characters.
+    """Pen strokes of Omniglot's characters.
 
-    *Source*: paper section 5 and appendix H.2: RDP with ε = 2, T = 64, the Vinyals split. The characters of
-    the split's training part train, those of its validation part are looked at.
+    *Source*: paper section 5 and appendix H.2: RDP with ε = 2, T = 64. The training and validation characters
+    are those of the Vinyals split.
 
     Args:
-        rotations: the four rotations of each character as classes of their own.
-        options: those of :class:`~sketchembed.data.datamodules.drawing_datamodule.DrawingDataModule`.
+        rotations: use the four rotations of each character as separate classes.
     """
 
     title = "Omniglot"
 
-    def __init__(
-        self,
-        folder: str | None = None,
-        batch_size: int = 256,
-        max_length: int = 64,
-        per_class: int | None = None,
-        num_workers: int = 0,
-        seed: int = 0,
-        validation_drawings: int = 512,
-        rotations: bool = True,
-    ) -> None:
-        super().__init__(folder, batch_size, max_length, per_class, num_workers, seed, validation_drawings)
+    def __init__(self, *args: Any, rotations: bool = True, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
         self.rotations = rotations
 
     def prepare_store(self) -> DrawingStore:
-        """Open the prepared strokes, preparing them first if need be.
+        """Open the prepared strokes, after preparing them if necessary.
 
         Raises:
             DataError: if the stroke files are missing or damaged.
         """
         name = f"omniglot-t{self.max_length}" + ("" if self.rotations else "-upright")
-        return omniglot.prepare(
+        return omniglot.prepare_omniglot(
             self.folder / "omniglot",
             prepared_folder(self.folder) / name,
             max_length=self.max_length,
@@ -52,53 +43,48 @@ class OmniglotDataModule(DrawingDataModule):
         )
 
     def split_classes(self, store: DrawingStore) -> tuple[list[str], list[str]]:
-        """Return the characters that train and those to look at."""
-        train = set(omniglot.vinyals_split()["train"])
-        validation = set(omniglot.vinyals_split()["val"])
+        """Return the training characters and the validation characters of the Vinyals split."""
+        split = omniglot.vinyals_split()
+        character_of = {name: "/".join(name.split("/")[:2]) for name in store.class_names}
 
-        def character(name: str) -> str:
-            return "/".join(name.split("/")[:2])
+        def classes(part: str) -> list[str]:
+            characters = set(split[part])
+            return [name for name, character in character_of.items() if character in characters]
 
-        names = store.class_names
-        return [n for n in names if character(n) in train], [n for n in names if character(n) in validation]
+        return classes("train"), classes("val")
 
 
 class OmniglotEpisodeDataModule(EpisodeDataModule):
-    """Episodes of Omniglot's Vinyals split, rotations as classes of their own.
+    """Episodes of Omniglot's Vinyals split, with rotations as separate classes.
 
-    *Source*: Snell et al. 2017: 60-way episodes train, with one shot and five queries.
+    *Source*: Snell et al. 2017: training episodes have 60 ways, one shot and five queries.
 
     Args:
-        folder: of the data sets; ``SKETCHEMBED_DATA``, else ``data``, if not given.
-        way: classes of a training episode.
-        shot: support images a class.
-        query: query images a class.
-        source: ``strokes`` or ``images``, see :func:`~sketchembed.data.sources.omniglot_images.load`.
-        image_size: side in pixels.
-        validation_way: classes of a validation episode, or as many as there are.
-        validation_episodes: how many of the validation part.
-        seed: of the episodes.
+        source: ``strokes`` or ``images``, see
+            :func:`~sketchembed.data.sources.omniglot_images.load_omniglot`.
     """
 
     source_name = "omniglot"
 
     def __init__(
         self,
-        folder: str | None = None,
+        *args: Any,
         way: int = 60,
-        shot: int = 1,
         query: int = 5,
-        source: omniglot_images.Kind = "strokes",
         image_size: int = 28,
         validation_way: int = 20,
-        validation_episodes: int = 100,
-        seed: int = 0,
+        source: omniglot_images.Kind = "strokes",
+        **kwargs: Any,
     ) -> None:
-        super().__init__(folder, way, shot, query, image_size, validation_way, validation_episodes, seed)
+        super().__init__(
+            *args, way=way, query=query, image_size=image_size, validation_way=validation_way, **kwargs
+        )
         self.source = source
 
     def load_parts(self) -> dict[str, ImageSet]:
-        """Return the images of the parts ``train`` and ``val``, preparing them first if need be."""
+        """Return the images of the parts ``train`` and ``val``, after preparing them if necessary."""
         prepared = prepared_folder(self.folder)
-        images = omniglot_images.load(self.folder / "omniglot", prepared, self.source, self.image_size)
-        return {part: omniglot_images.split(images, "vinyals", part) for part in ("train", "val")}
+        images = omniglot_images.load_omniglot(
+            self.folder / "omniglot", prepared, self.source, self.image_size
+        )
+        return {part: omniglot_images.select_part(images, "vinyals", part) for part in ("train", "val")}

@@ -1,12 +1,12 @@
-"""Photos with drawings of them: what a model of natural images trains on.
+"""Base data module of photos with drawings, for models of natural images.
 
-A store of pairs is a store of drawings (see :mod:`sketchembed.data.store`) with two further arrays::
+A store of pairs is a store of drawings (see :mod:`sketchembed.data.store`) with two more arrays::
 
     photos.npy       uint8 [photos, 3, size, size], RGB
-    photo_of.npy     int32 [drawings]: which photo each drawing is of
+    photo_of.npy     int32 [drawings]: index of the photo of each drawing
 
-Several people may have drawn one photo. All drawings of a photo are in the same partition, so that no photo
-that is looked at has trained.
+A photo can have drawings by several people. All of them are in the same partition, so that no validation
+photo is also a training photo.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ from sketchembed.errors import DataError
 
 
 class Pair(NamedTuple):
-    """A batch of photos with a drawing of each.
+    """A batch of photos with one drawing each.
 
     Attributes:
         photo: RGB, ``[batch, 3, size, size]``.
-        stroke5: ``[batch, T + 1, 5]`` in normalised units, the start token first.
+        stroke5: ``[batch, T + 1, 5]`` in normalised units; the first row is the start token.
     """
 
     photo: UInt8[Tensor, "batch 3 size size"]
@@ -38,20 +38,20 @@ class Pair(NamedTuple):
 
     @property
     def images(self) -> Float[Tensor, "batch 3 size size"]:
-        """The photos in [0, 1], as networks are given them."""
+        """Photos in [0, 1], the input of networks."""
         return self.photo.float() / 255
 
 
 class PairDataset(Dataset[Pair]):
-    """Drawings of a store as stroke-5 rows, each with its photo.
+    """Drawings of a store as stroke-5 rows, with their photos.
 
     Args:
-        store: of pairs.
+        store: store of pairs.
         length: see :class:`~sketchembed.data.datamodules.drawing_datamodule.DrawingDataset`.
         offset_scale: see there.
 
     Raises:
-        DataError: if the store is one of drawings alone, or its photos are not there.
+        DataError: if the store has no valid array of photos.
     """
 
     def __init__(self, store: DrawingStore, length: int, offset_scale: float) -> None:
@@ -68,7 +68,7 @@ class PairDataset(Dataset[Pair]):
             or not 0 <= int(photo_of.min()) <= int(photo_of.max()) < len(photos)
         ):
             raise DataError(
-                f"{store.path} has no photo of each drawing",
+                f"{store.path} does not contain a photo for each drawing",
                 expected="a store of prepared pairs",
                 fix="Delete the folder; it is prepared again from the source files",
             )
@@ -83,39 +83,37 @@ class PairDataset(Dataset[Pair]):
         return self.__getitems__([index])
 
     def __getitems__(self, indices: Sequence[int]) -> Pair:
-        """Return a batch, gathered from the memory maps at once."""
+        """Return a batch, read from the memory maps at once."""
         photos = self.photos[self.photo_of[np.asarray(indices, dtype=np.int64)]]
         return Pair(torch.from_numpy(photos), self.drawings.__getitems__(indices))
 
 
 class PairDataModule(DrawingDataModule):
-    """What all data sets of photos and drawings share.
+    """Base class of the data sets of photos with drawings.
 
     Args:
-        image_size: side of the photos in pixels; the paper's 84 (section 4).
-        options: those of :class:`DrawingDataModule`, with the paper's batch of 64
-            (appendix B) and T of 100 (section 4).
+        batch_size: pairs per optimiser step, over all ranks; 64 in the paper (appendix B).
+        max_length: T, the maximum number of points of a drawing; 100 in the paper (section 4).
+        image_size: side of the photos, in pixels; 84 in the paper (section 4).
     """
 
     def __init__(
         self,
-        folder: str | None = None,
+        *args: Any,
         batch_size: int = 64,
         max_length: int = 100,
-        num_workers: int = 0,
-        seed: int = 0,
-        validation_drawings: int = 512,
         image_size: int = 84,
+        **kwargs: Any,
     ) -> None:
-        super().__init__(folder, batch_size, max_length, None, num_workers, seed, validation_drawings)
+        super().__init__(*args, batch_size=batch_size, max_length=max_length, per_class=None, **kwargs)
         self.image_size = image_size
 
     def make_dataset(self, store: DrawingStore) -> PairDataset:
-        """Return the drawings of the store, each with its photo."""
+        """Return the dataset of all pairs in the store."""
         return PairDataset(store, self.max_length, self.offset_scale)
 
     def facts(self) -> dict[str, Any]:
-        """Return what a run's page and a report say of the data."""
+        """Return a description of the data for run pages and reports."""
         assert self.store is not None, "setup() has not been called"
         photos = len(np.unique(self.store.arrays["photo_of"][self.train_indices]))
         return super().facts() | {"photos": photos}

@@ -1,6 +1,8 @@
-"""The LightningDataModules of photos with drawings: Sketchy's, and contours that no person drew."""
+"""Data modules of photos with drawings: Sketchy, and photos with traced contours."""
 
 from __future__ import annotations
+
+from typing import Any
 
 from sketchembed.data.datamodules.pair_datamodule import PairDataModule
 from sketchembed.data.folders import prepared_folder
@@ -11,41 +13,30 @@ from sketchembed.data.store import DrawingStore
 
 
 class SketchyDataModule(PairDataModule):
-    """Photos with the sketches that people drew of them.
+    """Photos with sketches that people drew of them.
 
-    *Source*: paper section 4 and appendix H.3. The released code trains on 115 of the 125 classes; the other
-    ten are looked at here, and one photo in ten of those that train.
+    *Source*: paper section 4 and appendix H.3. As in the released code, 115 of the 125 classes are training
+    classes and the other ten are held out. One in ten photos of the training classes is a validation photo.
 
     Args:
-        overlap: which photos are left out because mini-ImageNet is tested on the like: those of a ``class``
-            of which any photo is (section 4), each ``image`` that is itself (code), or ``none``.
-        options: those of :class:`~sketchembed.data.datamodules.pair_datamodule.PairDataModule`.
+        overlap: photos to exclude because they overlap with mini-ImageNet's test set: all photos of every
+            ``class`` that overlaps (section 4), each ``image`` that overlaps (released code), or ``none``.
     """
 
     title = "Sketchy"
 
-    def __init__(
-        self,
-        folder: str | None = None,
-        batch_size: int = 64,
-        max_length: int = 100,
-        num_workers: int = 0,
-        seed: int = 0,
-        validation_drawings: int = 512,
-        image_size: int = 84,
-        overlap: Rule = "class",
-    ) -> None:
-        super().__init__(folder, batch_size, max_length, num_workers, seed, validation_drawings, image_size)
+    def __init__(self, *args: Any, overlap: Rule = "class", **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
         self.overlap = overlap
 
     def prepare_store(self) -> DrawingStore:
-        """Open the prepared pairs, preparing them first if need be.
+        """Open the prepared pairs, after preparing them if necessary.
 
         Raises:
             DataError: if files are missing or damaged.
         """
         name = f"sketchy-t{self.max_length}-{self.image_size}px-{self.overlap}"
-        return sketchy.prepare(
+        return sketchy.prepare_sketchy(
             self.folder / "sketchy",
             prepared_folder(self.folder) / name,
             max_length=self.max_length,
@@ -54,45 +45,39 @@ class SketchyDataModule(PairDataModule):
         )
 
     def split_classes(self, store: DrawingStore) -> tuple[list[str], list[str]]:
-        """Return the classes that train and those that are held out."""
+        """Return the training classes and the held-out classes."""
         held_out = read_names("sketchy_val_classes")
         names = store.class_names
         return [name for name in names if name not in held_out], [name for name in names if name in held_out]
 
 
 class TracedDataModule(PairDataModule):
-    """Photos with their traced contours, for training without any sketch. Beyond the paper.
+    """Photos with their traced contours, for training without sketches. Not in the paper.
 
     Args:
-        photos: a folder of photos, or ``mini-imagenet`` for those of its training part.
-        max_points: most points of a trace, T at the most.
-        options: those of :class:`~sketchembed.data.datamodules.pair_datamodule.PairDataModule`.
+        photos: folder of photos, or ``mini-imagenet`` for the training part of mini-ImageNet.
+        max_points: maximum number of points of a trace; at most T.
     """
 
     title = "traced photos"
 
     def __init__(
         self,
-        folder: str | None = None,
-        batch_size: int = 64,
-        max_length: int = 100,
-        num_workers: int = 0,
-        seed: int = 0,
-        validation_drawings: int = 512,
-        image_size: int = 84,
+        *args: Any,
         photos: str = traced.MINI_IMAGENET,
         max_points: int = contours.MAX_POINTS,
+        **kwargs: Any,
     ) -> None:
-        super().__init__(folder, batch_size, max_length, num_workers, seed, validation_drawings, image_size)
+        super().__init__(*args, **kwargs)
         self.photos, self.max_points = photos, max_points
 
     def prepare_store(self) -> DrawingStore:
-        """Open the prepared pairs, tracing the photos first if need be.
+        """Open the prepared pairs, after tracing the photos if necessary.
 
         Raises:
             DataError: if there are no photos.
         """
-        return traced.prepare(
+        return traced.prepare_traced(
             self.photos,
             self.folder,
             prepared_folder(self.folder),
@@ -102,5 +87,5 @@ class TracedDataModule(PairDataModule):
         )
 
     def split_classes(self, store: DrawingStore) -> tuple[list[str], list[str]]:
-        """Return all classes: one photo in ten of each is looked at, and none is held out."""
+        """Return all classes as training classes; one in ten photos of each is a validation photo."""
         return store.class_names, []

@@ -1,15 +1,13 @@
-"""Strokes traced from the contours of a photo, so that photos nobody has sketched can train the drawer.
+"""Strokes traced along the contours of a photo, so that photos without sketches can train the decoder.
 
-This goes beyond the paper, whose photos (Sketchy's) come with sketches that people drew of them.
+This goes beyond the paper, whose photos (Sketchy's) come with sketches by people. A trace is not a human
+sketch: the method finds edges, not objects. Shadows, patterns and backgrounds are drawn if they have as much
+contrast as the object, and a cluttered photo gives pieces of contours that nobody would draw.
 
-What comes out is no human sketch: the method knows edges, not objects. It shows an object as well as its
-outline stands out from what is around it; shadows, patterns and backgrounds that stand out as much are drawn
-as well, and a cluttered photo gives pieces of contours that nobody would draw.
-
-An edge is where the gradient is largest along its own direction (Canny 1986), found as the zero crossing of
-the second derivative in that direction (Lindeberg 1998). Marching squares follow it to a fraction of a pixel
-and as a line, so that nothing has to be thinned or chained pixel by pixel. Edges amid texture are weakened by
-the mean gradient around them (Grigorescu, Petkov and Westenberg 2004).
+An edge is where the gradient is largest along its own direction (Canny 1986), located by the zero crossing of
+the second derivative in that direction (Lindeberg 1998). Marching squares follow it as a line with subpixel
+accuracy, so no thinning or chaining of pixels is needed. Edges in texture are weakened by the mean gradient
+around them (Grigorescu, Petkov and Westenberg 2004).
 """
 
 from __future__ import annotations
@@ -21,34 +19,35 @@ from skimage.measure import find_contours
 from sketchembed.sketch import Sketch
 from sketchembed.sketch.simplify import rdp
 
+# All constants were chosen by eye on photos of 84 pixels.
 MAX_POINTS = 60
 SIGMA = 1.75
 EPSILON = 1.2
-# The rest was chosen by eye on photos of 84 pixels, like the three above.
 SURROUND = 7.0
-"""σ in pixels of the neighbourhood whose mean gradient is texture."""
+"""σ in pixels of the neighbourhood whose mean gradient measures texture."""
 SUPPRESSED = 0.6
-"""Share of that mean that an edge loses."""
+"""Share of that mean that is subtracted from an edge."""
 FAINTEST = 1.0
-"""Weakest gradient of an edge, in levels of 255 a pixel; noise of JPEG is weaker once smoothed."""
+"""Weakest gradient of an edge, in levels of 255 per pixel; smoothed JPEG noise is weaker."""
 WEAK, STRONG = 0.65, 0.9
-"""Quantiles of a photo's gradients: an edge is followed from the second down to the first."""
+"""Quantiles of a photo's gradients: an edge must reach the second and ends at the first (hysteresis)."""
 FRAME = 2
-"""Pixels along the border where nothing is drawn: there, frames of photos would be."""
+"""Width in pixels of the border where nothing is drawn, because some photos have a frame."""
 GAP = 6.0
-"""Ends closer than this in pixels are joined where one line goes on smoothly as the other."""
+"""Largest gap in pixels between two ends that are joined because one line continues the other smoothly."""
 TOUCHING = 3.0
-"""Ends closer than this are joined around a corner too."""
+"""Largest gap in pixels between two ends that are joined at a corner."""
 TAIL = 4
-"""Points over which the direction of an end is measured, each about 0.7 pixels from the next."""
+"""Points, about 0.7 pixels apart, over which the direction of an end is measured."""
 SHORTEST = 10.0
 """Shortest stroke in pixels."""
 BORDER_WEIGHT = 0.4
-"""What a pixel of a line at the border counts against one in the middle, where photos have their object."""
+"""Weight of a pixel at the border, relative to one in the centre, where most objects are."""
 LEAST = 0.1
-"""Strokes less salient than this share of the most salient one are not drawn."""
+"""Lowest salience of a stroke, as a share of the highest one."""
 READING = (1.0, 1.0)
-"""The first point of a stroke is the one least far along this direction: to the right and down."""
+"""Direction of reading, to the lower right: a stroke starts at the point with the smallest projection on
+it."""
 
 
 def trace(
@@ -59,20 +58,20 @@ def trace(
 ) -> Sketch:
     """Draw the most salient contours of a photo.
 
-    A contour is as salient as its gradient summed along it, weighted towards the middle. The most salient
-    comes first, and what is left out for want of points is the least salient. An open stroke begins at the
-    end nearer to the upper left (smaller x + y), a closed one at its point nearest to there; it goes
-    clockwise and ends where it began. The same photo always gives the same sketch.
+    The salience of a contour is the sum of the gradient along it, with a higher weight in the centre. Strokes
+    are sorted by salience, and the least salient are omitted if there are too many points. An open stroke
+    starts at the end closer to the upper left (smaller x + y). A closed one starts at its point closest to
+    the upper left, runs clockwise and ends at its start. The result is deterministic.
 
     Args:
-        photo: uint8 ``[3, height, width]``. Lengths were chosen for 84 pixels a side; scale larger
-            ones first.
-        max_points: most points in all. A stroke that no longer fits is left out whole.
-        sigma: of the Gaussian in pixels, whose derivatives are taken: larger for fewer details.
+        photo: uint8 ``[3, height, width]``. The constants suit sides of 84 pixels; scale larger photos first.
+        max_points: most points in total. Strokes are never cut.
+        sigma: of the Gaussian derivatives in pixels; larger values give fewer details.
         epsilon: tolerance of :func:`~sketchembed.sketch.simplify.rdp` in pixels.
 
     Returns:
-        the sketch in pixels, (0, 0) the centre of the upper left one; empty if there are no contours.
+        the sketch in pixels, with (0, 0) at the centre of the upper left pixel; empty if there are no
+        contours.
     """
     height, width = photo.shape[1:]
     if min(height, width) <= 2 * FRAME + 1:
@@ -98,23 +97,24 @@ def trace(
 
 
 def _main_colour(photo: np.ndarray) -> np.ndarray:
-    """Return the photo along the axis on which its colours differ most, float64 ``[height, width]``.
+    """Return the first principal component of the photo's colours, float64 ``[height, width]``.
 
-    Mostly that is lightness, but red on green of the same lightness has an edge as well.
+    It is close to the lightness of most photos, but also has an edge between red and green of equal
+    lightness.
     """
     pixels = photo.reshape(3, -1).astype(np.float64)
     pixels -= pixels.mean(axis=1, keepdims=True)
     axis = np.linalg.eigh(pixels @ pixels.T)[1][:, -1]
-    # Either sign would do, but marching squares cross a saddle by it.
+    # The sign is arbitrary, but marching squares depend on it at saddle points.
     projected: np.ndarray = (axis @ pixels).reshape(photo.shape[1:]) * (1 if axis.sum() >= 0 else -1)
     return projected
 
 
 def _edges(image: np.ndarray, sigma: float | int) -> tuple[np.ndarray, list[np.ndarray]]:
-    """Return how much each pixel stands out, ``[height, width]``, and lines of (x, y) along the edges."""
+    """Return the strength of each pixel's edge, ``[height, width]``, and lines of (x, y) along the edges."""
     smooth = gaussian_filter(image, sigma)
     dy, dx = np.gradient(smooth)
-    # `second` and `third` have the signs of these derivatives along the gradient.
+    # `second` and `third` have the signs of the second and third derivative along the gradient.
     y, x = np.gradient(dx**2 + dy**2)
     second = dx * x + dy * y
     y, x = np.gradient(second)
@@ -122,7 +122,7 @@ def _edges(image: np.ndarray, sigma: float | int) -> tuple[np.ndarray, list[np.n
     gradient = np.hypot(dx, dy)
     strength = np.maximum(gradient - SUPPRESSED * gaussian_filter(gradient, SURROUND), 0.0)
     strength[gradient < FAINTEST] = 0.0
-    # A frame around the photo would raise the bar for what is in it.
+    # A frame around the photo would raise the thresholds.
     middle = tuple(slice(side // 12, side - side // 12) for side in strength.shape)
     weak, strong = np.quantile(strength[middle], [WEAK, STRONG])
     followed = strength > weak
@@ -144,7 +144,7 @@ def _edges(image: np.ndarray, sigma: float | int) -> tuple[np.ndarray, list[np.n
 
 
 def _joined(lines: list[np.ndarray]) -> list[np.ndarray]:
-    """Join lines whose ends are close and go on as each other; the closest and smoothest pairs first."""
+    """Join lines that continue each other, starting with the pairs of the closest and smoothest ends."""
     # End 2i is the first point of line i, end 2i + 1 its last.
     ends = np.array([point for line in lines for point in (line[0], line[-1])]).reshape(-1, 2)
     inner = [point for line in lines for point in (line[:TAIL][-1], line[-TAIL:][0])]
@@ -153,7 +153,7 @@ def _joined(lines: list[np.ndarray]) -> list[np.ndarray]:
     across = ends[None] - ends[:, None]
     gap = _length(across)
     towards = across / np.maximum(gap, 1e-9)[..., None]
-    # Cosines of the turns: of the lines' directions, and of both with the gap between them.
+    # Cosines of the angles between the lines' directions, and between both and the gap.
     turn = -outward @ outward.T
     into = (outward[:, None] * towards).sum(axis=-1) - (outward[None] * towards).sum(axis=-1)
     smooth = (gap <= GAP) & (turn > 0) & (into > 1)
@@ -161,7 +161,7 @@ def _joined(lines: list[np.ndarray]) -> list[np.ndarray]:
     free = np.repeat([not _is_closed(line) for line in lines], 2).astype(bool)
     allowed = np.triu(smooth | corner, 1) & free[:, None] & free[None]
     for number, line in enumerate(lines):
-        # A short line's own two ends are always close.
+        # The two ends of a short line are always close to each other.
         allowed[2 * number, 2 * number + 1] &= bool(_length(np.diff(line, axis=0)).sum() > 3 * GAP)
     one, other = np.nonzero(allowed)
     cost = gap[one, other] + GAP * (1 - turn[one, other])
@@ -172,7 +172,7 @@ def _joined(lines: list[np.ndarray]) -> list[np.ndarray]:
             partner[a], partner[b] = b, a
     joined = []
     done: set[int] = set()
-    # Chains from their loose ends first; what is left then are rings.
+    # First the chains, from their free ends; the rest are rings.
     for begin in sorted(range(len(ends)), key=lambda end: end in partner):
         if begin // 2 in done:
             continue
@@ -189,7 +189,7 @@ def _joined(lines: list[np.ndarray]) -> list[np.ndarray]:
 
 
 def _directed(line: np.ndarray) -> np.ndarray:
-    """Return the line from its first point on by the rule of :func:`trace`."""
+    """Return the line with the start and direction that :func:`trace` describes."""
     if not _is_closed(line):
         return line if line[0] @ READING <= line[-1] @ READING else line[::-1]
     ring = line[:-1]

@@ -1,16 +1,14 @@
-"""Reading `.npz` files of pickled object arrays without ever running what they contain.
+"""Read ``.npz`` files of pickled object arrays without executing the pickles.
 
-The sketch-rnn files hold ragged drawings as numpy object arrays, which numpy stores as pickles, and a
-pickle is a program. Here its three powers are taken away one after the other:
+The sketch-rnn files hold drawings of different lengths as NumPy object arrays, which NumPy pickles. A pickle
+is a program, so three checks restrict it:
 
-* a pass over the opcodes lets through only those that build numbers, text, bytes, tuples and lists (no
-  dictionaries, no instances), and bounds the memo, the number of objects and the letters of texts, so that a
-  few bytes cannot claim gigabytes;
-* the only globals are the five with which numpy describes an array, and each is answered by an inert
-  stand-in of this module: neither numpy's nor anybody else's code sees the pickle's arguments;
-* arrays are then made of the stand-ins' raw bytes, once type, shape and length have been checked.
-
-Sizes are bounded before anything is unpacked: :data:`MEMBER_LIMIT` and :data:`RATIO_LIMIT`.
+* The sizes that the archive states are bounded before anything is unpacked.
+* A scan admits only opcodes that build numbers, text, bytes, tuples and lists, and bounds their number. The
+  list of permitted globals and a limit on the size are not enough: ten bytes make the unpickler reserve
+  34 GB for its memo, and every byte can make an object of 64 bytes.
+* The only permitted globals are the five that describe an array. A passive stand-in replaces each of them,
+  and its type, shape and length are checked before it becomes an array.
 """
 
 from __future__ import annotations
@@ -28,28 +26,28 @@ import numpy as np
 from sketchembed.errors import DataError
 
 MEMBER_LIMIT = 144 << 20
-"""The largest array file that is unpacked, in bytes: 340,000 drawings, more than any class has."""
-STEPS_LIMIT, OBJECTS_LIMIT = 64, 16
-"""Opcodes of a drawing, and objects that they make, on average; there are about 30 and 8. An opcode of one
-byte takes 8 bytes of the unpickler's stack, and one that makes an object 72."""
-STEPS_AT_MOST, OBJECTS_AT_MOST = 12_000_000, 3_000_000
-"""In all."""
+"""Largest unpacked array file in bytes: room for 340,000 drawings, more than any class has."""
 RATIO_LIMIT = 100
-"""How many times its packed size an array file may have; drawings have 2 to 4."""
+"""Largest ratio of an array file's unpacked and packed size; 2 to 4 for drawings."""
+STEPS_LIMIT, OBJECTS_LIMIT = 64, 16
+"""Most opcodes, and most objects that they make, per drawing; drawings need about 30 and 8. An opcode takes
+8 bytes of memory, or 72 if it makes an object."""
+STEPS_AT_MOST, OBJECTS_AT_MOST = 12_000_000, 3_000_000
+"""Most opcodes and objects in total."""
 DRAWING_SIZE = 16
-"""No pickled drawing takes fewer bytes, so a header that claims more drawings than that lies."""
+"""Smallest pickled drawing in bytes, which bounds the number of drawings that a header may state."""
 
 _NPZ = "a whole .npz file of pickled drawings"
 _AGAIN = "Delete the file and download it again"
 
 
 def opening_bytes(path: str | Path, expected: str, count: int = 512) -> bytes:
-    """Return a file's first bytes, and refuse what often lies in the place of a data file.
+    """Return a file's first bytes, and refuse what is often found in place of a data file.
 
     Args:
         path: of the file.
         expected: what the file should be, for the message.
-        count: how many bytes.
+        count: number of bytes.
 
     Raises:
         DataError: if the file is missing, empty, a web page, or a Git LFS pointer.
@@ -59,15 +57,14 @@ def opening_bytes(path: str | Path, expected: str, count: int = 512) -> bytes:
             head = file.read(count)
     except OSError as error:
         fix = "Check the path and its permissions"
-        raise DataError(
-            f"{path} cannot be read ({error.strerror or error})", expected=expected, fix=fix
-        ) from error
+        what = f"{path} cannot be read ({error.strerror or error})"
+        raise DataError(what, expected=expected, fix=fix) from error
     if not head:
         raise DataError(f"{path} is empty", expected=expected, fix=_AGAIN)
     if head.lstrip(b"\xef\xbb\xbf \t\r\n")[:15].lower().startswith((b"<!doctype", b"<html", b"<?xml")):
         raise DataError(f"{path} is a web page or XML answer, not data", expected=expected, fix=_AGAIN)
     if head.startswith(b"version https://git-lfs"):
-        fix = "Run `git lfs pull` where it came from, or download the file itself"
+        fix = "Run `git lfs pull` in its repository, or download the file itself"
         raise DataError(f"{path} is a Git LFS pointer, not the file itself", expected=expected, fix=fix)
     return head
 
@@ -75,18 +72,18 @@ def opening_bytes(path: str | Path, expected: str, count: int = 512) -> bytes:
 def read_object_arrays(path: str | Path, names: Sequence[str]) -> dict[str, list[np.ndarray]]:
     """Read object arrays of numeric arrays, such as sketch-rnn's ``train``, ``valid`` and ``test``.
 
-    Files written under Python 2 and 3, numpy 1 and 2, are read alike.
+    Reads files of Python 2 and 3, NumPy 1 and 2.
 
     Args:
-        path: of the `.npz` file.
-        names: of the arrays wanted; each is one-dimensional.
+        path: of the ``.npz`` file.
+        names: of the wanted arrays, each one-dimensional.
 
     Returns:
-        For each name a list of read-only numeric arrays, of any shape each.
+        for each name a list of read-only numeric arrays of any shape.
 
     Raises:
-        DataError: if the file is cut short, empty, no `.npz` or too large, if an array is missing, or if
-            its pickle holds anything but numeric arrays; a forbidden global is named.
+        DataError: if the file is damaged, too large or no ``.npz`` file, if an array is missing, or
+            if its pickle contains anything but numeric arrays. The message names a forbidden global.
     """
     head = opening_bytes(path, _NPZ)
     if not head.startswith(b"PK"):
@@ -104,9 +101,8 @@ def _read_member(archive: zipfile.ZipFile, path: str | Path, name: str) -> list[
     except KeyError:
         there = ", ".join(archive.namelist()[:6]) or "nothing"
         fix = "Check that this is the sketch-rnn form of the data set"
-        raise DataError(
-            f"{path} has no array '{name}' (it has {there})", expected=f"an array '{name}'", fix=fix
-        ) from None
+        what = f"{path} has no array '{name}' (it has {there})"
+        raise DataError(what, expected=f"an array '{name}'", fix=fix) from None
     where = f"{path}, array '{name}',"
     if info.file_size > MEMBER_LIMIT or info.file_size > RATIO_LIMIT * max(info.compress_size, 1 << 14):
         raise DataError(
@@ -115,14 +111,15 @@ def _read_member(archive: zipfile.ZipFile, path: str | Path, name: str) -> list[
             fix="Do not use this file unless you trust it; download it again from the publisher",
         )
     if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-        raise DataError(
-            f"{where} is packed by method {info.compress_type}", expected="stored or deflated", fix=_AGAIN
-        )
+        what = f"{where} is packed by method {info.compress_type}"
+        raise DataError(what, expected="stored or deflated", fix=_AGAIN)
     try:
         return _arrays(archive.read(info), where)
     except DataError:
         raise
-    except Exception as error:  # damaged bytes raise nearly anything: zlib, header, pickle and more
+    except (
+        Exception
+    ) as error:  # damaged data raise many types of error: of zlib, the header, pickle and others
         why = (str(error) or type(error).__name__).splitlines()[0]
         what = f"{where} is cut short or damaged ({why})"
         raise DataError(what, expected=_NPZ, fix=_AGAIN) from error
@@ -137,21 +134,21 @@ def _arrays(data: bytes, where: str) -> list[np.ndarray]:
     shape, _, dtype = readers[version](file)
     if dtype != np.dtype(object) or len(shape) != 1:
         _refuse(where, f"is of type {dtype} and shape {shape}, not a list of drawings")
-    payload = memoryview(data)[file.tell() :]
-    if shape[0] * DRAWING_SIZE > len(payload):
-        _refuse(where, f"claims {shape[0]} drawings in {len(payload)} bytes")
-    _check_opcodes(payload, where, shape[0])
+    start, size = file.tell(), len(data) - file.tell()
+    if shape[0] * DRAWING_SIZE > size:
+        _refuse(where, f"claims {shape[0]} drawings in {size} bytes")
+    _check_opcodes(data, start, where, shape[0])
     whole = _Unpickler(file, where).load()
     items = whole.raw if isinstance(whole, _Array) else None
     if not isinstance(items, list) or len(items) != shape[0]:
-        _refuse(where, "does not hold as many drawings as its header says")
+        _refuse(where, "does not hold as many drawings as its header states")
     return [_numeric(item, where) for item in items]
 
 
 def _numeric(item: Any, where: str) -> np.ndarray:
-    """Make an array of a stand-in's raw bytes."""
+    """Make an array from a stand-in's bytes."""
     if not isinstance(item, _Array) or not isinstance(item.raw, bytes) or item.dtype.hasobject:
-        _refuse(where, f"holds a {type(item).__name__.strip('_')} that is no numeric array")
+        _refuse(where, f"holds a {type(item).__name__.strip('_')} that is not a numeric array")
     array = np.frombuffer(item.raw, dtype=item.dtype)
     return array.reshape(item.shape, order="F" if item.fortran else "C")
 
@@ -161,54 +158,58 @@ def _refuse(where: str, what: str) -> NoReturn:
     raise DataError(f"{where} {what}", expected="pickled numeric arrays and nothing else", fix=fix)
 
 
-# ---- the pickle, disarmed ----------------------------------------------------------------------------
+# ---- the scan of the opcodes ----------------------------------------------------------------------------
 
-# Opcodes without a length of their own. LONG_BINPUT (r) is let through up to index 2^22 only: the
-# unpickler makes a table as large as the index it is told.
-_MAKES = rb"[]\x85-\x87tR]|M..|J....|G.{8}"
-_OTHER = rb"[()aeNb.02\x88\x89\x93\x94]|[Khq\x80].|j....|r..[\x00-\x3f]\x00|\x95.{8}"
-_PLAIN = re.compile(rb"(?:%b|%b){0,999}" % (_MAKES, _OTHER), re.DOTALL)
-_COUNTED = re.compile(rb"(%b)|%b" % (_MAKES, _OTHER), re.DOTALL)
-_BEYOND_LATIN1 = re.compile(rb"[\xc4-\xff]")
-_LENGTHS = {1: "CU\x8c\x8a", 4: "BTX", 8: "\x8d\x8e"}
-_SIZED = {ord(code): size for size, codes in _LENGTHS.items() for code in codes}
+_FIXED = {0: b"]\x85\x86\x87tR()aeNb.02\x88\x89\x93\x94", 1: b"Khq\x80", 2: b"M", 4: b"Jjr", 8: b"G\x95"}
+_COUNTED = {1: b"CU\x8c\x8a", 4: b"BTX", 8: b"\x8d\x8e"}
+_ARGUMENT = {code: size for size, codes in _FIXED.items() for code in codes}
+"""Bytes of the argument of each opcode whose argument has a fixed size."""
+_PREFIX = {code: size for size, codes in _COUNTED.items() for code in codes}
+"""Bytes of the length that precedes the argument of the other opcodes."""
+_MAKES = frozenset(b"]\x85\x86\x87tRMJG").union(_PREFIX)
 _TEXTS = frozenset(b"X\x8c\x8d")
 _GLOBAL = re.compile(rb"c[\w.]{1,80}\n[\w.]{1,80}\n")
+_BEYOND_LATIN1 = re.compile(rb"[\xc4-\xff]")
+_MEMO, _MEMO_LIMIT = ord("r"), 1 << 22
+"""LONG_BINPUT, and the index that it may have: the unpickler makes a table as large as the index."""
 
 
-def _check_opcodes(data: memoryview, where: str, drawings: int) -> None:
-    position, end = 0, len(data)
+def _check_opcodes(data: bytes, start: int, where: str, drawings: int) -> None:
+    position, end = start, len(data)
     steps = min(1000 + STEPS_LIMIT * drawings, STEPS_AT_MOST)
     objects = min(1000 + OBJECTS_LIMIT * drawings, OBJECTS_AT_MOST)
     while position < end:
-        start = position
-        if match := _PLAIN.match(data, start):
-            position = match.end()
-            made = _COUNTED.findall(data, start, position)
-            steps -= len(made)
-            objects -= len(made) - made.count(b"")
-        objects -= 1
+        code, first = data[position], position + 1
+        steps -= 1
+        if code in _MAKES:
+            objects -= 1
         if steps < 0 or objects < 0:
             _refuse(where, f"has a pickle of more steps than {drawings} drawings need")
-        if position == end:
-            return
-        if size := _SIZED.get(data[position]):
-            text, first = data[position] in _TEXTS, position + 1 + size
-            position = first + int.from_bytes(data[position + 1 : first], "little")
-            # One wide letter makes a text four times as large; arrays' bytes are written as narrow ones.
-            if text and _BEYOND_LATIN1.search(data, first, min(position, end)):
-                _refuse(where, "holds a text of letters that are no bytes")
+        size = _ARGUMENT.get(code)
+        if size is not None and not (
+            code == _MEMO and int.from_bytes(data[first : first + 4], "little") >= _MEMO_LIMIT
+        ):
+            position = first + size
+        elif prefix := _PREFIX.get(code):
+            first += prefix
+            position = first + int.from_bytes(data[first - prefix : first], "little")
+            # One wide letter makes a text four times as large. Bytes that are pickled as text have none.
+            if code in _TEXTS and _BEYOND_LATIN1.search(data, first, min(position, end)):
+                _refuse(where, "holds a text with letters that do not stand for bytes")
         elif match := _GLOBAL.match(data, position):
             position = match.end()
-        elif position == start:
-            code = bytes(data[position : position + 1])
-            _refuse(where, f"has a pickle with the forbidden opcode {code!r} at byte {position}")
+        else:
+            opcode = bytes([code])
+            _refuse(where, f"has a pickle with the forbidden opcode {opcode!r} at byte {position - start}")
     if position > end:
         _refuse(where, "is cut short")
 
 
+# ---- stand-ins for the permitted globals -----------------------------------------------------------------
+
+
 class _DType:
-    """Stands in for ``numpy.dtype``: remembers a plain numeric type, or object."""
+    """Stand-in for ``numpy.dtype``, limited to numeric types and object."""
 
     __slots__ = ("code", "order")
 
@@ -227,7 +228,7 @@ class _DType:
 
 
 class _Array:
-    """Stands in for an array: its state, not yet believed."""
+    """Stand-in for an array, with its unchecked state."""
 
     __slots__ = ("dtype", "fortran", "raw", "shape")
 
@@ -244,7 +245,7 @@ class _Array:
         self.raw = raw.encode("latin1") if isinstance(raw, str) else raw  # text under Python 2
 
 
-_RESOLVED = {("i2", "<"): np.dtype("<i2")}  # of nearly every drawing; the rest are looked up
+_RESOLVED = {("i2", "<"): np.dtype("<i2")}  # the type of nearly all drawings, resolved once
 _NDARRAY = object()
 
 
@@ -262,7 +263,7 @@ def _scalar(dtype: _DType, raw: bytes | str) -> Any:
 
 
 def _encode(text: str, encoding: str) -> bytes:
-    """Stands in for ``_codecs.encode``, by which Python 3 writes bytes for Python 2."""
+    """Stand-in for ``_codecs.encode``, with which Python 3 pickles bytes in protocol 2."""
     if encoding not in ("latin1", "latin-1"):
         raise ValueError(f"encoding {encoding!r}")
     return text.encode("latin1")
@@ -283,7 +284,7 @@ class _Unpickler(pickle.Unpickler):
         self.where = where
 
     def find_class(self, module: str, name: str) -> Any:
-        """Answer numpy's five globals with stand-ins, and nothing else."""
+        """Return the stand-in of a permitted global."""
         try:
             return _GLOBALS[module, name]
         except KeyError:

@@ -1,128 +1,128 @@
-"""Omniglot as images, for episodes: rasters of the strokes, or the published pictures.
+"""Omniglot as images for episodes: rasters of the strokes, or the published images.
 
-*Source*: paper section 5 and appendix H. Both kinds look like the training inputs: lines of one pixel,
-fitted to the canvas less its margin.
+*Source*: paper section 5 and appendix H. Both kinds have the form of the training inputs: lines of one pixel,
+scaled to the canvas without its margin.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import torch
 from rich.progress import track
 
-from sketchembed.data.image_set import ImageSet, sound
+from sketchembed.data.image_set import ImageSet, is_image_set
+from sketchembed.data.model_inputs import read_drawing
 from sketchembed.data.sources.omniglot import (
+    AGAIN,
     CHARACTERS,
     LAKE_PARTS,
     published_files,
-    read_all_strokes,
+    published_strokes,
     vinyals_split,
 )
 from sketchembed.data.sources.splits import check_disjoint, read_names
-from sketchembed.data.thinning import box_of, one_pixel_lines
-from sketchembed.errors import ConfigError, DataError, nearest
-from sketchembed.files.array_cache import cached, fingerprint
-from sketchembed.files.images import open_image
+from sketchembed.errors import ConfigError, DataError, check_known
+from sketchembed.files.array_cache import cached, file_fingerprint
 from sketchembed.raster import rasterize
 from sketchembed.sketch import Sketch
 
 Kind = Literal["strokes", "images"]
 SPLITS = ("vinyals", "lake", "lake-pooled")
-SIZE = 105
-"""Side of a published image."""
 FORMAT = 2
-"""Of the prepared file; one of another format is made anew."""
-DRAWN_AT_ONCE = 1024
+"""Version of the prepared file."""
+RASTER_BATCH = 1024
 
 
-def load(folder: Path, prepared: Path, kind: Kind = "strokes", size: int = 28) -> ImageSet:
+def load_omniglot(folder: Path, prepared: Path, kind: Kind = "strokes", size: int = 28) -> ImageSet:
     """Return all characters upright, with their alphabets as groups.
 
-    The first call reads the published files and leaves one file in `prepared`; the next ones read that.
+    The first call reads the published files and caches the images in one file in `prepared`.
 
     Args:
-        folder: with ``images_background``, ``images_evaluation`` and, for strokes, their sisters; as zip
-            files or folders.
-        prepared: folder for the prepared file.
-        kind: ``strokes`` draws the pen's strokes (simplified with ε = 2) as the training inputs are drawn,
-            and takes the picture of a drawing that has none; ``images`` takes the pictures.
+        folder: with ``images_background``, ``images_evaluation`` and, for strokes, ``strokes_background`` and
+            ``strokes_evaluation``, as zip files or folders.
+        prepared: folder for the cached file.
+        kind: ``strokes`` rasterizes the pen strokes (simplified with ε = 2) like training inputs, and uses
+            the published image of a drawing without strokes; ``images`` uses the published images.
         size: side of the images in pixels.
 
     Raises:
         DataError: if files are missing or damaged.
     """
-    if kind not in ("strokes", "images"):
-        raise ConfigError(
-            f"there is no Omniglot source '{kind}'", expected="strokes or images", fix="Choose one of them"
-        )
-    path = prepared / f"omniglot-{kind}-{size}px.npz"
-    used = ("images", "strokes") if kind == "strokes" else ("images",)
-    parts = [f"{what}_{part}" for what in used for part in LAKE_PARTS]
-    key = f"{FORMAT} {fingerprint([folder / name for part in parts for name in (part, f'{part}.zip')])}"
-    found = cached(path, key, lambda: _prepare(folder, kind, size), lambda arrays: _sound(arrays, size))
-    stand_ins = int(found["stand_in"].sum())
-    class_names = [str(name) for name in found["class_names"]]
+    check_known("Omniglot source", kind, ("strokes", "images"))
+    parts = [f"{what}_{part}" for what in dict.fromkeys(("images", kind)) for part in LAKE_PARTS]
+    sources = [folder / name for part in parts for name in (part, f"{part}.zip")]
+    found = cached(
+        prepared / f"omniglot-{kind}-{size}px.npz",
+        f"{FORMAT} {file_fingerprint(sources)}",
+        lambda: _make_images(folder, kind, size),
+        lambda arrays: _is_valid(arrays, size),
+    )
+    class_names = found["class_names"].tolist()
+    about = {"data": "Omniglot", "source": kind, "drawings": len(found["labels"])}
+    about["image_stands_in"] = int(found["stand_in"].sum())
     return ImageSet(
         found["images"],
         found["labels"].astype(np.int64),
         class_names,
-        [str(name) for name in found["names"]],
+        found["names"].tolist(),
         [name.split("/")[0] for name in class_names],
-        {"data": "Omniglot", "source": kind, "drawings": len(found["labels"]), "image_stands_in": stand_ins},
+        about,
     )
 
 
-def split(images: ImageSet, name: str, part: str) -> ImageSet:
+def select_part(images: ImageSet, split: str, part: str) -> ImageSet:
     """Return the classes of one part of a split.
 
     Args:
-        images: of :func:`load`.
-        name: ``vinyals``, with four rotations of each character as classes of their own; ``lake``, upright,
-            for episodes within an alphabet; ``lake-pooled``, the same classes, pooled.
-        part: ``train``, ``val`` or ``test``; of Lake's split, ``test`` is the evaluation set and ``train``
-            the background set.
+        images: of :func:`load_omniglot`.
+        split: ``vinyals``, in which four rotations of each character are classes; ``lake``, upright, for
+            episodes within an alphabet; or ``lake-pooled``, the same classes for episodes over all alphabets.
+        part: ``train``, ``val`` or ``test``. Lake's split has no ``val``; its ``train`` is the background set
+            and its ``test`` the evaluation set.
 
     Raises:
         ConfigError: if there is no such split or part.
         DataError: if a class of the list has no image.
     """
-    if name not in SPLITS:
+    check_known("Omniglot split", split, SPLITS)
+    vinyals = split == "vinyals"
+    parts = vinyals_split() if vinyals else {"train": ["background"], "test": ["evaluation"]}
+    if part not in parts:
         raise ConfigError(
-            f"there is no split '{name}' of Omniglot",
-            expected=f"one of {', '.join(SPLITS)}",
-            fix=f"The nearest: {nearest(name, SPLITS)}",
+            f"the {split} split has no part '{part}'",
+            expected=f"one of {', '.join(parts)}",
+            fix="Choose another",
         )
-    if name == "vinyals":
-        lists = vinyals_split()
-        check_disjoint(lists)
-        if part not in lists:
-            raise _no_part(name, part, lists)
-        chosen = images.select(lists[part]).turned()
+    if vinyals:
+        check_disjoint(parts)
+        chosen = images.select(parts[part]).with_rotations()
     else:
-        parts = {"train": "background", "test": "evaluation"}
-        if part not in parts:
-            raise _no_part(name, part, parts)
-        alphabets = read_names(f"omniglot_lake_{parts[part]}")
-        missing = [alphabet for alphabet in alphabets if alphabet not in set(images.groups or ())]
-        if missing:
-            raise DataError(
-                f"there are no images of the alphabet '{missing[0]}' ({len(missing)} of {len(alphabets)} "
-                "alphabets are missing)",
-                expected="every alphabet of the list",
-                fix="Fetch the image files again",
-            )
-        chosen = images.select(
-            [character for character in images.class_names if character.split("/")[0] in set(alphabets)]
-        )
-    chosen.about.update(split=name, part=part, classes=len(chosen.class_names), images=len(chosen))
+        alphabets = read_names(f"omniglot_lake_{parts[part][0]}")
+        chosen = images.select(_of_alphabets(images, alphabets))
+    chosen.about.update(split=split, part=part, classes=len(chosen.class_names), images=len(chosen))
     return chosen
 
 
+def _of_alphabets(images: ImageSet, alphabets: list[str]) -> list[str]:
+    """Return the classes of these alphabets, which must all have images."""
+    missing = [alphabet for alphabet in alphabets if alphabet not in set(images.groups or ())]
+    if missing:
+        raise DataError(
+            f"there are no images of the alphabet '{missing[0]}' "
+            f"({len(missing)} of {len(alphabets)} alphabets are missing)",
+            expected="every alphabet of the list",
+            fix=AGAIN,
+        )
+    return [name for name in images.class_names if name.split("/")[0] in alphabets]
+
+
 def character_image(content: bytes, name: str, size: int) -> np.ndarray:
-    """Read a published picture of a character as the model's input.
+    """Convert a published image of a character to a model input.
 
     Args:
         content: of the image file.
@@ -133,39 +133,36 @@ def character_image(content: bytes, name: str, size: int) -> np.ndarray:
         uint8 ``[size, size]``, dark on white.
 
     Raises:
-        DataError: if it is no image, or blank.
+        DataError: if it is not an image, or is blank.
     """
-    picture = open_image(
-        content, name, expected=f"a whole PNG of {SIZE} x {SIZE} pixels", fix="Fetch the archive again"
-    )
-    ink = 1 - np.asarray(picture.convert("L"), dtype=np.float32) / 255
-    box = box_of(ink > 0.5)
-    if box is None:
-        raise DataError(f"{name} is blank", expected="a character", fix="Fetch the archive again")
-    return _as_bytes(one_pixel_lines(ink[box], size))
+    drawing = read_drawing(content, size, name, fix=AGAIN)
+    return np.round(drawing[0].numpy() * 255).astype(np.uint8)
 
 
-# ---- preparing -----------------------------------------------------------------------------------------
+# ---- preparation -----------------------------------------------------------------------------------------
 
 
-def _sound(arrays: dict[str, np.ndarray], size: int) -> bool:
+def _is_valid(arrays: dict[str, np.ndarray], size: int) -> bool:
     stand_in = arrays["stand_in"]
-    return sound(arrays, 1, size) and stand_in.dtype == bool and stand_in.shape == arrays["labels"].shape
+    return (
+        is_image_set(arrays, 1, size) and stand_in.dtype == bool and stand_in.shape == arrays["labels"].shape
+    )
 
 
-def _prepare(folder: Path, kind: Kind, size: int) -> dict[str, np.ndarray]:
+def _make_images(folder: Path, kind: Kind, size: int) -> dict[str, np.ndarray]:
     strokes: dict[tuple[str, str], Sketch] = {}
     if kind == "strokes":
-        strokes = {(character, name): sketch for character, name, sketch in read_all_strokes(folder)}
+        strokes = {(character, name): sketch for character, name, sketch in published_strokes(folder)}
     characters: dict[str, int] = {}
-    labels, names, images, drawn = [], [], [], []
-    for character, name, content in track(
+    labels, names, images, sketches = [], [], [], []
+    files: Iterable[tuple[str, str, bytes]] = track(
         published_files(folder, "images"), "Omniglot images", total=20 * CHARACTERS, transient=True
-    ):
+    )
+    for character, name, content in files:
         labels.append(characters.setdefault(character, len(characters)))
         names.append(name)
         sketch = strokes.get((character, name))
-        drawn.append(sketch)
+        sketches.append(sketch)
         images.append(
             np.zeros((size, size), dtype=np.uint8)
             if sketch
@@ -173,40 +170,29 @@ def _prepare(folder: Path, kind: Kind, size: int) -> dict[str, np.ndarray]:
         )
     if not images:
         raise DataError(
-            f"the image archives in {folder} hold no .png",
-            expected="Omniglot's images",
-            fix="Fetch them again",
+            f"the image archives in {folder} hold no .png", expected="Omniglot's images", fix=AGAIN
         )
     out = np.stack(images)[:, None]
-    _draw(drawn, out, size)
+    _rasterize(sketches, out, size)
     return {
         "images": out,
         "labels": np.array(labels, dtype=np.int32),
         "names": np.array(names),
         "class_names": np.array(list(characters)),
-        "stand_in": np.array([kind == "strokes" and sketch is None for sketch in drawn]),
+        "stand_in": np.array([kind == "strokes" and sketch is None for sketch in sketches]),
     }
 
 
-def _draw(sketches: list[Sketch | None], out: np.ndarray, size: int) -> None:
-    """Draw the sketches into their places, the short ones first so that little is padded."""
-    order = sorted(
-        (at for at, sketch in enumerate(sketches) if sketch is not None),
-        key=lambda at: len(sketches[at] or ()),
-    )
-    for first in range(0, len(order), DRAWN_AT_ONCE):
-        places = order[first : first + DRAWN_AT_ONCE]
-        batch = [sketch for at in places if (sketch := sketches[at]) is not None]
+def _rasterize(sketches: list[Sketch | None], out: np.ndarray, size: int) -> None:
+    """Rasterize the sketches into their places, in the order of their length so that little is padded."""
+    drawn = [(at, sketch) for at, sketch in enumerate(sketches) if sketch is not None]
+    drawn.sort(key=lambda pair: len(pair[1]))
+    for first in range(0, len(drawn), RASTER_BATCH):
+        places, batch = zip(*drawn[first : first + RASTER_BATCH], strict=True)
         length = max(len(sketch) for sketch in batch)
         rows = torch.from_numpy(np.stack([sketch.to_stroke5(length) for sketch in batch]))
-        out[places, 0] = _as_bytes(rasterize.draw_pen(rows, size).numpy())
+        out[list(places), 0] = _as_bytes(rasterize.draw_pen(rows, size).numpy())
 
 
 def _as_bytes(ink: np.ndarray) -> np.ndarray:
     return np.round((1 - ink) * 255).clip(0, 255).astype(np.uint8)
-
-
-def _no_part(name: str, part: str, parts: dict[str, Any]) -> ConfigError:
-    return ConfigError(
-        f"the {name} split has no part '{part}'", expected=f"one of {', '.join(parts)}", fix="Choose another"
-    )

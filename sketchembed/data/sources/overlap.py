@@ -1,11 +1,11 @@
-"""Photos for training that show a test class of mini-ImageNet, and are to be left out.
+"""Training photos that show a test class of mini-ImageNet, and must be excluded before a test on it.
 
-Sketchy's photos come from ImageNet, as mini-ImageNet's do. Two synsets overlap where one with everything
-below it in WordNet 3.0 shares a member with the other and everything below that: a guitar may be an electric
-guitar, and a lion cub is a lion. Which synsets of WordNet overlap a test class is a list that comes with the
-package, so that any photo with an ImageNet name can be asked about.
+Sketchy's photos come from ImageNet, as mini-ImageNet's do. Two synsets overlap if one of them, with all its
+hyponyms in WordNet 3.0, shares a member with the other and its hyponyms: a guitar may be an electric guitar,
+and a lion cub is a lion. The synsets that overlap a test class are listed in the package, so any photo with
+an ImageNet name can be checked.
 
-*Source*: paper sections 4 and 5.2 (whole classes are left out); the released code (single photos are).
+*Source*: paper sections 4 and 5.2 (whole classes are excluded); the released code (single photos are).
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from typing import Literal
 from sketchembed.data.sources.splits import read_fields
 
 Rule = Literal["image", "class", "none"]
-"""What is left out: photos of an overlapping synset, as in the released code; every photo of a class that has
-one, as in the paper; or nothing."""
+"""What to exclude: each photo of an overlapping synset (``image``, as in the released code), all photos of a
+class with such a photo (``class``, as in the paper), or nothing."""
 
 
 def overlaps(synset: str) -> bool:
@@ -28,10 +28,10 @@ def overlaps(synset: str) -> bool:
 
 
 def synset_of(name: str) -> str | None:
-    """Return the synset in the name of a photo, or None where there is none.
+    """Return the synset in the name of a photo, or None.
 
     Args:
-        name: as ImageNet and Sketchy have it, ``n02691156_10151``, or mini-ImageNet's csv,
+        name: in the form of ImageNet and Sketchy, ``n02691156_10151``, or of mini-ImageNet's csv,
             ``n0153282900000005``; with or without folders and a suffix.
     """
     found = re.match(r"(n\d{8})(_\d|\d{8}(?!\d))", PurePath(name).name)
@@ -40,22 +40,21 @@ def synset_of(name: str) -> str | None:
 
 @cache
 def overlapping_classes() -> frozenset[str]:
-    """Return the classes of Sketchy, by their folders, of which a synset overlaps."""
+    """Return the folders of those classes of Sketchy of which a synset overlaps."""
     synsets = read_fields("sketchy_synsets")
     return frozenset(name for name, own in synsets.items() if any(map(overlaps, own.split())))
 
 
-def keeps(rule: Rule, class_name: str, photo_name: str) -> bool:
+def is_allowed(rule: Rule, class_name: str, photo_name: str) -> bool:
     """Return whether a photo may train a model that is tested on mini-ImageNet.
 
     Args:
-        rule: what is left out.
-        class_name: the photo's folder.
-        photo_name: its file's name; one without a synset, such as a user's own, is judged by its class alone.
+        rule: which photos are excluded.
+        class_name: folder of the photo, which need not be a class of Sketchy.
+        photo_name: name of the photo's file. Without a synset in it, only the class is checked.
     """
     if rule == "none":
         return True
-    # A class need not be one of Sketchy's: whatever its name, its photos are asked about.
     synset = synset_of(photo_name)
     if synset is not None and overlaps(synset):
         return False

@@ -6,13 +6,11 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import re
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import chain
 from pathlib import Path
 from typing import Literal
 from urllib.parse import unquote
@@ -22,31 +20,31 @@ import numpy as np
 from rich.console import Console
 from rich.progress import Progress
 
-from sketchembed.data.sources import kanji as kanji_characters
 from sketchembed.data.sources.quickdraw_formats import READERS, read_class
 from sketchembed.data.sources.splits import read_names
-from sketchembed.data.store import FORMAT_VERSION, DrawingStore, left_out, open_store
+from sketchembed.data.store import FORMAT_VERSION, DrawingStore, exclusion_summary, open_if_current
 from sketchembed.data.store_writer import ClassDrawings, write_store
 from sketchembed.errors import DataError, nearest
+from sketchembed.files.array_cache import fingerprint
 from sketchembed.sketch import Sketch
 
 READER_VERSION = 1
-"""Raised when the same files give other drawings; stores prepared before are then prepared again."""
+"""Incremented when the same files give other drawings; existing stores are then prepared again."""
+PUBLISHED_LENGTH = 1000
+"""Most points of a drawing before a further simplification; published drawings have fewer."""
+PARALLEL_BYTES = 32 << 20
+"""Size of the source files from which several processes read them; for less, they would start too late."""
 
 _PREFIXES = re.compile(r"^(sketchrnn|full_simplified|full_binary)[_-]")
 _DEPTH = 3
-PUBLISHED_LENGTH = 1000
-"""Points that a drawing may have before it is simplified further; the published files stay below."""
-PARALLEL_BYTES = 32 << 20
-"""Of source files; fewer are read by one process, before others would have started."""
 
 
 def class_names(which: Literal["all", "seen", "unseen"] = "all") -> list[str]:
-    """Return names of classes from the lists that come with the package.
+    """Return names of classes from the lists in the package.
 
     Args:
-        which: ``all`` 345; the 45 ``unseen`` ones that are held out of training; or the 45 ``seen`` ones,
-            among the 300 that train, with which the paper compares those.
+        which: all 345 classes; the 45 ``unseen`` ones, which are held out of training; or 45 of the 300
+            training classes (``seen``), with which the paper compares the unseen ones.
     """
     return read_names(f"quickdraw_{which}")
 
@@ -55,7 +53,7 @@ def check_classes(names: Sequence[str]) -> None:
     """Check that names are Quick, Draw! classes.
 
     Raises:
-        DataError: for the first that is none, with those most like it.
+        DataError: for the first name that is not, with the most similar classes.
     """
     known = class_names()
     for name in names:
@@ -67,48 +65,48 @@ def check_classes(names: Sequence[str]) -> None:
             )
 
 
-def split(name: str, classes: Sequence[str], seed: int = 0) -> tuple[list[str], list[str]]:
-    """Split classes into those that train and those that are held out.
+def split_classes(split: str, classes: Sequence[str], seed: int = 0) -> tuple[list[str], list[str]]:
+    """Split classes into training classes and held-out classes.
 
     Args:
-        name: ``paper`` for the released lists, 300 and 45 (of which those in `classes` are returned), or
-            a number, for that many training classes drawn at random.
-        classes: those there are.
-        seed: of the random split. Classes are ranked by a digest of seed and name, so that a larger
-            training set holds every smaller one, and a class more or less changes nothing else.
+        split: ``paper`` for the released lists of 300 and 45 classes, or a number: this many random training
+            classes.
+        classes: the available classes.
+        seed: of the random split. Classes are ranked by a digest of seed and name, so a larger training set
+            contains every smaller one, and an additional class changes nothing else.
 
     Returns:
-        The training classes and the held-out classes, each in the order of `classes`.
+        the training classes and the held-out classes, each in the order of `classes`.
 
     Raises:
-        DataError: if the name is neither, or the number is not 1 to the number of classes.
+        DataError: if the split is neither, or the number exceeds the number of classes.
     """
-    if name == "paper":
+    if split == "paper":
         held = set(class_names("unseen"))
-    elif name.isascii() and name.isdecimal() and 1 <= int(name) <= len(classes):
+    elif split.isascii() and split.isdecimal() and 1 <= int(split) <= len(classes):
         ranked = sorted(classes, key=lambda known: hashlib.sha256(os.fsencode(f"{seed}:{known}")).digest())
-        held = set(ranked[int(name) :])
+        held = set(ranked[int(split) :])
     else:
         raise DataError(
-            f"there is no split '{name}' of {len(classes)} classes",
-            expected=f"'paper', or how many classes train: 1 to {len(classes)}",
+            f"there is no split '{split}' of {len(classes)} classes",
+            expected=f"'paper', or the number of training classes, 1 to {len(classes)}",
             fix="Choose one of these, or get more classes",
         )
     return [known for known in classes if known not in held], [known for known in classes if known in held]
 
 
-def find_sources(folder: str | Path) -> dict[str, Path]:
-    """Find the class files in a folder, in any layout in which they are published.
+def find_class_files(folder: str | Path) -> dict[str, Path]:
+    """Find the class files in a folder, in any published layout.
 
-    Looked through are `folder` and its ``quickdraw`` folder, three levels deep. Where a class is there
-    more than once, ``.npz`` goes before ``.ndjson`` before ``.bin``, what lies under ``quickdraw`` before
-    what does not, and ``cat.npz`` before ``cat.full.npz``. Raw (not simplified) files are passed over.
+    Searches `folder` and its folder ``quickdraw`` three levels deep. If a class has several files, ``.npz``
+    is preferred to ``.ndjson`` and that to ``.bin``, then a file in ``quickdraw`` to one elsewhere, then
+    ``cat.npz`` to ``cat.full.npz``. Raw (not simplified) files are skipped.
 
     Args:
         folder: of the data sets, or of Quick, Draw! alone.
 
     Returns:
-        The file of each class, in the order of the class list; empty if there is none.
+        the file of each class, in the order of the class list; empty if there are none.
     """
     folder = Path(folder)
     known = {name: number for number, name in enumerate(class_names())}
@@ -141,31 +139,28 @@ def _walk(folder: Path, depth: int) -> Iterator[Path]:
             yield from _walk(Path(entry.path), depth - 1)
 
 
-def prepare(
+def prepare_quickdraw(
     sources: Mapping[str, Path],
     destination: str | Path,
     *,
     max_length: int = 64,
     per_class: int | None = None,
     epsilon: float | int = 0,
-    kanji: bool = False,
     progress: bool = True,
 ) -> DrawingStore:
-    """Prepare a store of all classes, or open the one that is there if it was made of the same.
+    """Prepare a store of all classes, or open it if it was made of the same files with the same options.
 
-    The same means: names, sizes and times of the files, `max_length`, `per_class`, `epsilon`, `kanji`, and
-    the versions of the store's format and of the readers. Where a large set is simplified or is parsed from
-    text, one process for each core reads a class at a time; the store is the same to the byte.
+    Files are compared by name, size and time. Several processes read a large set that is parsed from text or
+    simplified; the store has the same bytes.
 
     Args:
-        sources: file of each class, as from :func:`find_sources`.
+        sources: file of each class, from :func:`find_class_files`.
         destination: folder of the store.
-        max_length: drawings of more points are left out (the released code: 64).
-        per_class: keep at most so many drawings of each class; all if not given.
-        epsilon: tolerance of a further simplification, in the files' unit (the larger side of a drawing is
-            255), before the drawings' lengths are compared; 0 leaves them as published.
-        kanji: a further class, of the characters of :mod:`sketchembed.data.sources.kanji`.
-        progress: show a bar where there is a terminal, and a line when done.
+        max_length: drawings with more points are excluded (the released code: 64).
+        per_class: most drawings of each class; all by default.
+        epsilon: tolerance of a further simplification, before long drawings are excluded, in the files' unit
+            (the larger side of a drawing is 255); 0 keeps the published drawings.
+        progress: show a progress bar on a terminal, and a summary at the end.
 
     Raises:
         DataError: if there is no source, a source is damaged, or the store cannot be written.
@@ -174,31 +169,29 @@ def prepare(
         raise DataError(
             f"there are no Quick, Draw! files to prepare {destination} from",
             expected="class files such as quickdraw/sketchrnn/cat.npz",
-            fix="Download them, or set SKETCHEMBED_DATA to the folder that holds them",
+            fix="Download them, or set SKETCHEMBED_DATA to their folder",
         )
     if max_length < 2 or (per_class is not None and per_class < 1):
         raise DataError(
-            f"drawings of at most {max_length} points and {per_class} drawings a class leave nothing",
+            f"drawings of at most {max_length} points and {per_class} drawings per class leave nothing",
             expected="at least 2 points and 1 drawing",
             fix="Raise the two limits",
         )
     check_classes(list(sources))
-    fingerprint = _fingerprint(sources, max_length, per_class, epsilon, kanji)
-    if (there := open_store(destination, fingerprint)) is not None:
-        return there
+    facts = [FORMAT_VERSION, READER_VERSION, max_length, per_class, epsilon]
+    digest = fingerprint([*facts, *_file_facts(sources)])
+    if (existing := open_if_current(destination, {"fingerprint": digest})) is not None:
+        return existing
     console = Console(stderr=True)
     began = time.perf_counter()
     with Progress(console=console, transient=True, disable=not (progress and sys.stderr.isatty())) as bar:
-        task = bar.add_task("Preparing Quick, Draw!", total=len(sources) + kanji)
-        classes = _read_all(sources, max_length, per_class, epsilon)
-        if kanji:
-            classes = chain(classes, [kanji_characters.read(max_length, epsilon)])
+        task = bar.add_task("Preparing Quick, Draw!", total=len(sources))
         store = write_store(
             destination,
-            classes,
-            source="quickdraw and KanjiVG" if kanji else "quickdraw",
+            _read_all(sources, max_length, per_class, epsilon),
+            source="quickdraw",
             max_length=max_length,
-            about={"fingerprint": fingerprint, "per_class": per_class, "epsilon": epsilon},
+            about={"fingerprint": digest, "per_class": per_class, "epsilon": epsilon},
             progress=lambda _: bar.advance(task),
         )
     if progress:
@@ -208,23 +201,39 @@ def prepare(
 
 
 def summary(store: DrawingStore) -> str:
-    """Say in one line how many drawings a store keeps, and how many were left out and why."""
+    """Return one line with the numbers of kept and excluded drawings, and the reasons."""
     kept = f"{store.source}: {len(store):,} drawings of {len(store.classes)} classes kept"
-    return f"{kept}, {left_out(store)}"
+    return f"{kept}, {exclusion_summary(store)}"
+
+
+def _file_facts(sources: Mapping[str, Path]) -> list[list[object]]:
+    """Return class, name, size and time of each file."""
+    facts: list[list[object]] = []
+    for name, path in sources.items():
+        try:
+            status = path.stat()
+        except OSError as error:
+            raise DataError(
+                f"{path} cannot be read ({error.strerror or error})",
+                expected=f"the file of class '{name}'",
+                fix="Check the path and its permissions",
+            ) from error
+        facts.append([name, path.name, status.st_size, status.st_mtime_ns])
+    return facts
 
 
 def _read_all(
     sources: Mapping[str, Path], max_length: int, per_class: int | None, epsilon: float | int
 ) -> Iterator[ClassDrawings]:
-    """Read class after class, in the order of the sources, with as many processes as pay.
+    """Read one class after the other, in several processes if that is faster.
 
-    A drawing as published is read from arrays in less time than it takes to hand it to another process.
+    Published drawings are read from arrays in less time than it takes to send them to another process.
     """
     slow = epsilon or any(path.suffix == ".ndjson" for path in sources.values())
     large = sum(path.stat().st_size for path in sources.values()) >= PARALLEL_BYTES
     processes = min(joblib.cpu_count(), len(sources)) if slow and large else 1
-    # A process begins with the next class only while few wait to be written, so memory stays bounded. Those
-    # that are done end soon, as training needs the cores.
+    # A process starts its next class only while few classes wait to be written, which bounds the memory.
+    # Idle processes end soon, because training needs the cores.
     ends_soon = {"backend": "loky", "idle_worker_timeout": 5} if processes > 1 else {}
     pool = joblib.Parallel(processes, return_as="generator", pre_dispatch="n_jobs + 1", **ends_soon)
     made: Iterator[ClassDrawings] = pool(
@@ -237,12 +246,12 @@ def _read(
     name: str, path: Path, max_length: int, per_class: int | None, epsilon: float | int
 ) -> ClassDrawings:
     if epsilon:
-        return _simplified(read_class(path, name, PUBLISHED_LENGTH, per_class), epsilon, max_length)
+        return _simplify(read_class(path, name, PUBLISHED_LENGTH, per_class), epsilon, max_length)
     return read_class(path, name, max_length, per_class)
 
 
-def _simplified(made: ClassDrawings, epsilon: float | int, max_length: int) -> ClassDrawings:
-    """Simplify each drawing, and leave out those that are too long all the same."""
+def _simplify(made: ClassDrawings, epsilon: float | int, max_length: int) -> ClassDrawings:
+    """Simplify each drawing, and exclude drawings that are still too long."""
     kept = []
     for partition, rows in made.drawings:
         simple = Sketch.from_stroke3(rows).simplified(epsilon).to_stroke3()
@@ -252,21 +261,3 @@ def _simplified(made: ClassDrawings, epsilon: float | int, max_length: int) -> C
     if len(kept) < len(made.drawings):
         rejected["too long"] = rejected.get("too long", 0) + len(made.drawings) - len(kept)
     return ClassDrawings(made.name, kept, rejected)
-
-
-def _fingerprint(
-    sources: Mapping[str, Path], max_length: int, per_class: int | None, epsilon: float | int, kanji: bool
-) -> str:
-    facts: list[object] = [FORMAT_VERSION, READER_VERSION, max_length, per_class, epsilon]
-    facts += [kanji_characters.version()] if kanji else []
-    for name, path in sources.items():
-        try:
-            status = path.stat()
-        except OSError as error:
-            raise DataError(
-                f"{path} cannot be read ({error.strerror or error})",
-                expected=f"the file of class '{name}'",
-                fix="Check the path and its permissions",
-            ) from error
-        facts.append([name, path.name, status.st_size, status.st_mtime_ns])
-    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()

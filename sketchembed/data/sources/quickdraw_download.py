@@ -1,9 +1,9 @@
-"""Quick, Draw! from its publisher: whole class files, or just the first drawings of each."""
+"""Downloads of Quick, Draw!: whole class files, or only the first drawings of each."""
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Literal
@@ -14,14 +14,12 @@ from rich.console import Console
 from sketchembed.data.sources.quickdraw import check_classes
 from sketchembed.data.sources.quickdraw_formats import PACKED_HEADER
 from sketchembed.errors import DataError
-from sketchembed.files.connection import CHUNK, NetworkError, remote_size
-from sketchembed.files.transfer import Counter, fetch, fetch_prefix
-
-__all__ = ["LineCounter", "NetworkError", "PackedCounter", "download_quickdraw", "fetch", "fetch_prefix"]
+from sketchembed.files.download import Counter, download
+from sketchembed.files.http import CHUNK, remote_size
 
 BASE_URL = "https://storage.googleapis.com/quickdraw_dataset"
 PACKED_LIMIT = 16 << 20
-"""More than any published drawing takes in the packed form, in bytes."""
+"""Maximal size of a drawing in the packed form, in bytes; published drawings are far smaller."""
 
 Form = Literal["npz", "ndjson", "bin"]
 
@@ -39,56 +37,60 @@ def download_quickdraw(
     base_url: str = BASE_URL,
     timeout: float = 30.0,
 ) -> dict[str, Path]:
-    """Download class files of Quick, Draw! to ``<folder>/quickdraw``, those that are not there yet.
+    """Download missing class files of Quick, Draw! to ``<folder>/quickdraw``.
 
     Args:
         folder: of the data sets.
         classes: names.
         form: ``npz`` (sketch-rnn), ``ndjson`` (simplified) or ``bin`` (packed).
-        per_class: fetch no more than the first so many drawings of each class. That needs a stream:
-            ``npz`` files come whole all the same, which is said. Drawings that are too long to be kept
-            later are among them.
-        progress: show a bar where there is a terminal.
-        base_url: of the published files, or of a mirror.
-        timeout: seconds without a byte after which a transfer counts as broken.
+        per_class: download only the first `per_class` drawings of each class, including drawings that are
+            excluded later. ``npz`` files are always downloaded whole.
+        progress: show a progress bar on a terminal.
+        base_url: of the published files or of a mirror.
+        timeout: seconds without a byte after which a connection counts as broken.
 
     Returns:
-        The file of each class.
+        the file of each class.
 
     Raises:
         NetworkError: if the server cannot be reached.
-        DataError: if a name is no class, a file is not there, or the disk is full.
+        DataError: if a name is not a class, a file does not exist, or the disk is full.
     """
     check_classes(classes)
     if per_class is not None and per_class < 1:
-        fix = "Ask for more, or leave the limit away"
-        raise DataError(f"{per_class} drawings a class are none", expected="at least 1", fix=fix)
+        fix = "Choose a larger number, or omit the option"
+        raise DataError(f"the number of drawings per class is {per_class}", expected="at least 1", fix=fix)
     if per_class is not None and form == "npz" and progress:
-        Console(stderr=True).print("Files of the npz form are fetched whole; ndjson and bin need not be")
+        Console(stderr=True).print("npz files are downloaded whole; ndjson and bin files need not be")
     found = {}
     for number, name in enumerate(classes, start=1):
         url = f"{base_url}/{_REMOTE[form]}/{quote(name)}.{form}"
         found[name] = path = Path(folder) / "quickdraw" / _FOLDERS[form] / f"{name}.{form}"
-        title = f"{name} ({number}/{len(classes)})"
-        if form == "npz" or per_class is None:
-            if not path.exists() or (form != "npz" and path.stat().st_size != remote_size(url, timeout)):
-                fetch(url, path, progress=progress, timeout=timeout, title=title)
-        else:
+        counter: Callable[[], Counter] | None = None
+        if per_class is not None and form != "npz":
             counter = partial(LineCounter if form == "ndjson" else PackedCounter, per_class)
-            if not path.exists() or not _holds_enough(path, counter()):
-                fetch_prefix(url, path, counter, progress=progress, timeout=timeout, title=title)
+        if path.exists():
+            if counter and _has_enough(path, counter()):
+                continue
+            if not counter and (form == "npz" or path.stat().st_size == remote_size(url, timeout)):
+                continue
+        title = f"{name} ({number}/{len(classes)})"
+        download(url, path, counter=counter, progress=progress, timeout=timeout, title=title)
     return found
 
 
 class LineCounter:
-    """Has enough after so many lines: drawings of the simplified form."""
+    """Finds the end of the first `count` lines, each a drawing of the simplified form.
+
+    Args:
+        count: number of lines.
+    """
 
     def __init__(self, count: int) -> None:
-        """Wait for `count` lines."""
         self.left = count
 
     def __call__(self, chunk: bytes) -> int | None:
-        """Return the end of the last line wanted, if it is in this chunk."""
+        """Return the end of the last wanted line if it is in this chunk, otherwise None."""
         found = chunk.count(b"\n")
         if found < self.left:
             self.left -= found
@@ -100,18 +102,21 @@ class LineCounter:
 
 
 class PackedCounter:
-    """Has enough after so many packed drawings."""
+    """Finds the end of the first `count` packed drawings.
+
+    Args:
+        count: number of drawings.
+    """
 
     def __init__(self, count: int) -> None:
-        """Wait for `count` drawings."""
         self.left = count
         self.rest = b""
 
     def __call__(self, chunk: bytes) -> int | None:
-        """Return the end of the last drawing wanted, if it is in this chunk.
+        """Return the end of the last wanted drawing if it is in this chunk, otherwise None.
 
         Raises:
-            DataError: if a single drawing goes on for longer than any can.
+            DataError: if a drawing exceeds :data:`PACKED_LIMIT`.
         """
         data, before, end = self.rest + chunk, len(self.rest), 0
         while self.left and (after := _packed_end(data, end)) is not None:
@@ -120,7 +125,7 @@ class PackedCounter:
         self.rest = data[end:]
         if len(self.rest) > PACKED_LIMIT:
             raise DataError(
-                f"what was received has a drawing of more than {PACKED_LIMIT} bytes",
+                f"the download has a drawing of more than {PACKED_LIMIT} bytes",
                 expected="drawings in the packed binary format",
                 fix="Check the address, or download another form",
             )
@@ -128,7 +133,7 @@ class PackedCounter:
 
 
 def _packed_end(data: bytes, start: int) -> int | None:
-    """Return where the drawing that begins at `start` ends, or None if it is not all there."""
+    """Return the end of the drawing that begins at `start`, or None if it is incomplete."""
     try:
         (strokes,) = struct.unpack_from("<H", data, start + PACKED_HEADER.size - 2)
         end = start + PACKED_HEADER.size
@@ -140,6 +145,6 @@ def _packed_end(data: bytes, start: int) -> int | None:
     return end if end <= len(data) else None
 
 
-def _holds_enough(path: Path, counter: Counter) -> bool:
+def _has_enough(path: Path, counter: Counter) -> bool:
     with path.open("rb") as file:
         return any(counter(chunk) is not None for chunk in iter(partial(file.read, CHUNK), b""))

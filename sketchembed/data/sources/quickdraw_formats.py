@@ -1,18 +1,18 @@
-"""The three published forms of a Quick, Draw! class file, read into the same stroke-3 rows.
+"""Read the three published forms of a Quick, Draw! class file into the same stroke-3 rows.
 
-=========== =================================================== ==========================================
-form        a drawing is                                        partitions
-=========== =================================================== ==========================================
-``.npz``    int16 rows (dx, dy, lift) in an object array        as published: `train`, `valid`, `test`
-``.ndjson`` a line of JSON with strokes ``[[xs], [ys]]``, 0-255 by the drawing's key, :func:`partition_of`
-``.bin``    the same, packed in bytes                           the same as its line's
-=========== =================================================== ==========================================
+=========== ============================================= ====================================
+form        a drawing is                                  partitions
+=========== ============================================= ====================================
+``.npz``    int16 rows (dx, dy, lift) in an object array  as published: train, valid, test
+``.ndjson`` a line of JSON, strokes ``[[xs], [ys]]``      by the key, see :func:`key_partition`
+``.bin``    the same strokes, packed in bytes             by the key
+=========== ============================================= ====================================
 
-Rows that are made of absolute points begin with the offset (0, 0), as the ``.npz`` files do: a drawing
-starts where its first point is. Drawings that the game did not recognise are kept, in every form.
+The first offset of a drawing is (0, 0) in all forms. Drawings that the game did not recognize are kept.
 
-What is left out is counted by reason: ``too long``, ``fewer than two points``, ``not finite``, ``offsets
-out of range`` (beyond ±1000), ``malformed``. A file of which more than 1 % is malformed is refused.
+Excluded drawings are counted by reason: ``too long``, ``fewer than two points``, ``not finite``, ``offsets
+out of range`` (beyond ±1000), ``malformed``. A file is refused if more than 1 % of its drawings are
+malformed.
 """
 
 from __future__ import annotations
@@ -34,23 +34,24 @@ from sketchembed.data.store_writer import ClassDrawings
 from sketchembed.errors import DataError
 
 MALFORMED_LIMIT = 0.01
-"""The largest share of malformed drawings that a file may have."""
+"""Largest share of malformed drawings in a file."""
 LINE_LIMIT = 4 << 20
-"""The longest line that is read in one piece, in bytes; published ones have a few thousand."""
+"""Longest line in bytes that is read in one piece; published lines have a few thousand."""
 PACKED_HEADER = struct.Struct("<Q2sbIH")
-"""Of a packed drawing: key, country, recognised, time in s, number of strokes."""
+"""Header of a packed drawing: key, country, recognized, time in s, number of strokes."""
 
 _FLUSH = 4096
+"""Drawings that are converted to rows at once."""
 _SIMPLIFIED = "a simplified .ndjson file: one JSON drawing a line, strokes of two equally long lists"
 _PACKED = "whole drawings in the packed binary format"
 
 
-def partition_of(key: int) -> int:
+def key_partition(key: int) -> int:
     """Return the partition of a drawing that was published without one: 0 train, 1 valid, 2 test.
 
-    The CRC-32 of the key's eight little-endian bytes, modulo 30: 28 in 30 train, 1 validates and 1
-    tests, as in the published partitions of 70,000, 2,500 and 2,500. It depends on nothing but the key,
-    so it is the same in both forms, on every machine, and for any part of a file.
+    It is computed from the CRC-32 of the key's eight little-endian bytes, modulo 30. Of 30 drawings, 28 are
+    for training and one each for validation and testing, as in the published partitions of 70,000, 2,500 and
+    2,500. It depends on the key alone, so it is the same in both forms and for any part of a file.
 
     Args:
         key: the drawing's `key_id`, 0 to 2^64 - 1.
@@ -64,7 +65,7 @@ def partition_of(key: int) -> int:
 def read_npz(path: str | Path, name: str, max_length: int, per_class: int | None = None) -> ClassDrawings:
     """Read a sketch-rnn `.npz` file; see :func:`read_class`.
 
-    `per_class` is shared among the partitions in proportion to what they hold; each gives its first.
+    Each partition keeps its first drawings, and a share of `per_class` in proportion to its size.
     """
     arrays = read_object_arrays(path, PARTITIONS)
     rejected: Counter[str] = Counter()
@@ -95,22 +96,19 @@ def read_npz(path: str | Path, name: str, max_length: int, per_class: int | None
 
 
 def read_ndjson(path: str | Path, name: str, max_length: int, per_class: int | None = None) -> ClassDrawings:
-    """Read a simplified `.ndjson` file, line by line; see :func:`read_class`.
-
-    Malformed lines are passed over and counted.
-    """
+    """Read a simplified `.ndjson` file line by line; see :func:`read_class`. Malformed lines are skipped."""
     opening_bytes(path, _SIMPLIFIED)
-    pile = _Pile("d", max_length, per_class)
+    collector = _Collector("d", max_length, per_class)
     lines, malformed, first_bad = 0, 0, 0
     with Path(path).open("rb") as file:
-        while not pile.full and (line := file.readline(LINE_LIMIT)):
+        while not collector.full and (line := file.readline(LINE_LIMIT)):
             if line.isspace():
                 continue
             lines += 1
             try:
                 drawing = json.loads(line)
-                part = partition_of(int(drawing["key_id"]))
-                pile.add(part, [_pair(stroke) for stroke in drawing["drawing"]])
+                part = key_partition(int(drawing["key_id"]))
+                collector.add(part, [_pair(stroke) for stroke in drawing["drawing"]])
             except (ValueError, TypeError, LookupError, OverflowError, RecursionError):
                 malformed += 1
                 first_bad = first_bad or lines
@@ -120,14 +118,14 @@ def read_ndjson(path: str | Path, name: str, max_length: int, per_class: int | N
             expected=_SIMPLIFIED,
             fix="Delete it and download the simplified (not the raw) form again",
         )
-    pile.rejected["malformed"] += malformed
-    return pile.finish(name)
+    collector.rejected["malformed"] += malformed
+    return collector.finish(name)
 
 
 def read_bin(path: str | Path, name: str, max_length: int, per_class: int | None = None) -> ClassDrawings:
-    """Read a packed `.bin` file, drawing by drawing; see :func:`read_class`."""
+    """Read a packed `.bin` file drawing by drawing; see :func:`read_class`."""
     opening_bytes(path, _PACKED)
-    pile = _Pile("B", max_length, per_class)
+    collector = _Collector("B", max_length, per_class)
     number = 0
     with Path(path).open("rb", buffering=1 << 20) as file:
 
@@ -137,7 +135,7 @@ def read_bin(path: str | Path, name: str, max_length: int, per_class: int | None
                 raise DataError(what, expected=_PACKED, fix="Delete it and download it again")
             return data
 
-        while not pile.full and (header := file.read(PACKED_HEADER.size)):
+        while not collector.full and (header := file.read(PACKED_HEADER.size)):
             number += 1
             header += take(PACKED_HEADER.size - len(header))
             key, _, recognised, _, count = PACKED_HEADER.unpack(header)
@@ -152,10 +150,10 @@ def read_bin(path: str | Path, name: str, max_length: int, per_class: int | None
                 length = int.from_bytes(take(2), "little")
                 xs, ys = take(length), take(length)
                 points += length
-                if points <= max_length:  # a drawing that is too long is read past, not collected
+                if points <= max_length:  # drawings that are too long are not collected
                     strokes.append((xs, ys))
-            pile.add(partition_of(key), strokes, points)
-    return pile.finish(name)
+            collector.add(key_partition(key), strokes, points)
+    return collector.finish(name)
 
 
 READERS: dict[str, Callable[[str | Path, str, int, int | None], ClassDrawings]] = {
@@ -163,29 +161,29 @@ READERS: dict[str, Callable[[str | Path, str, int, int | None], ClassDrawings]] 
     ".ndjson": read_ndjson,
     ".bin": read_bin,
 }
-"""The reader of each form, the preferred form first."""
+"""The reader of each form, in the order of preference."""
 
 
 def read_class(path: str | Path, name: str, max_length: int, per_class: int | None = None) -> ClassDrawings:
-    """Read a class file in the form that its suffix names.
+    """Read a class file in the form of its suffix.
 
     Args:
         path: of the file.
         name: of the class.
-        max_length: drawings of more points are left out.
-        per_class: stop after so many drawings kept; all if not given.
+        max_length: drawings with more points are excluded.
+        per_class: stop after this number of kept drawings; read all by default.
 
     Returns:
-        The drawings, int16 ``[n, 3]`` in units of a 0-255 canvas, in the file's order.
+        the drawings, int16 ``[n, 3]`` in units of a canvas of 0 to 255, in the file's order.
 
     Raises:
-        DataError: if the file is not what its suffix says, is cut short, or is malformed.
+        DataError: if the file does not have the form of its suffix, is incomplete, or is malformed.
     """
     reader = READERS.get(Path(path).suffix)
     if reader is None:
         raise DataError(
-            f"{path} is of no known form",
-            expected=f"a file that ends in {', '.join(READERS)}",
+            f"{path} has an unknown form",
+            expected=f"a name that ends in {', '.join(READERS)}",
             fix="Download one of the published forms",
         )
     return reader(path, name, max_length, per_class)
@@ -207,13 +205,13 @@ def _pair(stroke: Any) -> tuple[list[Any], list[Any]]:
 def _keep(
     flat: np.ndarray, lengths: list[int], parts: list[int], rejected: Counter[str]
 ) -> list[tuple[int, np.ndarray]]:
-    """Return the drawings in order fit to keep, as int16; count the others.
+    """Return the valid drawings as int16, and count the others.
 
     Args:
-        flat: rows ``[sum(lengths), 3]`` of all drawings, each of at least one row.
-        lengths: rows of each drawing.
+        flat: rows ``[sum(lengths), 3]`` of all drawings, at least one each.
+        lengths: number of rows of each drawing.
         parts: partition of each drawing.
-        rejected: where the others are counted.
+        rejected: counts of excluded drawings by reason, which are updated.
     """
     starts = np.concatenate([[0], np.cumsum(lengths)])
     bad = np.zeros(len(lengths), dtype=bool)
@@ -238,13 +236,13 @@ def _keep(
     ]
 
 
-class _Pile:
-    """Collects drawings of absolute points and turns many at a time into rows.
+class _Collector:
+    """Collects drawings of absolute points, and converts many at once to rows.
 
     Args:
-        code: of the points: ``B`` for bytes, ``d`` for any number.
-        max_length: longest drawing kept.
-        per_class: how many drawings make it full.
+        code: type of the points: ``B`` for bytes, ``d`` for any number.
+        max_length: length of the longest drawing kept.
+        per_class: number of drawings to collect; all by default.
     """
 
     def __init__(self, code: str, max_length: int, per_class: int | None) -> None:
@@ -259,24 +257,19 @@ class _Pile:
 
     @property
     def full(self) -> bool:
-        """Whether as many drawings are kept as were asked for."""
+        """Whether the wanted number of drawings is kept."""
         return self.left is not None and self.left <= 0
 
-    def add(
-        self,
-        part: int,
-        strokes: list[tuple[Any, Any]],
-        points: int | None = None,
-    ) -> None:
-        """Add a drawing, or count why not.
+    def add(self, part: int, strokes: list[tuple[Any, Any]], points: int | None = None) -> None:
+        """Add a drawing, or count the reason for its exclusion.
 
         Args:
             part: its partition.
             strokes: pairs of x and y coordinates, as bytes or lists of numbers.
-            points: how many the drawing has, where `strokes` is only a part.
+            points: number of points of the drawing, if `strokes` is incomplete.
 
         Raises:
-            TypeError, OverflowError: if a coordinate is no number; nothing is added then.
+            TypeError, OverflowError: if a coordinate is not a number. Nothing is added then.
         """
         start = len(self.xs)
         points = sum(len(xs) for xs, _ in strokes) if points is None else points
@@ -301,7 +294,7 @@ class _Pile:
 
     def _flush(self) -> None:
         rows = np.zeros((len(self.xs), 3))
-        with np.errstate(invalid="ignore"):  # infinite points are told apart in _keep
+        with np.errstate(invalid="ignore"):  # _keep excludes infinite points
             rows[1:, 0] = np.diff(np.rint(np.frombuffer(self.xs, dtype=self.xs.typecode).astype(float)))
             rows[1:, 1] = np.diff(np.rint(np.frombuffer(self.ys, dtype=self.ys.typecode).astype(float)))
         rows[np.cumsum([0, *self.lengths[:-1]]), :2] = 0
@@ -313,7 +306,7 @@ class _Pile:
         self.ends, self.lengths, self.parts = [], [], []
 
     def finish(self, name: str) -> ClassDrawings:
-        """Return what was collected."""
+        """Return the collected drawings."""
         if self.lengths:
             self._flush()
         return ClassDrawings(name, self.kept, dict(+self.rejected))

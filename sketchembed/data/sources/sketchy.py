@@ -1,220 +1,42 @@
-"""Sketchy: photos and the sketches that people drew of them, from the published files to a store of pairs.
+"""Sketchy: photos and the sketches that people drew of them, as a store of pairs.
 
-*Source*: Sangkloy et al. 2016; paper section 4 and appendix H.3. Sketches are SVG files in
-``sketches/CLASS/PHOTO-NUMBER.svg``, photos are ``photo/CLASS/PHOTO.jpg`` or, as rendered for the data set,
-``photo/tx_000000000000/CLASS/PHOTO.jpg``; ``checked.txt`` and ``invalid.txt`` beside a class's sketches say
-which are sound, and ``stats.csv`` where in its photo the object is. All of it may be folders or tar files.
+*Source*: Sangkloy et al. 2016; paper section 4 and appendix H.3.
 """
 
 from __future__ import annotations
 
-import csv
-import hashlib
-import io
-import json
-import tarfile
-from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from functools import partial
-from pathlib import Path, PurePosixPath
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 from PIL import Image
 from rich.console import Console
 from rich.progress import track
 
-from sketchembed.data.sources.overlap import Rule, keeps
-from sketchembed.data.sources.splits import partition_of
-from sketchembed.data.store import FORMAT_VERSION, DrawingStore, left_out, open_store
+from sketchembed.data.sources.overlap import Rule, is_allowed
+from sketchembed.data.sources.sketchy_files import Box, PublishedFiles, Read, find_files
+from sketchembed.data.sources.splits import photo_partition
+from sketchembed.data.store import FORMAT_VERSION, DrawingStore, exclusion_summary, open_if_current
 from sketchembed.data.store_writer import ClassDrawings, write_store
 from sketchembed.errors import DataError
+from sketchembed.files.array_cache import fingerprint
 from sketchembed.files.images import open_image, photo_pixels
-from sketchembed.files.reading import TAR_ERRORS, check_file_size, open_tar, read_file
+from sketchembed.files.reading import check_file_size
 from sketchembed.sketch import Sketch
 from sketchembed.sketch.svg import SVG_LIMIT, read_strokes
 
 EPSILON = 5.0
 """Tolerance of the simplification, in the sketches' unit, a pixel of their canvas (appendix H.3)."""
 SHORT = 0.1
-"""A stroke shorter than this part of the longest one is left out (code; appendix H.3 gives no number)."""
+"""A stroke shorter than this part of the longest one is removed (code; appendix H.3 gives no number)."""
 SMALL = 0.03
-"""So is a stroke whose box is smaller than this part of the sketch's (appendix H.3 gives no number)."""
+"""A stroke whose box is smaller than this part of the sketch's is removed (appendix H.3 gives no number)."""
 READER_VERSION = 1
-"""Of what is made of the files; a store of another one is made anew."""
-WHOLE, CENTRED = "tx_000000000000", "tx_000100000000"
-"""Folders of the rendered photos: scaled to the square, and the object centred in it."""
-LIST_LIMIT = 32 << 20
-"""The largest list that is read, in bytes; ``stats.csv`` has 12 million."""
-MAX_SIDE = 4096
-"""Of a photo by ``stats.csv``, in pixels, which it is scaled to; the published ones have at most 500."""
-
-Read = Callable[[], bytes]
-Box = tuple[tuple[int, int], tuple[int, int, int, int]]
-"""Width and height of the published photo, and the object's box in it: left, top, right, bottom."""
+"""Incremented when the same files give another store; existing stores are then prepared again."""
 
 
-@dataclass
-class Published:
-    """The files of the data set, found and not yet read.
-
-    Attributes:
-        sketches: by class and name.
-        photos: by class and name.
-        checked: names of the sketches that were looked at, by class; a class without the list has all.
-        invalid: names of those that were found wanting, by class.
-        boxes: of the objects, by photo.
-    """
-
-    sketches: dict[str, dict[str, Read]] = field(default_factory=lambda: defaultdict(dict))
-    photos: dict[str, dict[str, Read]] = field(default_factory=lambda: defaultdict(dict))
-    checked: dict[str, set[str]] = field(default_factory=dict)
-    invalid: dict[str, set[str]] = field(default_factory=dict)
-    boxes: dict[str, Box] = field(default_factory=dict)
-
-
-def find(folder: Path) -> Published:
-    """Find the published files in a folder and in the tar files that lie in it.
-
-    Args:
-        folder: of the data set.
-
-    Raises:
-        DataError: if there are no sketches or no photos, or a tar or list is damaged.
-    """
-    found = Published()
-    centred: dict[str, dict[str, Read]] = defaultdict(dict)
-    for path, read in _files(folder):
-        label, suffix = path.parent.name.replace(" ", "_"), path.suffix.lower()
-        if suffix == ".svg":
-            found.sketches[label][path.stem] = read
-        elif suffix in (".jpg", ".jpeg", ".png") and "photo" in path.parts:
-            photos = centred if CENTRED in path.parts else found.photos
-            photos[label][path.stem] = read
-        elif path.name in ("checked.txt", "invalid.txt"):
-            lists = found.checked if path.name == "checked.txt" else found.invalid
-            check_file_size(len(content := read()), str(path), LIST_LIMIT)
-            lists[label] = {line.strip() for line in io.StringIO(content.decode("utf-8", "replace"))}
-        elif path.name == "stats.csv":
-            check_file_size(len(content := read()), str(path), LIST_LIMIT)
-            found.boxes |= read_boxes(content, str(path))
-    found.photos = found.photos or centred
-    if not found.sketches or not found.photos:
-        has = "photos but no sketches" if found.photos else "sketches but no photos"
-        raise DataError(
-            f"{folder} holds {has if found.photos or found.sketches else 'no files of Sketchy'}",
-            expected="sketches/CLASS/*.svg and photo/CLASS/*.jpg, as folders or in tar files",
-            fix="Get both from sketchy.eye.gatech.edu and put them there, or set SKETCHEMBED_DATA",
-        )
-    return found
-
-
-def read_boxes(content: bytes, name: str) -> dict[str, Box]:
-    """Read ``stats.csv``, of which columns 3, 13 and 14, and 15 to 18 count.
-
-    Args:
-        content: of the file.
-        name: of the file, for messages.
-
-    Returns:
-        of each photo its size and the object's box.
-
-    Raises:
-        DataError: if a line has other columns, or a box that lies outside its photo.
-    """
-    boxes: dict[str, Box] = {}
-    rows = csv.reader(io.StringIO(content.decode("utf-8", "replace"), newline=""))
-    try:
-        next(rows, None)
-        for number, row in enumerate(rows, 2):
-            if len(row) > 2 and row[2] in boxes:
-                continue  # one line a sketch, the same box in each
-            try:
-                width, height, left, top, wide, high = (int(value) for value in row[12:18])
-            except ValueError:
-                width = height = left = top = wide = high = 0
-            right, bottom = min(left + wide, width), min(top + high, height)
-            left, top = max(left, 0), max(top, 0)
-            if left >= right or top >= bottom or max(width, height) > MAX_SIDE:
-                raise _no_box(name, f"'{','.join(row)[:60]}' in line {number}")
-            boxes[row[2]] = ((width, height), (left, top, right, bottom))
-    except csv.Error as error:
-        raise _no_box(name, f"a line that is no line of a csv ({error})") from error
-    return boxes
-
-
-def _no_box(name: str, what: str) -> DataError:
-    return DataError(
-        f"{name} has {what}",
-        expected=f"in columns 13 to 18 width and height of a photo, at most {MAX_SIDE}, and a box in it",
-        fix="Fetch the file again, or take it away: photos are then not cropped",
-    )
-
-
-def read_sketch(content: bytes, name: str, epsilon: float = EPSILON) -> Sketch:
-    """Read a sketch and simplify it; strokes that are short or small beside the others are left out.
-
-    *Source*: appendix H.3; a file without its closing tag, of which there are some, is closed as in the
-    released code.
-
-    Args:
-        content: of the SVG file: lines and curves.
-        name: of the file, for messages.
-        epsilon: tolerance of the simplification, in the file's unit.
-
-    Returns:
-        the sketch in the file's unit; empty if no line of it has any length.
-
-    Raises:
-        DataError: if it cannot be read as SVG, or is too large.
-    """
-    if len(content) > SVG_LIMIT:
-        raise DataError(
-            f"{name} has {len(content):,} bytes",
-            expected=f"a sketch of at most {SVG_LIMIT:,}",
-            fix="Take the file away",
-        )
-    if not content.rstrip().endswith(b"</svg>"):
-        content = content.rstrip() + b"</svg>"
-    try:
-        strokes = read_strokes(content)
-    except DataError as error:
-        raise DataError(
-            f"{name} cannot be read: {error}", expected="a sketch of lines and curves", fix="Take it away"
-        ) from error
-    lengths = np.array([np.hypot(*np.diff(stroke, axis=0).T).sum() for stroke in strokes])
-    if not len(strokes) or lengths.max() == 0:
-        return Sketch.from_strokes([])
-    sides = np.array([np.ptp(stroke, axis=0).max() for stroke in strokes])
-    whole = np.ptp(np.concatenate(strokes), axis=0).max()
-    kept = (lengths >= SHORT * lengths.max()) & (sides >= SMALL * whole)
-    return Sketch.from_strokes(stroke for stroke, keep in zip(strokes, kept, strict=True) if keep).simplified(
-        epsilon
-    )
-
-
-def read_photo(content: bytes, name: str, size: int, box: Box | None = None) -> np.ndarray:
-    """Read a photo, uint8 ``[3, size, size]``: centred on black, its longer side `size`.
-
-    *Source*: appendix H.3; black as in the released code.
-
-    Args:
-        content: of the file.
-        name: of the file, for messages.
-        size: side in pixels.
-        box: of the object, to which the photo is cropped; it counts in the photo's published size, which
-            the rendered squares are scaled back to.
-
-    Raises:
-        DataError: if it is no image.
-    """
-    picture = open_image(content, name)
-    if box is not None:
-        picture = picture.resize(box[0], Image.Resampling.BILINEAR).crop(box[1])
-    return photo_pixels(picture, size, "contain")
-
-
-def prepare(
+def prepare_sketchy(
     folder: Path,
     destination: Path,
     *,
@@ -223,37 +45,43 @@ def prepare(
     rule: Rule = "class",
     progress: bool = True,
 ) -> DrawingStore:
-    """Prepare the store of pairs, or open the one that is there if it was made of the same.
+    """Prepare the store of pairs, or open it if it was made of the same files.
 
     Args:
         folder: of the published files.
         destination: folder of the store.
-        max_length: sketches of more points are left out, and counted (section 4: 100).
+        max_length: sketches with more points are excluded and counted (section 4: 100).
         size: side of the photos in pixels.
-        rule: which photos are left out because mini-ImageNet is tested on the like, see
+        rule: which photos are excluded because they show a test class of mini-ImageNet, see
             :mod:`~sketchembed.data.sources.overlap`.
-        progress: show a bar where there is a terminal, and a line when done.
+        progress: show a progress bar on a terminal, and a summary at the end.
 
     Raises:
         DataError: if files are missing or damaged, or the store cannot be written.
     """
-    found = find(folder)
-    names = [sorted(part) for group in (found.sketches, found.photos) for part in group.values()]
-    facts: list[object] = [FORMAT_VERSION, READER_VERSION, max_length, size, rule, EPSILON, SHORT, SMALL]
-    facts.append(names)
-    facts += [sorted(map(sorted, found.invalid.values())), sorted(map(sorted, found.checked.values()))]
-    facts += [sorted(found.boxes)]
-    fingerprint = hashlib.sha256(json.dumps(facts).encode()).hexdigest()
-    if (there := open_store(destination, fingerprint)) is not None:
-        return there
-    reader = _Reader(found, max_length, size, rule)
+    found = find_files(folder)
+    about = {
+        "fingerprint": fingerprint(
+            [
+                *(FORMAT_VERSION, READER_VERSION, max_length, size, rule, EPSILON, SHORT, SMALL),
+                [sorted(part) for group in (found.sketches, found.photos) for part in group.values()],
+                sorted(map(sorted, found.invalid.values())),
+                sorted(map(sorted, found.checked.values())),
+                sorted(found.boxes),
+            ]
+        ),
+        "overlap": rule,
+    }
+    if (existing := open_if_current(destination, about)) is not None:
+        return existing
+    reader = _PairReader(found, max_length, size, rule)
     store = write_store(
         destination,
         reader.classes(progress),
         source="sketchy",
         max_length=max_length,
         dtype="<f4",
-        about={"fingerprint": fingerprint, "overlap": rule},
+        about=about,
         arrays=reader.arrays,
     )
     if progress:
@@ -261,17 +89,69 @@ def prepare(
     return store
 
 
-# ---- preparing -----------------------------------------------------------------------------------------
+def read_sketch(content: bytes, name: str, epsilon: float = EPSILON) -> Sketch:
+    """Read a sketch, remove strokes that are short or small compared with the others, and simplify it.
+
+    *Source*: appendix H.3. Some files lack their closing tag, which is appended as in the released code.
+
+    Args:
+        content: of the SVG file, which holds lines and curves.
+        name: of the file, for messages.
+        epsilon: tolerance of the simplification, in the file's unit.
+
+    Returns:
+        the sketch in the file's unit; empty if no line has a length.
+
+    Raises:
+        DataError: if it cannot be read as SVG, or is too large.
+    """
+    check_file_size(len(content), name, SVG_LIMIT)
+    if not content.rstrip().endswith(b"</svg>"):
+        content = content.rstrip() + b"</svg>"
+    try:
+        strokes = read_strokes(content)
+    except DataError as error:
+        expected, fix = "a sketch of lines and curves", "Remove the file"
+        raise DataError(f"{name} cannot be read: {error}", expected=expected, fix=fix) from error
+    lengths = np.array([np.hypot(*np.diff(stroke, axis=0).T).sum() for stroke in strokes])
+    if not len(strokes) or lengths.max() == 0:
+        return Sketch.from_strokes([])
+    sides = np.array([np.ptp(stroke, axis=0).max() for stroke in strokes])
+    whole = np.ptp(np.concatenate(strokes), axis=0).max()
+    kept = (lengths >= SHORT * lengths.max()) & (sides >= SMALL * whole)
+    long = Sketch.from_strokes(stroke for stroke, keep in zip(strokes, kept, strict=True) if keep)
+    return long.simplified(epsilon)
 
 
-class _Reader:
-    """Reads class by class, and keeps the photos as it goes."""
+def cropped_photo(content: bytes, name: str, size: int, box: Box | None = None) -> np.ndarray:
+    """Read a photo as uint8 ``[3, size, size]``, centred on black, with its longer side scaled to `size`.
 
-    def __init__(self, found: Published, max_length: int, size: int, rule: Rule) -> None:
+    *Source*: appendix H.3; black as in the released code.
+
+    Args:
+        content: of the file.
+        name: of the file, for messages.
+        size: side in pixels.
+        box: of the object, to which the photo is cropped. It is given in pixels of the published photo, so
+            a photo rendered as a square is first scaled back to that size.
+
+    Raises:
+        DataError: if it is not an image.
+    """
+    picture = open_image(content, name)
+    if box is not None:
+        picture = picture.resize(box[0], Image.Resampling.BILINEAR).crop(box[1])
+    return photo_pixels(picture, size, "contain")
+
+
+class _PairReader:
+    """Reads one class after the other, and collects the photos."""
+
+    def __init__(self, found: PublishedFiles, max_length: int, size: int, rule: Rule) -> None:
         self.found, self.max_length, self.size, self.rule = found, max_length, size, rule
         self.photos: list[np.ndarray] = []
         self.photo_of: list[int] = []
-        self.unreadable: list[DataError] = []
+        self.errors: list[DataError] = []
 
     def arrays(self) -> dict[str, np.ndarray]:
         return {"photos": np.stack(self.photos), "photo_of": np.array(self.photo_of, dtype=np.int32)}
@@ -284,106 +164,60 @@ class _Reader:
             transient=True,
             disable=not progress,
         ):
-            yield self._read(label)
+            yield self._read_class(label)
 
-    def _read(self, label: str) -> ClassDrawings:
+    def _read_class(self, label: str) -> ClassDrawings:
         rejected: Counter[str] = Counter()
         kept: list[tuple[int, np.ndarray]] = []
-        of_photo: dict[str, int | None] = {}
-        checked, invalid = self.found.checked.get(label), self.found.invalid.get(label, set())
+        numbers: dict[str, int | None] = {}
         for name, read in sorted(self.found.sketches[label].items()):
             photo = name.rpartition("-")[0]
-            sketch: Sketch | None = None
-            if name in invalid or (checked is not None and name not in checked):
-                rejected["invalid"] += 1
-            elif not keeps(self.rule, label, photo):
-                rejected["overlap"] += 1
-            elif photo not in self.found.photos[label]:
-                rejected["without photo"] += 1
-            else:
-                sketch = self._sketch(read, f"{label}/{name}.svg", rejected)
-            if sketch is None:
-                continue
-            if photo not in of_photo:
-                of_photo[photo] = self._photo(label, photo)
-            number = of_photo[photo]
-            if number is None:
-                rejected["unreadable"] += 1
-                continue
-            kept.append((partition_of(photo), sketch.to_stroke3()))
-            self.photo_of.append(number)
+            reason, sketch = self._exclusion(label, name, photo), None
+            if not reason:
+                reason, sketch = self._read_sketch(read, f"{label}/{name}.svg")
+            if sketch is not None:
+                if photo not in numbers:
+                    numbers[photo] = self._add_photo(label, photo)
+                number = numbers[photo]
+                if number is not None:
+                    kept.append((photo_partition(photo), sketch.to_stroke3()))
+                    self.photo_of.append(number)
+                    continue
+                reason = "unreadable"
+            rejected[reason] += 1
         return ClassDrawings(label, kept, dict(rejected))
 
-    def _sketch(self, read: Read, name: str, rejected: Counter[str]) -> Sketch | None:
+    def _exclusion(self, label: str, name: str, photo: str) -> str:
+        """Return why a sketch is excluded without being read, or an empty text."""
+        checked, invalid = self.found.checked.get(label), self.found.invalid.get(label, set())
+        if name in invalid or (checked is not None and name not in checked):
+            return "invalid"
+        if not is_allowed(self.rule, label, photo):
+            return "overlap"
+        return "" if photo in self.found.photos[label] else "without photo"
+
+    def _read_sketch(self, read: Read, name: str) -> tuple[str, Sketch | None]:
+        """Return a sketch, or None and the reason why it is excluded."""
         try:
             sketch = read_sketch(read(), name)
         except DataError as error:
-            self.unreadable.append(error)
-            rejected["unreadable"] += 1
-            return None
+            self.errors.append(error)
+            return "unreadable", None
         if len(sketch) < 2:
-            rejected["empty"] += 1
-        elif len(sketch) > self.max_length:
-            rejected["too long"] += 1
-        else:
-            return sketch
-        return None
+            return "empty", None
+        return ("", sketch) if len(sketch) <= self.max_length else ("too long", None)
 
-    def _photo(self, label: str, name: str) -> int | None:
+    def _add_photo(self, label: str, name: str) -> int | None:
+        """Read a photo and return its index, or None if it is unreadable."""
         try:
-            content = self.found.photos[label][name]()
-            self.photos.append(read_photo(content, f"{label}/{name}", self.size, self.found.boxes.get(name)))
+            content, box = self.found.photos[label][name](), self.found.boxes.get(name)
+            self.photos.append(cropped_photo(content, f"{label}/{name}", self.size, box))
         except DataError as error:
-            self.unreadable.append(error)
+            self.errors.append(error)
             return None
         return len(self.photos) - 1
 
     def summary(self, store: DrawingStore) -> str:
         kept = f"sketchy: {len(store):,} sketches of {len(self.photos):,} photos kept"
-        line = f"{kept}, {left_out(store)}"
-        return line + (f"; the first that cannot be read: {self.unreadable[0]}" if self.unreadable else "")
-
-
-def _files(folder: Path) -> Iterator[tuple[PurePosixPath, Read]]:
-    """Yield the path and the reader of every file in a folder, and of every one in its tar files."""
-    for path in sorted(folder.rglob("*")) if folder.is_dir() else []:
-        if path.suffix == ".tar" and path.is_file():
-            yield from _members(path)
-        elif path.is_file():
-            yield PurePosixPath(path.relative_to(folder)), partial(_read_plain, path)
-
-
-def _read_plain(path: Path) -> bytes:
-    fix = "Check its permissions, or take it away"
-    return read_file(path, str(path), expected="a file of Sketchy", fix=fix)
-
-
-def _members(archive: Path) -> Iterator[tuple[PurePosixPath, Read]]:
-    def reader(file: tarfile.TarFile, entry: tarfile.TarInfo) -> Read:
-        def read() -> bytes:
-            check_file_size(entry.size, f"{archive}, {entry.name}")
-            try:
-                opened = file.extractfile(entry)
-                content = opened.read() if opened else b""
-            except TAR_ERRORS as error:
-                raise _damaged(archive, str(error)) from error
-            if len(content) != entry.size:
-                raise _damaged(archive, f"{entry.name} is cut off")
-            return content
-
-        return read
-
-    try:
-        file, entries = open_tar(archive)
-    except TAR_ERRORS as error:
-        raise _damaged(archive, str(error)) from error
-    if archive.stat().st_size < file.offset + tarfile.BLOCKSIZE:
-        raise _damaged(archive, "it ends before the block of zeros that ends every tar")
-    for entry in entries:
-        yield PurePosixPath(entry.name), reader(file, entry)
-
-
-def _damaged(archive: Path, why: str) -> DataError:
-    return DataError(
-        f"{archive} cannot be read ({why})", expected="a whole, uncompressed tar", fix="Fetch it again"
-    )
+        line = f"{kept}, {exclusion_summary(store)}"
+        return line + (f"; the first unreadable file: {self.errors[0]}" if self.errors else "")

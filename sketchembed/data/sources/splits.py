@@ -1,4 +1,4 @@
-"""Splits as versioned lists of names that come with the package."""
+"""Splits of data sets, most of them lists of names that come with the package."""
 
 from __future__ import annotations
 
@@ -9,26 +9,29 @@ from importlib import resources
 
 from sketchembed.errors import DataError
 
+HELD_OUT_EVERY = 10
+"""One photo in ten is for validation, and another one for testing."""
+
 
 def read_names(name: str) -> list[str]:
-    """Return the names of the list ``lists/NAME.txt``, one a line; lines that begin with # are comments."""
+    """Return the lines of the list ``lists/NAME.txt``, without comments, which begin with #."""
     text = resources.files("sketchembed.data.sources").joinpath(f"lists/{name}.txt").read_text("utf-8")
     return [line.strip() for line in text.splitlines() if line.strip() and not line.startswith("#")]
 
 
 def read_fields(name: str) -> dict[str, str]:
-    """Return the list ``lists/NAME.txt`` whose lines are a name without blanks and what belongs to it."""
-    return dict((line.split(maxsplit=1)) for line in read_names(name))
+    """Return the list ``lists/NAME.txt`` as a dictionary from the first word of each line to the rest."""
+    return dict(line.split(maxsplit=1) for line in read_names(name))
 
 
 def check_disjoint(lists: Mapping[str, Sequence[str]]) -> None:
-    """Check that no class is in two parts of a split, nor twice in one.
+    """Check that no class is listed twice, in two parts of a split or in one.
 
     Args:
         lists: the names of each part.
 
     Raises:
-        DataError: naming one that is.
+        DataError: if a class is listed twice.
     """
     owner: dict[str, str] = {}
     for part, names in lists.items():
@@ -43,14 +46,10 @@ def check_disjoint(lists: Mapping[str, Sequence[str]]) -> None:
             owner[name] = part
 
 
-HELD_OUT_EVERY = 10
-"""One photo in so many is looked at, and one more is kept for tests."""
+def photo_partition(name: str) -> int:
+    """Return the partition of a photo: 0 train (eight in ten), 1 valid, 2 test.
 
-
-def partition_of(photo: str) -> int:
-    """Return the partition of a photo, a function of its name alone: 0 train (eight in ten), 1 valid, 2 test.
-
-    So a photo stays where it is when others are added or left out.
+    It depends on the name alone, so a photo keeps its partition when others are added or excluded.
     """
-    place = int.from_bytes(hashlib.sha256(os.fsencode(photo)).digest()[:8], "big") % HELD_OUT_EVERY
+    place = int.from_bytes(hashlib.sha256(os.fsencode(name)).digest()[:8], "big") % HELD_OUT_EVERY
     return place if place in (1, 2) else 0

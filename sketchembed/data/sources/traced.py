@@ -1,13 +1,11 @@
-"""Photos with their traced contours in the place of sketches, from photos alone to a store of pairs.
+"""Photos with traced contours instead of sketches, as a store of pairs.
 
-This goes beyond the paper: it lets any photos train the drawer, alone or before those that people sketched.
-What a trace is, and is not, stands in :mod:`sketchembed.data.sources.contours`.
+This goes beyond the paper. Any photos can train the decoder, alone or before photos with sketches. See
+:mod:`sketchembed.data.sources.contours` for the traces.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 from collections import Counter
 from collections.abc import Iterator
@@ -20,19 +18,21 @@ import numpy as np
 from rich.console import Console
 from rich.progress import track
 
-from sketchembed.data.sources import contours, mini_imagenet
-from sketchembed.data.sources.splits import partition_of, read_fields
-from sketchembed.data.store import FORMAT_VERSION, DrawingStore, open_store
+from sketchembed.data.sources import contours
+from sketchembed.data.sources.mini_imagenet import load_mini_imagenet
+from sketchembed.data.sources.splits import photo_partition, read_fields
+from sketchembed.data.store import FORMAT_VERSION, DrawingStore, open_if_current
 from sketchembed.data.store_writer import ClassDrawings, write_store
 from sketchembed.errors import DataError
-from sketchembed.files.images import SUFFIXES, contained, open_image, photo_pixels
+from sketchembed.files.array_cache import fingerprint
+from sketchembed.files.images import SUFFIXES, contain_box, open_image, photo_pixels
 
 MINI_IMAGENET = "mini-imagenet"
-"""Stands for the photos of mini-ImageNet's training part."""
+"""Name for the photos of mini-ImageNet's training part."""
 TRACER_VERSION = 1
-"""Of the traces; a store of another one is made anew."""
+"""Incremented when the same photos give other traces; existing stores are then prepared again."""
 CHUNK = 64
-"""Photos that a process traces at a time."""
+"""Photos that a process traces at once."""
 
 
 class Photos(NamedTuple):
@@ -40,20 +40,20 @@ class Photos(NamedTuple):
 
     Attributes:
         images: uint8 ``[n, 3, size, size]``.
-        places: where in its image each photo lies (left, top, right, bottom): padding has an edge too.
-        names: of each photo, unique.
-        classes: of each photo, the same ones side by side; for looking at, never for training.
-        unreadable: what was wrong with files that are no photos.
+        places: box of each photo in its image (left, top, right, bottom), without the padding.
+        names: of the photos, unique.
+        classes: of the photos, in groups; only for display.
+        errors: of files that are not photos.
     """
 
     images: np.ndarray
     places: list[tuple[int, int, int, int]]
     names: list[str]
     classes: list[str]
-    unreadable: list[DataError]
+    errors: list[DataError]
 
 
-def prepare(
+def prepare_traced(
     photos: str,
     folder: Path,
     prepared: Path,
@@ -63,16 +63,16 @@ def prepare(
     size: int = 84,
     progress: bool = True,
 ) -> DrawingStore:
-    """Prepare the store of pairs, or open the one that is there if it was made of the same.
+    """Prepare the store of pairs, or open it if it was made of the same photos.
 
     Args:
-        photos: a folder of photos, searched through and through, or ``mini-imagenet``.
+        photos: a folder of photos, which is searched recursively, or ``mini-imagenet``.
         folder: of the data sets.
-        prepared: folder for prepared stores.
+        prepared: folder of prepared stores.
         max_points: most points of a trace.
         max_length: T, see :class:`~sketchembed.data.datamodules.pair_datamodule.PairDataModule`.
         size: side of the photos in pixels.
-        progress: show a bar where there is a terminal, and a line when done.
+        progress: show a progress bar on a terminal, and a summary at the end.
 
     Raises:
         DataError: if there are no photos, none has contours, or the store cannot be written.
@@ -82,11 +82,11 @@ def prepare(
     seen = sorted(source.glob("train*")) if photos == MINI_IMAGENET else _image_files(source)
     sizes = [[str(path), path.stat().st_size] for path in seen if path.is_file()]
     facts = [FORMAT_VERSION, TRACER_VERSION, max_points, size, sizes]
-    fingerprint = hashlib.sha256(json.dumps(facts).encode()).hexdigest()
+    about = {"fingerprint": fingerprint(facts)}
     destination = prepared / f"traced-{source.name}-n{max_points}-{size}px"
-    if (there := open_store(destination, fingerprint)) is not None:
-        return there
-    found = _mini_imagenet(source, prepared, size) if photos == MINI_IMAGENET else _of_folder(source, size)
+    if (existing := open_if_current(destination, about)) is not None:
+        return existing
+    found = _mini_imagenet(source, prepared, size) if photos == MINI_IMAGENET else _folder(source, size)
     kept: list[int] = []
     store = write_store(
         destination,
@@ -94,19 +94,22 @@ def prepare(
         source=f"traced {source.name}",
         max_length=max_length,
         dtype="<f4",
-        about={"fingerprint": fingerprint},
+        about=about,
         arrays=lambda: {"photos": found.images, "photo_of": np.array(kept, dtype=np.int32)},
     )
     if progress:
         line = f"traced: {len(store):,} of {len(found.names):,} photos in {source} have contours"
-        line += f", {len(found.unreadable):,} files are no photos; the first: " if found.unreadable else ""
-        line += str(found.unreadable[0]) if found.unreadable else ""
+        line += (
+            f", {len(found.errors):,} files are not photos; the first: {found.errors[0]}"
+            if found.errors
+            else ""
+        )
         Console(stderr=True).print(line, highlight=False, soft_wrap=True)
     return store
 
 
 def _classes(found: Photos, max_points: int, kept: list[int], progress: bool) -> Iterator[ClassDrawings]:
-    """Trace class by class; the numbers of the photos that have contours are added to `kept`."""
+    """Trace one class after the other, and append the indices of photos with contours to `kept`."""
     groups = [
         (name, list(group)) for name, group in groupby(range(len(found.names)), found.classes.__getitem__)
     ]
@@ -126,7 +129,7 @@ def _classes(found: Photos, max_points: int, kept: list[int], progress: bool) ->
                 if len(trace) < 2:
                     rejected["no contours"] += 1
                     continue
-                drawings.append((partition_of(found.names[number]), trace.to_stroke3()))
+                drawings.append((photo_partition(found.names[number]), trace.to_stroke3()))
                 kept.append(number)
             yield ClassDrawings(name, drawings, dict(rejected))
 
@@ -137,35 +140,35 @@ def _inside(image: np.ndarray, place: tuple[int, int, int, int]) -> np.ndarray:
 
 
 def _mini_imagenet(folder: Path, prepared: Path, size: int) -> Photos:
-    data = mini_imagenet.load(folder, prepared, "train", size)
+    data = load_mini_imagenet(folder, prepared, "train", size)
     words = read_fields("mini_imagenet_train")
-    labels = [f"{words.get(name, name)}" for name in data.class_names]
+    labels = [words.get(name, name) for name in data.class_names]
     places = [(0, 0, size, size)] * len(data)
     return Photos(data.images, places, data.names, [labels[label] for label in data.labels], [])
 
 
-def _of_folder(folder: Path, size: int) -> Photos:
-    images, places, names, classes, unreadable = [], [], [], [], []
+def _folder(folder: Path, size: int) -> Photos:
+    images, places, names, classes, errors = [], [], [], [], []
     for path in _image_files(folder):
         try:
             picture = open_image(path, str(path))
         except DataError as error:
-            unreadable.append(error)
+            errors.append(error)
             continue
         images.append(photo_pixels(picture, size, "contain"))
-        places.append(contained(picture.size, size))
+        places.append(contain_box(picture.size, size))
         names.append(str(path.relative_to(folder)))
         classes.append(path.parent.name)
     if not images:
         raise DataError(
-            f"there is no photo in {folder}" + (f"; {unreadable[0]}" if unreadable else ""),
-            expected=f"image files ({', '.join(sorted(SUFFIXES))}) in it or in folders in it",
+            f"there is no photo in {folder}" + (f"; {errors[0]}" if errors else ""),
+            expected=f"image files ({', '.join(sorted(SUFFIXES))}) in it or in its folders",
             fix="Check the path",
         )
-    return Photos(np.stack(images), places, names, classes, unreadable)
+    return Photos(np.stack(images), places, names, classes, errors)
 
 
 def _image_files(folder: Path) -> list[Path]:
-    """Return the image files in a folder and the folders in it, those of a folder side by side."""
+    """Return the image files in a folder and its subfolders, grouped by folder."""
     found = (path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
     return sorted(found, key=lambda path: (path.parent, path.name))

@@ -1,4 +1,4 @@
-"""Drawings whose segments are coloured by cluster: whole, and cluster by cluster."""
+"""Drawings with segments coloured by cluster: all clusters together, and one cluster per column."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ COLOURS = (
     *("#8c4a2f", "#e05fb0", "#a9a60f", "#2b2f9e", "#00875a", "#c79a4b"),
 )
 NOISE, OTHERS, FAINT = "#b4bbc4", "#4a5058", "#e9ecf0"
-"""Colours of noise, of clusters without a column, and of what a cell is not about."""
+"""Colours of noise, of clusters without a column, and of the other segments in a column's cell."""
 SIDE = 56
 WIDE = 8
-"""Whole drawings in a row."""
+"""Drawings per row in :func:`wholes_svg`."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,9 +26,9 @@ class Coloured:
     """A drawing with the cluster of each segment.
 
     Attributes:
-        name: of its class.
-        sketch: n points.
-        labels: int64 ``[n - 1]``, of the segment that ends at each point but the first; -1 is noise.
+        name: name of its class.
+        sketch: drawing of n points.
+        labels: int64 ``[n - 1]``, cluster of the segment that ends at each point but the first; -1 is noise.
     """
 
     name: str
@@ -36,11 +36,11 @@ class Coloured:
     labels: np.ndarray
 
     def tile(self, colour: Callable[[int], str], label: str = "") -> Tile:
-        """Return the drawing as a grid's cell.
+        """Return the drawing as a cell of a grid.
 
         Args:
-            colour: of the segments of a cluster.
-            label: below it.
+            colour: returns the colour of a cluster.
+            label: text below the cell.
         """
         strokes, labels = runs(self.sketch, self.labels)
         lines = [(colour(one), stroke) for one, stroke in zip(labels, strokes, strict=True)]
@@ -52,28 +52,32 @@ class Coloured:
             box=self.sketch.bounds if len(self.sketch) else None,
         )
 
-    def holds(self, label: int) -> bool:
-        """Return whether a visible segment is of this cluster."""
-        return bool(np.any(self.labels[~self.sketch.lifted[:-1]] == label))
+    @property
+    def visible_labels(self) -> np.ndarray:
+        """The clusters of the visible segments."""
+        return self.labels[~self.sketch.lifted[:-1]]
 
 
 def runs(sketch: Sketch, labels: np.ndarray) -> tuple[list[np.ndarray], list[int]]:
-    """Return the lines on paper, parted where the label changes, and the label of each.
+    """Split the visible lines where the cluster changes.
 
     Args:
-        sketch: n points.
+        sketch: drawing of n points.
         labels: int64 ``[n - 1]``, see :class:`Coloured`.
+
+    Returns:
+        the points of each line, and its cluster.
     """
     lines: list[np.ndarray] = []
     found: list[int] = []
     first = 0
     for end in range(1, len(sketch)):
-        on_paper = not sketch.lifted[end - 1]
+        visible = not sketch.lifted[end - 1]
         label = int(labels[end - 1])
-        more = on_paper and end < len(labels) and not sketch.lifted[end] and labels[end] == label
-        if not on_paper:
+        continues = visible and end < len(labels) and not sketch.lifted[end] and labels[end] == label
+        if not visible:
             first = end
-        elif not more:
+        elif not continues:
             lines.append(sketch.points[first : end + 1])
             found.append(label)
             first = end
@@ -81,28 +85,22 @@ def runs(sketch: Sketch, labels: np.ndarray) -> tuple[list[np.ndarray], list[int
 
 
 def palette(drawings: Sequence[Coloured], count: int) -> dict[int, str]:
-    """Return a colour for each of the first clusters that these drawings show.
-
-    Args:
-        drawings: see there.
-        count: clusters at the most.
-    """
-    labels = [one.labels[~one.sketch.lifted[:-1]] for one in drawings]
-    shown = sorted({int(label) for its in labels for label in its if label >= 0})[:count]
+    """Return a colour for each of the first `count` clusters that are visible in some drawings."""
+    shown = sorted({int(label) for one in drawings for label in one.visible_labels if label >= 0})[:count]
     return {label: COLOURS[at % len(COLOURS)] for at, label in enumerate(shown)}
 
 
 def colour_of(label: int, colours: Mapping[int, str]) -> str:
-    """Return a cluster's colour, or that of noise or of all other clusters."""
+    """Return the colour of a cluster, also if it is noise or has no colour in `colours`."""
     return NOISE if label < 0 else colours.get(label, OTHERS)
 
 
 def clusters_svg(drawings: Sequence[Coloured], colours: Mapping[int, str]) -> str:
-    """Return a row a drawing: the whole, its noise, and its part in each of some clusters.
+    """Return a row per drawing: all its clusters, its noise, and its part of each cluster with a column.
 
     Args:
-        drawings: see there.
-        colours: of the clusters, in the order of their columns.
+        drawings: the drawings.
+        colours: colours of the clusters with columns, in order.
     """
 
     def only(wanted: int) -> Callable[[int], str]:
@@ -112,26 +110,23 @@ def clusters_svg(drawings: Sequence[Coloured], colours: Mapping[int, str]) -> st
         [
             one.tile(lambda label: colour_of(label, colours)),
             None,
-            *(one.tile(only(label)) if one.holds(label) else None for label in (-1, *colours)),
+            *(one.tile(only(label)) if label in one.visible_labels else None for label in (-1, *colours)),
         ]
         for one in drawings
     ]
     heads = ["whole", "", "noise", *map(str, colours)]
-    return grid_svg(rows, heads=heads, names=_names(drawings), size=SIDE, framed=False)
+    # The name of several rows of one class is written once.
+    names = [one.name for one in drawings]
+    names = [name if at == 0 or names[at - 1] != name else "" for at, name in enumerate(names)]
+    return grid_svg(rows, heads=heads, names=names, size=SIDE, framed=False)
 
 
 def wholes_svg(drawings: Sequence[Coloured], colours: Mapping[int, str]) -> str:
     """Return whole drawings, coloured by cluster.
 
     Args:
-        drawings: see there.
-        colours: of the clusters.
+        drawings: the drawings.
+        colours: colours of the clusters.
     """
     tiles = [one.tile(lambda label: colour_of(label, colours), one.name) for one in drawings]
     return grid_svg([tiles[at : at + WIDE] for at in range(0, len(tiles), WIDE)], size=112)
-
-
-def _names(drawings: Sequence[Coloured]) -> list[str]:
-    """Return the names of rows, equal ones below each other once."""
-    names = [one.name for one in drawings]
-    return [name if at == 0 or names[at - 1] != name else "" for at, name in enumerate(names)]

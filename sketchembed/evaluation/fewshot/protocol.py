@@ -22,9 +22,9 @@ from sketchembed.evaluation.fewshot.finetuning import Adapting, Scratch
 from sketchembed.evaluation.fewshot.methods import Embedding, Method, ink, pixels
 from sketchembed.evaluation.fewshot.scores import Setting, measure
 from sketchembed.evaluation.models import Model, trained_baselines
-from sketchembed.hub.registry import Network
 from sketchembed.networks.conv4 import Conv4, for_inference
 from sketchembed.networks.maml import MAML
+from sketchembed.networks.network import Network
 from sketchembed.networks.protonet import ProtoNet
 from sketchembed.runs.ranks import Ranks
 
@@ -231,9 +231,9 @@ def _images(
 ) -> ImageSet:
     prepared = prepared_folder(folder)
     if data == "mini-imagenet":
-        return mini_imagenet.load(folder / "mini_imagenet", prepared, part, size)
-    images = omniglot_images.load(folder / "omniglot", prepared, source, size)
-    chosen = omniglot_images.split(images, "lake" if split == "lake-runs" else split, part)
+        return mini_imagenet.load_mini_imagenet(folder / "mini_imagenet", prepared, part, size)
+    images = omniglot_images.load_omniglot(folder / "omniglot", prepared, source, size)
+    chosen = omniglot_images.select_part(images, "lake" if split == "lake-runs" else split, part)
     chosen.about["split"] = split
     return chosen
 

@@ -152,7 +152,7 @@ def _drawings(
 def _characters(context: EvaluationContext, shown: int, count: int) -> Inputs:
     """Return upright characters of the test part of the Vinyals split, as rasters of their strokes."""
     folder = data_folder(context.folder)
-    everything = omniglot_images.load(
+    everything = omniglot_images.load_omniglot(
         folder / "omniglot", prepared_folder(folder), "strokes", context.net.config.image_size
     )
     images = everything.select(omniglot.vinyals_split()["test"])
@@ -227,7 +227,7 @@ def _of_sketchy(
 def _photos(context: EvaluationContext, shown: int, count: int) -> Inputs:
     folder = data_folder(context.folder)
     size = context.net.config.image_size
-    images = mini_imagenet.load(folder / "mini_imagenet", prepared_folder(folder), "test", size)
+    images = mini_imagenet.load_mini_imagenet(folder / "mini_imagenet", prepared_folder(folder), "test", size)
     chosen = _of_images(images, count, context.seed)
     return Inputs(
         "photos",

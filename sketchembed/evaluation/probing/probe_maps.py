@@ -1,4 +1,4 @@
-"""Maps of embeddings: small multiples of points, below drawings that say what the colours mean.
+"""Maps of embeddings: panels of points, below example drawings that explain the colours.
 
 *Source*: paper figure 5, A and B.
 """
@@ -16,22 +16,23 @@ from sketchembed.reporting.figures import drawing_as_svg, svg
 from sketchembed.sketch import Sketch
 
 CLASS_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7")
-"""Of Okabe and Ito's palette, which the colour-blind can tell apart too."""
+"""From the palette of Okabe and Ito, which is suitable for colour-blind readers."""
 SHADES = 24
-"""Colours in which a variable is shown."""
+"""Number of colours of a continuous variable."""
 CANVAS = 28
+"""Side of the canvas of an example, in pixels."""
 PANEL = 1.55
 """Side of a map, in inches."""
 
 
 @dataclass(frozen=True)
 class Example:
-    """A drawing that stands for a colour.
+    """A drawing in the legend.
 
     Attributes:
-        sketch: in pixels of a canvas of 28.
-        label: below it.
-        value: as those of the maps' points.
+        sketch: drawing in pixels of the canvas.
+        label: text below the drawing.
+        value: value that the drawing has in the maps.
     """
 
     sketch: Sketch
@@ -45,7 +46,7 @@ class Map:
 
     Attributes:
         points: ``[n, 2]`` in 0..1.
-        values: ``[n]``: numbers of classes, or values of a variable.
+        values: ``[n]``, class numbers or values of a variable.
         corner: text in the lower left corner.
     """
 
@@ -56,13 +57,13 @@ class Map:
 
 @dataclass(frozen=True)
 class Column:
-    """What is asked of every model.
+    """A column of the figure: one variable, with a map for every model.
 
     Attributes:
-        title: above it.
-        examples: what colours mean.
-        maps: one for each row of the figure.
-        span: smallest and largest value of a variable; None for classes.
+        title: title of the column.
+        examples: legend of the colours.
+        maps: one map per row of the figure.
+        span: smallest and largest value of the variable; None for classes.
     """
 
     title: str
@@ -72,11 +73,11 @@ class Column:
 
 
 def maps_svg(rows: Sequence[str], columns: Sequence[Column]) -> str:
-    """Return an SVG with a column for each question: its examples, and below them a map for each row.
+    """Return the figure as SVG.
 
     Args:
         rows: names of the models.
-        columns: the questions.
+        columns: variables, with as many maps as there are rows.
     """
     with drawing_as_svg() as pyplot:
         heights = [0.38, *[1.0] * len(rows)]
@@ -94,17 +95,17 @@ def maps_svg(rows: Sequence[str], columns: Sequence[Column]) -> str:
                 _points(panel, one, column.span)
                 if number == 0:
                     panel.set_ylabel(name)
-        # A dot is a line of no length, which can be said more shortly.
+        # Shorten the path data of dots, which are lines of zero length.
         return re.sub(r"M (\S+ \S+)\s+L \1\s", r"M\1h0 ", svg(figure))
 
 
 def _colours(column_span: tuple[float, float] | None, values: np.ndarray) -> tuple[np.ndarray, list[Any]]:
-    """Return the number of each value's colour, and the colours."""
+    """Return the index of each value's colour, and the colours."""
     if column_span is None:
         return values.astype(int), list(CLASS_COLOURS)
     from matplotlib import colormaps
 
-    # The yellow end is hardly seen on white.
+    # The yellow end has too little contrast on white.
     shades = list(colormaps["viridis"](np.linspace(0, 0.9, SHADES)))
     share = (values - column_span[0]) / (column_span[1] - column_span[0])
     return np.clip((share * SHADES).astype(int), 0, SHADES - 1), shades
@@ -116,10 +117,10 @@ def _points(panel: Any, one: Map, span: tuple[float, float] | None) -> None:
 
     numbers, colours = _colours(span, one.values)
     for number in np.unique(numbers):
-        # All dots of a colour are one path, of lines from each point to itself, which makes a small file.
+        # One path for all dots of a colour keeps the file small. A dot is a line of zero length.
         dots = np.repeat(one.points[numbers == number], 2, axis=0)
         path = Path(dots, [Path.MOVETO, Path.LINETO] * (len(dots) // 2))
-        path.should_simplify = False  # which would take all but the first for superfluous
+        path.should_simplify = False  # simplification would remove lines of zero length
         _add(panel, PathPatch(path, fill=False, edgecolor=colours[number], linewidth=2.6, capstyle="round"))
     panel.set(xlim=(-0.06, 1.06), ylim=(-0.16, 1.06), xticks=[], yticks=[])
     for spine in panel.spines.values():
@@ -129,20 +130,20 @@ def _points(panel: Any, one: Map, span: tuple[float, float] | None) -> None:
 
 
 def _add(panel: Any, artist: Any) -> None:
-    """Add an artist that stays within its panel: not clipped, since clips get another name in every file."""
+    """Add an artist without clipping, since the names of clip paths would differ in every file."""
     panel.add_artist(artist)
     artist.set_clip_on(False)
     artist.set_in_layout(False)
 
 
 def _examples(panel: Any, column: Column) -> None:
-    """Draw the examples side by side, each in its colour."""
+    """Draw the examples in a row, each in its colour."""
     from matplotlib.collections import LineCollection
 
     panel.axis("off")
     panel.set_title(column.title, fontsize=9, pad=2)
     numbers, colours = _colours(column.span, np.array([example.value for example in column.examples]))
-    # All columns are as wide as four drawings, so that these have one size; fewer stand farther apart.
+    # A column has the width of four drawings, so that all drawings have the same size.
     step = (CANVAS + 4) * max(1, 4 / len(column.examples))
     for place, (example, number) in enumerate(zip(column.examples, numbers, strict=True)):
         shift = np.array([(place + 0.5) * step - CANVAS / 2, 0])

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import base64
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
-from xml.sax.saxutils import escape
 
-import numpy as np
 from jaxtyping import Float
 from torch import Tensor
 
+from sketchembed.files.images import png_uri
+from sketchembed.reporting.svg_elements import svg_document, text
 from sketchembed.sketch import Sketch
+from sketchembed.sketch.svg import path_data
 
 CELL, GAP, LINE = 76, 8, 15
 """Side of a picture, room between two, and height of a line of text, in pixels."""
@@ -75,10 +74,7 @@ def verdict_sheet_svg(groups: Sequence[JudgedGroup]) -> str:
                 parts.append(_judged(judged, _middle(column) - CELL / 2, y))
             y += CELL + LINE + GAP
         y += GAP
-    return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{y}" viewBox="0 0 {width} {y}">\n'
-        f'<rect width="{width}" height="{y}" fill="white"/>\n' + "\n".join(parts) + "\n</svg>\n"
-    )
+    return svg_document(width, y, parts)
 
 
 def _middle(column: int) -> float:
@@ -100,11 +96,7 @@ def _judged(judged: Judged, x: float | int, y: float | int) -> str:
 
 def _drawn(sketch: Sketch, x: float | int, y: float | int) -> str:
     strokes = sketch.fit(CELL, 8).strokes if len(sketch) else []
-    paths = []
-    for stroke in strokes:
-        # A dot is a line from its point to itself, which the round cap makes visible.
-        ends = stroke if len(stroke) > 1 else np.repeat(stroke, 2, axis=0)
-        paths.append(f'<path d="M{" L".join(f"{a:.1f},{b:.1f}" for a, b in ends)}"/>')
+    paths = [f'<path d="{path_data(stroke, 1)}"/>' for stroke in strokes]
     return (
         f'<g transform="translate({x:g} {y:g})" fill="none" stroke="#15171a" stroke-width="1.6" '
         f'stroke-linecap="round" stroke-linejoin="round">{"".join(paths)}</g>'
@@ -112,21 +104,16 @@ def _drawn(sketch: Sketch, x: float | int, y: float | int) -> str:
 
 
 def _pixels(image: Float[Tensor, "size size"], x: float | int, y: float | int) -> str:
-    from PIL import Image
-
-    out = io.BytesIO()
-    Image.fromarray((image.clamp(0, 1) * 255).round().byte().numpy()).save(out, "PNG")
-    data = base64.b64encode(out.getvalue()).decode()
     return (
         f'<image x="{x + 2:g}" y="{y + 2:g}" width="{CELL - 4}" height="{CELL - 4}" '
-        f'style="image-rendering: pixelated" href="data:image/png;base64,{data}"/>'
+        f'style="image-rendering: pixelated" href="{png_uri(image.numpy())}"/>'
     )
 
 
 def _text(
     x: float | int,
     y: float | int,
-    text: str,
+    words: str,
     size: float | int,
     colour: str,
     weight: str = "normal",
@@ -135,11 +122,7 @@ def _text(
     """Return a line of text; one that is limited stands in the middle of a cell and stays within it."""
     if limit:
         # A letter is about half as wide as the text is high.
-        size = max(SMALLEST, min(size, (CELL + GAP / 2) / (LETTER * len(text))))
+        size = max(SMALLEST, min(size, (CELL + GAP / 2) / (LETTER * len(words))))
         most = int((CELL + GAP / 2) / (LETTER * size))
-        text = text if len(text) <= most else text[: most - 1].rstrip() + "…"
-    return (
-        f'<text x="{x:g}" y="{y:g}" font-family="Helvetica, Arial, sans-serif" font-size="{size:.3g}" '
-        f'font-weight="{weight}" text-anchor="{"middle" if limit else "start"}" fill="{colour}">'
-        f"{escape(text)}</text>"
-    )
+        words = words if len(words) <= most else words[: most - 1].rstrip() + "…"
+    return text(x, y, words, size, colour, "middle" if limit else "start", weight)

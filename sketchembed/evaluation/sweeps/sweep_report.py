@@ -21,16 +21,17 @@ from sketchembed.errors import ConfigError, DataError, SketchEmbedError, check_k
 from sketchembed.evaluation.context import EvaluationContext
 from sketchembed.evaluation.fewshot.protocol import CURVE_EPISODES, DataName, FewShotProtocol
 from sketchembed.evaluation.models import Model, files_along
-from sketchembed.evaluation.probing.probes import Interval
 from sketchembed.evaluation.recognizability.predictions import DRAWN
 from sketchembed.evaluation.recognizability.recognizability_part import recognizability
 from sketchembed.evaluation.report import PAGE, REQUEST, duration
-from sketchembed.evaluation.sweeps.sweep_tables import ALPHA, STEP_SETTING, JudgedRun, SweepResults
+from sketchembed.evaluation.sweeps.sweep_figures import sweep_figures
+from sketchembed.evaluation.sweeps.sweep_tables import ALPHA, STEP_SETTING, EvaluatedRun, SweepResults
 from sketchembed.evaluation.wandb_results import track_parts
 from sketchembed.files.reading import digest
 from sketchembed.files.serialization import parse_json
 from sketchembed.files.writing import whole_file
 from sketchembed.hub.model_files import find, step_of
+from sketchembed.reporting.intervals import Interval
 from sketchembed.reporting.part import Part
 from sketchembed.reporting.report_page import Entry, ReportPage
 from sketchembed.runs.metrics import read_curves
@@ -158,7 +159,7 @@ class Judge:
         for name, run in sweep.runs.items():
             at = sweep.run(name)
             curves = read_curves(at.path / "metrics.jsonl") if at else {}
-            runs.append(JudgedRun(name, run.point, sweep.state(name), name in self.finished, curves))
+            runs.append(EvaluatedRun(name, run.point, sweep.state(name), name in self.finished, curves))
         self.results = SweepResults(sweep.name, runs, data_name, str(model.get("encoder", "conv4")))
 
     def fewshot(self, settings: str | None, episodes: int | None, curve_episodes: int) -> None:
@@ -176,7 +177,7 @@ class Judge:
             name, settings=setting, episodes=curve_episodes or 1, seed=self.seed, baselines="none"
         )
 
-        def judge(run: JudgedRun, path: Path) -> None:
+        def judge(run: EvaluatedRun, path: Path) -> None:
             run.scores = self._scores(run.name, find(path), whole)
             files = files_along(path)
             # Without milestones two checkpoints are kept, to go on from.
@@ -204,7 +205,7 @@ class Judge:
     def recognizability(self) -> None:
         """Let classifiers recognise what each run's last model draws."""
 
-        def judge(run: JudgedRun, path: Path) -> None:
+        def judge(run: EvaluatedRun, path: Path) -> None:
             file = find(path)
 
             def compute() -> dict[str, float]:
@@ -218,7 +219,7 @@ class Judge:
 
         self._each("recognizability", judge)
 
-    def _each(self, what: str, judge: Callable[[JudgedRun, Path], None]) -> None:
+    def _each(self, what: str, judge: Callable[[EvaluatedRun, Path], None]) -> None:
         """Judge every finished run; where the data are missing, once is enough."""
         for run in self.results.runs:
             path = self.finished.get(run.name)
@@ -274,7 +275,7 @@ class Judge:
             f"Sweep {results.name}",
             about,
             results.tables(),
-            results.figures(),
+            sweep_figures(results),
             values=values,
             facts=self.facts,
             seconds=round(seconds, 1),

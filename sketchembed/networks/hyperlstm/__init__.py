@@ -1,1 +1,1 @@
-"""HyperLSTM (paper section 3; Ha et al. 2016): a step-by-step cell, and a fast version for sequences."""
+"""HyperLSTM (paper section 3; Ha et al. 2017): a step-by-step cell and a fast version for sequences."""

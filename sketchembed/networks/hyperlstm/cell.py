@@ -1,20 +1,20 @@
-"""The HyperLSTM: a small LSTM that rescales the weights of a large one at every step.
+"""The HyperLSTM: a small LSTM, the hypernetwork, rescales the weights of a large one at every step.
 
-*Source*: Ha, Dai and Le 2017 (the cell), Ha and Eck 2018 (its use for drawing); paper section 3. Two
-variants, which differ in five places (docs/deviations.md):
+*Source*: Ha, Dai and Le 2017 (the cell), Ha and Eck 2018 (its use for drawing); paper section 3. The two
+variants differ in five places (docs/deviations.md):
 
-===================  =============================  =============================================
-place                ``ha2017``                     ``released`` (what made the paper's numbers)
-===================  =============================  =============================================
-hyper output         tanh(LN(d)) · σ(o)             tanh(LN(d)) + σ(o)
-given to the maps    the hyper output               the hyper cell state d
-hyper layer norms    one a gate and one for d       the same one for all
-main layer norm      one a gate                     one over the four gates together
-additive map β       starts at 0                    starts at 1
-===================  =============================  =============================================
+=======================  =============================  ==========================================
+place                    ``ha2017``                     ``released`` (used for the paper's numbers)
+=======================  =============================  ==========================================
+hyper output g           tanh(LN(d)) · σ(o)             tanh(LN(d)) + σ(o)
+input of the maps        g                              d
+hyper layer norms        one per gate and one for d     one shared by all
+main layer norm          one per gate                   one over all four gates
+additive map β           starts at 0                    starts at 1
+=======================  =============================  ==========================================
 
-This file is the clear, step-by-step statement of the cell; x are the inputs, h and c the main output
-and cell state, g and d those of the hyper-network. Gates come in the order i, j, f, o.
+This step-by-step cell is the reference of the fast version in sequence.py. x is the input, h and c are the
+main output and cell state, g and d those of the hypernetwork. Gates are in the order i, j, f, o.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from sketchembed.networks.precision import at_least_float32
 
 Variant = Literal["ha2017", "released"]
 GATES = 4
-# For each gate a scale of the input's part, a scale of the recurrent part, and an additive term.
+# Per gate: a scale of the input term, a scale of the recurrent term, and an additive term.
 MAPS = 3 * GATES
 FORGET_BIAS = 1.0
 KERAS_EPS = 1e-3
@@ -43,7 +43,7 @@ class HyperState(NamedTuple):
         h: ``[batch, hidden]``, main output.
         g: ``[batch, hyper]``, hyper output.
         c: ``[batch, hidden]``, main cell state.
-        d: ``[batch, hyper]``, hyper cell state: the activations of the paper's appendix K.
+        d: ``[batch, hyper]``, hyper cell state, the activations of the paper's appendix K.
     """
 
     h: Float[Tensor, "batch hidden"]
@@ -53,21 +53,20 @@ class HyperState(NamedTuple):
 
 
 class GateNorm(nn.Module):
-    """Layer norm of the four gates of a concatenation, each by its own statistics.
+    """Layer norm of four concatenated gates, each with its own statistics.
 
     Args:
-        size: of one gate.
-        shared: one gain and bias for all gates rather than one each.
+        size: size of one gate.
+        shared: whether all gates share one gain and one bias.
     """
 
     def __init__(self, size: int, shared: bool) -> None:
-        """Start with a gain of one and no bias."""
         super().__init__()
         self.weight = nn.Parameter(torch.ones(1 if shared else GATES, size))
         self.bias = nn.Parameter(torch.zeros(1 if shared else GATES, size))
 
     def forward(self, gates: Float[Tensor, "batch four_size"]) -> Float[Tensor, "batch four_size"]:
-        """Normalise."""
+        """Return the normalised gates."""
         parts = gates.reshape(*gates.shape[:-1], GATES, -1)
         normal = functional.layer_norm(parts, parts.shape[-1:], eps=KERAS_EPS)
         return (normal * self.weight + self.bias).flatten(-2)
@@ -78,16 +77,15 @@ class HyperLSTMCell(nn.Module):
 
     Args:
         inputs: size of x.
-        hidden: size of h; the paper's 1024.
-        hyper: size of the hyper-network; the released code's 512.
-        embedding: size between the hyper-network and the weights that it scales; the paper's 64.
-        variant: see the module's table.
+        hidden: size of h; 1024 in the paper.
+        hyper: size of g; 512 in the released code.
+        embedding: size of the embeddings between the hypernetwork and the scales; 64 in the paper.
+        variant: see the table above.
     """
 
     def __init__(
         self, inputs: int, hidden: int, hyper: int, embedding: int, variant: Variant = "released"
     ) -> None:
-        """Build and initialise the layers."""
         super().__init__()
         released = variant == "released"
         self.variant = variant
@@ -96,12 +94,12 @@ class HyperLSTMCell(nn.Module):
         self.hyper_from_main = nn.Linear(hidden, GATES * hyper, bias=False)
         self.hyper_recurrent = nn.Linear(hyper, GATES * hyper, bias=False)
         self.hyper_norm = GateNorm(hyper, shared=released)
-        # In the released variant the cell state is normed by the gates' own gain and bias.
+        # The released variant normalises d with the gain and bias of the gates.
         self.hyper_cell_norm = None if released else nn.LayerNorm(hyper, eps=KERAS_EPS)
         self.main_input = nn.Linear(inputs, GATES * hidden, bias=False)
         self.main_recurrent = nn.Linear(hidden, GATES * hidden, bias=False)
         self.main_bias = nn.Parameter(torch.zeros(GATES * hidden))
-        # The twelve maps hyper -> embedding -> hidden, side by side; the additive ones have no bias.
+        # The twelve maps hyper -> embedding -> hidden, side by side. The additive ones have no bias.
         self.embed = nn.Linear(hyper, MAPS * embedding, bias=False)
         self.embed_bias = nn.Parameter(torch.ones(2 * GATES * embedding))
         self.expand = nn.Parameter(torch.empty(MAPS, embedding, hidden))
@@ -118,30 +116,30 @@ class HyperLSTMCell(nn.Module):
             nn.init.orthogonal_(layer.weight)
         scales, adds = 2 * GATES * self.embedding, GATES * self.embedding
         with torch.no_grad():
-            # Every scale starts at 0.1: zero weights and a bias of one, expanded by 0.1 / embedding.
+            # Every scale starts at 0.1: weights 0 and bias 1, expanded by 0.1 / embedding.
             self.embed.weight[:scales].zero_()
             self.embed.weight[scales : scales + adds].normal_(std=0.01)
             self.expand[: 2 * GATES].fill_(0.1 / self.embedding)
             self.expand[2 * GATES :].fill_(1.0 if self.variant == "released" else 0.0)
 
     def initial_state(self, batch: int, like: Tensor) -> HyperState:
-        """Return a state of zeros, of the dtype and device of `like`."""
+        """Return a state of zeros with the dtype and device of `like`."""
         h, g = like.new_zeros(batch, self.hidden), like.new_zeros(batch, self.hyper)
         return HyperState(h, g, h, g)
 
     def project(self, x: Float[Tensor, "*batch inputs"]) -> tuple[Tensor, Tensor]:
-        """Return what x contributes to the hyper and to the main gates.
+        """Return the input terms of the hyper gates and of the main gates.
 
-        Neither depends on the state, so a whole sequence is projected in one product before the loop.
+        They do not depend on the state, so one product before the loop projects a whole sequence.
         """
         return self.hyper_input(x), self.main_input(x)
 
     def forward(self, x: Float[Tensor, "batch inputs"], state: HyperState) -> HyperState:
-        """Take one step."""
+        """Return the next state."""
         return self.step(*self.project(x), state)
 
     def step(self, hyper_x: Tensor, main_x: Tensor, state: HyperState) -> HyperState:
-        """Take one step from the projected input, see :meth:`project`."""
+        """Return the next state for a projected input, see :meth:`project`."""
         hyper_gates = (
             at_least_float32(hyper_x) + self.hyper_from_main(state.h) + self.hyper_recurrent(state.g)
         )
@@ -164,9 +162,9 @@ class HyperLSTMCell(nn.Module):
         return HyperState(h, g, c, d)
 
     def modulation(self, code: Float[Tensor, "batch hyper"]) -> tuple[Tensor, Tensor, Tensor]:
-        """Return the scales of the input's and the recurrent part and the additive term.
+        """Return the scales of the input and recurrent terms, and the additive term.
 
-        Each is ``[batch, 4 hidden]``, gates side by side.
+        Each is ``[batch, 4 hidden]``, with the gates side by side.
         """
         bias = torch.cat([self.embed_bias, self.embed_bias.new_zeros(GATES * self.embedding)])
         small = (self.embed(code) + bias).unflatten(-1, (MAPS, self.embedding))

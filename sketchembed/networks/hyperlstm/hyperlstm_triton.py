@@ -1,8 +1,8 @@
-"""The element-wise parts of a step of the HyperLSTM as four Triton kernels, one program a drawing.
+"""The element-wise operations of a HyperLSTM step as four Triton kernels, with one program per sequence.
 
-They compute what :mod:`~sketchembed.networks.hyperlstm.pointwise` says in PyTorch, in float32, and store the
-same values for the backward pass. Everything between two matrix products is one launch: a row of gates, its
-norms and the cell stay in registers.
+They compute the functions of :mod:`~sketchembed.networks.hyperlstm.pointwise` in float32, and save the same
+values for the backward pass. Each kernel covers everything between two matrix products: the gates, their
+norms and the cell of one sequence stay in registers.
 """
 
 from __future__ import annotations
@@ -17,8 +17,24 @@ from torch import Tensor
 from sketchembed.networks.hyperlstm.cell import KERAS_EPS
 from sketchembed.networks.hyperlstm.pointwise import Step, Weights
 
-# ruff: noqa: ANN001, ANN202 - Triton's arguments are pointers and constants, which have no Python types
+# ruff: noqa: ANN001, ANN202 - the arguments of Triton kernels are pointers and constants without types
 # mypy: disable-error-code="no-untyped-def, untyped-decorator"
+
+
+@triton.jit
+@no_type_check
+def _select(gate: tl.constexpr, i, j, f, o):
+    return i if gate == 0 else (j if gate == 1 else (f if gate == 2 else o))
+
+
+@triton.jit
+@no_type_check
+def _replace(gate: tl.constexpr, value, i, j, f, o):
+    i = value if gate == 0 else i
+    j = value if gate == 1 else j
+    f = value if gate == 2 else f
+    o = value if gate == 3 else o
+    return i, j, f, o
 
 
 @triton.jit
@@ -32,7 +48,7 @@ def _statistics(values, mask, size, eps):
 @triton.jit
 @no_type_check
 def _norm_gradient(grad, normal, rstd, mask, size):
-    """The gradient of a norm's input from that of its normalised output."""
+    """Return the gradient of the input of a norm from that of its normalised output."""
     along = tl.sum(tl.where(mask, grad * normal, 0.0)) / size
     level = tl.sum(tl.where(mask, grad, 0.0)) / size
     return rstd * (grad - level - normal * along)
@@ -41,7 +57,7 @@ def _norm_gradient(grad, normal, rstd, mask, size):
 @triton.jit
 @no_type_check
 def _cell(i, j, f, o, before, gain_ptr, shift_ptr, cols, mask, size, eps, ADD: tl.constexpr):
-    """The cell state, its norm's statistics, the squashed norm, and the output."""
+    """Return the cell state, the statistics of its norm, the tanh of the norm, and the output."""
     cell = (2 * j - 1) * i + before * f
     mean, rstd = _statistics(cell, mask, size, eps)
     gain, shift = tl.load(gain_ptr + cols, mask, 0.0), tl.load(shift_ptr + cols, mask, 0.0)
@@ -73,14 +89,7 @@ def _hyper_forward(
         bias = tl.load(shift + gate * size + cols, mask, 0.0)
         open_ = tl.sigmoid((value - level) * scale * weight + bias)
         tl.store(gates + place, open_, mask)
-        if gate == 0:
-            i = open_
-        elif gate == 1:
-            j = open_
-        elif gate == 2:
-            f = open_
-        else:
-            o = open_
+        i, j, f, o = _replace(gate, open_, i, j, f, o)
     last = tl.load(before + row * size + cols, mask, 0.0)
     cell, level, scale, tanh, out = _cell(i, j, f, o, last, code_gain, code_shift, cols, mask, size, eps, ADD)
     tl.store(d_mean + row, level)
@@ -114,26 +123,19 @@ def _main_forward(
         value += tl.load(maps + map_at + 8 * rows * size, mask, 0.0)
         tl.store(pre + place, value, mask)
         total += tl.sum(tl.where(mask, value, 0.0))
-        if gate == 0:
-            i = value
-        elif gate == 1:
-            j = value
-        elif gate == 2:
-            f = value
-        else:
-            o = value
+        i, j, f, o = _replace(gate, value, i, j, f, o)
     if JOINT:
         level = total / (4 * size)
         squares = 0.0
         for gate in tl.static_range(4):
-            value = i if gate == 0 else (j if gate == 1 else (f if gate == 2 else o))
+            value = _select(gate, i, j, f, o)
             centred = tl.where(mask, value - level, 0.0)
             squares += tl.sum(centred * centred)
         scale = 1 / tl.sqrt(squares / (4 * size) + eps)
         tl.store(mean + row, level)
         tl.store(rstd + row, scale)
     for gate in tl.static_range(4):
-        value = i if gate == 0 else (j if gate == 1 else (f if gate == 2 else o))
+        value = _select(gate, i, j, f, o)
         if not JOINT:
             level, scale = _statistics(value, mask, size, eps)
             tl.store(mean + row * 4 + gate, level)
@@ -141,14 +143,7 @@ def _main_forward(
         weight = tl.load(gain + gate * size + cols, mask, 0.0)
         open_ = tl.sigmoid((value - level) * scale * weight + tl.load(shift + gate * size + cols, mask, 0.0))
         tl.store(gates + row * 4 * size + gate * size + cols, open_, mask)
-        if gate == 0:
-            i = open_
-        elif gate == 1:
-            j = open_
-        elif gate == 2:
-            f = open_
-        else:
-            o = open_
+        i, j, f, o = _replace(gate, open_, i, j, f, o)
     last = tl.load(before + row * size + cols, mask, 0.0)
     cell, level_c, scale_c, tanh, out = _cell(
         i, j, f, o, last, cell_gain, cell_shift, cols, mask, size, eps, False
@@ -166,7 +161,7 @@ def _cell_backward(
     out, later, gates, cell_ptr, tanh_ptr, before, mean, rstd, gain_ptr, norm_grad, d_later, row, cols, mask,
     size, ADD: tl.constexpr,
 ):  # fmt: skip
-    """The gradients of the four gates' inputs (after their norms) from those of output and cell state."""
+    """Return the gradients of the normalised inputs of the gates from those of output and cell state."""
     at = row * size + cols
     gate_at = row * 4 * size + cols
     i, j = tl.load(gates + gate_at, mask, 0.0), tl.load(gates + gate_at + size, mask, 0.0)
@@ -208,7 +203,7 @@ def _main_backward(
     mid = 0.0
     for gate in tl.static_range(4):
         place = row * 4 * size + gate * size + cols
-        grad = d_i if gate == 0 else (d_j if gate == 1 else (d_f if gate == 2 else d_o))
+        grad = _select(gate, d_i, d_j, d_f, d_o)
         tl.store(main_norm + place, grad, mask)
         if JOINT:
             weighed = tl.where(mask, grad * tl.load(gain + gate * size + cols, mask, 0.0), 0.0)
@@ -217,7 +212,7 @@ def _main_backward(
             mid += tl.sum(weighed)
     for gate in tl.static_range(4):
         place = row * 4 * size + gate * size + cols
-        grad = d_i if gate == 0 else (d_j if gate == 1 else (d_f if gate == 2 else d_o))
+        grad = _select(gate, d_i, d_j, d_f, d_o)
         weighed = grad * tl.load(gain + gate * size + cols, mask, 0.0)
         value = tl.load(pre + place, mask, 0.0)
         if JOINT:
@@ -255,7 +250,7 @@ def _hyper_backward(
     out = tl.load(dg + at, mask, 0.0)
     later = tl.load(dd + at, mask, 0.0)
     code = tl.load(d_code + at, mask, 0.0)
-    # The maps are given the cell state by the released variant, which adds its output; else the output.
+    # The input of the maps is the cell state in the released variant (ADD), and otherwise the output.
     if ADD:
         later += code
     else:
@@ -266,7 +261,7 @@ def _hyper_backward(
     )  # fmt: skip
     for gate in tl.static_range(4):
         place = row * 4 * size + gate * size + cols
-        grad = d_i if gate == 0 else (d_j if gate == 1 else (d_f if gate == 2 else d_o))
+        grad = _select(gate, d_i, d_j, d_f, d_o)
         tl.store(hyper_norm + place, grad, mask)
         scale = tl.load(rstd + row * 4 + gate)
         normal = (tl.load(pre + place, mask, 0.0) - tl.load(mean + row * 4 + gate)) * scale
@@ -280,7 +275,7 @@ def _hyper_backward(
         )
 
 
-# ---- what the loop calls -------------------------------------------------------------------------------
+# ---- the functions that the loop calls -----------------------------------------------------------------
 
 
 def _launch(size: int) -> dict[str, Any]:

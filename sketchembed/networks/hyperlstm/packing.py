@@ -1,4 +1,4 @@
-"""Sequences of different lengths without their padding: all first steps, then all second ones, and so on."""
+"""Packed sequences: sequences of different lengths in one tensor without padding, step after step."""
 
 from __future__ import annotations
 
@@ -9,21 +9,24 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 ROUNDING = 16
-"""Sequences in a step are rounded up to a multiple of this, since kernels are compiled for each size."""
+"""Multiple to which the number of sequences per step is rounded up, because kernels are compiled per size."""
 
 
 @dataclass(frozen=True)
 class Packing:
-    """Which row of a packed batch is which step of which sequence.
+    """The sequence and the step of each row of a packed batch.
+
+    The first steps of all sequences come first, then the second steps, and so on, always with the longest
+    sequence first.
 
     Attributes:
         batch: number of sequences.
         time: number of steps of the padded batch.
-        order: ``[batch]``, the sequences, the longest first.
-        counts: sequences that take part in each step, not increasing; at least one step has one.
+        order: ``[batch]``, indices of the sequences, the longest first.
+        counts: number of sequences in each step, at least 1, not increasing.
         sequence: ``[rows]``, the sequence of each row.
         step: ``[rows]``, the step of each row.
-        real: the rows that are within their sequences, not there for the rounding alone; None for all.
+        real: indices of the rows inside their sequences. Rounding adds other rows. None if there are none.
     """
 
     batch: int
@@ -38,44 +41,44 @@ class Packing:
     def of(
         cls, lengths: Int[Tensor, " batch"] | None, batch: int, time: int, device: torch.device
     ) -> Packing:
-        """Plan the packing.
+        """Return the packing of a batch.
 
         Args:
-            lengths: steps of each sequence, 1 to `time`; `time` for all if not given.
+            lengths: number of steps of each sequence, 1 to `time`; `time` for all if not given.
             batch: number of sequences.
             time: number of steps of the padded batch.
-            device: of the sequences.
+            device: device of the sequences.
         """
         if lengths is None:
-            # Nothing is copied from the host here: a CUDA graph could not hold it.
+            # Made on the device: a CUDA graph cannot copy from the host.
             order = torch.arange(batch, device=device)
             step = torch.arange(time, device=device).unsqueeze(1).expand(time, batch).reshape(-1)
             return cls(batch, time, order, [batch] * time, order.repeat(time), step, None)
         order = lengths.argsort(descending=True, stable=True)
-        going = (lengths.cpu()[:, None] > torch.arange(time)).sum(0).tolist()
-        counts = [min(batch, -(-count // ROUNDING) * ROUNDING) for count in going if count]
+        active = (lengths.cpu()[:, None] > torch.arange(time)).sum(0).tolist()
+        counts = [min(batch, -(-count // ROUNDING) * ROUNDING) for count in active if count]
         place = torch.cat([torch.arange(count) for count in counts]).to(device)
         step = torch.repeat_interleave(torch.arange(len(counts)), torch.tensor(counts)).to(device)
         sequence = order[place]
         real = (step < lengths[sequence]).nonzero().squeeze(1)
         return cls(batch, time, order, counts, sequence, step, real)
 
-    def arrange(self, each: Float[Tensor, "batch size"]) -> Float[Tensor, "batch size"]:
-        """Return what each sequence has in the order of the rows, contiguous."""
-        return each.contiguous() if self.real is None else each[self.order]
+    def sort(self, values: Float[Tensor, "batch size"]) -> Float[Tensor, "batch size"]:
+        """Sort per-sequence values by the length of the sequences, the longest first."""
+        return values.contiguous() if self.real is None else values[self.order]
 
-    def restore(self, each: Float[Tensor, "batch size"]) -> Float[Tensor, "batch size"]:
-        """Undo :meth:`arrange`."""
-        return each if self.real is None else each[self.order.argsort()]
+    def unsort(self, values: Float[Tensor, "batch size"]) -> Float[Tensor, "batch size"]:
+        """Undo :meth:`sort`."""
+        return values if self.real is None else values[self.order.argsort()]
 
-    def repeat(self, each: Float[Tensor, "batch size"]) -> Float[Tensor, "rows size"]:
-        """Return for each row what its sequence has."""
+    def repeat(self, values: Float[Tensor, "batch size"]) -> Float[Tensor, "rows size"]:
+        """Repeat per-sequence values for each time step."""
         if self.real is None:
-            return each.expand(self.time, -1, -1).flatten(0, 1)
-        return each[self.sequence]
+            return values.expand(self.time, -1, -1).flatten(0, 1)
+        return values[self.sequence]
 
     def pack(self, padded: Float[Tensor, "batch time size"]) -> Float[Tensor, "rows size"]:
-        """Return the rows that take part."""
+        """Return the packed rows of a padded batch."""
         if self.real is None:
             return padded.transpose(0, 1).flatten(0, 1)
         return padded[self.sequence, self.step]
@@ -83,7 +86,7 @@ class Packing:
     def unpack(
         self, rows: Float[Tensor, "rows size"], fill: Tensor | float = 0.0
     ) -> Float[Tensor, "batch time size"]:
-        """Return the padded batch, with `fill` where nothing took part."""
+        """Return the padded batch of packed rows, with `fill` as the padding."""
         if self.real is None:
             return rows.view(self.time, self.batch, -1).transpose(0, 1)
         padded = rows.new_empty(self.batch, self.time, rows.shape[-1])

@@ -1,11 +1,11 @@
-"""The element-wise parts of a step of the HyperLSTM, forward and backward, in PyTorch.
+"""The element-wise operations of a HyperLSTM step, forward and backward, in PyTorch.
 
-A step is matrix products and, between them, norms, gates and cells. The latter are here, for the
-hyper-network and for the main LSTM; :mod:`~sketchembed.networks.hyperlstm.hyperlstm_triton` has the same
+A step consists of matrix products with norms, gates and cell updates between them. The latter are here, for
+the hypernetwork and for the main LSTM. :mod:`~sketchembed.networks.hyperlstm.hyperlstm_triton` has the same
 four functions for CUDA.
 
-tanh x = 2 σ(2x) - 1, and a CPU's σ is several times as fast as its tanh; the factor 2 is in the gain and
-shift of what precedes it (:func:`weights_of`), as is the forget gate's bias.
+tanh x = 2 σ(2x) - 1, and on a CPU σ is several times as fast as tanh. The factor 2 inside σ is part of the
+gain and shift of the preceding norm (:func:`weights_of`), and so is the bias of the forget gate.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ _norm_backward = torch.ops.aten.native_layer_norm_backward.default
 _ONLY_INPUT = [True, False, False]
 
 Step = dict[str, Tensor]
-"""What a step keeps for the way back, or its gradients: the step's rows of each packed array, by name."""
+"""Values of one step by name, saved for the backward pass, or gradients: the rows of each packed array."""
 
 
 class Weights(NamedTuple):
-    """The cell's weights in the form that the loop wants, and its variant."""
+    """The variant of a cell, and its weights in the form that the loop uses."""
 
     released: bool
     recurrent: Float[Tensor, "columns hidden"]
@@ -47,7 +47,7 @@ class Weights(NamedTuple):
 
 
 def weights_of(cell: HyperLSTMCell) -> Weights:
-    """Return the cell's weights rearranged; autograd undoes it."""
+    """Return the rearranged weights of a cell; differentiable."""
     factor = cell.main_bias.new_ones(GATES, 1)
     factor[1].fill_(2.0)
     forget = cell.main_bias.new_zeros(GATES, 1)
@@ -78,15 +78,15 @@ def weights_of(cell: HyperLSTMCell) -> Weights:
 
 
 def hyper_forward(w: Weights, now: Step, x: Tensor, product: Tensor, recurrent: Tensor, d: Tensor) -> None:
-    """Take the hyper-network's step.
+    """Compute one step of the hypernetwork.
 
     Args:
         w: the weights.
-        now: takes hyper_pre, hyper_gates, d, tanh_d, g and the norms' statistics.
-        x: what the input contributes to the gates, ``[n, 4 hyper]``.
-        product: what h contributes, ``[n, 4 hyper]``, perhaps in 16 bits.
-        recurrent: what the hyper output before the step contributes, ``[n, 4 hyper]``, perhaps in 16 bits.
-        d: hyper cell state before the step, ``[n, hyper]``.
+        now: output; receives hyper_pre, hyper_gates, d, tanh_d, g and the statistics of the norms.
+        x: input term of the gates, ``[n, 4 hyper]``.
+        product: term of h, ``[n, 4 hyper]``, possibly in 16 bits.
+        recurrent: term of the previous hyper output, ``[n, 4 hyper]``, possibly in 16 bits.
+        d: previous hyper cell state, ``[n, hyper]``.
     """
     n, hyper = d.shape
     pre = torch.add(x, product, out=now["hyper_pre"].view(n, -1)).add_(recurrent).view(n, GATES, hyper)
@@ -100,14 +100,14 @@ def hyper_forward(w: Weights, now: Step, x: Tensor, product: Tensor, recurrent: 
 
 
 def main_forward(w: Weights, now: Step, x: Tensor, product: Tensor, c: Tensor) -> None:
-    """Take the main LSTM's step, its gates scaled by the maps.
+    """Compute one step of the main LSTM, with its gates scaled by the maps.
 
     Args:
         w: the weights.
-        now: has maps; takes main_h, pre, gates, c, tanh_c, h and the norms' statistics.
-        x: what the input contributes to the gates, ``[n, 4, hidden]``.
-        product: what h contributes, ``[n, 4 hidden]``, perhaps in 16 bits.
-        c: cell state before the step, ``[n, hidden]``.
+        now: contains maps; receives main_h, pre, gates, c, tanh_c, h and the statistics of the norms.
+        x: input term of the gates, ``[n, 4, hidden]``.
+        product: term of h, ``[n, 4 hidden]``, possibly in 16 bits.
+        c: previous cell state, ``[n, hidden]``.
     """
     n, hidden = c.shape
     maps, main_h = now["maps"].transpose(0, 1), now["main_h"]
@@ -130,20 +130,20 @@ def main_forward(w: Weights, now: Step, x: Tensor, product: Tensor, c: Tensor) -
 def main_backward(
     w: Weights, now: Step, grad: Step, x: Tensor, out: Tensor, dh: Tensor, c: Tensor, dc: Tensor
 ) -> Tensor:
-    """Go back through :func:`main_forward`.
+    """Compute the gradients of :func:`main_forward`.
 
     Args:
         w: the weights.
-        now: what the step kept.
-        grad: takes the gradients c_norm, main_norm, pre, main_x, and the main part of product.
-        x: what the input contributed, ``[n, 4, hidden]``.
+        now: values that the forward pass saved.
+        grad: output; receives the gradients c_norm, main_norm, pre, main_x, and the main part of product.
+        x: input term of the gates, ``[n, 4, hidden]``.
         out: gradient of h as an output, ``[n, hidden]``.
-        dh: gradient of h as the next step's state.
-        c: cell state before the step.
-        dc: gradient of the cell state after the step; replaced by that of `c`.
+        dh: gradient of h as the state of the next step.
+        c: previous cell state.
+        dc: gradient of the new cell state; overwritten by that of `c`.
 
     Returns:
-        the gradient of the maps, ``[12, n, hidden]``.
+        The gradient of the maps, ``[12, n, hidden]``.
     """
     n, hidden = c.shape
     gates, tanh = now["gates"], now["tanh_c"]
@@ -179,16 +179,16 @@ def main_backward(
 def hyper_backward(
     w: Weights, now: Step, grad: Step, dg: Tensor, d_code: Tensor, d: Tensor, dd: Tensor
 ) -> None:
-    """Go back through :func:`hyper_forward`, to its gates.
+    """Compute the gradients of :func:`hyper_forward`.
 
     Args:
         w: the weights.
-        now: what the step kept.
-        grad: takes the gradients d_norm, hyper_norm, hyper_x, and the hyper part of product.
-        dg: gradient of the hyper output as the next step's state, ``[n, hyper]``.
-        d_code: gradient of what the maps were given: the cell state (released) or the output.
-        d: hyper cell state before the step.
-        dd: gradient of the cell state after the step; replaced by that of `d`.
+        now: values that the forward pass saved.
+        grad: output; receives the gradients d_norm, hyper_norm, hyper_x, and the hyper part of product.
+        dg: gradient of the hyper output as the state of the next step, ``[n, hyper]``.
+        d_code: gradient of the input of the maps: the new cell state (released) or the hyper output.
+        d: previous hyper cell state.
+        dd: gradient of the new hyper cell state; overwritten by that of `d`.
     """
     n, hyper = d.shape
     gates, tanh = now["hyper_gates"], now["tanh_d"]
@@ -231,7 +231,7 @@ def _norm_grad(
     now: Step,
     name: str,
 ) -> Tensor:
-    """Return the gradient of a norm's input from that of its output."""
+    """Return the gradient of the input of a norm from that of its output."""
     mean, rstd = now[f"{name}_mean"], now[f"{name}_rstd"]
     return cast(Tensor, _norm_backward(grad, values, shape, mean, rstd, gain, shift, _ONLY_INPUT)[0])
 
@@ -242,6 +242,6 @@ def _tanh_of(sigmoid: Tensor, out: Tensor | None = None) -> Tensor:
 
 
 def _tanh_grad(grad: Tensor, tanh: Tensor, out: Tensor) -> None:
-    """Write the gradient of x from that of y = tanh(x / 2), which is what the doubled gains leave."""
+    """Write the gradient of x from that of y = tanh(x / 2). The gains are doubled, see :func:`weights_of`."""
     torch.ops.aten.tanh_backward.grad_input(grad, tanh, grad_input=out)
     out.mul_(0.5)

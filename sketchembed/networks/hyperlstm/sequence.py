@@ -1,14 +1,13 @@
-"""The HyperLSTM over whole sequences: the same cell, several times as fast.
+"""The HyperLSTM over whole sequences, several times as fast as the cell.
 
-What :class:`~sketchembed.networks.hyperlstm.cell.HyperLSTMCell` says step by step is done here with one
-recurrent product a step for h, a hand-written backward pass without the autograd graph of each step, and
-the gradients of all weights in one product each after the loop. Drawings that have ended take no further
-part: rows are *packed*, all drawings' first steps, then the second steps of those that have one, and so on,
-the longest drawing first.
+The result is that of :class:`~sketchembed.networks.hyperlstm.cell.HyperLSTMCell`, applied step by step. Here
+each step takes one recurrent product for h, the backward pass is written by hand without an autograd graph
+per step, and the gradient of each weight is one product after the loop. Sequences that have ended are not
+computed: rows are packed, see :class:`~sketchembed.networks.hyperlstm.packing.Packing`.
 
-Products are in bfloat16 under autocast; norms, gates and states are in float32 (float64 in float64). What
-lies between the products is in pointwise.py, and on CUDA in hyperlstm_triton.py.
-Symbols as in hyperlstm.py: h and c the main output and cell state, g and d those of the hyper-network.
+Under autocast, products are in bfloat16. Norms, gates and states are in float32 (float64 in float64).
+pointwise.py has the operations between the products, and hyperlstm_triton.py the same for CUDA. Symbols are
+those of cell.py: h and c are the main output and cell state, g and d those of the hypernetwork.
 """
 
 from __future__ import annotations
@@ -37,14 +36,14 @@ def run_sequence(
     """Run the cell over packed sequences.
 
     Args:
-        cell: whose weights and variant are used.
-        hyper_x: what the inputs contribute to the hyper gates (:meth:`HyperLSTMCell.project`), packed.
-        main_x: the same for the main gates.
-        state: before the first step, ``[batch, ...]``, in the order of the packing.
-        counts: drawings that take part in each step, not increasing; their sum is the number of rows.
+        cell: the cell.
+        hyper_x: input terms of the hyper gates (:meth:`HyperLSTMCell.project`), packed.
+        main_x: input terms of the main gates, packed.
+        state: state before the first step, ``[batch, ...]``, in the order of the packing.
+        counts: number of sequences in each step, not increasing; their sum is the number of rows.
 
     Returns:
-        h of every step, packed, and the state of each drawing after its last step.
+        h of every step, packed, and the state of each sequence after its last step.
     """
     dtype = torch.get_autocast_dtype(hyper_x.device.type)
     low = dtype if torch.is_autocast_enabled(hyper_x.device.type) else hyper_x.dtype
@@ -60,15 +59,14 @@ def run_sequence(
 def _padded(rows: Tensor) -> Tensor:
     """Append rows of zeros up to a multiple of 512.
 
-    The number of packed rows differs from batch to batch, and a CPU's 16-bit kernels are compiled anew for
-    every size that they meet.
+    The number of packed rows differs between batches, and 16-bit kernels on a CPU are compiled for each size.
     """
     missing = -len(rows) % 512
     return functional.pad(rows, (0, 0, 0, missing)) if missing else rows
 
 
 def _steps(packed: dict[str, Tensor], counts: list[int]) -> list[Step]:
-    """Return each step's rows of packed arrays; of the maps, one map's rows after the other's."""
+    """Return the rows of each step of packed arrays. Those of the maps are ``[12, n, hidden]``."""
     parts = {name: torch.split(value, counts) for name, value in packed.items()}
     if "maps" in parts:
         parts["maps"] = tuple(part.view(MAPS, len(part), -1) for part in parts["maps"])
@@ -76,7 +74,7 @@ def _steps(packed: dict[str, Tensor], counts: list[int]) -> list[Step]:
 
 
 class _Sequence(torch.autograd.Function):
-    """The loop over the steps, and its way back."""
+    """The loop over the steps, forward and backward."""
 
     @staticmethod
     def forward(  # type: ignore[override]
@@ -120,7 +118,7 @@ class _Sequence(torch.autograd.Function):
         ctx.saved = saved
         ctx.save_for_backward(main_x, *rest)
         ctx.mark_non_differentiable(*finals)
-        # Another tensor of the same memory: the output itself would hold its own graph, and never go.
+        # Detached: ctx.saved would otherwise hold the output, the output its graph, and the graph ctx.
         return saved["h"].detach(), *finals
 
     @staticmethod
@@ -130,7 +128,7 @@ class _Sequence(torch.autograd.Function):
         w = Weights(ctx.released, *rest[4:])
         counts, kernels = ctx.counts, ctx.kernels
         rows, hidden, hyper = len(grad_out), h0.shape[1], g0.shape[1]
-        # Gradients of what enters each product and norm, packed; those of the weights follow from them.
+        # Packed gradients of the operands of products and norms. Those of the weights follow from them.
         sizes = {
             "product": (rows, GATES * (hyper + hidden)), "hyper_norm": (rows, GATES, hyper),
             "d_norm": (rows, hyper), "small": (rows, len(w.embed)), "hyper_x": (rows, GATES * hyper),
@@ -146,7 +144,7 @@ class _Sequence(torch.autograd.Function):
         out = torch.split(grad_out.contiguous(), counts)
         dh, dg, dc, dd = (torch.zeros_like(value) for value in (h0, g0, c0, d0))
         expand_t = w.expand.to(ctx.low).transpose(1, 2)
-        # Turned once, which the products of every step would do anew.
+        # Transposed once here instead of in every step.
         from_h, from_g = (part.to(ctx.low).t().contiguous() for part in (w.recurrent, w.hyper_recurrent))
         for step in range(len(counts) - 1, -1, -1):
             n, now, grad = counts[step], saved_steps[step], grad_steps[step]
@@ -171,7 +169,7 @@ class _Sequence(torch.autograd.Function):
 
 
 def _statistics(rows: int, released: bool) -> dict[str, tuple[int, ...]]:
-    """Return the sizes of the norms' means and reciprocal deviations."""
+    """Return the sizes of the means and reciprocal standard deviations of the norms."""
     main = (rows, 1) if released else (rows, GATES, 1)
     sizes = {"hyper": (rows, GATES, 1), "d": (rows, 1), "main": main, "c": (rows, 1)}
     return {f"{name}_{which}": size for name, size in sizes.items() for which in ("mean", "rstd")}
@@ -180,19 +178,19 @@ def _statistics(rows: int, released: bool) -> dict[str, tuple[int, ...]]:
 def _weight_gradients(
     ctx: Any, main_x: Tensor, h0: Tensor, g0: Tensor, grads: dict[str, Tensor]
 ) -> list[Tensor]:
-    """Return the gradients of all weights, each from one product over all packed rows."""
+    """Return the gradients of all weights, each by one product over all packed rows."""
     saved, low, counts = ctx.saved, ctx.low, ctx.counts
     rows, dtype, hidden = len(main_x), main_x.dtype, h0.shape[1]
 
     def before(name: str, first: Tensor) -> Tensor:
-        """The packed values of the step before each row, the initial ones first."""
+        """Return the packed values of the previous step, starting with the initial ones."""
         parts = torch.split(saved[name], counts)
         return torch.cat(
             [first[: counts[0]], *(part[:n] for part, n in zip(parts, counts[1:], strict=False))]
         )
 
     def norm(grad: Tensor, values: Tensor, name: str) -> tuple[Tensor, Tensor]:
-        """The gradients of a norm's gain and shift."""
+        """Return the gradients of the gain and shift of a norm."""
         mean, rstd = saved[f"{name}_mean"], saved[f"{name}_rstd"]
         return (values - mean).mul_(rstd).mul_(grad).sum(0), grad.sum(0)
 

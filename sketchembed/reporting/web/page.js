@@ -1,25 +1,34 @@
 "use strict";
-// What every page of the project is made of.
+// Helpers of all pages.
 const root = document.documentElement;
-// A test reads this attribute; it stays empty unless something on the page fails.
+// Tests read this attribute, which contains the messages of all errors.
 window.addEventListener("error", (event) => { root.dataset.errors += `${event.message}; `; });
 
 const page = document.getElementById("page");
+const data = JSON.parse(document.getElementById("data").textContent);
 
-function make(tag, attributes = {}, ...children) {
-  const element = document.createElement(tag);
+function fill(element, attributes, children) {
   for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
   element.append(...children);
   return element;
 }
-function shape(tag, attributes = {}, text = "") {
-  const element = document.createElementNS("http://www.w3.org/2000/svg", tag);
-  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
-  if (text) element.textContent = text;
-  return element;
+function make(tag, attributes = {}, ...children) {
+  return fill(document.createElement(tag), attributes, children);
+}
+function makeSvg(tag, attributes = {}, ...children) {
+  return fill(document.createElementNS("http://www.w3.org/2000/svg", tag), attributes, children);
 }
 function button(text, action, attributes = {}) {
   const element = make("button", {type: "button", ...attributes}, text);
   element.addEventListener("click", () => action(element));
   return element;
+}
+// A button that is on or off; `action` gets its new state.
+function toggle(text, action, attributes = {}) {
+  let on = false;
+  return button(text, (element) => {
+    on = !on;
+    element.setAttribute("aria-pressed", on);
+    action(on);
+  }, {"aria-pressed": "false", ...attributes});
 }

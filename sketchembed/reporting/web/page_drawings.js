@@ -1,48 +1,49 @@
-// Drawings as strokes, and their replay.
+// Drawings made of strokes, and their replay. Coordinates are in a box from 0 to 255.
 const REPLAY_MS = 2000;
-const DOT = 4, LIFT = 14;  // what a dot and a lift of the pen count as, in the drawing's unit, in a replay
+const DOT = 4, LIFT = 14;  // lengths that count for a dot and for a pen lift in a replay
 
 function pathOf(flat) {
   const points = [];
   for (let at = 0; at + 1 < flat.length; at += 2)
     if (Number.isFinite(flat[at]) && Number.isFinite(flat[at + 1])) points.push(`${flat[at]},${flat[at + 1]}`);
-  // A dot is a line from its point to itself, which the round cap makes visible.
+  // A dot is a line of length zero, which its round cap makes visible.
   if (points.length === 1) points.push(points[0]);
   return points.length ? `M${points.join("L")}` : "";
 }
 
-// Colours are those of the strokes, where they have any.
-function drawing(strokes, label, caption, given, coloured, colours = []) {
+function cell(content, caption) {
+  return make("div", {class: "cell"}, content, make("small", {"aria-hidden": "true"}, caption));
+}
+
+function drawing(strokes, label, caption, {given = false, coloured = false, colours = []} = {}) {
   const drawn = (strokes || []).map((stroke, at) => [pathOf(stroke), colours[at]]).filter(([d]) => d);
-  const paths = drawn.map(([d]) => d);
   const kind = given ? "drawing given" : "drawing";
-  const cell = (content) => make("div", {class: "cell"}, content, make("small", {"aria-hidden": "true"}, caption));
-  if (!paths.length)
-    return cell(make("div", {class: kind, role: "img", "aria-label": `${label}: nothing drawn`}, make("em", {}, "nothing drawn")));
-  // A little room around the box of 0 to 255, so that lines along its edge are seen whole.
-  const svg = shape("svg", {viewBox: "-5 -5 265 265", "aria-hidden": "true"});
-  paths.forEach((d, number) => {
-    const path = shape("path", {d});
-    if (drawn[number][1]) path.style.stroke = drawn[number][1];
-    if (coloured) path.style.stroke = `hsl(${Math.round(300 * number / Math.max(paths.length - 1, 1))} 78% var(--light))`;
+  if (!drawn.length)
+    return cell(make("div", {class: kind, role: "img", "aria-label": `${label}: empty`}, make("em", {}, "empty")), caption);
+  // The margin shows lines along the edge of the box in full width.
+  const svg = makeSvg("svg", {viewBox: "-5 -5 265 265", "aria-hidden": "true"});
+  drawn.forEach(([d, colour], number) => {
+    const path = makeSvg("path", {d});
+    if (colour) path.style.stroke = colour;
+    if (coloured) path.style.stroke = `hsl(${Math.round(300 * number / Math.max(drawn.length - 1, 1))} 78% var(--light))`;
     svg.append(path);
   });
-  const name = `${label}: ${paths.length} ${paths.length === 1 ? "stroke" : "strokes"}. Click to replay`;
+  const name = `${label}: ${drawn.length} ${drawn.length === 1 ? "stroke" : "strokes"}. Click to replay`;
   const element = button("", () => replay(svg), {class: kind, "aria-label": name, title: name});
-  // Colours of their own are chosen for white paper.
+  // Given colours are chosen for white paper.
   if (colours.length) element.style.background = "#fff";
   element.append(svg);
-  return cell(element);
+  return cell(element, caption);
 }
 
 function replay(svg) {
-  // A second click starts anew: the frames of the first see another token and stop.
+  // A second click restarts the replay: the frames of the first find another token and stop.
   const token = svg.token = {};
   const paths = [...svg.querySelectorAll("path")];
   const lengths = paths.map((path) => Math.max(path.getTotalLength(), DOT));
   const total = lengths.reduce((sum, length) => sum + length + LIFT, -LIFT);
   svg.querySelector("circle")?.remove();
-  const pen = svg.appendChild(shape("circle", {r: 6}));
+  const pen = svg.appendChild(makeSvg("circle", {r: 6}));
   const start = performance.now();
   function frame(now) {
     if (svg.token !== token) return;
@@ -67,14 +68,12 @@ function replay(svg) {
   }
   requestAnimationFrame(frame);
 }
-
-function photo(link, label) {
-  const image = make("img", {src: link, alt: label});
-  return make("div", {class: "cell"}, make("div", {class: "drawing given"}, image), make("small", {"aria-hidden": "true"}, "photo"));
+function replayAllButton(grid) {
+  return button("Replay all", () => grid.querySelectorAll("svg").forEach(replay));
 }
 
-// The drawings in rows: each input, and beside it what was drawn of it.
-function rowsOf(items, coloured) {
+// Rows of drawings: each input with the samples of the model, seen and unseen classes in separate grids.
+function itemGrids(items, coloured) {
   const groups = new Map();
   for (const item of items) {
     if (!item) continue;
@@ -82,26 +81,24 @@ function rowsOf(items, coloured) {
     if (!groups.has(title)) groups.set(title, []);
     groups.get(title).push(item);
   }
-  const blocks = [];
-  for (const [title, group] of [...groups].sort()) {
-    const cells = (item) => (item.samples || []).length + (item.photo ? 2 : 1);
-    const most = Math.max(...group.map(cells));
-    const block = make("div", {class: "items", style: `--most:${most}`});
+  const cellsOf = (item) => (item.samples || []).length + (item.photo ? 2 : 1);
+  return [...groups].sort().flatMap(([title, group]) => {
+    const grid = make("div", {class: "items", style: `--most:${Math.max(...group.map(cellsOf))}`});
     for (const item of group) {
-      const drawn = item.samples || [], name = String(item.class ?? "");
-      const row = make("div", {class: "item", role: "group", "aria-label": name, style: `--cells:${cells(item)}`});
-      if (item.photo) row.append(photo(item.photo, `${name}, photo`));
-      const given = item.photo ? "sketch" : "input";
-      row.append(drawing(item.input, `${name}, ${given}`, given, true, coloured));
-      for (const one of drawn) {
+      const name = String(item.class ?? ""), given = item.photo ? "sketch" : "input";
+      const row = make("div", {class: "item", role: "group", "aria-label": name, style: `--cells:${cellsOf(item)}`});
+      if (item.photo) {
+        const image = make("img", {src: item.photo, alt: `${name}, photo`});
+        row.append(cell(make("div", {class: "drawing given"}, image), "photo"));
+      }
+      row.append(drawing(item.input, `${name}, ${given}`, given, {given: true, coloured}));
+      for (const one of item.samples || []) {
         const label = one.label === undefined ? `τ = ${one.temperature}` : String(one.label);
-        row.append(drawing(one.strokes, `${name}, ${label}`, label.replace("τ = ", "τ "), false, coloured, one.colours));
+        row.append(drawing(one.strokes, `${name}, ${label}`, label.replace("τ = ", "τ "), {coloured, colours: one.colours}));
       }
       row.append(make("p", {}, name));
-      block.append(row);
+      grid.append(row);
     }
-    if (title) blocks.push(make("h3", {}, title));
-    blocks.push(block);
-  }
-  return blocks;
+    return title ? [make("h3", {}, title), grid] : [grid];
+  });
 }

@@ -1,7 +1,6 @@
-// The run's data, how numbers are written, and the facts at the top.
-const run = JSON.parse(document.getElementById("run").textContent);
-const facts = run.facts, curves = run.curves;
-const samples = run.samples.filter((one) => one && Number.isFinite(one.step) && Array.isArray(one.items));
+// The run's data, formats of numbers, and the facts at the top of the page.
+const facts = data.facts, curves = data.curves;
+const samples = data.samples.filter((one) => one && Number.isFinite(one.step) && Array.isArray(one.items));
 
 const whole = (number) => Number(number).toLocaleString("en");
 function short(value) {
@@ -18,7 +17,7 @@ function duration(seconds) {
   return minutes ? `${minutes} min ${Math.floor(seconds % 60)} s` : `${Math.round(seconds)} s`;
 }
 function moment(text) {
-  // An ISO time is shown as it was written, on the clock of the machine that ran, without its offset.
+  // Show an ISO time in the time zone of the machine that ran, without the offset.
   const found = /^(\d{4}-\d\d-\d\d)T(\d\d:\d\d)/.exec(text);
   return found ? `${found[1]} ${found[2]}` : text;
 }
@@ -27,15 +26,14 @@ const allCurves = Object.values(curves);
 const lastStep = Math.max(0, ...allCurves.map((curve) => curve.step.at(-1)), ...samples.map((one) => one.step));
 
 function showFacts() {
-  const data = facts.data || {}, model = facts.model || {};
+  const from = facts.data || {}, model = facts.model || {};
   const titles = {quickdraw: "Quick, Draw!", omniglot: "Omniglot", doodles: "generated doodles", sketchy: "Sketchy"};
-  const source = data.source && (titles[data.source] || String(data.source));
-  let warning = facts.announcement || data.announcement;
-  if (!warning && source && data.source !== "quickdraw")
-    warning = `NOT QUICK, DRAW!: this run's drawings are ${source}. Its numbers are not the paper's.`;
+  const source = from.source && (titles[from.source] || String(from.source));
+  let warning = facts.announcement || from.announcement;
+  if (!warning && source && from.source !== "quickdraw")
+    warning = `NOT QUICK, DRAW!: this run trains on ${source}. Its numbers are not comparable with the paper's.`;
   if (warning) page.append(make("div", {class: "banner", role: "alert"}, warning));
 
-  document.title = `${facts.name || "run"} · sketchembed`;
   page.append(make("h1", {}, facts.name || "run"));
   const elapsed = Math.max(0, ...allCurves.map((curve) => curve.time.at(-1) || 0));
   const limit = facts.max_steps > 0 ? facts.max_steps : 0;
@@ -47,15 +45,15 @@ function showFacts() {
     ["device", facts.device],
     ["preset", facts.preset],
     ["data", source],
-    ["training drawings", data.drawings && whole(data.drawings)],
-    ["classes", data.classes_seen && `${whole(data.classes_seen)} seen, ${whole(data.classes_unseen || 0)} unseen`],
+    ["training drawings", from.drawings && whole(from.drawings)],
+    ["classes", from.classes_seen && `${whole(from.classes_seen)} seen, ${whole(from.classes_unseen || 0)} unseen`],
     ["parameters", facts.parameters && whole(facts.parameters)],
     ["encoder", model.encoder && [model.encoder, model.width].filter(Boolean).join(" ")],
     ["decoder", drawn],
     ["z", model.latent && `${model.latent} numbers`],
     ["started", facts.created && moment(String(facts.created))],
     ["version", facts.version],
-    ["data digest", data.digest && String(data.digest).slice(0, 16)],
+    ["data digest", from.digest && String(from.digest).slice(0, 16)],
   ];
   const list = make("dl");
   for (const [name, value] of entries)
@@ -63,23 +61,17 @@ function showFacts() {
   page.append(list);
 }
 function showNonFinite() {
-  const found = facts.non_finite || {}, events = Array.isArray(found.events) ? found.events : [];
+  const events = Array.isArray(facts.non_finite?.events) ? facts.non_finite.events : [];
   if (!events.length) return;
-  const then = (one) => ({skip: "left out", rollback: `went back to step ${one.to}`}[one.action] || "the run stopped");
-  const parts = [
-    found.skipped && `${whole(found.skipped)} left out`, found.rollbacks && `${whole(found.rollbacks)} gone back from`,
-    events.at(-1).action === "stop" && "the run stopped",
-  ].filter(Boolean);
+  // Runs of version 0.1.0 may have gone back to an earlier step.
+  const result = (one) => ({skip: "step skipped", rollback: `went back to step ${one.to}`}[one.action] || "run stopped");
   const list = make("ul");
-  for (const one of events) {
-    const item = make("li", {}, `step ${whole(one.step)}: ${one.what}; ${then(one)}`);
-    if (one.file) item.append(" ", make("code", {}, `sketchembed replay ${facts.name}/non-finite/${one.file}`));
-    list.append(item);
-  }
-  const title = make("summary", {}, `Steps that were not finite: ${parts.join(", ")}`);
+  for (const one of events) list.append(make("li", {}, `step ${whole(one.step)}: ${one.what}; ${result(one)}`));
+  const count = Math.max(events.length, facts.non_finite.skipped || 0);
+  const title = make("summary", {}, `Steps with NaN or infinite values: ${whole(count)}`);
   page.append(make("details", {open: "", class: "nonfinite"}, title, list));
 }
 function showConfig() {
-  if (!run.config) return;
-  page.append(make("details", {}, make("summary", {}, "Configuration"), make("pre", {tabindex: 0}, run.config)));
+  if (!data.config) return;
+  page.append(make("details", {}, make("summary", {}, "Configuration"), make("pre", {tabindex: 0}, data.config)));
 }

@@ -1,14 +1,15 @@
-// The curves: small multiples over the step, with one read-out for all of them.
-const PARTS = [["train", "training"], ["val", "held-out drawings"], ["unseen", "held-out drawings of unseen classes"]];
+// The curves over training steps: one chart per term, and a cursor that all charts share.
+const PARTS = [["train", "training"], ["val", "validation"], ["unseen", "validation, unseen classes"]];
 const LOSSES = ["loss", "stroke", "pen", "pixel"];
 const PANELS = [["loss", "total loss"], ["stroke", "stroke loss"], ["pen", "pen loss"], ["pixel", "pixel loss"],
-  ["alpha", "α"], ["lr", "learning rate"], ["grad_norm", "gradient norm"], ["drawings_per_second", "drawings/second"],
+  ["alpha", "α"], ["lr", "learning rate"], ["grad_norm", "gradient norm"], ["drawings_per_second", "drawings per second"],
   ["kl", "KL divergence of z"]];
-const W = 320, H = 186, LEFT = 46, RIGHT = 10, TOP = 10, BOTTOM = 24;
+const W = 320, H = 186, RIGHT = 10, TOP = 10, BOTTOM = 24;
+const DIGIT = 6.4;  // width of a digit in the labels of the axes
 
 const charts = {logarithmic: false, drawn: [], grid: make("div", {class: "charts"})};
 
-// A scale is {f: from value to height, marks: values with a line, note: what to say beside the title}.
+// A scale is {f: maps a value to a height, low, high, marks: values with a line, note: text next to the title}.
 function linearTicks(low, high, count) {
   const raw = (high - low) / count, power = 10 ** Math.floor(Math.log10(raw));
   const step = [1, 2, 2.5, 5, 10].map((factor) => factor * power).find((candidate) => candidate >= raw * 0.999);
@@ -22,8 +23,8 @@ function linearScale(low, high) {
   return {f: (value) => value, low, high, marks: linearTicks(low, high, 4), note: ""};
 }
 function logScale(low, high) {
-  // The stroke loss is a density's logarithm and goes below zero; there a logarithm on both sides of
-  // zero, straight in between, takes the place of the plain one.
+  // The stroke loss is the logarithm of a density and may be negative. Then the scale is logarithmic on both
+  // sides of zero and linear in between.
   const both = low <= 0, f = both ? (value) => Math.sign(value) * Math.log10(1 + Math.abs(value)) : Math.log10;
   const marks = [];
   for (let power = -12; power < 13; power += 1)
@@ -65,26 +66,28 @@ function chart([term, title]) {
   const log = charts.logarithmic && [...LOSSES, "grad_norm"].includes(term) && low < high;
   const scale = log ? logScale(low, high) : linearScale(low, high);
   const bottom = scale.f(scale.low), top = scale.f(scale.high), end = lastStep || 1;
-  const x = (step) => LEFT + (W - LEFT - RIGHT) * step / end;
+  const labels = scale.marks.map(tickText);
+  const left = Math.max(46, 10 + DIGIT * Math.max(...labels.map((label) => label.length)));
+  const x = (step) => left + (W - left - RIGHT) * step / end;
   const y = (value) => TOP + (H - TOP - BOTTOM) * (1 - (scale.f(value) - bottom) / (top - bottom));
-  const svg = shape("svg", {class: "chart", viewBox: `0 0 ${W} ${H}`, role: "img", tabindex: 0});
+  const svg = makeSvg("svg", {class: "chart", viewBox: `0 0 ${W} ${H}`, role: "img", tabindex: 0});
 
-  for (const value of scale.marks)
-    svg.append(shape("line", {class: "rule", x1: LEFT, x2: W - RIGHT, y1: y(value), y2: y(value)}),
-      shape("text", {x: LEFT - 6, y: y(value) + 4, "text-anchor": "end"}, tickText(value)));
+  scale.marks.forEach((value, number) =>
+    svg.append(makeSvg("line", {class: "rule", x1: left, x2: W - RIGHT, y1: y(value), y2: y(value)}),
+      makeSvg("text", {x: left - 6, y: y(value) + 4, "text-anchor": "end"}, labels[number])));
   for (const step of linearTicks(0, end, 4).filter(Number.isInteger)) {
     const anchor = x(step) > W - RIGHT - 16 ? "end" : "middle";
-    svg.append(shape("line", {class: "rule", x1: x(step), x2: x(step), y1: H - BOTTOM, y2: H - BOTTOM + 4}),
-      shape("text", {x: anchor === "end" ? W - 1 : x(step), y: H - 7, "text-anchor": anchor}, tickText(step)));
+    svg.append(makeSvg("line", {class: "rule", x1: x(step), x2: x(step), y1: H - BOTTOM, y2: H - BOTTOM + 4}),
+      makeSvg("text", {x: anchor === "end" ? W - 1 : x(step), y: H - 7, "text-anchor": anchor}, tickText(step)));
   }
   for (const {part, curve} of lines) {
-    if (curve.low) svg.append(shape("path", {class: `range ${part}`, d: band(curve, x, y)}));
+    if (curve.low) svg.append(makeSvg("path", {class: `range ${part}`, d: band(curve, x, y)}));
     const d = trace(curve, x, y);
-    if (d) svg.append(shape("path", {class: `curve ${part}`, d}));
+    if (d) svg.append(makeSvg("path", {class: `curve ${part}`, d}));
   }
 
-  const cursor = shape("line", {class: "cursor", y1: TOP, y2: H - BOTTOM, visibility: "hidden"});
-  const dots = lines.map(({part}) => shape("circle", {class: `dot ${part}`, r: 3, visibility: "hidden"}));
+  const cursor = makeSvg("line", {class: "cursor", y1: TOP, y2: H - BOTTOM, visibility: "hidden"});
+  const dots = lines.map(({part}) => makeSvg("circle", {class: `dot ${part}`, r: 3, visibility: "hidden"}));
   svg.append(cursor, ...dots);
   const values = make("span", {class: "values"}), place = make("span", {class: "soft"});
   const read = (step) => {
@@ -101,15 +104,15 @@ function chart([term, title]) {
       dot.setAttribute("visibility", step === null || value === null ? "hidden" : "visible");
       if (value !== null) { dot.setAttribute("cx", x(curve.step[at[number]])); dot.setAttribute("cy", y(value)); }
     });
-    const told = lines.map(({part, curve}, number) => `${part} ${short(curve.value[at[number]])}`).join(", ");
-    svg.setAttribute("aria-label", `${title} over steps; at step ${shown}: ${told}`);
+    const text = lines.map(({part, curve}, number) => `${part} ${short(curve.value[at[number]])}`).join(", ");
+    svg.setAttribute("aria-label", `${title} over steps; at step ${shown}: ${text}`);
   };
   read(null);
   charts.drawn.push(read);
   const readAll = (step) => charts.drawn.forEach((one) => one(step));
   const point = (event) => {
     const box = svg.getBoundingClientRect();
-    const step = ((event.clientX - box.left) / box.width * W - LEFT) / (W - LEFT - RIGHT) * end;
+    const step = ((event.clientX - box.left) / box.width * W - left) / (W - left - RIGHT) * end;
     readAll(Math.max(0, Math.min(end, step)));
   };
   svg.addEventListener("pointermove", point);
@@ -131,25 +134,25 @@ function chart([term, title]) {
 function trace(curve, x, y) {
   let d = "", pen = "M";
   curve.value.forEach((value, at) => {
-    // A value that is not finite leaves a gap.
+    // NaN and infinite values leave a gap.
     if (value === null) { pen = "M"; return; }
     d += `${pen}${x(curve.step[at]).toFixed(1)},${y(value).toFixed(1)}`;
     pen = "L";
   });
-  // A curve of one point is a dot.
+  // A curve with one point is a dot.
   return d.includes("L") || !d ? d : `${d}h0.1`;
 }
 function band(curve, x, y) {
-  const there = curve.step.map((_, at) => at).filter((at) => curve.low[at] !== null);
+  const finite = curve.step.map((_, at) => at).filter((at) => curve.low[at] !== null);
   const corner = (list) => (at) => `${x(curve.step[at]).toFixed(1)},${y(list[at]).toFixed(1)}`;
-  return `M${[...there.map(corner(curve.high)), ...there.reverse().map(corner(curve.low))].join("L")}Z`;
+  return `M${[...finite.map(corner(curve.high)), ...finite.reverse().map(corner(curve.low))].join("L")}Z`;
 }
 
 function showCurves() {
   const head = make("div", {class: "bar"}, make("h2", {}, "Curves"));
   page.append(head);
   if (!allCurves.length) {
-    page.append(make("p", {class: "soft"}, "Nothing has been logged yet."));
+    page.append(make("p", {class: "soft"}, "No metrics yet."));
     return;
   }
   const key = make("div", {class: "key"});
@@ -163,18 +166,8 @@ function showCurves() {
     charts.drawn = [];
     charts.grid.replaceChildren(...panels.map(chart).filter(Boolean));
   };
-  head.append(key, button("Log scale", (pressed) => {
-    charts.logarithmic = !charts.logarithmic;
-    pressed.setAttribute("aria-pressed", charts.logarithmic);
-    draw();
-  }, {"aria-pressed": "false", title: "losses and gradient norm on a logarithmic scale"}));
+  head.append(key, toggle("Log scale", (on) => { charts.logarithmic = on; draw(); },
+    {title: "losses and gradient norm on a logarithmic scale"}));
   page.append(charts.grid);
   draw();
 }
-
-showFacts();
-showNonFinite();
-showCurves();
-showDrawings();
-showConfig();
-root.dataset.ready = "yes";

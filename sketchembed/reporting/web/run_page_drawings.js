@@ -1,19 +1,21 @@
-// The sampled drawings: a slider over the steps, and a grid of drawings.
+// The sampled drawings, with a slider over the training steps.
 const PLAY_MS = 700;
 const drawings = {place: samples.length - 1, coloured: false, grid: make("div"), timer: null};
 
 function showGrid() {
   const focused = [...drawings.grid.querySelectorAll("button")].indexOf(document.activeElement);
-  drawings.grid.replaceChildren(...rowsOf(samples[drawings.place].items, drawings.coloured));
-  // Stepping through the run with the arrow keys must not lose the drawing that one is at.
+  drawings.grid.replaceChildren(...itemGrids(samples[drawings.place].items, drawings.coloured));
+  // Keep the focus on the same drawing at every step.
   if (focused >= 0) drawings.grid.querySelectorAll("button")[focused]?.focus({preventScroll: true});
 }
 
 function showDrawings() {
+  const draws = facts.kind === undefined || facts.kind === "sketchembednet";
+  if (!samples.length && !draws) return;
   const head = make("div", {class: "bar"}, make("h2", {}, "Sampled sketches"));
   page.append(head);
   if (!samples.length) {
-    page.append(make("p", {class: "soft"}, "Nothing has been sampled yet."));
+    page.append(make("p", {class: "soft"}, "No samples yet."));
     return;
   }
   const last = samples.length - 1;
@@ -27,8 +29,8 @@ function showDrawings() {
     label.textContent = text;
     showGrid();
   };
-  const stop = () => { clearInterval(drawings.timer); drawings.timer = null; play.textContent = "Play through steps"; };
-  const play = button("Play through steps", () => {
+  const stop = () => { clearInterval(drawings.timer); drawings.timer = null; play.textContent = "Play steps"; };
+  const play = button("Play steps", () => {
     if (drawings.timer) return stop();
     if (drawings.place === last) go(0);
     play.textContent = "Stop";
@@ -36,19 +38,14 @@ function showDrawings() {
   });
   slider.addEventListener("input", () => { stop(); go(Number(slider.value)); });
   head.append(
-    button("‹", () => go(drawings.place - 1), {"aria-label": "step before", title: "step before (←)"}),
+    button("‹", () => go(drawings.place - 1), {"aria-label": "previous step", title: "previous step (←)"}),
     slider,
-    button("›", () => go(drawings.place + 1), {"aria-label": "step after", title: "step after (→)"}),
-    label, play,
-    button("Replay all", () => drawings.grid.querySelectorAll("svg").forEach(replay)),
-    button("Colour strokes", (pressed) => {
-      drawings.coloured = !drawings.coloured;
-      pressed.setAttribute("aria-pressed", drawings.coloured);
-      showGrid();
-    }, {"aria-pressed": "false"}),
+    button("›", () => go(drawings.place + 1), {"aria-label": "next step", title: "next step (→)"}),
+    label, play, replayAllButton(drawings.grid),
+    toggle("Colour strokes", (on) => { drawings.coloured = on; showGrid(); }),
   );
   page.append(make("p", {class: "hint"},
-    "Shaded: what the model sees. Beside it, what it draws at each temperature τ. Click a drawing to watch it being drawn; ← and → change the step."));
+    "Shaded: input of the model. Next to it: one sample per temperature τ. Click a drawing to replay it. Press ← or → to change the step."));
   page.append(drawings.grid);
   go(last);
   document.addEventListener("keydown", (event) => {
@@ -58,3 +55,10 @@ function showDrawings() {
     if (event.key === "ArrowRight") go(drawings.place + 1);
   });
 }
+
+showFacts();
+showNonFinite();
+showCurves();
+showDrawings();
+showConfig();
+root.dataset.ready = "yes";

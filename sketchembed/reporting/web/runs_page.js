@@ -1,4 +1,4 @@
-// The table is all there; this sorts and filters it.
+// Sort and filter the table.
 const table = document.getElementById("runs");
 
 function valueOf(row, column) {
@@ -15,14 +15,14 @@ function sortBy(heading, descending) {
   for (const other of table.tHead.rows[0].cells) other.removeAttribute("aria-sort");
   heading.setAttribute("aria-sort", descending ? "descending" : "ascending");
   const rows = [...body.rows].map((row) => [valueOf(row, column), row]);
-  // Runs without a value come last, whichever way the others are sorted.
+  // Runs without a value come last in both directions.
   rows.sort(([one], [other]) => (one === null) - (other === null) || (one === null ? 0 : compare(one, other) * (descending ? -1 : 1)));
   body.append(...rows.map(([, row]) => row));
 }
 
 if (table) {
   for (const heading of table.tHead.rows[0].cells) {
-    if (heading.classList.contains("plain")) continue;
+    if (heading.classList.contains("sketches")) continue;
     const press = make("button", {type: "button"}, ...heading.childNodes);
     press.addEventListener("click", () => sortBy(heading, heading.getAttribute("aria-sort") === "ascending"));
     heading.append(press);
@@ -30,7 +30,7 @@ if (table) {
   const rows = [...table.tBodies[0].rows];
   const texts = new Map(rows.map((row) => [row, row.textContent.toLowerCase()]));
   const count = make("output", {for: "filter"});
-  const filter = make("input", {type: "search", id: "filter", placeholder: "Filter: words of any column", "aria-label": "filter the runs"});
+  const filter = make("input", {type: "search", id: "filter", placeholder: "Filter by words in any column", "aria-label": "filter the runs"});
   const show = () => {
     const words = filter.value.toLowerCase().split(/\s+/).filter(Boolean);
     let shown = 0;
@@ -42,8 +42,6 @@ if (table) {
   };
   filter.addEventListener("input", show);
   document.getElementById("bar").append(filter, count);
-  // The newest first.
-  const begun = [...table.tHead.rows[0].cells].find((heading) => heading.textContent === "begun");
-  sortBy(begun, true);
+  sortBy([...table.tHead.rows[0].cells].find((heading) => heading.textContent === "started"), true);
 }
 root.dataset.ready = "yes";

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 import torch
 
+from sketchembed.data.datamodules.doodles_datamodule import DoodlesDataModule
 from sketchembed.data.datamodules.drawing_datamodule import DrawingDataset
-from sketchembed.data.datamodules.quickdraw_datamodule import DoodlesDataModule
 from sketchembed.data.folders import data_folder, prepared_folder
 from sketchembed.data.store_writer import ClassDrawings, write_store
 from sketchembed.sketch import Sketch
@@ -38,7 +38,7 @@ def folder(tmp_path_factory):
 
 
 def test_doodles_module_gives_normalised_batches_and_no_labels(folder):
-    module = DoodlesDataModule(folder, batch_size=16, per_class=30, validation_drawings=20)
+    module = DoodlesDataModule(folder, batch_size=16, per_class=30, validation_drawings=15)
     module.prepare_data()
     module.setup("fit")
     batch = next(iter(module.train_dataloader()))
@@ -47,8 +47,8 @@ def test_doodles_module_gives_normalised_batches_and_no_labels(folder):
     offsets = batch[:, 1:, :2]
     assert 0.3 < offsets[offsets != 0].std() < 3
     seen, unseen = module.val_dataloader()
-    assert sum(len(part) for part in seen) == 20
-    assert sum(len(part) for part in unseen) == 20
+    assert sum(len(part) for part in seen) == 15
+    assert sum(len(part) for part in unseen) == 15
     labels = np.asarray(module.store.labels)
     assert not set(labels[module.train_indices]) & set(labels[module.unseen_indices])
     assert (np.asarray(module.store.partitions)[module.train_indices] == 0).all()

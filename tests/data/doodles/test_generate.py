@@ -82,7 +82,7 @@ def test_points_are_worth_keeping() -> None:
 
 
 def test_as_long_as_peoples_drawings() -> None:
-    """Of Quick, Draw!'s drawings of these classes the median has 34 points and 4 strokes."""
+    """For these classes Quick, Draw! has a median of 35 points and 3 strokes, and a mean of 39 and 4.1."""
     made = [sketch for name in class_names() for sketch in _some(name, 10)]
     assert 27 <= np.median([len(sketch) for sketch in made]) <= 40
     assert 3 <= np.median([len(sketch.strokes) for sketch in made]) <= 5

@@ -11,7 +11,7 @@ from skimage.feature import canny
 from skimage.measure import find_contours
 
 from sketchembed.data.sources.contours import _joined, trace
-from sketchembed.data.sources.mini_imagenet import photo
+from sketchembed.data.sources.mini_imagenet import model_photo
 from sketchembed.sketch.simplify import rdp
 
 WIDTH, HEIGHT = 84, 70
@@ -280,7 +280,7 @@ def test_ends_are_joined_where_one_line_goes_on_as_the_other(other, count):
 def test_real_photos_have_contours(real_data):
     with tarfile.open(real_data / "mini_imagenet" / "val.tar") as archive:
         entries = islice((entry for entry in archive if entry.name.endswith(".jpg")), 0, 900, 30)
-        photos = [photo(archive.extractfile(entry).read(), entry.name, 84) for entry in entries]
+        photos = [model_photo(archive.extractfile(entry).read(), entry.name, 84) for entry in entries]
     sketches = [trace(picture) for picture in photos]
     assert len(sketches) == 30
     assert all(1 <= len(sketch.strokes) <= 25 and len(sketch) <= 60 for sketch in sketches)

@@ -49,7 +49,7 @@ def write(folder, layout):
 def test_every_layout_gives_the_same_images(layout, tmp_path):
     (tmp_path / "data").mkdir()
     folder = write(tmp_path / "data", layout)
-    test = mini_imagenet.load(folder, tmp_path / "prepared", "test")
+    test = mini_imagenet.load_mini_imagenet(folder, tmp_path / "prepared", "test")
     assert test.class_names == ["n04", "n05"]
     assert test.images.shape == (6, 3, 84, 84)
     expected = np.asarray(Image.open(io.BytesIO(files("test")["n05", "n050002.jpg"])))
@@ -57,7 +57,7 @@ def test_every_layout_gives_the_same_images(layout, tmp_path):
 
 
 def test_another_size_is_scaled_and_cropped(tmp_path):
-    picture = mini_imagenet.photo(jpeg(3, (300, 200)), "x", 84)
+    picture = mini_imagenet.model_photo(jpeg(3, (300, 200)), "x", 84)
     assert picture.shape == (3, 84, 84)
 
 
@@ -66,15 +66,15 @@ def test_bad_files_are_named(tmp_path):
     whole = (folder / "test.tar").read_bytes()
     (folder / "test.tar").write_bytes(whole[: len(whole) // 3])
     with pytest.raises(DataError, match=r"test.tar cannot be read|lacks"):
-        mini_imagenet.load(folder, tmp_path / "prepared", "test")
+        mini_imagenet.load_mini_imagenet(folder, tmp_path / "prepared", "test")
     (folder / "test.tar").write_bytes(b"<html>")
     with pytest.raises(DataError, match=r"test.tar cannot be read"):
-        mini_imagenet.load(folder, tmp_path / "prepared", "test")
+        mini_imagenet.load_mini_imagenet(folder, tmp_path / "prepared", "test")
     (folder / "test.tar").unlink()
     with pytest.raises(DataError, match="no test.tar, no folder test and no test.csv"):
-        mini_imagenet.load(folder, tmp_path / "prepared", "test")
+        mini_imagenet.load_mini_imagenet(folder, tmp_path / "prepared", "test")
     with pytest.raises(ConfigError, match="no part 'tests'"):
-        mini_imagenet.load(folder, tmp_path / "prepared", "tests")
+        mini_imagenet.load_mini_imagenet(folder, tmp_path / "prepared", "tests")
 
 
 def test_images_and_lists_must_agree(tmp_path):
@@ -82,22 +82,22 @@ def test_images_and_lists_must_agree(tmp_path):
     listed = (folder / "test.csv").read_text()
     (folder / "test.csv").write_text(listed + "n059999.jpg,n05\n")
     with pytest.raises(DataError, match=r"lacks 'n059999.jpg' \(1 of 7 are missing\)"):
-        mini_imagenet.load(folder, tmp_path / "prepared", "test")
+        mini_imagenet.load_mini_imagenet(folder, tmp_path / "prepared", "test")
     (folder / "test.csv").write_text(listed.replace("n050001.jpg,n05", "n050001.jpg,n04"))
     with pytest.raises(DataError, match=r"'n050001.jpg' lies in class 'n05', and test.csv has it in 'n04'"):
-        mini_imagenet.load(folder, tmp_path / "prepared", "test")
+        mini_imagenet.load_mini_imagenet(folder, tmp_path / "prepared", "test")
     (folder / "test.csv").write_text(listed.replace(",n04", ",n03"))
     with pytest.raises(DataError, match="'n03' in both val and test"):
-        mini_imagenet.load(folder, tmp_path / "prepared", "test")
+        mini_imagenet.load_mini_imagenet(folder, tmp_path / "prepared", "test")
     (folder / "test.csv").write_text("name;class\n")
     with pytest.raises(DataError, match="begins with 'name;class'"):
-        mini_imagenet.load(folder, tmp_path / "prepared", "test")
+        mini_imagenet.load_mini_imagenet(folder, tmp_path / "prepared", "test")
 
 
 @pytest.mark.data
 @pytest.mark.slow
 def test_real_test_part_has_its_published_size(real_data, tmp_path):
-    test = mini_imagenet.load(real_data / "mini_imagenet", tmp_path, "test")
+    test = mini_imagenet.load_mini_imagenet(real_data / "mini_imagenet", tmp_path, "test")
     assert (len(test.class_names), len(test)) == (20, 12_000)
     assert set(np.bincount(test.labels)) == {600}
 
@@ -109,7 +109,7 @@ def test_real_photos_are_the_files_own_pixels(real_data):
         for entry in entries:
             content = archive.extractfile(entry).read()
             expected = np.asarray(Image.open(io.BytesIO(content)).convert("RGB")).transpose(2, 0, 1)
-            np.testing.assert_array_equal(mini_imagenet.photo(content, entry.name, 84), expected)
+            np.testing.assert_array_equal(mini_imagenet.model_photo(content, entry.name, 84), expected)
     assert len(entries) == 40
 
 
@@ -118,6 +118,6 @@ def test_names_that_are_no_utf_8_have_a_digest(tmp_path):
         place = tmp_path / "test" / os.fsdecode(b"n0\xff") / f"{number}.png"
         place.parent.mkdir(parents=True, exist_ok=True)
         place.write_bytes(jpeg(number))
-    found = mini_imagenet.load(tmp_path, tmp_path / "prepared", "test")
+    found = mini_imagenet.load_mini_imagenet(tmp_path, tmp_path / "prepared", "test")
     assert len(found.digest()) == 16
     assert found.digest() != found.select([]).digest()

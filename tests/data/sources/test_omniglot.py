@@ -60,17 +60,17 @@ def test_a_small_copy_of_the_published_layout_is_prepared(tmp_path):
             for character in chosen if part == "strokes_background" else []:
                 archive.writestr(f"{part}/{character}/0001_01.txt", TEXT)
                 archive.writestr(f"{part}/{character}/0001_02.txt", TEXT)
-    store = omniglot.prepare(tmp_path, tmp_path / "store")
+    store = omniglot.prepare_omniglot(tmp_path, tmp_path / "store")
     assert len(store) == 3 * 2 * 4
     assert len(store.class_names) == 12
     assert np.bincount(store.partitions).tolist() == [8, 8, 8]
-    again = omniglot.prepare(tmp_path, tmp_path / "store")
+    again = omniglot.prepare_omniglot(tmp_path, tmp_path / "store")
     assert again.manifest["digests"] == store.manifest["digests"]
 
 
 def test_missing_files_are_named(tmp_path):
     with pytest.raises(DataError, match="strokes_background"):
-        omniglot.prepare(tmp_path, tmp_path / "store")
+        omniglot.prepare_omniglot(tmp_path, tmp_path / "store")
 
 
 @pytest.mark.data

@@ -43,8 +43,8 @@ def folder(tmp_path):
 
 
 def test_pictures_look_like_the_rasters_of_their_strokes(folder, tmp_path):
-    strokes = omniglot_images.load(folder, tmp_path / "prepared", "strokes")
-    images = omniglot_images.load(folder, tmp_path / "prepared", "images")
+    strokes = omniglot_images.load_omniglot(folder, tmp_path / "prepared", "strokes")
+    images = omniglot_images.load_omniglot(folder, tmp_path / "prepared", "images")
     assert strokes.images.shape == images.images.shape == (12, 1, 28, 28)
     assert strokes.names == images.names
     ink = 255 - strokes.images.astype(float), 255 - images.images.astype(float)
@@ -56,8 +56,8 @@ def test_pictures_look_like_the_rasters_of_their_strokes(folder, tmp_path):
 
 
 def test_a_picture_stands_in_where_there_are_no_strokes_and_is_counted(folder, tmp_path):
-    strokes = omniglot_images.load(folder, tmp_path / "prepared", "strokes")
-    images = omniglot_images.load(folder, tmp_path / "prepared", "images")
+    strokes = omniglot_images.load_omniglot(folder, tmp_path / "prepared", "strokes")
+    images = omniglot_images.load_omniglot(folder, tmp_path / "prepared", "images")
     assert strokes.about["image_stands_in"] == 1
     assert images.about["image_stands_in"] == 0
     np.testing.assert_array_equal(strokes.images[0], images.images[0])
@@ -65,44 +65,46 @@ def test_a_picture_stands_in_where_there_are_no_strokes_and_is_counted(folder, t
 
 
 def test_prepared_file_is_used_again_and_made_anew_when_damaged_or_outdated(folder, tmp_path, monkeypatch):
-    first = omniglot_images.load(folder, tmp_path / "prepared")
+    first = omniglot_images.load_omniglot(folder, tmp_path / "prepared")
     path = tmp_path / "prepared" / "omniglot-strokes-28px.npz"
     with monkeypatch.context() as patch:
-        patch.setattr(omniglot_images, "_prepare", None)
+        patch.setattr(omniglot_images, "_make_images", None)
         np.testing.assert_array_equal(
-            omniglot_images.load(folder, tmp_path / "prepared").images, first.images
+            omniglot_images.load_omniglot(folder, tmp_path / "prepared").images, first.images
         )
     path.write_bytes(path.read_bytes()[:1000])
-    np.testing.assert_array_equal(omniglot_images.load(folder, tmp_path / "prepared").images, first.images)
+    np.testing.assert_array_equal(
+        omniglot_images.load_omniglot(folder, tmp_path / "prepared").images, first.images
+    )
     with zipfile.ZipFile(folder / "images_evaluation.zip", "w") as more:
         more.writestr("images_evaluation/Angelic/character01/0965_01.png", picture()[0])
-    assert len(omniglot_images.load(folder, tmp_path / "prepared")) == 13
+    assert len(omniglot_images.load_omniglot(folder, tmp_path / "prepared")) == 13
 
 
 def test_damaged_files_are_named(folder, tmp_path):
     with zipfile.ZipFile(folder / "images_evaluation.zip", "w") as archive:
         archive.writestr("images_evaluation/Angelic/character01/0965_01.png", picture()[0][:40])
     with pytest.raises(DataError, match=r"Angelic/character01/0965_01.png cannot be read"):
-        omniglot_images.load(folder, tmp_path / "prepared")
+        omniglot_images.load_omniglot(folder, tmp_path / "prepared")
     (folder / "images_background.zip").write_bytes(b"PK no zip")
     with pytest.raises(DataError, match=r"images_background.zip cannot be read"):
-        omniglot_images.load(folder, tmp_path / "prepared")
+        omniglot_images.load_omniglot(folder, tmp_path / "prepared")
     (folder / "images_background.zip").unlink()
     with pytest.raises(DataError, match=r"there is no images_background.zip"):
-        omniglot_images.load(folder, tmp_path / "prepared")
+        omniglot_images.load_omniglot(folder, tmp_path / "prepared")
     assert not list((tmp_path / "prepared").glob("*"))
 
 
 def test_split_names_what_is_missing(folder, tmp_path):
-    images = omniglot_images.load(folder, tmp_path / "prepared")
-    with pytest.raises(DataError, match=r"names '.*', of which there is no image \(421 of 423 classes"):
-        omniglot_images.split(images, "vinyals", "test")
-    with pytest.raises(ConfigError, match="no split 'vinyal'.*nearest: 'vinyals'"):
-        omniglot_images.split(images, "vinyal", "test")
+    images = omniglot_images.load_omniglot(folder, tmp_path / "prepared")
+    with pytest.raises(DataError, match=r"no images of the class '.*', .*\(421 of 423 classes"):
+        omniglot_images.select_part(images, "vinyals", "test")
+    with pytest.raises(ConfigError, match="no Omniglot split 'vinyal'.*nearest: 'vinyals'"):
+        omniglot_images.select_part(images, "vinyal", "test")
     with pytest.raises(ConfigError, match="no part 'val'"):
-        omniglot_images.split(images, "lake", "val")
+        omniglot_images.select_part(images, "lake", "val")
     with pytest.raises(DataError, match="no images of the alphabet"):
-        omniglot_images.split(images, "lake", "test")
+        omniglot_images.select_part(images, "lake", "test")
 
 
 def test_lists_that_overlap_are_refused():
@@ -116,12 +118,14 @@ def test_lists_that_overlap_are_refused():
 @pytest.mark.data
 @pytest.mark.slow
 def test_real_splits_have_their_published_sizes(real_data, real_omniglot):
-    images = omniglot_images.load(real_data / "omniglot", real_omniglot, "strokes")
+    images = omniglot_images.load_omniglot(real_data / "omniglot", real_omniglot, "strokes")
     assert (len(images.class_names), len(images)) == (1623, 32_460)
     assert images.about["image_stands_in"] == 1018
-    sizes = {part: len(omniglot_images.split(images, "vinyals", part).class_names) for part in omniglot.SPLIT}
+    sizes = {
+        part: len(omniglot_images.select_part(images, "vinyals", part).class_names) for part in omniglot.SPLIT
+    }
     assert sizes == {"train": 1028 * 4, "val": 172 * 4, "test": 423 * 4}
     published = (real_data / "omniglot/splits/vinyals/test.txt").read_text().split()
-    assert sorted(omniglot_images.split(images, "vinyals", "test").class_names) == sorted(published)
-    lake = omniglot_images.split(images, "lake", "test")
+    assert sorted(omniglot_images.select_part(images, "vinyals", "test").class_names) == sorted(published)
+    lake = omniglot_images.select_part(images, "lake", "test")
     assert (len(set(lake.groups)), len(lake)) == (20, 13_180)

@@ -133,8 +133,8 @@ def test_characters_that_are_missing_are_named(omniglot, tmp_path):
 def test_command_reports_errors_and_trials(omniglot, tmp_path, monkeypatch):
     folder, data, _ = omniglot
     monkeypatch.setenv("WANDB_MODE", "disabled")
-    monkeypatch.setattr(omniglot_images, "load", lambda *_: data)
-    monkeypatch.setattr(omniglot_images, "split", lambda images, name, part: images)
+    monkeypatch.setattr(omniglot_images, "load_omniglot", lambda *_: data)
+    monkeypatch.setattr(omniglot_images, "select_part", lambda images, name, part: images)
     # The package's model is for larger images.
     monkeypatch.setattr("sketchembed.evaluation.models.PACKAGED", tmp_path / "package")
     folder.rename(tmp_path.parent / "omniglot")
@@ -148,8 +148,8 @@ def test_command_reports_errors_and_trials(omniglot, tmp_path, monkeypatch):
 @pytest.mark.data
 @pytest.mark.slow
 def test_published_runs_are_found_whole(real_data, real_omniglot, tmp_path):
-    images = omniglot_images.load(real_data / "omniglot", real_omniglot)
-    data = omniglot_images.split(images, "lake", "test")
+    images = omniglot_images.load_omniglot(real_data / "omniglot", real_omniglot)
+    data = omniglot_images.select_part(images, "lake", "test")
     runs = OneShotRuns(data, real_data / "omniglot", tmp_path)
     batch = runs.batch(range(len(runs)))
     assert runs.way == 20

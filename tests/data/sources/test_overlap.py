@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from sketchembed.data.sources.overlap import keeps, overlapping_classes, overlaps, synset_of
+from sketchembed.data.sources.overlap import is_allowed, overlapping_classes, overlaps, synset_of
 from sketchembed.data.sources.splits import check_disjoint, read_fields, read_names
 
 PARTS = {"train": 64, "val": 16, "test": 20}
@@ -100,13 +100,13 @@ def test_the_synset_in_a_name(name, synset):
 
 def test_the_rules():
     guitar, electric = ("guitar", "n02676566_10.jpg"), ("guitar", "n03272010_10.jpg")
-    assert [keeps(rule, *guitar) for rule in ("none", "image", "class")] == [True, True, False]
-    assert [keeps(rule, *electric) for rule in ("none", "image", "class")] == [True, False, False]
-    assert keeps("class", "bee", "n02206856_1.jpg")
+    assert [is_allowed(rule, *guitar) for rule in ("none", "image", "class")] == [True, True, False]
+    assert [is_allowed(rule, *electric) for rule in ("none", "image", "class")] == [True, False, False]
+    assert is_allowed("class", "bee", "n02206856_1.jpg")
     # Photos of a user's own: a name without a synset, and a folder that is no class of Sketchy.
     own, cub = ("lion", "leo.jpg"), ("my cats", "n01322898_1.jpg")
-    assert [keeps(rule, *own) for rule in ("none", "image", "class")] == [True, True, False]
-    assert [keeps(rule, *cub) for rule in ("none", "image", "class")] == [True, False, False]
+    assert [is_allowed(rule, *own) for rule in ("none", "image", "class")] == [True, True, False]
+    assert [is_allowed(rule, *cub) for rule in ("none", "image", "class")] == [True, False, False]
 
 
 def test_the_parts_of_mini_imagenet_share_no_class():
@@ -143,7 +143,7 @@ def test_the_exclusions_are_those_worked_out_by_others(published):
         name: sorted(own) for name, own in synsets.items()
     }
     left_out = {
-        name: {synset for synset in own if not keeps("image", name, f"{synset}_1.jpg")}
+        name: {synset for synset in own if not is_allowed("image", name, f"{synset}_1.jpg")}
         for name, own in synsets.items()
     }
     assert {name: own for name, own in left_out.items() if own} == {
@@ -156,7 +156,10 @@ def test_the_exclusions_are_those_worked_out_by_others(published):
 @pytest.mark.parametrize(("rule", "synsets"), [("image", 302), ("class", 292), ("none", 310)])
 def test_what_is_kept_of_sketchy_shares_no_synset_with_the_test_classes(rule, synsets, published):
     kept = {
-        synset for name, own in published[0].items() for synset in own if keeps(rule, name, f"{synset}_1.jpg")
+        synset
+        for name, own in published[0].items()
+        for synset in own
+        if is_allowed(rule, name, f"{synset}_1.jpg")
     }
     shared = kept & set(published[1]["test_synsets"])
     assert len(kept) == synsets

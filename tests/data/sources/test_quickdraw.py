@@ -20,7 +20,7 @@ from sketchembed.data.sources import quickdraw
 from sketchembed.data.sources.quickdraw_formats import (
     PACKED_HEADER,
     READERS,
-    partition_of,
+    key_partition,
     read_bin,
     read_class,
     read_ndjson,
@@ -116,16 +116,16 @@ def test_published_forms_agree(real_data: Path, name: str) -> None:
 
 def test_partitions_follow_the_key_alone() -> None:
     # Written down once: were the rule to change, drawings would move between training and test.
-    moved = {key: part for key in range(100) if (part := partition_of(key))}
+    moved = {key: part for key in range(100) if (part := key_partition(key))}
     assert moved == {10: 1, 80: 1, 92: 2}
-    counts = np.bincount([partition_of(key) for key in range(4_500_000_000_000_000, 4_500_000_000_030_000)])
+    counts = np.bincount([key_partition(key) for key in range(4_500_000_000_000_000, 4_500_000_000_030_000)])
     np.testing.assert_allclose(counts / counts.sum(), [28 / 30, 1 / 30, 1 / 30], atol=0.005)
 
 
 @pytest.mark.data
 def test_partitions_of_published_keys_have_the_published_shares(real_data: Path) -> None:
     lines = (real_data / "quickdraw" / "simplified" / "cat.ndjson").read_text().splitlines()
-    counts = np.bincount([partition_of(int(json.loads(text)["key_id"])) for text in lines], minlength=3)
+    counts = np.bincount([key_partition(int(json.loads(text)["key_id"])) for text in lines], minlength=3)
     np.testing.assert_allclose(counts / counts.sum(), [28 / 30, 1 / 30, 1 / 30], atol=0.015)
 
 
@@ -320,18 +320,18 @@ def test_lists() -> None:
 
 def test_splits() -> None:
     names = quickdraw.class_names()
-    train, held = quickdraw.split("paper", names)
+    train, held = quickdraw.split_classes("paper", names)
     assert (len(train), held) == (300, [name for name in names if name in quickdraw.class_names("unseen")])
-    assert quickdraw.split("paper", ["cat", "bandage"]) == (["cat"], ["bandage"])
-    small, large = quickdraw.split("50", names)[0], quickdraw.split("100", names)[0]
+    assert quickdraw.split_classes("paper", ["cat", "bandage"]) == (["cat"], ["bandage"])
+    small, large = quickdraw.split_classes("50", names)[0], quickdraw.split_classes("100", names)[0]
     assert (len(small), len(large)) == (50, 100)
     assert set(small) < set(large)
-    assert quickdraw.split("100", names) == quickdraw.split("100", names, seed=0)
-    assert quickdraw.split("100", names, seed=1)[0] != large
-    assert set(quickdraw.split("100", names)[1]) == set(names) - set(large)
+    assert quickdraw.split_classes("100", names) == quickdraw.split_classes("100", names, seed=0)
+    assert quickdraw.split_classes("100", names, seed=1)[0] != large
+    assert set(quickdraw.split_classes("100", names)[1]) == set(names) - set(large)
     for wrong in ("0", "346", "-1", "paper ", "½", "²"):
         with pytest.raises(DataError, match="there is no split"):
-            quickdraw.split(wrong, names)
+            quickdraw.split_classes(wrong, names)
 
 
 def test_unknown_classes_are_answered_with_near_ones() -> None:
@@ -362,11 +362,11 @@ def test_sources_in_every_layout(tmp_path: Path) -> None:
     for place in layout:
         (tmp_path / place).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / place).touch()
-    found = quickdraw.find_sources(tmp_path)
+    found = quickdraw.find_class_files(tmp_path)
     assert found == {name: tmp_path / place for place, name in layout.items() if name}
     assert list(found) == [name for name in quickdraw.class_names() if name in found]
-    assert quickdraw.find_sources(tmp_path / "quickdraw")["cat"] == found["cat"]
-    assert quickdraw.find_sources(tmp_path / "nowhere") == {}
+    assert quickdraw.find_class_files(tmp_path / "quickdraw")["cat"] == found["cat"]
+    assert quickdraw.find_class_files(tmp_path / "nowhere") == {}
 
 
 # ---- preparation -------------------------------------------------------------------------------------
@@ -378,21 +378,21 @@ def sources(tmp_path: Path) -> dict[str, Path]:
     folder.mkdir(parents=True)
     write_npz(folder / "cat.npz", [rows((0, 0), (n, 1)) for n in range(9)], [rows((0, 0), (1, 1))])
     (folder / "bee.bin").write_bytes(b"".join(packed(key, [[(0, 0), (key, 7)]]) for key in range(5)))
-    return quickdraw.find_sources(tmp_path / "data")
+    return quickdraw.find_class_files(tmp_path / "data")
 
 
 def test_prepare_is_done_once(
     sources: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
     place = tmp_path / "store"
-    store = quickdraw.prepare(sources, place)
-    assert "quickdraw: 15 drawings of 2 classes kept, 0 left out; " in capsys.readouterr().err
+    store = quickdraw.prepare_quickdraw(sources, place)
+    assert "quickdraw: 15 drawings of 2 classes kept, 0 excluded; " in capsys.readouterr().err
     assert store.class_names == ["bee", "cat"]
     assert store[14].tolist() == [[0, 0, 0], [1, 1, 1]]
     born = place.stat().st_ino, (place / "manifest.json").stat().st_mtime_ns
 
     def again(**options: object) -> bool:
-        quickdraw.prepare(sources, place, **options)  # type: ignore[arg-type]
+        quickdraw.prepare_quickdraw(sources, place, **options)  # type: ignore[arg-type]
         nonlocal born
         before, born = born, (place.stat().st_ino, (place / "manifest.json").stat().st_mtime_ns)
         return before != born
@@ -420,17 +420,17 @@ def test_further_simplification_is_that_of_the_rdp_package_and_comes_before_the_
     write_npz(tmp_path / "cat.npz", [np.column_stack([offsets, np.arange(70) == 69]).astype(np.int16)])
     found = {"cat": tmp_path / "cat.npz"}
     with pytest.raises(DataError, match="no drawing was left"):
-        quickdraw.prepare(found, tmp_path / "store", max_length=64, progress=False)
-    store = quickdraw.prepare(found, tmp_path / "store", max_length=64, epsilon=8, progress=False)
+        quickdraw.prepare_quickdraw(found, tmp_path / "store", max_length=64, progress=False)
+    store = quickdraw.prepare_quickdraw(found, tmp_path / "store", max_length=64, epsilon=8, progress=False)
     kept = np.cumsum(store[0][:, :2].astype(int), axis=0) + points[0]
     assert kept.tolist() == rdp(points.astype(float), epsilon=8.0).astype(int).tolist()
 
 
 def test_a_damaged_source_leaves_the_old_store(sources: dict[str, Path], tmp_path: Path) -> None:
-    quickdraw.prepare(sources, tmp_path / "store", progress=False)
+    quickdraw.prepare_quickdraw(sources, tmp_path / "store", progress=False)
     sources["bee"].write_bytes(b"<html>")
     with pytest.raises(DataError, match=r"bee\.bin is a web page"):
-        quickdraw.prepare(sources, tmp_path / "store", progress=False)
+        quickdraw.prepare_quickdraw(sources, tmp_path / "store", progress=False)
     DrawingStore(tmp_path / "store").verify()
 
 
@@ -443,18 +443,18 @@ def test_prepare_says_what_is_wrong(sources: dict[str, Path], tmp_path: Path) ->
         ({"per_class": 0}, "leave nothing"),
     ):
         with pytest.raises(DataError, match=says):
-            quickdraw.prepare(**{"sources": sources, "destination": tmp_path / "s", **options})
+            quickdraw.prepare_quickdraw(**{"sources": sources, "destination": tmp_path / "s", **options})
     assert not (tmp_path / "s").exists()
 
 
 @pytest.mark.data
 def test_prepares_the_real_data(real_data: Path, real_classes: Callable[..., Path], tmp_path: Path) -> None:
-    if len(found := quickdraw.find_sources(real_data)) < 300:
+    if len(found := quickdraw.find_class_files(real_data)) < 300:
         pytest.skip("SKETCHEMBED_DATA does not hold all classes")
     assert list(found) == quickdraw.class_names()
     some = {"cat", "bee", *quickdraw.class_names()[::15]}
-    found = quickdraw.find_sources(real_classes(*sorted(some)))
-    store = quickdraw.prepare(found, tmp_path / "store", progress=False)
+    found = quickdraw.find_class_files(real_classes(*sorted(some)))
+    store = quickdraw.prepare_quickdraw(found, tmp_path / "store", progress=False)
     store.verify()
     assert store.class_names == [name for name in quickdraw.class_names() if name in some]
     assert set().union(*(entry.rejected for entry in store.classes)) <= {"too long"}
@@ -479,15 +479,15 @@ def test_several_processes_write_the_same_bytes_and_hand_errors_on(
             write_npz(path, [rows(*np.diff(points, axis=0, prepend=0).tolist()) for points in drawings])
         else:
             path.write_text("\n".join(line(key, [points.tolist()]) for key, points in enumerate(drawings)))
-    sources = quickdraw.find_sources(tmp_path)
-    alone = quickdraw.prepare(sources, tmp_path / "alone", epsilon=7, max_length=20)
+    sources = quickdraw.find_class_files(tmp_path)
+    alone = quickdraw.prepare_quickdraw(sources, tmp_path / "alone", epsilon=7, max_length=20)
     monkeypatch.setattr(quickdraw, "PARALLEL_BYTES", 0)
     monkeypatch.setattr(joblib, "cpu_count", lambda: 2)
-    together = quickdraw.prepare(sources, tmp_path / "together", epsilon=7, max_length=20)
+    together = quickdraw.prepare_quickdraw(sources, tmp_path / "together", epsilon=7, max_length=20)
     assert len(alone) > 100
     assert sum(alone.manifest["classes"][0]["rejected"].values()) > 0
     assert together.manifest == alone.manifest  # with the digest of every file
     sources["cat"].write_bytes(b"<html>no such file</html>")
     with pytest.raises(DataError, match=r"cat\.npz .*expected .*"):
-        quickdraw.prepare(sources, tmp_path / "damaged", epsilon=7, max_length=20)
+        quickdraw.prepare_quickdraw(sources, tmp_path / "damaged", epsilon=7, max_length=20)
     assert not (tmp_path / "damaged").exists()

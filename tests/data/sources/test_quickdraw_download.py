@@ -22,18 +22,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sketchembed.data.sources.quickdraw import find_sources, prepare
-from sketchembed.data.sources.quickdraw_download import (
-    LineCounter,
-    NetworkError,
-    PackedCounter,
-    download_quickdraw,
-    fetch,
-    fetch_prefix,
-)
+from sketchembed.data.sources.quickdraw import find_class_files, prepare_quickdraw
+from sketchembed.data.sources.quickdraw_download import LineCounter, PackedCounter, download_quickdraw
 from sketchembed.data.sources.quickdraw_formats import PACKED_HEADER, read_class
 from sketchembed.errors import DataError, SketchEmbedError
-from sketchembed.files import connection, transfer
+from sketchembed.files import download as download_module
+from sketchembed.files import http
+from sketchembed.files.download import download
+from sketchembed.files.http import NetworkError
 
 CONTENT = np.random.default_rng(0).bytes(300_000)
 quiet = {"progress": False, "timeout": 5.0}
@@ -105,7 +101,7 @@ class Handler(BaseHTTPRequestHandler):
 def site(monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
     for name in ("http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr("sketchembed.files.transfer.time.sleep", lambda seconds: None)
+    monkeypatch.setattr("sketchembed.files.download.time.sleep", lambda seconds: None)
     handler = type("OneHandler", (Handler,), {})
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     handler.site = made = Site(server.server_address[1])  # type: ignore[attr-defined]
@@ -130,7 +126,7 @@ def digest(content: bytes) -> str:
 def test_fetches(site: Site, tmp_path: Path) -> None:
     place = tmp_path / "new" / "folder" / "file"
     site.headers["x-goog-hash"] = f"crc32c=AAAAAA==,{digest(CONTENT)}"
-    assert fetch(f"{site.url}/file", place, **quiet) == place
+    assert download(f"{site.url}/file", place, **quiet) == place
     assert place.read_bytes() == CONTENT
     assert names(tmp_path) == ["file"]
     assert len(site.requests) == 1
@@ -143,7 +139,7 @@ def test_fetches(site: Site, tmp_path: Path) -> None:
 def test_goes_on_after_every_break(site: Site, tmp_path: Path, tag: dict, ranges: bool) -> None:
     site.headers, site.ranges, site.cuts = dict(tag), ranges, [100_000, 0, 70_000]
     site.headers["x-goog-hash"] = digest(CONTENT)
-    fetch(f"{site.url}/file", tmp_path / "file", **quiet)
+    download(f"{site.url}/file", tmp_path / "file", **quiet)
     assert (tmp_path / "file").read_bytes() == CONTENT
     asked = [wanted for _, _, wanted in site.requests]
     if tag and ranges:
@@ -152,24 +148,24 @@ def test_goes_on_after_every_break(site: Site, tmp_path: Path, tag: dict, ranges
 
 
 def test_gives_up_in_the_end_and_goes_on_next_time(site: Site, tmp_path: Path) -> None:
-    site.cuts = [1000] * transfer.ATTEMPTS
+    site.cuts = [1000] * download_module.ATTEMPTS
     with pytest.raises(
-        NetworkError, match=r"/file could not be fetched \(it broke off after 5000 of 300000 bytes"
+        NetworkError, match=r"/file could not be downloaded \(the connection broke after 5000 of 300000 bytes"
     ):
-        fetch(f"{site.url}/file", tmp_path / "file", **quiet)
+        download(f"{site.url}/file", tmp_path / "file", **quiet)
     assert names(tmp_path) == ["file.part", "file.part.tag"]
-    fetch(f"{site.url}/file", tmp_path / "file", **quiet)
+    download(f"{site.url}/file", tmp_path / "file", **quiet)
     assert site.requests[-1] == ("GET", "/file", "bytes=5000-")
     assert (tmp_path / "file").read_bytes() == CONTENT
     assert names(tmp_path) == ["file"]
 
 
 def test_a_file_that_changed_starts_over(site: Site, tmp_path: Path) -> None:
-    site.cuts = [1000] * transfer.ATTEMPTS
+    site.cuts = [1000] * download_module.ATTEMPTS
     with pytest.raises(NetworkError):
-        fetch(f"{site.url}/file", tmp_path / "file", **quiet)
+        download(f"{site.url}/file", tmp_path / "file", **quiet)
     site.files["/file"], site.headers["ETag"] = CONTENT[::-1], '"two"'
-    fetch(f"{site.url}/file", tmp_path / "file", **quiet)
+    download(f"{site.url}/file", tmp_path / "file", **quiet)
     assert (tmp_path / "file").read_bytes() == CONTENT[::-1]
 
 
@@ -177,63 +173,63 @@ def test_a_file_that_changed_starts_over(site: Site, tmp_path: Path) -> None:
 def test_a_part_that_is_too_long_starts_over(site: Site, tmp_path: Path, held: int) -> None:
     (tmp_path / "file.part").write_bytes(bytes(held))
     (tmp_path / "file.part.tag").write_text('"one"')
-    fetch(f"{site.url}/file", tmp_path / "file", **quiet)
+    download(f"{site.url}/file", tmp_path / "file", **quiet)
     assert (tmp_path / "file").read_bytes() == CONTENT
 
 
 def test_a_part_without_its_tag_is_not_trusted(site: Site, tmp_path: Path) -> None:
     (tmp_path / "file.part").write_bytes(bytes(1000))
-    fetch(f"{site.url}/file", tmp_path / "file", **quiet)
+    download(f"{site.url}/file", tmp_path / "file", **quiet)
     assert (tmp_path / "file").read_bytes() == CONTENT
 
 
 def test_a_redirection_is_followed_without_its_page(site: Site, tmp_path: Path) -> None:
-    fetch(f"{site.url}/moved", tmp_path / "file", progress=False, timeout=5.0)
+    download(f"{site.url}/moved", tmp_path / "file", progress=False, timeout=5.0)
     assert (tmp_path / "file").read_bytes() == CONTENT
     assert [request[1] for request in site.requests] == ["/moved", "/file"]
 
 
 def test_a_wrong_digest_is_tried_again_then_said(site: Site, tmp_path: Path) -> None:
     site.headers["x-goog-hash"] = digest(b"something else")
-    with pytest.raises(DataError, match="another MD5 digest"):
-        fetch(f"{site.url}/file", tmp_path / "file", **quiet)
+    with pytest.raises(DataError, match="differs from the MD5 digest .* twice"):
+        download(f"{site.url}/file", tmp_path / "file", **quiet)
     assert len(site.requests) == 2
     assert names(tmp_path) == []
     site.headers["x-goog-stored-content-encoding"] = "gzip"  # then the digest is of other bytes
-    fetch(f"{site.url}/file", tmp_path / "file", **quiet)
+    download(f"{site.url}/file", tmp_path / "file", **quiet)
 
 
 def test_a_spoilt_part_is_found_by_the_digest(site: Site, tmp_path: Path) -> None:
     (tmp_path / "file.part").write_bytes(bytes(1000))
     (tmp_path / "file.part.tag").write_text('"one"')
     site.headers["x-goog-hash"] = digest(CONTENT)
-    fetch(f"{site.url}/file", tmp_path / "file", **quiet)
+    download(f"{site.url}/file", tmp_path / "file", **quiet)
     assert (tmp_path / "file").read_bytes() == CONTENT
     assert [wanted for _, _, wanted in site.requests] == ["bytes=1000-", None]
 
 
 def test_a_server_in_trouble_is_asked_again(site: Site, tmp_path: Path) -> None:
     site.statuses = [503, 429, 500]
-    fetch(f"{site.url}/file", tmp_path / "file", **quiet)
+    download(f"{site.url}/file", tmp_path / "file", **quiet)
     site.statuses = [503] * 9
     with pytest.raises(NetworkError, match="HTTP 503"):
-        fetch(f"{site.url}/file", tmp_path / "other", **quiet)
-    assert len(site.requests) == 4 + transfer.ATTEMPTS
+        download(f"{site.url}/file", tmp_path / "other", **quiet)
+    assert len(site.requests) == 4 + download_module.ATTEMPTS
     assert names(tmp_path) == ["file"]
 
 
 def test_answers_that_are_no_file(site: Site, tmp_path: Path) -> None:
     site.files |= {"/page": b"  <!DOCTYPE html><title>Sign in</title>", "/typed": b"hello"}
     with pytest.raises(DataError, match=r"/nothing does not exist \(HTTP 404\)"):
-        fetch(f"{site.url}/nothing", tmp_path / "x", **quiet)
+        download(f"{site.url}/nothing", tmp_path / "x", **quiet)
     with pytest.raises(NetworkError, match="web page instead of the file"):
-        fetch(f"{site.url}/page", tmp_path / "x", **quiet)
+        download(f"{site.url}/page", tmp_path / "x", **quiet)
     site.statuses = [403]
     with pytest.raises(NetworkError, match="refused .HTTP 403"):
-        fetch(f"{site.url}/file", tmp_path / "x", **quiet)
+        download(f"{site.url}/file", tmp_path / "x", **quiet)
     site.headers["Content-Type"] = "text/html; charset=utf-8"
     with pytest.raises(NetworkError, match="web page instead of the file") as caught:
-        fetch(f"{site.url}/typed", tmp_path / "x", **quiet)
+        download(f"{site.url}/typed", tmp_path / "x", **quiet)
     assert "\n" not in str(caught.value)
     assert names(tmp_path) == []
     assert len(site.requests) == 4
@@ -241,7 +237,7 @@ def test_answers_that_are_no_file(site: Site, tmp_path: Path) -> None:
 
 def test_without_a_length_the_end_is_the_end(site: Site, tmp_path: Path) -> None:
     site.tell_length = False
-    fetch(f"{site.url}/file", tmp_path / "file", **quiet)
+    download(f"{site.url}/file", tmp_path / "file", **quiet)
     assert (tmp_path / "file").read_bytes() == CONTENT
 
 
@@ -263,11 +259,13 @@ def test_no_network_is_said_at_once(
         def unknown(*_: object, **__: object) -> None:
             raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
-        monkeypatch.setattr("sketchembed.files.connection.socket.getaddrinfo", unknown)
+        monkeypatch.setattr("sketchembed.files.http.socket.getaddrinfo", unknown)
     waits: list[float] = []
-    monkeypatch.setattr("sketchembed.files.transfer.time.sleep", waits.append)
-    with pytest.raises(NetworkError, match=r"could not be fetched .*(refused|not known).*Check the network"):
-        fetch(f"http://{host}:{free_port()}/file", tmp_path / "deep" / "file", **quiet)
+    monkeypatch.setattr("sketchembed.files.download.time.sleep", waits.append)
+    with pytest.raises(
+        NetworkError, match=r"could not be downloaded .*(refused|not known).*Check the network"
+    ):
+        download(f"http://{host}:{free_port()}/file", tmp_path / "deep" / "file", **quiet)
     assert sum(waits) < 1
     assert issubclass(NetworkError, SketchEmbedError)
     assert names(tmp_path) == []
@@ -282,20 +280,24 @@ def test_a_host_with_many_silent_addresses_is_given_up(site: Site, monkeypatch: 
             raise TimeoutError
 
     place = (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("192.0.2.1", 80))
-    monkeypatch.setattr("sketchembed.files.connection.socket.getaddrinfo", lambda *_, **__: [place] * 50)
-    monkeypatch.setattr("sketchembed.files.connection.socket.socket", Silent)
-    monkeypatch.setattr(connection, "time", clock)
+
+    def many(host: str, *_: object, **__: object) -> list:
+        return [place] * (1 if host == "192.0.2.1" else 50)
+
+    monkeypatch.setattr("sketchembed.files.http.socket.getaddrinfo", many)
+    monkeypatch.setattr("sketchembed.files.http.socket.socket", Silent)
+    monkeypatch.setattr(http, "time", clock)
     with pytest.raises(TimeoutError):
-        connection._connect(("example.org", 80), 5.0)
+        http._connect(("example.org", 80), 5.0)
     # What is left is halved each time, until there is less than 0.1 s.
-    assert 0 <= 100 + connection.CONNECT_TIMEOUT - clock.now <= 0.1
+    assert 0 <= 100 + http.CONNECT_TIMEOUT - clock.now <= 0.1
 
 
 def test_a_silent_server_is_given_up(tmp_path: Path, site: Site) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"http://127.0.0.1:{silent.getsockname()[1]}/x"
         with pytest.raises(NetworkError, match="timed out"):
-            fetch(url, tmp_path / "x", progress=False, timeout=0.2)
+            download(url, tmp_path / "x", progress=False, timeout=0.2)
 
 
 # ---- this machine --------------------------------------------------------------------------------------
@@ -304,7 +306,7 @@ def test_a_silent_server_is_given_up(tmp_path: Path, site: Site) -> None:
 def test_interrupted_it_leaves_a_part_that_resumes(
     site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    read, chunks = transfer.read_chunk, []
+    read, chunks = download_module.read_chunk, []
 
     def interrupted(response: object) -> bytes:
         if len(chunks) == 2:
@@ -312,12 +314,12 @@ def test_interrupted_it_leaves_a_part_that_resumes(
         chunks.append(read(response))
         return chunks[-1]
 
-    monkeypatch.setattr(transfer, "read_chunk", interrupted)
+    monkeypatch.setattr(download_module, "read_chunk", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        fetch(f"{site.url}/file", tmp_path / "file", **quiet)
+        download(f"{site.url}/file", tmp_path / "file", **quiet)
     assert names(tmp_path) == ["file.part", "file.part.tag"]
-    monkeypatch.setattr(transfer, "read_chunk", read)
-    fetch(f"{site.url}/file", tmp_path / "file", **quiet)
+    monkeypatch.setattr(download_module, "read_chunk", read)
+    download(f"{site.url}/file", tmp_path / "file", **quiet)
     assert site.requests[-1][2] == f"bytes={sum(map(len, chunks))}-"
     assert (tmp_path / "file").read_bytes() == CONTENT
 
@@ -328,29 +330,29 @@ def test_a_full_disk_is_said(site: Site, tmp_path: Path, monkeypatch: pytest.Mon
         with open("/dev/full", "wb", buffering=0) as file:
             file.write(chunk)
 
-    monkeypatch.setattr(transfer._Part, "write", full)
+    monkeypatch.setattr(download_module._Part, "write", full)
     with pytest.raises(DataError, match=r"file cannot be written \(No space left.*expected room on the disk"):
-        fetch(f"{site.url}/file", tmp_path / "file", **quiet)
+        download(f"{site.url}/file", tmp_path / "file", **quiet)
     assert names(tmp_path) == []
 
 
 def test_a_folder_that_cannot_be_made_is_said(site: Site, tmp_path: Path) -> None:
     (tmp_path / "taken").touch()
     with pytest.raises(DataError, match="cannot be written"):
-        fetch(f"{site.url}/file", tmp_path / "taken" / "file", **quiet)
+        download(f"{site.url}/file", tmp_path / "taken" / "file", **quiet)
     assert site.requests == []
 
 
 def test_two_processes_do_not_write_one_part(site: Site, tmp_path: Path) -> None:
-    with transfer._part_file(tmp_path / "file"), pytest.raises(DataError, match="by another process"):
-        fetch(f"{site.url}/file", tmp_path / "file", **quiet)
+    with download_module._open_part(tmp_path / "file"), pytest.raises(DataError, match="by another process"):
+        download(f"{site.url}/file", tmp_path / "file", **quiet)
 
 
 def test_a_file_that_is_there_stays_until_the_new_one_is_whole(site: Site, tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"old")
-    site.cuts = [1000] * transfer.ATTEMPTS
+    site.cuts = [1000] * download_module.ATTEMPTS
     with pytest.raises(NetworkError):
-        fetch(f"{site.url}/file", tmp_path / "file", **quiet)
+        download(f"{site.url}/file", tmp_path / "file", **quiet)
     assert (tmp_path / "file").read_bytes() == b"old"
 
 
@@ -397,17 +399,17 @@ LINES = b"".join(
 
 def test_a_prefix_needs_only_the_first_part(site: Site, tmp_path: Path) -> None:
     site.files["/lines"] = LINES * 20
-    fetch_prefix(f"{site.url}/lines", tmp_path / "lines", partial(LineCounter, 100), **quiet)
+    download(f"{site.url}/lines", tmp_path / "lines", counter=partial(LineCounter, 100), **quiet)
     assert (tmp_path / "lines").read_bytes() == b"".join(LINES.splitlines(keepends=True)[:100])
     assert names(tmp_path) == ["lines"]
 
 
 def test_a_prefix_goes_on_after_breaks_and_calls(site: Site, tmp_path: Path) -> None:
-    site.files["/lines"], site.cuts = LINES, [1000] * transfer.ATTEMPTS
+    site.files["/lines"], site.cuts = LINES, [1000] * download_module.ATTEMPTS
     with pytest.raises(NetworkError):
-        fetch_prefix(f"{site.url}/lines", tmp_path / "lines", partial(LineCounter, 500), **quiet)
+        download(f"{site.url}/lines", tmp_path / "lines", counter=partial(LineCounter, 500), **quiet)
     site.cuts = [20_000]
-    fetch_prefix(f"{site.url}/lines", tmp_path / "lines", partial(LineCounter, 500), **quiet)
+    download(f"{site.url}/lines", tmp_path / "lines", counter=partial(LineCounter, 500), **quiet)
     assert [wanted for _, _, wanted in site.requests[-2:]] == ["bytes=5000-", "bytes=25000-"]
     assert (tmp_path / "lines").read_bytes() == b"".join(LINES.splitlines(keepends=True)[:500])
 
@@ -415,14 +417,14 @@ def test_a_prefix_goes_on_after_breaks_and_calls(site: Site, tmp_path: Path) -> 
 def test_a_part_that_holds_enough_asks_for_nothing(site: Site, tmp_path: Path) -> None:
     (tmp_path / "lines.part").write_bytes(LINES[:90_000])
     (tmp_path / "lines.part.tag").write_text('"one"')
-    fetch_prefix(f"{site.url}/lines", tmp_path / "lines", partial(LineCounter, 50), **quiet)
+    download(f"{site.url}/lines", tmp_path / "lines", counter=partial(LineCounter, 50), **quiet)
     assert site.requests == []
     assert (tmp_path / "lines").read_bytes() == b"".join(LINES.splitlines(keepends=True)[:50])
 
 
 def test_a_prefix_of_more_than_there_is_is_the_whole(site: Site, tmp_path: Path) -> None:
     site.files["/lines"], site.headers["x-goog-hash"] = LINES, digest(LINES)
-    fetch_prefix(f"{site.url}/lines", tmp_path / "lines", partial(LineCounter, 99_999), **quiet)
+    download(f"{site.url}/lines", tmp_path / "lines", counter=partial(LineCounter, 99_999), **quiet)
     assert (tmp_path / "lines").read_bytes() == LINES
 
 
@@ -453,20 +455,21 @@ def test_downloads_classes_once(
     def have(**more: object) -> tuple[int, int]:
         before = len(site.requests)
         found = download_quickdraw(tmp_path, ["ice cream"], **options, **more)  # type: ignore[arg-type]
-        assert find_sources(tmp_path) == found
+        assert find_class_files(tmp_path) == found
         got = read_class(found["ice cream"], "ice cream", 64)
         return len(got.drawings), sum(method == "GET" for method, _, _ in site.requests[before:])
 
     part = whole if form == "npz" else 300
     assert have(per_class=300) == (part, 1)
-    assert ("fetched whole" in capsys.readouterr().err) == (form == "npz")
+    assert ("downloaded whole" in capsys.readouterr().err) == (form == "npz")
     assert have(per_class=300) == (part, 0)
     assert have(per_class=20) == (part, 0)
     if form != "npz":
         assert have(per_class=400) == (400, 1)
     assert have() == (whole, 0 if form == "npz" else 1)
     assert have() == (whole, 0)
-    assert len(prepare(find_sources(tmp_path), tmp_path / "store", per_class=5, progress=False)) == 5
+    store = prepare_quickdraw(find_class_files(tmp_path), tmp_path / "store", per_class=5, progress=False)
+    assert len(store) == 5
     assert [path for _, path, _ in site.requests if not re.search(r"/ice cream\.\w+$", path)] == []
 
 
@@ -475,11 +478,11 @@ def test_downloads_say_what_is_wrong(site: Site, tmp_path: Path) -> None:
         download_quickdraw(tmp_path, ["icecream"], base_url=site.url)
     with pytest.raises(DataError, match=r"cat\.npz does not exist"):
         download_quickdraw(tmp_path, ["cat"], base_url=site.url, progress=False)
-    with pytest.raises(DataError, match="0 drawings a class are none"):
+    with pytest.raises(DataError, match="number of drawings per class is 0"):
         download_quickdraw(tmp_path, ["cat"], form="bin", per_class=0, base_url=site.url)
     assert names(tmp_path) == []
     place = tmp_path / "quickdraw" / "binary" / "cat.bin"
     place.parent.mkdir(parents=True)
     place.write_bytes(b"x")
-    with pytest.raises(NetworkError, match="could not be asked"):
+    with pytest.raises(NetworkError, match="size of .* could not be read"):
         download_quickdraw(tmp_path, ["cat"], form="bin", base_url=f"http://127.0.0.1:{free_port()}")

@@ -11,8 +11,8 @@ from PIL import Image
 
 from sketchembed.data.datamodules.pair_datamodule import PairDataset
 from sketchembed.data.datamodules.sketchy_datamodule import SketchyDataModule
-from sketchembed.data.sources import sketchy
-from sketchembed.data.sources.splits import partition_of
+from sketchembed.data.sources import sketchy, sketchy_files
+from sketchembed.data.sources.splits import photo_partition
 from sketchembed.errors import DataError
 
 SVG = '<?xml version="1.0"?><svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 640 480">{}</svg>'
@@ -74,7 +74,7 @@ def test_every_layout_gives_the_same_pairs(layout, tmp_path):
         write_tar(tmp_path / "sketchy" / "sketchy.tar", files)
     else:
         write(tmp_path / "sketchy", files)
-    store = sketchy.prepare(tmp_path / "sketchy", tmp_path / "store", progress=False)
+    store = sketchy.prepare_sketchy(tmp_path / "sketchy", tmp_path / "store", progress=False)
     assert store.class_names == ["axe"]
     assert store.classes[0].rejected == {"invalid": 2}
     # Each sketch is 50 pixels wider for each next photo, whose red is 40 more.
@@ -91,7 +91,7 @@ def test_every_layout_gives_the_same_pairs(layout, tmp_path):
     assert store.arrays["photos"].shape == (3, 3, 84, 84)
     # Made of the same, it is opened and not made anew.
     before = (tmp_path / "store" / "manifest.json").stat().st_mtime_ns
-    sketchy.prepare(tmp_path / "sketchy", tmp_path / "store", progress=False)
+    sketchy.prepare_sketchy(tmp_path / "sketchy", tmp_path / "store", progress=False)
     assert (tmp_path / "store" / "manifest.json").stat().st_mtime_ns == before
 
 
@@ -105,16 +105,16 @@ def test_photo_is_cropped_to_the_object(tmp_path):
     rows = csv.writer(table)
     rows.writerow([f"column{number}" for number in range(18)])
     rows.writerow(["0", "axe", "n02764044_1", "1", *["0"] * 8, "200", "100", "100", "20", "80", "40"])
-    boxes = sketchy.read_boxes(table.getvalue().encode(), "stats.csv")
+    boxes = sketchy_files.read_boxes(table.getvalue().encode(), "stats.csv")
     assert boxes == {"n02764044_1": ((200, 100), (100, 20, 180, 60))}
-    pixels = sketchy.read_photo(out.getvalue(), "x", 84, boxes["n02764044_1"])
+    pixels = sketchy.cropped_photo(out.getvalue(), "x", 84, boxes["n02764044_1"])
     # The object, 80 x 40, fills the width; above and below it is black.
     np.testing.assert_array_equal(
         pixels[:, 25:59, 4:80], np.array([255, 0, 0])[:, None, None] * np.ones((1, 34, 76))
     )
     assert pixels[:, :21].max() == pixels[:, 63:].max() == 0
     with pytest.raises(DataError, match=r"line 2.*columns 13 to 18"):
-        sketchy.read_boxes(b"header\n0,axe,n1,1\n", "stats.csv")
+        sketchy_files.read_boxes(b"header\n0,axe,n1,1\n", "stats.csv")
 
 
 def test_short_and_small_strokes_are_left_out():
@@ -145,7 +145,9 @@ def test_too_long_sketches_are_counted_and_no_photo_gets_another_s(tmp_path):
     files = published()
     zigzag = "M 0 0 " + " ".join(f"L {10 * at} {100 * (at % 2)}" for at in range(1, 60))
     files["sketches/axe/n02764044_3-1.svg"] = svg(zigzag)
-    store = sketchy.prepare(write(tmp_path / "in", files), tmp_path / "out", max_length=50, progress=False)
+    store = sketchy.prepare_sketchy(
+        write(tmp_path / "in", files), tmp_path / "out", max_length=50, progress=False
+    )
     assert store.classes[0].rejected == {"invalid": 2, "too long": 1}
     assert store.arrays["photo_of"].tolist() == [0, 1, 2]
     assert store.lengths.max() == 3
@@ -174,7 +176,7 @@ def test_hostile_sketch_is_one_clear_line(name, tmp_path, capsys):
     assert "\n" not in str(error.value)
     # In a data set it is left out, counted, and the first of its kind is told.
     files = published() | {"sketches/axe/n02764044_3-1.svg": HOSTILE[name]}
-    store = sketchy.prepare(write(tmp_path / "in", files), tmp_path / "out")
+    store = sketchy.prepare_sketchy(write(tmp_path / "in", files), tmp_path / "out")
     assert store.classes[0].rejected == {"invalid": 2, "unreadable": 1}
     assert "n02764044_3-1.svg" in capsys.readouterr().err
 
@@ -185,17 +187,17 @@ def test_sketch_without_its_closing_tag_is_read():
 
 def test_unreadable_photo_takes_its_sketches_with_it(tmp_path):
     files = published() | {"photo/axe/n02764044_3.png": b"no image"}
-    store = sketchy.prepare(write(tmp_path / "in", files), tmp_path / "out", progress=False)
+    store = sketchy.prepare_sketchy(write(tmp_path / "in", files), tmp_path / "out", progress=False)
     assert store.classes[0].rejected == {"invalid": 2, "unreadable": 2}
     assert len(store.arrays["photos"]) == 2
 
 
 def test_what_is_missing_is_said(tmp_path):
     with pytest.raises(DataError, match="no files of Sketchy"):
-        sketchy.find(tmp_path / "nothing")
+        sketchy_files.find_files(tmp_path / "nothing")
     only = {name: content for name, content in published().items() if name.startswith("sketches")}
     with pytest.raises(DataError, match="sketches but no photos"):
-        sketchy.find(write(tmp_path / "in", only))
+        sketchy_files.find_files(write(tmp_path / "in", only))
     shutil.rmtree(tmp_path / "in")
     write_tar(tmp_path / "cut.tar", published())
     (tmp_path / "in").mkdir()
@@ -203,7 +205,7 @@ def test_what_is_missing_is_said(tmp_path):
     for length in range(600, len(whole.rstrip(b"\0")), 700):  # in the midst of headers and of contents
         (tmp_path / "in" / "cut.tar").write_bytes(whole[:length])
         with pytest.raises(DataError, match=r"cut.tar cannot be read"):
-            sketchy.prepare(tmp_path / "in", tmp_path / "out", progress=False)
+            sketchy.prepare_sketchy(tmp_path / "in", tmp_path / "out", progress=False)
 
 
 def test_overlapping_photos_are_left_out_by_either_rule(tmp_path):
@@ -213,7 +215,7 @@ def test_overlapping_photos_are_left_out_by_either_rule(tmp_path):
         files[f"sketches/{label}/{name}-1.svg"] = svg("M 0 0 L 90 90")
     write(tmp_path / "in", files)
     kept = {
-        rule: len(sketchy.prepare(tmp_path / "in", tmp_path / rule, rule=rule, progress=False))
+        rule: len(sketchy.prepare_sketchy(tmp_path / "in", tmp_path / rule, rule=rule, progress=False))
         for rule in ("none", "image", "class")
     }
     # The electric guitar is a test class, the acoustic one is not, and both are Sketchy's guitars.
@@ -226,7 +228,7 @@ def test_overlapping_photos_are_left_out_by_either_rule(tmp_path):
 @pytest.mark.data
 def test_real_paths_are_those_of_svgpathtools(real_data):
     """Every point of 200 real sketches' paths lies on the path that an independent library reads."""
-    found = sketchy.find(real_data / "sketchy")
+    found = sketchy_files.find_files(real_data / "sketchy")
     chosen = [(label, name) for label in sorted(found.sketches) for name in sorted(found.sketches[label])][
         ::16
     ][:200]
@@ -246,7 +248,7 @@ def test_real_paths_are_those_of_svgpathtools(real_data):
 @pytest.mark.slow
 def test_split_is_by_photo_on_real_data(real_data, tmp_path):
     module = SketchyDataModule(str(real_data))
-    module.prepare_store = lambda: sketchy.prepare(real_data / "sketchy", tmp_path, progress=False)
+    module.prepare_store = lambda: sketchy.prepare_sketchy(real_data / "sketchy", tmp_path, progress=False)
     module.setup()
     store, photo_of = module.store, module.store.arrays["photo_of"]
     train, seen, unseen = (
@@ -262,5 +264,5 @@ def test_split_is_by_photo_on_real_data(real_data, tmp_path):
     pair = module.dataset.__getitems__([5, 0])
     assert isinstance(module.dataset, PairDataset)
     np.testing.assert_array_equal(pair.photo[1].numpy(), store.arrays["photos"][photo_of[0]])
-    shares = np.bincount([partition_of(f"n02691156_{number}") for number in range(3000)]) / 3000
+    shares = np.bincount([photo_partition(f"n02691156_{number}") for number in range(3000)]) / 3000
     np.testing.assert_allclose(shares, [0.8, 0.1, 0.1], atol=0.02)

@@ -23,7 +23,7 @@ def folder(tmp_path):
 
 
 def test_folder_of_photos_becomes_pairs(folder, tmp_path, capsys):
-    store = traced.prepare(str(folder), tmp_path, tmp_path / "prepared")
+    store = traced.prepare_traced(str(folder), tmp_path, tmp_path / "prepared")
     assert (store.source, store.class_names, len(store)) == ("traced photos", ["a", "b"], 24)
     assert store.classes[0].rejected == {"no contours": 1}
     said = " ".join(capsys.readouterr().err.split())
@@ -40,10 +40,10 @@ def test_folder_of_photos_becomes_pairs(folder, tmp_path, capsys):
         np.testing.assert_allclose(points.min(0), orange.min(0) - [0, 21], atol=2.5)  # of the part not padded
     # Opened again, and made anew once there is another photo.
     before = (store.path / "manifest.json").stat().st_mtime_ns
-    traced.prepare(str(folder), tmp_path, tmp_path / "prepared", progress=False)
+    traced.prepare_traced(str(folder), tmp_path, tmp_path / "prepared", progress=False)
     assert (store.path / "manifest.json").stat().st_mtime_ns == before
     (folder / "b" / "11.jpg").unlink()
-    assert len(traced.prepare(str(folder), tmp_path, tmp_path / "prepared", progress=False)) == 23
+    assert len(traced.prepare_traced(str(folder), tmp_path, tmp_path / "prepared", progress=False)) == 23
 
 
 def test_module_divides_by_photo(folder, tmp_path):
@@ -58,4 +58,4 @@ def test_module_divides_by_photo(folder, tmp_path):
 
 def test_folder_without_photos_is_told(tmp_path):
     with pytest.raises(DataError, match="there is no photo in"):
-        traced.prepare(str(tmp_path / "nothing"), tmp_path, tmp_path / "prepared")
+        traced.prepare_traced(str(tmp_path / "nothing"), tmp_path, tmp_path / "prepared")

@@ -141,8 +141,8 @@ def omniglot(tmp_path, monkeypatch):
     """A data folder whose prepared file is there already: no published file is read."""
     data = image_set(classes=4 * 6)
     monkeypatch.setenv("SKETCHEMBED_DATA", str(tmp_path))
-    monkeypatch.setattr(omniglot_images, "load", lambda *_: data)
-    monkeypatch.setattr(omniglot_images, "split", lambda images, *_: images)
+    monkeypatch.setattr(omniglot_images, "load_omniglot", lambda *_: data)
+    monkeypatch.setattr(omniglot_images, "select_part", lambda images, *_: images)
     monkeypatch.setenv("WANDB_MODE", "disabled")
     return tmp_path
 
@@ -168,11 +168,11 @@ def test_command_writes_a_table_and_json(omniglot, tmp_path, capsys):
     assert scores[0]["digest"] == found["rows"][0]["scores"][0]["digest"]
     table = (tmp_path / "report.md").read_text()
     assert f"| Raw pixels | {scores[0]['mean']:.2f} ± {scores[0]['ci95']:.2f} |" in table
-    assert "*the paper's:* Random CNN (Conv4) | 67.96" in table
+    assert "| *Random CNN (Conv4)* | *67.96* |" in table
     assert table in capsys.readouterr().out
     figure = ElementTree.parse(tmp_path / "report.svg")
     words = {text for element in figure.iter() if (text := "".join(element.itertext()).strip())}
-    assert {"5w1s", "5w2s", "Raw pixels", "the paper's: Random CNN (Conv4)"} <= words
+    assert {"5w1s", "5w2s", "Raw pixels", "paper: Random CNN (Conv4)"} <= words
 
 
 def make_run(folder, steps=(1,), net=None, **facts):
@@ -357,8 +357,8 @@ def test_one_process_two_and_three_give_the_same_accuracies(tmp_path):
 @pytest.mark.data
 @pytest.mark.slow
 def test_real_omniglot_keeps_known_baselines_and_the_solver_its_promise(real_data, real_omniglot):
-    images = omniglot_images.load(real_data / "omniglot", real_omniglot)
-    data = omniglot_images.split(images, "vinyals", "test")
+    images = omniglot_images.load_omniglot(real_data / "omniglot", real_omniglot)
+    data = omniglot_images.select_part(images, "vinyals", "test")
     methods = [Embedding("raw", pixels), Embedding("reference", pixels, "logistic-sklearn")]
     for method in methods:
         method.prepare(data, Ranks())

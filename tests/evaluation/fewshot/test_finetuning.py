@@ -137,8 +137,8 @@ def test_queries_that_an_episode_lacks_get_no_answer(data):
 
 
 def test_command_takes_a_trained_network(data, tmp_path, monkeypatch):
-    monkeypatch.setattr(omniglot_images, "load", lambda *_: data)
-    monkeypatch.setattr(omniglot_images, "split", lambda images, *_: images)
+    monkeypatch.setattr(omniglot_images, "load_omniglot", lambda *_: data)
+    monkeypatch.setattr(omniglot_images, "select_part", lambda images, *_: images)
     net = methods()[0].network
     state = {f"net.{name}": value for name, value in net.state_dict().items()}
     torch.save({"state_dict": state, MODEL_KEY: describe(net)}, tmp_path / "step-1.ckpt")

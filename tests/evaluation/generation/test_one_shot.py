@@ -9,7 +9,7 @@ from scipy.ndimage import gaussian_filter
 
 from sketchembed.cli import main
 from sketchembed.data.sources.omniglot import vinyals_split
-from sketchembed.data.sources.splits import partition_of
+from sketchembed.data.sources.splits import photo_partition
 from sketchembed.errors import ConfigError
 from sketchembed.evaluation.context import EvaluationContext
 from sketchembed.evaluation.generation.generation_inputs import gather, spread
@@ -177,7 +177,7 @@ def test_a_model_for_photos_draws_photos(tmp_path):
     # Of each photo one sketch, and none of a photo that trains.
     numbers = [int(person.points[1, 0] - person.points[0, 0]) - 5 for person in seen.people]
     assert len(set(numbers)) == len(numbers) == 2
-    assert all(partition_of(f"n02000000_{number}") > 0 for number in numbers)
+    assert all(photo_partition(f"n02000000_{number}") > 0 for number in numbers)
     part = one_shot(context, temperatures=[0.5], samples=2, shown=2, measured=2)
     assert [figure.name for figure in part.figures] == ["figure-4-sketchy", "figure-4-mini-imagenet"]
     assert part.figures[0].svg.count("<image") == 4

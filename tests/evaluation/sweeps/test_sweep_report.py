@@ -56,20 +56,20 @@ def omniglot(tmp_path, monkeypatch):
         about={"data": "Omniglot", "split": "vinyals", "part": "test"},
     )
     monkeypatch.setenv("SKETCHEMBED_DATA", str(tmp_path))
-    monkeypatch.setattr(omniglot_images, "load", lambda *_: data)
-    monkeypatch.setattr(omniglot_images, "split", lambda images, *_: images)
+    monkeypatch.setattr(omniglot_images, "load_omniglot", lambda *_: data)
+    monkeypatch.setattr(omniglot_images, "select_part", lambda images, *_: images)
 
 
 @pytest.fixture
 def asked(monkeypatch):
     """List the checkpoints that are asked few-shot episodes."""
-    paths, hold = [], FewShotProtocol.hold
+    paths, run = [], FewShotProtocol.run
 
     def noted(self, models, *rest, **options):
         paths.extend(f"{model.path.parents[1].name}/{model.path.name}" for model in models)
-        return hold(self, models, *rest, **options)
+        return run(self, models, *rest, **options)
 
-    monkeypatch.setattr(FewShotProtocol, "hold", noted)
+    monkeypatch.setattr(FewShotProtocol, "run", noted)
     return paths
 
 
@@ -184,7 +184,7 @@ def test_without_omniglot_there_are_losses_and_a_line(tmp_path, monkeypatch, cap
         raise DataError("there is no Omniglot", expected="some", fix="Get it")
 
     monkeypatch.setenv("SKETCHEMBED_DATA", str(tmp_path))
-    monkeypatch.setattr(omniglot_images, "load", lacking)
+    monkeypatch.setattr(omniglot_images, "load_omniglot", lacking)
     folder = swept(tmp_path / "sweep-mine", {f"seed{seed}": {"seed_everything": seed} for seed in (1, 2)})
     for seed in (1, 2):
         leave_run(folder / f"seed{seed}", seed)

@@ -1,1 +1,0 @@
-"""Style sheets, scripts and templates of the HTML pages."""

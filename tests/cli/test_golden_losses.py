@@ -1,0 +1,43 @@
+"""The first losses of five presets on real data are those that version 0.1.0 recorded.
+
+Float64 keeps the rounding of different CPUs far below the bound. The photo augmentation needs float32, so
+`sketchy-cpu` is compared in float32, over a few steps.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+GOLDEN = json.loads(Path(__file__).with_name("golden_losses.json").read_text())
+CLASSES = ("cat", "tree", "house", "sun", "snowman", "bicycle")
+
+
+@pytest.mark.slow
+@pytest.mark.data
+@pytest.mark.parametrize("preset", GOLDEN)
+def test_losses_are_those_of_version_0_1_0(preset, request, tmp_path):
+    if preset in ("cpu", "vae"):
+        folder = request.getfixturevalue("real_classes")(*CLASSES)
+    else:
+        folder = request.getfixturevalue("real_omniglot").parent
+    options = ("--seed_everything", "0", "--trainer.log_every_n_steps", "1", "--trainer.accelerator", "cpu")
+    subprocess.run(
+        [
+            *(sys.executable, "-m", "sketchembed", "fit", "--preset", preset, *options),
+            *("--run.root", str(tmp_path), "--run.name", "golden", *GOLDEN[preset]["options"]),
+        ],
+        check=True,
+        capture_output=True,
+        env=os.environ | {"SKETCHEMBED_DATA": str(folder), "OMP_NUM_THREADS": "1"},
+        timeout=280,
+    )
+    rows = map(json.loads, (tmp_path / "golden" / "metrics.jsonl").read_text().splitlines())
+    losses = [row["train/loss"] for row in rows if "train/loss" in row]
+    # metrics.jsonl keeps six digits.
+    rtol = 1e-3 if preset == "sketchy-cpu" else 1e-5
+    np.testing.assert_allclose(losses, GOLDEN[preset]["losses"], rtol=rtol)
