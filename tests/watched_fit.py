@@ -18,7 +18,7 @@ import torch
 from sketchembed.cli import main
 from sketchembed.data.datamodules.drawing_datamodule import DrawingDataModule
 from sketchembed.data.sampling import StepBatchSampler
-from sketchembed.runs import folder
+from sketchembed.runs.run_logger import RunLogger
 from sketchembed.training.task import Task
 
 torch.set_num_threads(1)
@@ -59,7 +59,7 @@ def failing(self, *args):
     return generator(self, *args)
 
 
-log, folder.RunLogger.log_metrics = folder.RunLogger.log_metrics, written
+log, RunLogger.log_metrics = RunLogger.log_metrics, written
 batches, StepBatchSampler.__iter__ = StepBatchSampler.__iter__, noted
 setup, DrawingDataModule.setup = DrawingDataModule.setup, fewer
 generator, Task._training_generator = Task._training_generator, failing

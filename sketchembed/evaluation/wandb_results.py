@@ -12,11 +12,11 @@ from sketchembed.evaluation.fewshot.fewshot_table import FewShotReport
 from sketchembed.files.writing import whole_file
 from sketchembed.reporting.part import Cell, Part
 from sketchembed.reporting.runs_page import update_runs_page
-from sketchembed.runs.folder import Run, RunOptions
+from sketchembed.runs.folder import Run, RunOptions, WandbMode
 from sketchembed.runs.wandb_session import Session
 
 
-def track_fewshot(report: FewShotReport, figure: Path, wandb: str, project: str, folder: Path) -> None:
+def track_fewshot(report: FewShotReport, figure: Path, wandb: WandbMode, project: str, folder: Path) -> None:
     """Log a few-shot report as a W&B run: table, figure, and all numbers in the summary.
 
     Args:
@@ -52,7 +52,7 @@ def track_fewshot(report: FewShotReport, figure: Path, wandb: str, project: str,
     _log_run(log, f"fewshot {names}", wandb, project, folder, config)
 
 
-def track_parts(name: str, parts: Sequence[Part], wandb: str, project: str, folder: Path) -> None:
+def track_parts(name: str, parts: Sequence[Part], wandb: WandbMode, project: str, folder: Path) -> None:
     """Log parts of a report as one W&B run: tables, figures, and all numbers in the summary.
 
     Args:
@@ -76,7 +76,7 @@ def track_parts(name: str, parts: Sequence[Part], wandb: str, project: str, fold
     _log_run(log, name, wandb, project, folder, {part.name: part.facts for part in parts})
 
 
-def save_scores(report: FewShotReport, wandb: str, project: str) -> None:
+def save_scores(report: FewShotReport, wandb: WandbMode, project: str) -> None:
     """Save few-shot scores with the runs that trained the models.
 
     They are written to ``scores.json`` of the run's folder, which the page of all runs shows, and to the W&B
@@ -109,7 +109,7 @@ def save_scores(report: FewShotReport, wandb: str, project: str) -> None:
         _update_summary(folder, values, wandb, project)
 
 
-def _update_summary(folder: Path, values: dict[str, float], wandb: str, project: str) -> None:
+def _update_summary(folder: Path, values: dict[str, float], wandb: WandbMode, project: str) -> None:
     """Add values to the W&B summary of a training, if it was tracked and is finished."""
     mode = RunOptions(wandb=wandb).wandb_mode()
     facts = Run(folder).facts
@@ -130,7 +130,12 @@ def _text(cell: Cell) -> str:
 
 
 def _log_run(
-    log: Callable[[Any, Any], None], name: str, wandb: str, project: str, folder: Path, config: dict[str, Any]
+    log: Callable[[Any, Any], None],
+    name: str,
+    wandb: WandbMode,
+    project: str,
+    folder: Path,
+    config: dict[str, Any],
 ) -> None:
     """Open a W&B run, let `log` write to it, close it, and print where it is."""
     mode = RunOptions(wandb=wandb).wandb_mode()

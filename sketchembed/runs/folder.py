@@ -34,6 +34,7 @@ NOT_COMPARED = (
     *("trainer.devices", "trainer.num_nodes", "trainer.strategy"),
 )
 """Settings that may change when a run is resumed."""
+WandbMode = Literal["auto", "offline", "online", "disabled"]
 _locks: set[IO[str]] = set()
 """Locks of this process. A forked child that kept them open would hold them after this process has died."""
 
@@ -65,7 +66,7 @@ class RunOptions:
     root: str = "runs"
     name: str | None = None
     resume: Literal["auto", "never"] = "auto"
-    wandb: Literal["auto", "offline", "online", "disabled"] = "auto"
+    wandb: WandbMode = "auto"
     project: str = "sketchembed"
 
     def wandb_mode(self) -> str:

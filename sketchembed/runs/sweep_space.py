@@ -118,7 +118,7 @@ def grid_points(parameters: Mapping[str, Mapping[str, Any]]) -> list[Point]:
 
 
 def random_points(parameters: Mapping[str, Mapping[str, Any]], count: int, seed: int = 0) -> list[Point]:
-    """Return random points, of which the first ones do not depend on `count`."""
+    """Return random points; with a larger `count`, the first points are the same."""
     points = []
     for number in range(count):
         fractions = np.random.default_rng([seed, number]).random(len(parameters))

@@ -150,8 +150,8 @@ class Session:
             failures = failures + 1 if why else 0
             if failures == 2 and self.run is not None:
                 self._tell_once(
-                    f"W&B cannot be reached: {why} (since {datetime.now():%H:%M}); the run goes on and is "
-                    f"kept in {self.path}: what is missing is sent when the connection is back, or later by "
+                    f"W&B cannot be reached: {why} (since {datetime.now():%H:%M}); the run continues and "
+                    f"is kept in {self.path}: missing data are sent when the connection is back, or later by "
                     f"`wandb sync --include-online {self.path}`"
                 )
                 return

@@ -30,7 +30,7 @@ _stopped = threading.Event()
 
 
 def watch_ranks(started: Callable[[], Sequence[subprocess.Popen]]) -> None:
-    """Watch the other ranks in a thread; `started` returns those that this process has started so far."""
+    """Watch the other ranks in a thread; `started` returns the ranks that this process has started."""
     parent = os.getppid()
     if os.environ.get(PARENT_VARIABLE) == str(parent):
         threading.Thread(target=_watch_parent, args=(parent,), daemon=True).start()
