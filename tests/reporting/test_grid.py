@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sketchembed.reporting.grid import Tile, grid_svg
+from sketchembed.reporting.grid import Tile, fit_text, grid_svg
 from sketchembed.sketch import Sketch, cairosvg
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -92,6 +92,18 @@ def test_names_heads_and_labels_are_written_and_stay_within_the_picture():
         if element.get("text-anchor") == "middle":
             assert x - half >= 0
             assert x + half <= width
+
+
+def test_heads_above_a_row_and_dashed_frames():
+    tile = Tile(SQUARE, label=fit_text("a name that is much too long", 72), frame="#c00", dashed=True)
+    svg = grid_svg([[SQUARE], [tile]], heads={0: ["first"], 1: ["second"]}, headings={1: "Group"})
+    root = ElementTree.fromstring(svg)
+    at = {element.text: float(element.get("y")) for element in root.iter(f"{SVG}text")}
+    frames = [one for one in root.iter(f"{SVG}rect") if one.get("rx")]
+    first, second = (float(frame.get("y")) for frame in frames)
+    assert at["first"] < first < at["Group"] < at["second"] < second < at["a name that is…"]
+    assert [frame.get("stroke-dasharray") for frame in frames] == [None, "4 3"]
+    assert fit_text("short", 72) == "short"
 
 
 def test_an_empty_drawing_is_said_to_be_one():

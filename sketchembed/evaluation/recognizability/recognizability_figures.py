@@ -1,4 +1,4 @@
-"""Table 4 as bars, and drawings with a classifier's verdict on each."""
+"""Figures of table 4: accuracies as bars, and pictures with the class that a classifier predicts."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from sketchembed.evaluation.context import EvaluationContext
-from sketchembed.evaluation.recognizability.confusion_figures import Judged, JudgedGroup, verdict_sheet_svg
 from sketchembed.evaluation.recognizability.predictions import (
     BLOCK,
     DRAWN,
@@ -19,24 +18,29 @@ from sketchembed.evaluation.recognizability.predictions import (
     reconstruct,
 )
 from sketchembed.reporting.figures import drawing_as_svg, svg
+from sketchembed.reporting.grid import Content, Tile, fit_text, grid_svg
 from sketchembed.reporting.intervals import wilson_interval
 from sketchembed.reporting.part import Drawings, Figure
+from sketchembed.reporting.svg_elements import boxed
 from sketchembed.sketch import Sketch
 
 COLUMNS = 9
-"""Inputs of each set of classes that are shown."""
+"""Number of inputs in the figure of predictions, per set of classes."""
+SIDE = 80
+"""Side of a picture in pixels."""
 PAPER = {TRAINING: (97.66, 96.09), DRAWN: (81.44, 77.94), VAE: (76.28, 75.07)}
-"""The paper's accuracies of seen and unseen classes, in per cent."""
+"""The paper's accuracies in percent, of seen and unseen classes."""
+CORRECT, WRONG = "#1a7f37", "#c0362c"
 COLOURS = {"seen": "#2f5d8a", "unseen": "#8fb4d9"}
 TITLES = {"seen": "Seen classes", "unseen": "Unseen classes (never trained on)"}
 
 
 def bars(found: Mapping[str, Verdicts], names: Mapping[str, str]) -> Figure:
-    """Return the accuracies as bars, with their intervals and the paper's beside them.
+    """Return a bar chart of the accuracies with their intervals and the paper's accuracies.
 
     Args:
-        found: the verdicts on seen and unseen classes.
-        names: of what was shown, in the order of the bars.
+        found: predictions for seen and unseen classes.
+        names: labels of the kinds of pictures, in the order of the bars.
     """
     shown = [key for key in names if all(key in one.answers for one in found.values())]
     with drawing_as_svg() as pyplot:
@@ -60,103 +64,95 @@ def bars(found: Mapping[str, Verdicts], names: Mapping[str, str]) -> Figure:
         axes.set_yticks(range(len(shown)), [names[key] for key in shown])
         axes.invert_yaxis()
         axes.set_xlim(0, 100)
-        axes.set_xlabel("recognised, in per cent")
+        axes.set_xlabel("accuracy, %")
         axes.legend(
             [*handles, marks],
-            [*labels, "the paper's"],
+            [*labels, "paper"],
             frameon=False,
             loc="center left",
             bbox_to_anchor=(1.01, 0.5),
         )
         document = svg(figure)
     caption = (
-        "Accuracy of a 45-way classifier with the 95 % interval of its pictures. The paper's classifiers are "
-        "ResNet-101 on 70,000 drawings a class; its real drawings are those that trained them."
+        "Accuracy of a 45-way classifier with its 95 % interval over pictures. The paper's classifiers are "
+        "ResNet-101, trained on 70,000 drawings per class. The paper's real drawings are training drawings."
     )
-    return Figure("table-4", "What a classifier recognises", document, caption)
+    return Figure("table-4", "Accuracy of classifiers on real and generated drawings", document, caption)
 
 
 def pick(one: Verdicts) -> list[int]:
-    """Return which of a set's inputs are shown: the first of each of some classes, in a random order."""
+    """Return the positions of the inputs in the figure: the first input of each of some classes."""
     truth = one.truth[DRAWN][:BLOCK].tolist()
     return [truth.index(number) for number in dict.fromkeys(truth)][:COLUMNS]
 
 
-def verdict_sheet(context: EvaluationContext, found: Mapping[str, Verdicts], choices: Choices) -> Figure:
-    """Return inputs, what the models make of them, and the classifier's verdict on each picture.
+def prediction_sheet(context: EvaluationContext, found: Mapping[str, Verdicts], choices: Choices) -> Figure:
+    """Return a figure of inputs and generated pictures, with the predicted class of each.
 
     Args:
         context: the models.
-        found: the verdicts on seen and unseen classes.
-        choices: that led to them.
+        found: predictions for seen and unseen classes.
+        choices: options of the generation and of the classification.
     """
-    groups = []
+    rows: list[list[Tile | Content]] = []
+    names: list[str] = []
+    headings, heads = {}, {}
     for which, one in found.items():
         places, labels = pick(one), one.data.labels
         source = HELD_OUT if choices.inputs == "held-out" else TRAINING
         given, drawn = _sketches(context, one, places)
-
-        def judged(
-            shown: str, pictures: Sequence, one: Verdicts = one, places: Sequence[int] = places
-        ) -> list[Judged]:
-            named, right = one.answers[shown].tolist(), one.right(shown).tolist()
-            return [
-                Judged(picture, one.data.labels[named[at]], right[at])
-                for picture, at in zip(pictures, places, strict=True)
-            ]
-
-        rows = {"input": judged(source, given), "SketchEmbed-\nNet": judged(DRAWN, drawn)}
+        shown: dict[str, tuple[str, Sequence[Content]]] = {
+            "input": (source, given),
+            "SketchEmbed-\nNet": (DRAWN, drawn),
+        }
         if context.baseline:
             block = range(min(BLOCK, len(one.given)))
             inputs = context.pictures.images(one.given[: len(block)], context.net.config.image_size)
-            images = reconstruct(context, inputs, block, choices)[:, 0].float().cpu()
-            rows["Conv-VAE"] = judged(VAE, [images[at] for at in places])
-        classes = [labels[number] for number in one.truth[DRAWN][places].tolist()]
-        groups.append(JudgedGroup(TITLES[which], classes, rows))
+            images = reconstruct(context, inputs, block, choices)[:, 0].float().cpu().numpy()
+            shown["Conv-VAE"] = (VAE, [images[at] for at in places])
+        headings[len(rows)] = TITLES[which]
+        heads[len(rows)] = [
+            fit_text(labels[number], 0.75 * SIDE) for number in one.truth[DRAWN][places].tolist()
+        ]
+        for name, (kind, pictures) in shown.items():
+            names.append(name)
+            rows.append([])
+            for picture, at in zip(pictures, places, strict=True):
+                predicted = fit_text(labels[int(one.answers[kind][at])], SIDE)
+                correct = bool(one.right(kind)[at])
+                colour = CORRECT if correct else WRONG
+                rows[-1].append(Tile(picture, label=predicted, frame=colour, dashed=not correct))
     caption = (
-        "One input of each of some classes, chosen by the seed, and what was made of it. Below each picture "
-        "is the class that the classifier names; green is right, red and dashed is wrong."
+        "One input of each of some classes, and the pictures that the models generate from it. The predicted "
+        "class is below each picture; the frame is green if it is correct, else red and dashed."
     )
-    return Figure(
-        "table-4-verdicts", "What the classifier takes drawings for", verdict_sheet_svg(groups), caption
-    )
+    svg_text = grid_svg(rows, names=names, heads=heads, headings=headings, size=SIDE)
+    return Figure("table-4-verdicts", "Predictions of the classifier", svg_text, caption)
 
 
 def replay(context: EvaluationContext, found: Mapping[str, Verdicts], temperature: float | int) -> Drawings:
-    """Return the same inputs and drawings in a form that a page can replay.
+    """Return the inputs and generated drawings of :func:`prediction_sheet` for replay on a page.
 
     Args:
         context: the model.
-        found: the verdicts on seen and unseen classes.
-        temperature: at which it drew.
+        found: predictions for seen and unseen classes.
+        temperature: sampling temperature of the drawings.
     """
     items = []
     for which, one in found.items():
         places = pick(one)
-        given, drawn = _sketches(context, one, places)
-        for at, left, right in zip(places, given, drawn, strict=True):
-            items.append(
-                {
-                    "class": one.data.labels[int(one.truth[DRAWN][at])],
-                    "seen": which == "seen",
-                    "input": _flat(left),
-                    "samples": [{"temperature": temperature, "strokes": _flat(right)}],
-                }
-            )
-    return Drawings("Drawn once, as the classifiers were shown it", items)
+        for at, given, drawn in zip(places, *_sketches(context, one, places), strict=True):
+            sample = {"temperature": temperature, "strokes": boxed(drawn)}
+            name = one.data.labels[int(one.truth[DRAWN][at])]
+            items.append({"class": name, "seen": which == "seen", "input": boxed(given), "samples": [sample]})
+    return Drawings("Drawings that the classifiers were evaluated on", items)
 
 
 def _sketches(
     context: EvaluationContext, one: Verdicts, places: Sequence[int]
 ) -> tuple[list[Sketch], list[Sketch]]:
-    """Return the inputs at some places and what was drawn of them."""
+    """Return the inputs at some positions, and the drawings generated from them."""
     assert one.rows is not None
     given = context.pictures.strokes(one.given[list(places)]).numpy()
     drawn = one.rows[list(places)].numpy()
     return [Sketch.from_stroke5(row) for row in given], [Sketch.from_stroke5(row) for row in drawn]
-
-
-def _flat(sketch: Sketch) -> list[list[float]]:
-    """Return the strokes as flat lists in a 0..255 box, to a tenth."""
-    strokes = sketch.fit(255, 8).strokes if len(sketch) else []
-    return [[round(float(value), 1) for value in stroke.reshape(-1)] for stroke in strokes]

@@ -17,7 +17,7 @@ from sketchembed.evaluation.recognizability.predictions import (
     Verdicts,
     measure,
 )
-from sketchembed.evaluation.recognizability.recognizability_figures import bars, replay, verdict_sheet
+from sketchembed.evaluation.recognizability.recognizability_figures import bars, prediction_sheet, replay
 from sketchembed.networks.resnet import ResNet
 from sketchembed.reporting.intervals import difference, wilson_interval
 from sketchembed.reporting.part import Cell, Part, Table
@@ -109,7 +109,7 @@ def recognizability(
         "Recognizability of one-shot drawings",
         _about(context, found, nets, choices),
         [_table(found), _classifiers(found, nets)],
-        [bars(found, NAMES), verdict_sheet(context, found, choices)],
+        [bars(found, NAMES), prediction_sheet(context, found, choices)],
         [replay(context, found, temperature)],
         values=_values(found),
         facts=facts,

@@ -1,4 +1,4 @@
-"""`sketchembed report --sweep`: judges the runs of a sweep, and makes the paper's tables of them."""
+"""`sketchembed report --sweep`: evaluate the runs of a sweep, and compare them with the paper's tables."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ from sketchembed.runs.sweep_folder import SweepFolder
 
 PARTS = ("fewshot", "recognizability")
 MOST_STEPS = 12
-"""Checkpoints of a run that are judged for the accuracy over steps, as many as table 5 has."""
+"""Maximum number of checkpoints of a run for the accuracy over steps, as in table 5."""
 
 
 def sweep_report(
@@ -59,35 +59,35 @@ def sweep_report(
     wandb: Literal["auto", "offline", "online", "disabled"] = "auto",
     project: str = "sketchembed",
 ) -> None:
-    """Judge the finished runs of a sweep, and make its tables beside the paper's (tables 3, 5, 9, 10 and 11).
+    """Evaluate the finished runs of a sweep, and write tables with the paper's (tables 3, 5, 9, 10 and 11).
 
-    What has been judged is kept: the same command goes on where it was stopped.
+    Results are cached: the same command resumes an interrupted evaluation.
 
     Args:
-        sweep: folder of a sweep, or of the runs of one by W&B's agents.
-        parts: fewshot, recognizability, or both with a comma; auto is fewshot, and recognizability where
-            alpha_max is swept.
-        settings: few-shot ones, as 5w1s,20w5s; the paper's if not given.
-        episodes: of each setting; 2000 of Omniglot and 1000 of mini-ImageNet if not given.
-        curve_episodes: for the accuracy over steps, of each checkpoint that was kept
-            (`--milestones.count 12`); 0 leaves it out.
-        fresh: judge every run anew.
-        out: folder to write to; results/NAME of the sweep's folder if not given.
-        folder: of the data sets; SKETCHEMBED_DATA, else data, if not given.
-        seed: of the episodes.
-        devices: processes, each with a device of its own; auto for every GPU.
+        sweep: folder of a sweep, or of runs started by W&B agents.
+        parts: fewshot, recognizability, or both separated by a comma; auto is fewshot, and also
+            recognizability if alpha_max is swept.
+        settings: few-shot settings such as 5w1s,20w5s; the paper's if not given.
+        episodes: number of episodes per setting; by default 2000 for Omniglot and 1000 for mini-ImageNet.
+        curve_episodes: number of episodes per checkpoint for the accuracy over steps, which needs
+            `--milestones.count`; 0 to skip it.
+        fresh: ignore cached results.
+        out: output folder; results/NAME with the name of the sweep's folder if not given.
+        folder: folder of the data sets; SKETCHEMBED_DATA, else data, if not given.
+        seed: seed of the episodes.
+        devices: number of processes, each with its own device; auto for all GPUs.
         accelerator: auto, cpu or cuda.
-        wandb: offline (needs no account), online or disabled; auto is what WANDB_MODE says, else offline.
-        project: of W&B.
+        wandb: offline (needs no account), online or disabled; auto is WANDB_MODE if set, else offline.
+        project: W&B project.
 
     Raises:
-        ConfigError: if there is no sweep, or a part is none.
-        SystemExit: with 2 if a finished run could not be judged, 130 if it was stopped.
+        ConfigError: if there is no sweep, or a part is not known.
+        SystemExit: with 2 if the evaluation of a finished run failed, 130 if it was interrupted.
     """
     found = SweepFolder.read(sweep)
     wanted = _wanted(parts, found)
     tune_process()
-    judge = Judge(
+    evaluator = SweepEvaluator(
         found,
         out or Path("results") / sweep.resolve().name,
         data_folder(folder),
@@ -98,25 +98,23 @@ def sweep_report(
     begun = time.perf_counter()
     try:
         if "fewshot" in wanted:
-            judge.fewshot(settings, episodes, curve_episodes)
+            evaluator.fewshot(settings, episodes, curve_episodes)
         if "recognizability" in wanted:
-            judge.recognizability()
+            evaluator.recognizability()
     except KeyboardInterrupt:
-        judge.write(time.perf_counter() - begun)
-        if judge.ranks.is_rank_zero:
-            print(
-                "sketchembed: stopped; what is judged is kept, and the same command goes on", file=sys.stderr
-            )
+        evaluator.write(time.perf_counter() - begun)
+        if evaluator.ranks.is_rank_zero:
+            print("sketchembed: interrupted; the same command resumes the evaluation", file=sys.stderr)
         raise SystemExit(130) from None
-    part = judge.write(time.perf_counter() - begun)
-    if not judge.ranks.is_rank_zero:
+    part = evaluator.write(time.perf_counter() - begun)
+    if not evaluator.ranks.is_rank_zero:
         return
     print(part.markdown())
-    print(judge.out / PAGE)
-    track_parts(f"sweep {found.name}", [part], wandb, project, judge.out)
-    for line in [*judge.left_out, *judge.failures]:
+    print(evaluator.out / PAGE)
+    track_parts(f"sweep {found.name}", [part], wandb, project, evaluator.out)
+    for line in [*evaluator.skipped, *evaluator.failures]:
         print(f"sketchembed: {line}", file=sys.stderr)
-    if judge.failures:
+    if evaluator.failures:
         raise SystemExit(2)
 
 
@@ -129,16 +127,16 @@ def _wanted(text: str, found: SweepFolder) -> list[str]:
     return names
 
 
-class Judge:
-    """Judges the runs of a sweep; every verdict is kept by the checkpoint's digest and what was asked.
+class SweepEvaluator:
+    """Evaluates the runs of a sweep. Results are cached by the checkpoint's digest and the options.
 
     Args:
-        sweep: its folder.
-        out: where to write.
+        sweep: folder of the sweep.
+        out: output folder.
         data: folder of the data sets.
-        ranks: of the work among processes.
-        seed: of episodes and drawings.
-        fresh: judge anew what has been judged.
+        ranks: ranks that share the work.
+        seed: seed of episodes and drawings.
+        fresh: ignore cached results.
     """
 
     def __init__(
@@ -146,7 +144,7 @@ class Judge:
     ) -> None:
         self.sweep, self.out, self.data, self.ranks = sweep, out, data, ranks
         self.seed, self.fresh = seed, fresh
-        self.left_out: list[str] = []
+        self.skipped: list[str] = []
         self.failures: list[str] = []
         self.facts: dict[str, Any] = {}
         self.finished = {name: path for name in sweep.runs if (path := sweep.finished(name))}
@@ -163,12 +161,12 @@ class Judge:
         self.results = SweepResults(sweep.name, runs, data_name, str(model.get("encoder", "conv4")))
 
     def fewshot(self, settings: str | None, episodes: int | None, curve_episodes: int) -> None:
-        """Measure few-shot accuracy of each run's last checkpoint, and of those along the way.
+        """Measure the few-shot accuracy of each run's last checkpoint, and the accuracy over steps.
 
         Args:
-            settings: as 5w1s,20w5s; the paper's if not given.
-            episodes: of each setting; the released code's if not given.
-            curve_episodes: of 20-way 1-shot for the accuracy over steps; 0 leaves it out.
+            settings: settings such as 5w1s,20w5s; the paper's if not given.
+            episodes: number of episodes per setting; those of the released code if not given.
+            curve_episodes: number of 20-way 1-shot episodes per checkpoint; 0 to skip the accuracy over steps.
         """
         name = cast(DataName, self.results.data)
         whole = FewShotProtocol(name, settings=settings, episodes=episodes, seed=self.seed, baselines="none")
@@ -177,10 +175,10 @@ class Judge:
             name, settings=setting, episodes=curve_episodes or 1, seed=self.seed, baselines="none"
         )
 
-        def judge(run: EvaluatedRun, path: Path) -> None:
+        def evaluate(run: EvaluatedRun, path: Path) -> None:
             run.scores = self._scores(run.name, find(path), whole)
             files = files_along(path)
-            # Without milestones two checkpoints are kept, to go on from.
+            # Without milestones a run has only its two newest checkpoints.
             if curve_episodes and len(files) > 2:
                 places = np.linspace(0, len(files) - 1, min(len(files), MOST_STEPS)).round().astype(int)
                 for file in (files[place] for place in places):
@@ -189,84 +187,84 @@ class Judge:
                         run.over_steps[step] = self._scores(run.name, file, curve)[setting]
 
         self.facts |= {"data": name, "episodes": whole.count, "seed": self.seed}
-        self._each("few-shot accuracy", judge)
+        self._each("few-shot accuracy", evaluate)
 
     def _scores(self, run: str, file: Path, protocol: FewShotProtocol) -> dict[str, Interval]:
-        asked = {"fewshot": asdict(protocol), "count": protocol.count}
+        options = {"fewshot": asdict(protocol), "count": protocol.count}
 
         def compute() -> dict[str, Any]:
             report = protocol.run([Model.load(file)], Path("runs"), self.data, lambda: self.ranks)
             (scores,) = report.scores.values()
             return {key: score.to_dict() for key, score in scores.items()}
 
-        kept = self._kept(f"{run}-{file.stem}-{protocol.settings or 'paper'}", file, asked, compute)
-        return {key: Interval(score["mean"], score["ci95"]) for key, score in kept.items()}
+        cached = self._cached(f"{run}-{file.stem}-{protocol.settings or 'paper'}", file, options, compute)
+        return {key: Interval(score["mean"], score["ci95"]) for key, score in cached.items()}
 
     def recognizability(self) -> None:
-        """Let classifiers recognise what each run's last model draws."""
+        """Measure how many drawings of each run's last model classifiers recognise."""
 
-        def judge(run: EvaluatedRun, path: Path) -> None:
+        def evaluate(run: EvaluatedRun, path: Path) -> None:
             file = find(path)
 
             def compute() -> dict[str, float]:
-                # The classifiers lie where `sketchembed evaluate recognizability` has its own.
+                # The default output folder, so that classifiers of `evaluate recognizability` are used again.
                 context = EvaluationContext(str(file), "none", folder=str(self.data), seed=self.seed)
                 context.ranks = self.ranks
                 return recognizability(context).values
 
-            values = self._kept(f"{run.name}-recognizability", file, {"recognizability": {}}, compute)
+            values = self._cached(f"{run.name}-recognizability", file, {"recognizability": {}}, compute)
             run.recognised = {which: values[f"{which}/{DRAWN}/accuracy"] for which in ("seen", "unseen")}
 
-        self._each("recognizability", judge)
+        self._each("recognizability", evaluate)
 
-    def _each(self, what: str, judge: Callable[[EvaluatedRun, Path], None]) -> None:
-        """Judge every finished run; where the data are missing, once is enough."""
+    def _each(self, what: str, evaluate: Callable[[EvaluatedRun, Path], None]) -> None:
+        """Evaluate every finished run, or none if the data are missing."""
         for run in self.results.runs:
             path = self.finished.get(run.name)
             if path is None:
                 continue
             try:
-                judge(run, path)
+                evaluate(run, path)
             except (DataError, ConfigError) as error:
-                self.left_out.append(f"{what} is left out: {error}")
+                self.skipped.append(f"{what} was skipped: {error}")
                 return
             except SketchEmbedError as error:
-                self.failures.append(f"{what} of {run.name} could not be computed: {error}")
+                self.failures.append(f"{what} of {run.name} failed: {error}")
 
-    def _kept(
-        self, name: str, file: Path, asked: Mapping[str, Any], compute: Callable[[], dict[str, Any]]
+    def _cached(
+        self, name: str, file: Path, options: Mapping[str, Any], compute: Callable[[], dict[str, Any]]
     ) -> dict[str, Any]:
-        """Return a verdict that was kept, of the same checkpoint and question, or compute and keep it."""
-        place = self.out / "runs" / f"{name}.json"
-        whole = {**asked, "checkpoint": digest(file)[:16], "folder": str(self.data), "seed": self.seed}
+        """Return the cached result for the same checkpoint and options, or compute and cache it."""
+        file_path = self.out / "runs" / f"{name}.json"
+        whole = {**options, "checkpoint": digest(file)[:16], "folder": str(self.data), "seed": self.seed}
         text = json.dumps(whole | {"version": __version__}, sort_keys=True, default=str)
         request = hashlib.sha256(text.encode()).hexdigest()[:16]
-        kept = None
+        cached = None
         with suppress(OSError, ValueError, KeyError, TypeError):
-            found = parse_json(place.read_text("utf-8"))
+            found = parse_json(file_path.read_text("utf-8"))
             if found[REQUEST] == request and not self.fresh:
-                kept = found["values"]
-        # All processes compute, or none does.
-        kept = self.ranks.broadcast(kept)
-        if kept is None:
+                cached = found["values"]
+        # Either all ranks compute, or none.
+        cached = self.ranks.broadcast(cached)
+        if cached is None:
             begun = time.perf_counter()
-            kept = compute()
+            cached = compute()
             if self.ranks.is_rank_zero:
-                plain = {REQUEST: request, "checkpoint": str(file), "values": kept}
-                with whole_file(place) as written:
+                plain = {REQUEST: request, "checkpoint": str(file), "values": cached}
+                with whole_file(file_path) as written:
                     written.write(json.dumps(plain, indent=1).encode())
                 print(f"{name}: {duration(time.perf_counter() - begun)}", flush=True)
-        return cast(dict[str, Any], kept)
+        return cast(dict[str, Any], cached)
 
     def write(self, seconds: float) -> Part:
-        """Write what there is: a page, tables and numbers, figures.
+        """Write tables, figures and the page from the results so far.
 
         Args:
-            seconds: that it took.
+            seconds: computing time.
         """
         results, done = self.results, len(self.finished)
-        about = f"{done} of {len(results.runs)} runs are done."
-        about += "".join(f"\n\n{line}" for line in [*self.left_out, *self.failures])
+        about = f"{done} of {len(results.runs)} runs are finished."
+        about += "".join(f"\n\n{line}" for line in [*self.skipped, *self.failures])
         values = {
             f"{run.name}/{key}": score.mean for run in results.runs for key, score in run.scores.items()
         }
@@ -285,7 +283,11 @@ class Judge:
             page = ReportPage(
                 part.title,
                 f"Written {datetime.now().astimezone():%Y-%m-%d %H:%M}.",
-                {"runs": f"{done} of {len(results.runs)} done", "folder": str(self.sweep.path), **self.facts}
+                {
+                    "runs": f"{done} of {len(results.runs)} finished",
+                    "folder": str(self.sweep.path),
+                    **self.facts,
+                }
                 | {"encoder": results.encoder, "version": __version__},
                 [Entry(part.name, part.title, "done", part)],
                 warning=self._announcement(),
@@ -295,7 +297,7 @@ class Judge:
         return part
 
     def _announcement(self) -> str:
-        """Return what the runs must not be taken for, if anything."""
+        """Return the warning of the runs' data module, if there is one."""
         for name in self.finished:
             run = self.sweep.run(name)
             if run and run.facts.get("announcement"):

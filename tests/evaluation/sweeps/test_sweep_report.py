@@ -190,7 +190,7 @@ def test_without_omniglot_there_are_losses_and_a_line(tmp_path, monkeypatch, cap
         leave_run(folder / f"seed{seed}", seed)
     part = report(tmp_path, folder)
     (line,) = capsys.readouterr().err.splitlines()
-    assert line == "sketchembed: few-shot accuracy is left out: there is no Omniglot; expected some. Get it"
+    assert line == "sketchembed: few-shot accuracy was skipped: there is no Omniglot; expected some. Get it"
     (table,) = part.tables
     assert [row[4] for row in table.rows] == ["2.500", "3.500"]
     assert table.columns == ["run", "seed", "state", "train loss", "val loss"]
@@ -204,7 +204,7 @@ def test_checkpoint_that_is_broken_is_one_line_and_the_others_are_judged(omniglo
     with pytest.raises(SystemExit) as stopped:
         report(tmp_path, folder)
     assert stopped.value.code == 2
-    assert "few-shot accuracy of seed1 could not be computed" in capsys.readouterr().err
+    assert "few-shot accuracy of seed1 failed" in capsys.readouterr().err
     part = Part.read(tmp_path / "out" / "sweep.json")
     assert part.tables[0].rows[0][1] == "1 (1 missing)"
 
