@@ -37,7 +37,8 @@ def parse_yaml(text: str) -> Any:
     try:
         if has_aliases(text):
             raise ValueError("it has aliases (*name)")
-        return yaml.safe_load(text)
+        # libyaml, where PyYAML has it, is ten times as fast on deeply nested text.
+        return yaml.load(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader))
     except yaml.YAMLError as error:
         raise ValueError(" ".join(str(error).split())) from error
     except RecursionError:

@@ -166,7 +166,7 @@ class SweepEvaluator:
         Args:
             settings: settings such as 5w1s,20w5s; the paper's if not given.
             episodes: number of episodes per setting; those of the released code if not given.
-            curve_episodes: number of 20-way 1-shot episodes per checkpoint; 0 to skip the accuracy over steps.
+            curve_episodes: number of 20-way 1-shot episodes per checkpoint; 0 to skip the curve.
         """
         name = cast(DataName, self.results.data)
         whole = FewShotProtocol(name, settings=settings, episodes=episodes, seed=self.seed, baselines="none")
