@@ -10,8 +10,8 @@ from textwrap import wrap
 from typing import Any
 
 from sketchembed._version import __version__
-from sketchembed.evaluation.probing.probes import interval
 from sketchembed.files.reading import digest
+from sketchembed.reporting.intervals import student_interval
 from sketchembed.reporting.part import Cell, Table
 from sketchembed.runs.provenance import origin
 
@@ -122,7 +122,7 @@ def fewshot_tables(
         members = [scores for method, scores in found.items() if method.endswith(ends)]
         if len(members) != len(models):
             raise ValueError(f"of {', '.join(models)} in the mean {name} {len(members)} were measured")
-        over = [interval([scores[key]["mean"] for scores in members]) for key in settings]
+        over = [student_interval([scores[key]["mean"] for scores in members]) for key in settings]
         cells = [f"{each.mean:.2f} ± {each.half:.2f}" for each in over]
         rows.append([f"{name}, mean of {len(models)} seeds", *cells])
     paper: list[list[Cell]] = [

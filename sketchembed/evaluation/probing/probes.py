@@ -12,7 +12,6 @@ z for a picture: a model that was trained to draw has little noise on z, while a
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -71,37 +70,6 @@ class Fit(NamedTuple):
 
     r2: float
     mse: float
-
-
-class Interval(NamedTuple):
-    """A mean and how sure it is.
-
-    Attributes:
-        mean: over the repetitions.
-        half: half of its 95 % interval, by Student's distribution; not a number for one repetition.
-    """
-
-    mean: float | int
-    half: float | int
-
-    def __str__(self) -> str:
-        """Return both as in a table, such as ``0.985 ± 0.012``, to the first digits that are not sure."""
-        if np.isnan(self.half):
-            return f"{self.mean:.3g}"
-        # Two digits of an interval that begins with 1, 2 or 3, and one of others.
-        digits = -int(np.floor(np.log10(self.half / 3.5))) if self.half > 0 else 1
-        digits = min(max(digits, 1), 5)
-        return f"{self.mean:.{digits}f} ± {self.half:.{digits}f}"
-
-
-def interval(values: Sequence[float]) -> Interval:
-    """Return the mean of repetitions and its 95 % interval."""
-    from scipy.stats import t
-
-    half = np.nan
-    if len(values) > 1:
-        half = t.ppf(0.975, len(values) - 1) * np.std(values, ddof=1) / np.sqrt(len(values))
-    return Interval(float(np.mean(values)), float(half))
 
 
 def classified(split: Split) -> float:

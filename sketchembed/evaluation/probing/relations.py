@@ -19,14 +19,13 @@ from sketchembed.evaluation.probing.layouts import RELATIONS
 from sketchembed.evaluation.probing.probe_maps import Column, Example, Map, maps_svg
 from sketchembed.evaluation.probing.probes import (
     SAMPLING,
-    Interval,
     Split,
     classified,
     embedded,
-    interval,
     projected,
     rows,
 )
+from sketchembed.reporting.intervals import Interval, student_interval
 from sketchembed.reporting.part import Cell, Figure, Part, Table
 from sketchembed.sketch import Sketch
 
@@ -150,7 +149,7 @@ def relations(context: EvaluationContext, train: int = 100, test: int = 200, rep
                 if repeat == 0:
                     first[relation] = examples
                     maps[relation, name] = projected(features, context.seed)
-    found = {key: interval(values) for key, values in scores.items()}
+    found = {key: student_interval(values) for key, values in scores.items()}
     return Part(
         "relations",
         "Relations between components (figure 5A)",

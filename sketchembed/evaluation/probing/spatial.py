@@ -18,16 +18,15 @@ from sketchembed.evaluation.probing.probe_maps import Column, Example, Map, maps
 from sketchembed.evaluation.probing.probes import (
     SAMPLING,
     Fit,
-    Interval,
     Row,
     Split,
     embedded,
-    interval,
     linear,
     nonlinear,
     projected,
     rows,
 )
+from sketchembed.reporting.intervals import Interval, student_interval
 from sketchembed.reporting.part import Cell, Figure, Part, Table
 
 PROBES = ("linear", "linear-scaled", "nonlinear")
@@ -101,8 +100,8 @@ def spatial(
     check_range("repeats", repeats, 1)
     check_range("nonlinear_repeats", nonlinear_repeats, 1, repeats)
     found = _measured(context, (train, few), test, repeats, nonlinear_repeats)
-    r2 = {key: interval([fit.r2 for fit in fits]) for key, fits in found.fits.items()}
-    mse = {key: interval([fit.mse for fit in fits]) for key, fits in found.fits.items()}
+    r2 = {key: student_interval([fit.r2 for fit in fits]) for key, fits in found.fits.items()}
+    mse = {key: student_interval([fit.mse for fit in fits]) for key, fits in found.fits.items()}
     probed = rows(context)
     keys = {row.name: row.key for row in probed}
     circles = len(context.pictures.select("circle"))

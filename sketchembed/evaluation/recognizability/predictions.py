@@ -197,20 +197,6 @@ def reconstruct(
     return torch.sigmoid(vae.decode(z)).mean(1, keepdim=True)
 
 
-def interval(right: Bool[Tensor, " n"]) -> tuple[float, float]:
-    """Return the 95 % interval of an accuracy, in per cent (Wilson's, of a binomial proportion)."""
-    from scipy.stats import binomtest
-
-    found = binomtest(int(right.sum()), len(right)).proportion_ci(0.95, "wilson")
-    return 100 * float(found.low), 100 * float(found.high)
-
-
-def difference(left: Bool[Tensor, " n"], right: Bool[Tensor, " n"]) -> tuple[float, float]:
-    """Return the difference of two accuracies on the same inputs and half its 95 % interval, in points."""
-    each = 100 * (left.double() - right.double()).numpy()
-    return float(each.mean()), float(1.96 * each.std() / np.sqrt(len(each)))
-
-
 def _some(indices: np.ndarray, count: int, seed: int) -> np.ndarray:
     """Choose at most `count`, in a random order, so that a block has all classes."""
     return np.random.default_rng(seed).permutation(indices)[:count]

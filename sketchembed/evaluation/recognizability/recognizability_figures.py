@@ -16,10 +16,10 @@ from sketchembed.evaluation.recognizability.predictions import (
     VAE,
     Choices,
     Verdicts,
-    interval,
     reconstruct,
 )
 from sketchembed.reporting.figures import drawing_as_svg, svg
+from sketchembed.reporting.intervals import wilson_interval
 from sketchembed.reporting.part import Drawings, Figure
 from sketchembed.sketch import Sketch
 
@@ -43,7 +43,7 @@ def bars(found: Mapping[str, Verdicts], names: Mapping[str, str]) -> Figure:
         figure, axes = pyplot.subplots(figsize=(6.4, 0.5 + 0.5 * len(shown)))
         for at, (which, one) in enumerate(found.items()):
             accuracies = [100 * float(one.right(key).double().mean()) for key in shown]
-            ends = np.array([interval(one.right(key)) for key in shown]).T
+            ends = np.array([wilson_interval(one.right(key)) for key in shown]).T
             places = np.arange(len(shown)) + 0.36 * (at - 0.5)
             errors = np.abs(ends - accuracies)
             grey = {"ecolor": "#15171a", "elinewidth": 0.9, "capsize": 2}

@@ -15,12 +15,11 @@ from sketchembed.evaluation.recognizability.predictions import (
     VAE,
     Choices,
     Verdicts,
-    difference,
-    interval,
     measure,
 )
 from sketchembed.evaluation.recognizability.recognizability_figures import bars, replay, verdict_sheet
 from sketchembed.networks.resnet import ResNet
+from sketchembed.reporting.intervals import difference, wilson_interval
 from sketchembed.reporting.part import Cell, Part, Table
 from sketchembed.training.recognizability_classifier import Depth, Recipe, classifier
 
@@ -122,7 +121,7 @@ def _values(found: dict[str, Verdicts]) -> dict[str, float]:
     for which, one in found.items():
         for shown in one.answers:
             right = one.right(shown)
-            low, high = interval(right)
+            low, high = wilson_interval(right)
             values[f"{which}/{shown}/accuracy"] = 100 * float(right.double().mean())
             values |= {f"{which}/{shown}/low": low, f"{which}/{shown}/high": high}
             values[f"{which}/{shown}/class_mean"] = 100 * one.class_mean(shown)
@@ -139,7 +138,7 @@ def _table(found: dict[str, Verdicts]) -> Table:
             cells: list[Cell] = []
             for which in SETS:
                 right = found[which].right(shown)
-                low, high = interval(right)
+                low, high = wilson_interval(right)
                 cells.append(f"{100 * float(right.double().mean()):.1f} ({low:.1f} to {high:.1f})")
             means = [f"{100 * found[which].class_mean(shown):.1f}" for which in SETS]
             rows.append([name, *cells, *means])

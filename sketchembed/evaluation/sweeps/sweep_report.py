@@ -21,7 +21,6 @@ from sketchembed.errors import ConfigError, DataError, SketchEmbedError, check_k
 from sketchembed.evaluation.context import EvaluationContext
 from sketchembed.evaluation.fewshot.protocol import CURVE_EPISODES, DataName, FewShotProtocol
 from sketchembed.evaluation.models import Model, files_along
-from sketchembed.evaluation.probing.probes import Interval
 from sketchembed.evaluation.recognizability.predictions import DRAWN
 from sketchembed.evaluation.recognizability.recognizability_part import recognizability
 from sketchembed.evaluation.report import PAGE, REQUEST, duration
@@ -31,6 +30,7 @@ from sketchembed.files.reading import digest
 from sketchembed.files.serialization import parse_json
 from sketchembed.files.writing import whole_file
 from sketchembed.hub.model_files import find, step_of
+from sketchembed.reporting.intervals import Interval
 from sketchembed.reporting.part import Part
 from sketchembed.reporting.report_page import Entry, ReportPage
 from sketchembed.reporting.run_page import read_curves

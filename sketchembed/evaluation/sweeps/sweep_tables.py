@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from sketchembed.evaluation.probing.probes import Interval, interval
 from sketchembed.evaluation.sweeps.paper_sweeps import ALPHA_MAX, OVER_STEPS, SEEDS
 from sketchembed.reporting.figures import drawing_as_svg, svg
+from sketchembed.reporting.intervals import Interval, student_interval
 from sketchembed.reporting.part import Cell, Figure, Table
 
 ALPHA, SEED = "curriculum.alpha_max", "seed_everything"
@@ -329,7 +329,7 @@ def over_seeds(scores: Sequence[Interval]) -> Interval | None:
     """
     if not scores:
         return None
-    return scores[0] if len(scores) == 1 else interval([score.mean for score in scores])
+    return scores[0] if len(scores) == 1 else student_interval([score.mean for score in scores])
 
 
 def _percent(score: Interval | None) -> Cell:

@@ -61,19 +61,6 @@ def split(features: np.ndarray, truth: np.ndarray) -> probes.Split:
     return probes.Split(features[:60], truth[:60], features[60:], truth[60:])
 
 
-def test_interval_is_student_s():
-    values = [0.2, 0.5, 0.3, 0.9]
-    found = probes.interval(values)
-    low, high = stats.ttest_1samp(values, 0).confidence_interval(0.95)
-    assert (found.mean - found.half, found.mean + found.half) == pytest.approx((low, high))
-    assert [str(probes.Interval(*pair)) for pair in ((0.98543, 0.0123), (57.234, 8.71), (100, 0))] == [
-        "0.985 ± 0.012",
-        "57.2 ± 8.7",
-        "100.0 ± 0.0",
-    ]
-    assert str(probes.interval([0.98543])) == "0.985"
-
-
 def test_linear_probe_is_ridge_regression_solved():
     random = np.random.default_rng(0)
     features = random.normal(size=(100, 5))

@@ -1,7 +1,6 @@
 """Recognizability: what classifiers are shown, what they answer, and that they are kept."""
 
 import json
-import math
 import subprocess
 import sys
 from pathlib import Path
@@ -25,8 +24,6 @@ from sketchembed.evaluation.recognizability.predictions import (
     TRAINING,
     VAE,
     Choices,
-    difference,
-    interval,
     judge,
     measure,
 )
@@ -169,18 +166,6 @@ def test_batch_norm_in_training_mode_takes_the_block_s_own_statistics(folder):
         if isinstance(module, torch.nn.BatchNorm2d):
             module.register_forward_pre_hook(become)
     assert torch.equal(net.predict(images), answers)
-
-
-def test_interval_is_wilson_s():
-    right = torch.arange(50) < 41
-    share, z, n = 0.82, 1.959964, 50
-    middle = (share + z * z / (2 * n)) / (1 + z * z / n)
-    half = z / (1 + z * z / n) * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
-    assert interval(right) == pytest.approx((100 * (middle - half), 100 * (middle + half)), abs=1e-4)
-    assert interval(torch.ones(10, dtype=torch.bool))[1] == pytest.approx(100)
-    mean, half = difference(right, torch.arange(50) >= 25)
-    assert mean == pytest.approx(100 * (0.82 - 0.5))
-    assert half == pytest.approx(1.96 * 100 * np.std([1] * 25 + [0] * 16 + [-1] * 9) / math.sqrt(50))
 
 
 def test_images_are_scaled_as_tensorflow_s_resize_does():
