@@ -10,11 +10,12 @@ from sketchembed.cli.evaluate_fewshot import fewshot
 from sketchembed.cli.parser import OneLine, command, underscored
 from sketchembed.errors import check_known
 from sketchembed.evaluation.context import EvaluationContext
-from sketchembed.evaluation.parts import PARTS, about, make
+from sketchembed.evaluation.parts import PARTS, make, summary
 from sketchembed.evaluation.wandb_results import track_parts
 from sketchembed.reporting.part import Part
 from sketchembed.runs.folder import RunOptions
 from sketchembed.runs.process import tune_process
+from sketchembed.training.recognizability_classifier import classifier
 
 
 def run_part(name: str, args: list[str]) -> None:
@@ -24,13 +25,13 @@ def run_part(name: str, args: list[str]) -> None:
         name: of the part.
         args: without the program's and the part's name.
     """
-    parser = OneLine(prog=f"sketchembed evaluate {name}", description=about(name) + ".")
+    parser = OneLine(prog=f"sketchembed evaluate {name}", description=summary(name) + ".")
     parser.add_function_arguments(PARTS[name], skip={"context"}, as_positional=True, fail_untyped=True)
-    parser.add_class_arguments(EvaluationContext)
+    parser.add_class_arguments(EvaluationContext, skip={"classifier"})
     given = dict(parser.instantiate(parser.parse_args(_named(PARTS[name], args))))
-    shared = {field.name: given.pop(field.name) for field in fields(EvaluationContext)}
+    shared = {field.name: given.pop(field.name) for field in fields(EvaluationContext) if field.name in given}
     tune_process()
-    context = EvaluationContext(**shared)
+    context = EvaluationContext(**shared, classifier=classifier)
     part = make(name, context, **given)
     if not context.ranks.is_rank_zero:
         return
@@ -64,7 +65,7 @@ def run(args: list[str]) -> None:
     """
     if not args or args[0] in ("-h", "--help"):
         lines = ["usage: sketchembed evaluate PART ...", ""]
-        lines += [f"  {name:15} {about(name)}" for name in PARTS]
+        lines += [f"  {name:15} {summary(name)}" for name in PARTS]
         print("\n".join([*lines, "", "`sketchembed evaluate PART --help` says more."]))
         return
     check_known("command", args[0], PARTS)

@@ -10,7 +10,7 @@ from typing import Literal
 from sketchembed.data.folders import data_folder
 from sketchembed.data.sources import omniglot_images
 from sketchembed.evaluation.fewshot.protocol import CURVE_EPISODES, UNTRAINED, DataName, FewShotProtocol
-from sketchembed.evaluation.models import Model, along, newest, standing_in
+from sketchembed.evaluation.models import Model, default_model, models_of_run, newest_model
 from sketchembed.evaluation.wandb_results import note_scores, track
 from sketchembed.runs.folder import RunOptions
 from sketchembed.runs.process import tune_process
@@ -100,14 +100,14 @@ def _models(checkpoint: str | None, checkpoints: str | None, runs: Path, channel
     """Load the models that are asked for, or the newest run's that takes images of so many channels."""
     named = [Path(name) for name in (checkpoint or "").split(",") if name]
     series = [Path(name) for name in (checkpoints or "").split(",") if name]
-    models = [model for run in series for model in along(run)] + [Model.load(path) for path in named]
+    models = [model for run in series for model in models_of_run(run)] + [Model.load(path) for path in named]
     if named or series:
         return models
-    model = newest(runs, channels)
+    model = newest_model(runs, channels)
     kind = "photos" if channels == 3 else "drawings"
     said = f"model   {model.path}, of the newest run" if model else ""
     if model is None:
-        model = standing_in(channels)
+        model = default_model(channels)
         missing = f"no run in {runs} takes {kind}"
         said = (
             f"model   {model.run}, of the package: {missing}"

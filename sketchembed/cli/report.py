@@ -7,17 +7,16 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from jsonargparse import auto_cli
-
 from sketchembed.cli.parser import OneLine, underscored
 from sketchembed.errors import check_known
 from sketchembed.evaluation.context import EvaluationContext
 from sketchembed.evaluation.parts import PARTS
-from sketchembed.evaluation.report import PAGE, Report
+from sketchembed.evaluation.report_builder import PAGE, ReportBuilder
 from sketchembed.evaluation.sweeps.sweep_report import sweep_report
 from sketchembed.evaluation.wandb_results import track_parts
 from sketchembed.runs.folder import RunOptions
 from sketchembed.runs.process import tune_process
+from sketchembed.training.recognizability_classifier import classifier
 
 
 def run(args: list[str]) -> None:
@@ -31,7 +30,9 @@ def run(args: list[str]) -> None:
     """
     args = underscored(args)
     if any(word.partition("=")[0] == "--sweep" for word in args):
-        auto_cli(sweep_report, args=args, as_positional=False, parser_class=OneLine)
+        parser = OneLine(prog="sketchembed report")
+        parser.add_function_arguments(sweep_report, skip={"classifier"}, fail_untyped=True)
+        sweep_report(**parser.instantiate(parser.parse_args(args)).as_dict(), classifier=classifier)
         return
     parser = OneLine(
         prog="sketchembed report",
@@ -49,17 +50,18 @@ def run(args: list[str]) -> None:
         default=None,
         help="folder to write to; results/report-NAME of the model's run if not given",
     )
-    parser.add_class_arguments(EvaluationContext, skip={"out"})
+    parser.add_class_arguments(EvaluationContext, skip={"out", "classifier"})
     for name, function in PARTS.items():
         parser.add_function_arguments(function, _key(name), skip={"context"}, fail_untyped=True)
     given: dict[str, Any] = parser.instantiate(parser.parse_args(args)).as_dict()
     wanted = _wanted(given["parts"])
     context = EvaluationContext(
-        **{field.name: given[field.name] for field in fields(EvaluationContext) if field.name != "out"}
+        **{field.name: given[field.name] for field in fields(EvaluationContext) if field.name in given}
+        | {"out": Path("results"), "classifier": classifier}
     )
     tune_process()
     context.out = given["out"] or Path("results") / f"report-{context.model.run}"
-    made = Report(context, {name: given.get(_key(name)) or {} for name in wanted}, given["fresh"])
+    made = ReportBuilder(context, {name: given.get(_key(name)) or {} for name in wanted}, given["fresh"])
     try:
         page = made.run()
     except KeyboardInterrupt:

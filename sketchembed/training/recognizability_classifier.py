@@ -1,4 +1,4 @@
-"""The classifiers that judge drawings: trained once, and kept beside the results."""
+"""Classifiers for the recognizability of drawings: trained once, then loaded from their files."""
 
 from __future__ import annotations
 
@@ -8,40 +8,43 @@ import math
 import shutil
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
+
+import pytorch_lightning as pl
+import torch
 
 from sketchembed.data.augmentation import Augmentation
 from sketchembed.data.datamodules.labelled_datamodule import LabelledQuickdrawDataModule
-from sketchembed.errors import CheckpointError, ConfigError
+from sketchembed.errors import CheckpointError, check_range
 from sketchembed.hub.model_files import find, load_network, save
 from sketchembed.networks.resnet import ResNet, ResNetConfig
 from sketchembed.runs.checkpoints import WholeCheckpointIO, newest_whole
 from sketchembed.runs.process import has_fast_bfloat16, quiet_lightning
 from sketchembed.runs.ranks import Ranks
+from sketchembed.training.checkpointing import Checkpoints, Stopped
+from sketchembed.training.classification import ClassificationTask
 from sketchembed.training.presets import read_preset
-
-if TYPE_CHECKING:
-    import pytorch_lightning as pl
+from sketchembed.training.progress import Monitor
 
 Depth = Literal[18, 50, 101]
-PASSES = 100
-"""Times that a short training sees each drawing at most; the released steps are for millions of them."""
-LINES = 10
-"""Lines of progress that a training prints."""
+MAX_PASSES = 100
+"""Maximum number of passes over the drawings in a limited training. Presets are for millions of drawings."""
+PROGRESS_LINES = 10
+"""Progress lines printed in a training."""
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a classifier is trained: a preset of `sketchembed fit`, with other sizes or fewer steps.
+    """How a classifier is trained: values of a preset of `sketchembed fit`.
 
     Attributes:
-        preset: its name.
-        network: sizes.
-        task: the other options of :class:`~sketchembed.training.classification.ClassificationTask`.
-        batch_size: drawings in a step, over all processes together.
-        steps: of the optimiser.
-        save_every: steps between two checkpoints.
-        precision: Lightning's.
+        preset: name of the preset.
+        network: sizes of the network.
+        task: other options of :class:`~sketchembed.training.classification.ClassificationTask`.
+        batch_size: drawings in a step, on all ranks together.
+        steps: number of optimiser steps.
+        save_every: number of steps between two checkpoints.
+        precision: precision of the Lightning trainer.
     """
 
     preset: str
@@ -58,40 +61,36 @@ class Recipe:
 
         Args:
             preset: its name.
-            depth: of the network; the preset's if not given.
-            steps: the preset's if not given.
+            depth: depth of the network; the preset's if not given.
+            steps: number of steps; the preset's if not given.
 
         Raises:
-            ConfigError: if the steps are fewer than one.
+            ConfigError: if the number of steps is out of range.
         """
         conf = read_preset(preset)
         task = conf["model"]["init_args"]
         network = ResNetConfig(**task.pop("network"))
-        planned = conf["trainer"]["max_steps"]
-        if steps is not None and steps < 1:
-            raise ConfigError(f"steps is {steps}", expected="1 or more", fix=f"The preset's is {planned}")
         recipe = cls(
             preset,
             replace(network, depth=depth) if depth else network,
             task,
             conf["data"]["init_args"]["batch_size"],
-            planned,
+            conf["trainer"]["max_steps"],
             conf["checkpoint"]["every_n_train_steps"],
             conf["trainer"]["precision"],
         )
-        return recipe if steps is None else recipe.stretched(steps)
+        if steps is None:
+            return recipe
+        check_range("steps", steps, 1)
+        return recipe.with_steps(steps)
 
-    def shortened(self, drawings: int) -> Recipe:
-        """Return the same with so few steps that no drawing is seen more than :data:`PASSES` times.
+    def limited(self, drawings: int) -> Recipe:
+        """Return the recipe with at most :data:`MAX_PASSES` passes over a number of training drawings."""
+        most = math.ceil(MAX_PASSES * drawings / self.batch_size)
+        return self if most >= self.steps else self.with_steps(most)
 
-        Args:
-            drawings: how many train.
-        """
-        most = math.ceil(PASSES * drawings / self.batch_size)
-        return self if most >= self.steps else self.stretched(most)
-
-    def stretched(self, steps: int) -> Recipe:
-        """Return the same with another number of steps, to which the learning rate's course is stretched."""
+    def with_steps(self, steps: int) -> Recipe:
+        """Return the recipe with another number of steps and a learning rate schedule scaled to it."""
         task, scale = dict(self.task), steps / self.steps
         if task.get("lr_steps"):
             task["lr_steps"] = {round(at * scale): rate for at, rate in task["lr_steps"].items()}
@@ -100,7 +99,7 @@ class Recipe:
         return replace(self, task=task, steps=steps)
 
     def digest(self, data: LabelledQuickdrawDataModule) -> str:
-        """Return a short digest of all that makes a classifier what it is."""
+        """Return a short digest of all that determines the classifier."""
         assert data.store is not None
         used = [asdict(self), data.seed, data.labels, data.store.manifest["digests"]]
         found = hashlib.sha256(json.dumps(used, sort_keys=True).encode())
@@ -109,67 +108,95 @@ class Recipe:
 
 
 def classifier(
-    recipe: Recipe,
     data: LabelledQuickdrawDataModule,
     ranks: Ranks,
     folder: Path,
-    named: str | None = None,
-) -> tuple[ResNet, Path]:
-    """Return a classifier of the data's classes: the one that is named, or that lies there, or a new one.
+    *,
+    preset: str,
+    depth: Depth | None = None,
+    steps: int | None = None,
+    limited: bool = False,
+    path: str | None = None,
+) -> tuple[ResNet, Path, int | None]:
+    """Load a classifier of drawings, or train it if its file does not exist.
 
     Args:
-        recipe: how to train one.
-        data: set up.
-        ranks: the processes, which train together.
-        folder: where finished classifiers are kept, and unfinished ones gone on with.
-        named: a classifier's run or file, which is taken as it is.
+        data: drawings of the classes to tell apart, set up.
+        ranks: the ranks, which train it together.
+        folder: where trained classifiers and checkpoints of interrupted trainings are kept.
+        preset: preset of the training.
+        depth: depth of the network; the preset's if not given.
+        steps: number of steps; the preset's if not given.
+        limited: make at most :data:`MAX_PASSES` passes over the drawings.
+        path: a run folder or file of a classifier, which is loaded instead.
 
     Returns:
-        the network in evaluation mode on the device, and its file.
+        the network in evaluation mode on the device, its file, and the number of steps; None with `path`.
 
     Raises:
-        CheckpointError: if the one that is named is none, or of other classes.
+        CheckpointError: if the model at `path` is not a classifier of these classes.
+        ConfigError: if the number of steps is out of range.
     """
-    if named is not None:
-        file = find(named)
-    else:
-        digest = recipe.digest(data)
-        file = folder / f"{data.which}-{digest}.safetensors"
-        # The first process says for all whether there is one, since it is the one that writes it.
-        if not ranks.broadcast(file.exists()):
-            train(recipe, data, ranks, file)
+    recipe = Recipe.of(preset, depth, steps)
+    if limited:
+        recipe = recipe.limited(len(data.train_indices))
+    file = find(path) if path is not None else trained(recipe, data, ranks, folder)
+    return load(file, data).to(ranks.device), file, recipe.steps if path is None else None
+
+
+def trained(recipe: Recipe, data: LabelledQuickdrawDataModule, ranks: Ranks, folder: Path) -> Path:
+    """Return the file of a classifier, which is trained if the file does not exist.
+
+    Args:
+        recipe: how it is trained.
+        data: the training drawings, set up.
+        ranks: the ranks, which train it together.
+        folder: folder of the file.
+    """
+    file = folder / f"{data.which}-{recipe.digest(data)}.safetensors"
+    # Rank zero decides for all whether there is a file, because it is the rank that writes it.
+    if not ranks.broadcast(file.exists()):
+        train(recipe, data, ranks, file)
+    return file
+
+
+def load(file: Path, data: LabelledQuickdrawDataModule) -> ResNet:
+    """Load a classifier and check its classes.
+
+    Args:
+        file: its file.
+        data: drawings of the classes that it must tell apart.
+
+    Raises:
+        CheckpointError: if it is not a classifier of these classes.
+    """
     network = load_network(file)
     if not isinstance(network, ResNet):
         raise CheckpointError(
-            f"{file} is a {network.kind}, which names no classes",
-            expected="a classifier",
+            f"{file} is a {network.kind}",
+            expected="a classifier (resnet)",
             fix="Train one with `make train-classifier`",
         )
     if network.config.labels != data.labels:
         known = set(network.config.labels)
         missing = [name for name in data.labels if name not in known]
         raise CheckpointError(
-            f"{file} knows {len(known)} classes" + (f", but no '{missing[0]}'" if missing else ""),
-            expected=f"the {len(data.labels)} {data.which} ones that there are drawings of, in this order",
+            f"{file} has {len(known)} classes" + (f", without '{missing[0]}'" if missing else ""),
+            expected=f"the {len(data.labels)} {data.which} classes of the data, in their order",
             fix=f"Train one with `make train-classifier ARGS='--data.init_args.which {data.which}'`",
         )
-    return network.to(ranks.device), file
+    return network
 
 
 def train(recipe: Recipe, data: LabelledQuickdrawDataModule, ranks: Ranks, file: Path) -> None:
-    """Train a classifier on all processes, going on where an earlier attempt stopped.
+    """Train a classifier on all ranks, or resume an interrupted training.
 
     Args:
-        recipe: how.
-        data: set up.
-        ranks: the processes.
-        file: to write when it is finished.
+        recipe: how it is trained.
+        data: the training drawings, set up.
+        ranks: the ranks.
+        file: output file, written at the end.
     """
-    import torch
-
-    from sketchembed.training.checkpointing import Stopped
-    from sketchembed.training.classification import ClassificationTask
-
     data.batch_size = recipe.batch_size
     options = dict(recipe.task)
     augmentation = Augmentation(**(options.pop("augmentation", None) or {}))
@@ -202,22 +229,17 @@ def train(recipe: Recipe, data: LabelledQuickdrawDataModule, ranks: Ranks, file:
 
 
 def _trainer(recipe: Recipe, ranks: Ranks, work: Path) -> pl.Trainer:
-    """Return a trainer on the processes and devices that there are."""
-    import pytorch_lightning as pl
-
-    from sketchembed.training.checkpointing import Checkpoints
-    from sketchembed.training.progress import Monitor
-
+    """Return a Lightning trainer on the devices of the ranks."""
     accelerator, many = ranks.device.type, ranks.world_size > 1
     slow = recipe.precision == "bf16-mixed" and not has_fast_bfloat16(accelerator)
-    kept = Checkpoints(recipe.save_every, dirpath=work)
+    checkpoints = Checkpoints(recipe.save_every, dirpath=work)
     return pl.Trainer(
         accelerator=accelerator,
         devices=ranks.world_size if many or accelerator == "cpu" else [ranks.device.index or 0],
         strategy="ddp" if many else "auto",
         precision="32-true" if slow else recipe.precision,
         max_steps=recipe.steps,
-        callbacks=[Monitor(max(1, recipe.steps // LINES)), kept],
+        callbacks=[Monitor(max(1, recipe.steps // PROGRESS_LINES)), checkpoints],
         plugins=[WholeCheckpointIO()],
         logger=False,
         use_distributed_sampler=False,

@@ -13,7 +13,7 @@ from sketchembed.data.store import DrawingStore
 from sketchembed.errors import CheckpointError, DataError
 from sketchembed.evaluation import parts
 from sketchembed.evaluation.context import EvaluationContext
-from sketchembed.evaluation.pictures import Pictures, rasters
+from sketchembed.evaluation.pictures import Pictures, sketch_images
 from sketchembed.hub.model_files import save
 from sketchembed.networks import ModelConfig, SketchEmbedNet
 from sketchembed.networks.conv_vae import ConvVAE, ConvVAEConfig
@@ -76,18 +76,18 @@ def test_class_that_is_not_there_is_told_with_its_neighbours(store, pictures):
 def test_drawings_that_never_trained_are_found_and_are_those_of_the_store(doodle_pictures):
     store, pictures = doodle_pictures.store, doodle_pictures
     seen, unseen = pictures.seen[0], pictures.unseen[0]
-    found = pictures.up_to(seen, 100, held_out=True)
+    found = pictures.select_up_to(seen, 100, held_out=True)
     assert sorted(store.partitions[found]) == [1, 2]
     train = pictures.select(seen, partition="train")
     assert sorted([*found, *train]) == pictures.select(seen).tolist()
-    np.testing.assert_array_equal(pictures.up_to(unseen, 100, held_out=True), pictures.select(unseen))
-    few = pictures.up_to(unseen, 5, seed=3)
+    np.testing.assert_array_equal(pictures.select_up_to(unseen, 100, held_out=True), pictures.select(unseen))
+    few = pictures.select_up_to(unseen, 5, seed=3)
     np.testing.assert_array_equal(few, pictures.select(unseen, 5, seed=3))
     for sketch, rows in zip(pictures.sketches(few), pictures.strokes(few), strict=True):
         same = Sketch.from_stroke5(rows.numpy()).scaled(pictures.dataset.offset_scale)
         np.testing.assert_allclose(sketch.points - sketch.points[0], same.points, atol=1e-3)
         np.testing.assert_array_equal(sketch.lifted, same.lifted)
-    again = rasters([Sketch.from_strokes([]), *pictures.sketches(few)])
+    again = sketch_images([Sketch.from_strokes([]), *pictures.sketches(few)])
     assert again[0].amin() == 1
     np.testing.assert_allclose(again[1:], pictures.images(few), atol=1e-3)
 
@@ -166,10 +166,12 @@ def test_study_says_what_cannot_be_studied(tmp_path, checkpoint, monkeypatch):
     with pytest.raises(CheckpointError, match="conv-vae, which cannot draw"):
         _ = EvaluationContext(str(vae)).model
     with pytest.raises(CheckpointError, match="sketchembednet for images of 1 x 28.*Conv-VAE"):
-        _ = EvaluationContext(str(checkpoint), str(checkpoint)).beside
+        _ = EvaluationContext(str(checkpoint), str(checkpoint)).baseline
     context = EvaluationContext(str(checkpoint), str(vae))
-    assert [type(model.network) for model in context.both] == [SketchEmbedNet, ConvVAE]
+    assert [type(model.network) for model in context.models] == [SketchEmbedNet, ConvVAE]
     images = torch.rand(2, 1, 28, 28)
-    z = context.embed(context.both[1], images)
+    z = context.embed(context.models[1], images)
     assert z.shape == (2, 6)
-    np.testing.assert_allclose(context.pictured(z), context.both[1].network.reconstruct(images), atol=1e-6)
+    np.testing.assert_allclose(
+        context.decode_baseline(z), context.models[1].network.reconstruct(images), atol=1e-6
+    )

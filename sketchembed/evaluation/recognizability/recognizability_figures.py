@@ -15,7 +15,7 @@ from sketchembed.evaluation.recognizability.predictions import (
     TRAINING,
     VAE,
     Choices,
-    Verdicts,
+    Predictions,
     reconstruct,
 )
 from sketchembed.reporting.figures import drawing_as_svg, svg
@@ -31,19 +31,19 @@ COLOURS = {"seen": "#2f5d8a", "unseen": "#8fb4d9"}
 TITLES = {"seen": "Seen classes", "unseen": "Unseen classes (never trained on)"}
 
 
-def bars(found: Mapping[str, Verdicts], names: Mapping[str, str]) -> Figure:
+def bars(found: Mapping[str, Predictions], names: Mapping[str, str]) -> Figure:
     """Return the accuracies as bars, with their intervals and the paper's beside them.
 
     Args:
         found: the verdicts on seen and unseen classes.
         names: of what was shown, in the order of the bars.
     """
-    shown = [key for key in names if all(key in one.answers for one in found.values())]
+    shown = [key for key in names if all(key in one.predicted for one in found.values())]
     with drawing_as_svg() as pyplot:
         figure, axes = pyplot.subplots(figsize=(6.4, 0.5 + 0.5 * len(shown)))
         for at, (which, one) in enumerate(found.items()):
-            accuracies = [100 * float(one.right(key).double().mean()) for key in shown]
-            ends = np.array([wilson_interval(one.right(key)) for key in shown]).T
+            accuracies = [100 * float(one.correct(key).double().mean()) for key in shown]
+            ends = np.array([wilson_interval(one.correct(key)) for key in shown]).T
             places = np.arange(len(shown)) + 0.36 * (at - 0.5)
             errors = np.abs(ends - accuracies)
             grey = {"ecolor": "#15171a", "elinewidth": 0.9, "capsize": 2}
@@ -76,13 +76,13 @@ def bars(found: Mapping[str, Verdicts], names: Mapping[str, str]) -> Figure:
     return Figure("table-4", "What a classifier recognises", document, caption)
 
 
-def pick(one: Verdicts) -> list[int]:
+def pick(one: Predictions) -> list[int]:
     """Return which of a set's inputs are shown: the first of each of some classes, in a random order."""
-    truth = one.truth[DRAWN][:BLOCK].tolist()
+    truth = one.targets[DRAWN][:BLOCK].tolist()
     return [truth.index(number) for number in dict.fromkeys(truth)][:COLUMNS]
 
 
-def verdict_sheet(context: EvaluationContext, found: Mapping[str, Verdicts], choices: Choices) -> Figure:
+def verdict_sheet(context: EvaluationContext, found: Mapping[str, Predictions], choices: Choices) -> Figure:
     """Return inputs, what the models make of them, and the classifier's verdict on each picture.
 
     Args:
@@ -97,9 +97,9 @@ def verdict_sheet(context: EvaluationContext, found: Mapping[str, Verdicts], cho
         given, drawn = _sketches(context, one, places)
 
         def judged(
-            shown: str, pictures: Sequence, one: Verdicts = one, places: Sequence[int] = places
+            shown: str, pictures: Sequence, one: Predictions = one, places: Sequence[int] = places
         ) -> list[Judged]:
-            named, right = one.answers[shown].tolist(), one.right(shown).tolist()
+            named, right = one.predicted[shown].tolist(), one.correct(shown).tolist()
             return [
                 Judged(picture, one.data.labels[named[at]], right[at])
                 for picture, at in zip(pictures, places, strict=True)
@@ -107,11 +107,11 @@ def verdict_sheet(context: EvaluationContext, found: Mapping[str, Verdicts], cho
 
         rows = {"input": judged(source, given), "SketchEmbed-\nNet": judged(DRAWN, drawn)}
         if context.baseline:
-            block = range(min(BLOCK, len(one.given)))
-            inputs = context.pictures.images(one.given[: len(block)], context.net.config.image_size)
+            block = range(min(BLOCK, len(one.inputs)))
+            inputs = context.pictures.images(one.inputs[: len(block)], context.net.config.image_size)
             images = reconstruct(context, inputs, block, choices)[:, 0].float().cpu()
             rows["Conv-VAE"] = judged(VAE, [images[at] for at in places])
-        classes = [labels[number] for number in one.truth[DRAWN][places].tolist()]
+        classes = [labels[number] for number in one.targets[DRAWN][places].tolist()]
         groups.append(JudgedGroup(TITLES[which], classes, rows))
     caption = (
         "One input of each of some classes, chosen by the seed, and what was made of it. Below each picture "
@@ -122,7 +122,9 @@ def verdict_sheet(context: EvaluationContext, found: Mapping[str, Verdicts], cho
     )
 
 
-def replay(context: EvaluationContext, found: Mapping[str, Verdicts], temperature: float | int) -> Drawings:
+def replay(
+    context: EvaluationContext, found: Mapping[str, Predictions], temperature: float | int
+) -> Drawings:
     """Return the same inputs and drawings in a form that a page can replay.
 
     Args:
@@ -137,7 +139,7 @@ def replay(context: EvaluationContext, found: Mapping[str, Verdicts], temperatur
         for at, left, right in zip(places, given, drawn, strict=True):
             items.append(
                 {
-                    "class": one.data.labels[int(one.truth[DRAWN][at])],
+                    "class": one.data.labels[int(one.targets[DRAWN][at])],
                     "seen": which == "seen",
                     "input": _flat(left),
                     "samples": [{"temperature": temperature, "strokes": _flat(right)}],
@@ -147,11 +149,11 @@ def replay(context: EvaluationContext, found: Mapping[str, Verdicts], temperatur
 
 
 def _sketches(
-    context: EvaluationContext, one: Verdicts, places: Sequence[int]
+    context: EvaluationContext, one: Predictions, places: Sequence[int]
 ) -> tuple[list[Sketch], list[Sketch]]:
     """Return the inputs at some places and what was drawn of them."""
     assert one.rows is not None
-    given = context.pictures.strokes(one.given[list(places)]).numpy()
+    given = context.pictures.strokes(one.inputs[list(places)]).numpy()
     drawn = one.rows[list(places)].numpy()
     return [Sketch.from_stroke5(row) for row in given], [Sketch.from_stroke5(row) for row in drawn]
 

@@ -18,12 +18,12 @@ import numpy as np
 from sketchembed._version import __version__
 from sketchembed.data.folders import data_folder
 from sketchembed.errors import ConfigError, DataError, SketchEmbedError, check_known
-from sketchembed.evaluation.context import EvaluationContext
+from sketchembed.evaluation.context import ClassifierSource, EvaluationContext
 from sketchembed.evaluation.fewshot.protocol import CURVE_EPISODES, DataName, FewShotProtocol
-from sketchembed.evaluation.models import Model, files_along
+from sketchembed.evaluation.models import Model, checkpoints_of
 from sketchembed.evaluation.recognizability.predictions import DRAWN
 from sketchembed.evaluation.recognizability.recognizability_part import recognizability
-from sketchembed.evaluation.report import PAGE, REQUEST, duration
+from sketchembed.evaluation.report_builder import PAGE, REQUEST, duration
 from sketchembed.evaluation.sweeps.sweep_tables import ALPHA, STEP_SETTING, JudgedRun, SweepResults
 from sketchembed.evaluation.wandb_results import track_parts
 from sketchembed.files.reading import digest
@@ -58,6 +58,7 @@ def sweep_report(
     accelerator: str = "auto",
     wandb: Literal["auto", "offline", "online", "disabled"] = "auto",
     project: str = "sketchembed",
+    classifier: ClassifierSource | None = None,
 ) -> None:
     """Judge the finished runs of a sweep, and make its tables beside the paper's (tables 3, 5, 9, 10 and 11).
 
@@ -79,6 +80,7 @@ def sweep_report(
         accelerator: auto, cpu or cuda.
         wandb: offline (needs no account), online or disabled; auto is what WANDB_MODE says, else offline.
         project: of W&B.
+        classifier: trains or loads the classifiers of the recognizability part.
 
     Raises:
         ConfigError: if there is no sweep, or a part is none.
@@ -94,6 +96,7 @@ def sweep_report(
         Ranks.launch(devices, accelerator),
         seed,
         fresh,
+        classifier,
     )
     begun = time.perf_counter()
     try:
@@ -141,13 +144,21 @@ class Judge:
         ranks: of the work among processes.
         seed: of episodes and drawings.
         fresh: judge anew what has been judged.
+        classifier: trains or loads the classifiers of the recognizability part.
     """
 
     def __init__(
-        self, sweep: SweepFolder, out: Path, data: Path, ranks: Ranks, seed: int, fresh: bool
+        self,
+        sweep: SweepFolder,
+        out: Path,
+        data: Path,
+        ranks: Ranks,
+        seed: int,
+        fresh: bool,
+        classifier: ClassifierSource | None = None,
     ) -> None:
         self.sweep, self.out, self.data, self.ranks = sweep, out, data, ranks
-        self.seed, self.fresh = seed, fresh
+        self.seed, self.fresh, self.classifier = seed, fresh, classifier
         self.left_out: list[str] = []
         self.failures: list[str] = []
         self.facts: dict[str, Any] = {}
@@ -181,7 +192,7 @@ class Judge:
 
         def judge(run: JudgedRun, path: Path) -> None:
             run.scores = self._scores(run.name, find(path), whole)
-            files = files_along(path)
+            files = checkpoints_of(path)
             # Without milestones two checkpoints are kept, to go on from.
             if curve_episodes and len(files) > 2:
                 places = np.linspace(0, len(files) - 1, min(len(files), MOST_STEPS)).round().astype(int)
@@ -212,7 +223,9 @@ class Judge:
 
             def compute() -> dict[str, float]:
                 # The classifiers lie where `sketchembed evaluate recognizability` has its own.
-                context = EvaluationContext(str(file), "none", folder=str(self.data), seed=self.seed)
+                context = EvaluationContext(
+                    str(file), "none", folder=str(self.data), seed=self.seed, classifier=self.classifier
+                )
                 context.ranks = self.ranks
                 return recognizability(context).values
 
