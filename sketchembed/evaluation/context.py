@@ -44,7 +44,7 @@ class ClassifierSource(Protocol):
         limited: bool = False,
         path: str | None = None,
     ) -> tuple[ResNet, Path, int | None]:
-        """Return a classifier in evaluation mode on the device, its file, and its steps if it was trained here.
+        """Return a classifier in evaluation mode on the device, its file, and the steps of its training.
 
         Args:
             data: drawings of the classes to tell apart, set up.
@@ -54,7 +54,7 @@ class ClassifierSource(Protocol):
             depth: depth of the ResNet; the preset's if None.
             steps: training steps; the preset's if None.
             limited: limit the number of times that each drawing is shown.
-            path: a run folder or file of a trained classifier, which is loaded instead.
+            path: a run folder or file of a trained classifier to load instead; the steps are None then.
         """
 
 

@@ -42,8 +42,8 @@ COLUMNS = (
     *("shared", "per drawing"),
 )
 NOTE = (
-    "Noise and largest cluster: percentage of all steps. Shared: percentage of clusters with steps of at least "
-    "two drawings. Per drawing: mean number of clusters in a drawing. The paper shows figures only."
+    "Noise and largest cluster: percentage of all steps. Shared: percentage of clusters with steps of at "
+    "least two drawings. Per drawing: mean number of clusters in a drawing. The paper shows figures only."
 )
 
 
@@ -123,11 +123,11 @@ def clusters(
         )
     part.about = (
         "Drawings are embedded and decoded greedily by the model. The cell state of the hyper-network "
-        f"({context.net.config.hyper} numbers) is kept for each step that draws a segment. DBSCAN clusters the "
-        f"steps of all drawings of a selection of classes, with min_samples {min_samples} and eps "
-        f"{radius_source}. The drawings were chosen with seed {context.seed}, equally from all classes. Clusters "
-        "are numbered by the number of drawings that show them. Steps with a lifted pen are clustered, but not "
-        "visible."
+        f"({context.net.config.hyper} numbers) is kept for each step that draws a segment. DBSCAN clusters "
+        f"the steps of all drawings of a selection of classes, with min_samples {min_samples} and eps "
+        f"{radius_source}. The drawings were chosen with seed {context.seed}, equally from all classes. "
+        "Clusters are numbered by the number of drawings that show them. Steps with a lifted pen are "
+        "clustered, but not visible."
     )
     part.tables.append(Table("Clusters of decoding steps", list(COLUMNS), lines, note=NOTE))
     part.facts |= {"eps": eps if eps is not None else radius_source, "min_samples": min_samples}
@@ -219,9 +219,9 @@ def _figures(
             f"figure-{apart}-clusters-{selection.key}",
             f"{selection.title}: clusters in columns (Fig. {apart})",
             clusters_svg(sorted(drawn[:rows], key=lambda one: one.name), colours),
-            f"One drawing per row: the whole drawing coloured by cluster, the noise, and a column for each of "
-            f"the {len(colours)} most frequent of {found} clusters (eps {eps:.3g}). The rest of the drawing is "
-            f"light grey.{others}",
+            "One drawing per row: the whole drawing coloured by cluster, the noise, and a column for each "
+            f"of the {len(colours)} most frequent of {found} clusters (eps {eps:.3g}). The rest of the "
+            f"drawing is light grey.{others}",
         ),
         Figure(
             f"figure-{whole}-coloured-{selection.key}",

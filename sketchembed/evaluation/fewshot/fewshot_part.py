@@ -74,9 +74,9 @@ def part_of(report: FewShotReport) -> Part:
         "fewshot",
         report.title,
         f"Accuracy over {' or '.join(f'{count:,}' for count in counts)} episodes per setting, drawn from "
-        f"{report.data.get('classes', 'all')} classes. All methods are evaluated on the same episodes. In each "
-        "episode, a classifier is fitted to the embeddings of the support images and predicts the classes of "
-        "the query images.",
+        f"{report.data.get('classes', 'all')} classes. All methods are evaluated on the same episodes. In "
+        "each episode, a classifier is fitted to the embeddings of the support images and predicts the "
+        "classes of the query images.",
         [
             Table(
                 f"{tables}: accuracy in percent ± half of the 95 % interval",

@@ -5,11 +5,10 @@ unpenalised intercepts b,
 
     Σ_i -log softmax(W x_i + b)[y_i] + |W|² / (2 C).
 
-A few-shot episode has no more support images than features, so the optimal W lies in the span of the support
-images. With their Gram matrix factored as F Fᵀ, the rows of F replace the images, and no matrix is larger than
-support × support. Newton's method converges in a few steps. Each step solves its linear system by conjugate
-gradients, preconditioned by the Hessian at uniform class probabilities, which is a good approximation for
-weakly fitted problems.
+The optimal W lies in the span of the support images, which are few in an episode. With their Gram matrix
+factored as F Fᵀ, the rows of F replace the images, and no matrix is larger than support × support. Newton's
+method converges in a few steps. Each step solves its linear system by conjugate gradients, preconditioned by
+the Hessian at uniform class probabilities, which is a good approximation for weakly fitted problems.
 """
 
 from __future__ import annotations

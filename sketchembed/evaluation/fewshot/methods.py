@@ -20,7 +20,7 @@ from sketchembed.runs.ranks import Ranks
 GPU_IMAGES = 512
 """Images in a batch on a GPU."""
 CPU_PIXELS = 1 << 16
-"""Pixels in a batch on a CPU. The activations then fit into its caches, which halves the time of 512 images."""
+"""Pixels in a batch on a CPU. Activations that fit into its caches halve the time of 512 images."""
 GPU_NUMBERS = 1 << 26
 """Numbers gathered for a batch of episodes on a GPU: 256 MB."""
 CPU_NUMBERS = 1 << 22

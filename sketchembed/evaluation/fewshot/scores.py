@@ -84,7 +84,7 @@ class Score:
 
     @property
     def interval(self) -> float:
-        """Half width of the 95 % confidence interval of the mean, in percent: 1.96 σ / √n, as in the paper."""
+        """Half of the 95 % confidence interval of the mean, in percent: 1.96 σ / √n, as in the paper."""
         return float(100 * NORMAL_95 * self.accuracies.std() / math.sqrt(len(self.accuracies)))
 
     def to_dict(self) -> dict[str, object]:

@@ -64,11 +64,11 @@ def compose(
         part.tables.append(_table(context, one, part.values))
     used = "; ".join(f"{one.text}: {one.count} drawings of each class" for one in sums)
     part.about = (
-        "In each example, one drawing of each class is embedded (the mean of z), the embeddings are summed, and "
-        f"the sum is decoded to a drawing. {used}, chosen from all parts of the data with seed {context.seed}. "
-        "A sum is longer than an embedding, so it is also decoded after scaling it to the mean norm of the "
-        "embeddings. The last row of each sum uses the mean embedding of each class instead, and its operands "
-        "are drawings decoded from these means."
+        "In each example, one drawing of each class is embedded (the mean of z), the embeddings are summed, "
+        f"and the sum is decoded to a drawing. {used}, chosen from all parts of the data with seed "
+        f"{context.seed}. A sum is longer than an embedding, so it is also decoded after scaling it to the "
+        "mean norm of the embeddings. The last row of each sum uses the mean embedding of each class "
+        "instead, and its operands are drawings decoded from these means."
     )
     part.figures.append(
         Figure(
@@ -268,6 +268,6 @@ def _table(context: EvaluationContext, one: EmbeddingSum, values: dict[str, floa
         f"{one.text}: embeddings of the results",
         ["", *(f"cosine to {name}" for name in one.weights), "cosine to decoded embedding"],
         rows,
-        note="Results are embedded again. The cosine to a class is that to the mean embedding of its drawings. "
-        "Each model is measured in its own space.",
+        note="Results are embedded again. The cosine to a class is that to the mean embedding of its "
+        "drawings. Each model is measured in its own space.",
     )

@@ -54,9 +54,9 @@ def interpolate(
     how = "greedily" if temperature == 0 else f"at temperature {temperature:g}"
     part = Part("interpolate", "Interpolation in latent space (App. C, Fig. 7 to 9)")
     part.about = (
-        f"Four drawings are embedded (the mean of z). Between the four embeddings, {size} × {size} embeddings "
-        f"are computed by bilinear interpolation and decoded {how}. The drawings were chosen with seed "
-        f"{context.seed}."
+        f"Four drawings are embedded (the mean of z). Between the four embeddings, {size} × {size} "
+        f"embeddings are computed by bilinear interpolation and decoded {how}. The drawings were chosen with "
+        f"seed {context.seed}."
     )
     rows: list[list[Cell]] = []
     for name, corners in grids.items():

@@ -88,8 +88,8 @@ def one_shot(
     counts = ", ".join(f"{len(kind)} inputs of '{kind.key}'" for kind in kinds)
     listed = ", ".join(f"{temperature:g}" for temperature in temperatures)
     part.about = (
-        f"Each input is embedded (the mean of z) and decoded at temperatures {listed}, {samples} times at each "
-        f"temperature above 0. The inputs ({counts}) were chosen with seed {context.seed}, from as many "
+        f"Each input is embedded (the mean of z) and decoded at temperatures {listed}, {samples} times at "
+        f"each temperature above 0. The inputs ({counts}) were chosen with seed {context.seed}, from as many "
         f"classes as possible. The figures show the first {shown} of each kind. " + " ".join(missing)
     )
     part.facts |= {"temperatures": list(map(float, temperatures)), "samples": samples}

@@ -3,11 +3,11 @@
 *Source*: paper section 6 and appendix F; the probes are scikit-learn's with default settings, as in the
 released code.
 
-Two effects that do not reflect the quality of an embedding are large, so results are reported with and without
-them. First, the penalty of a linear probe has less effect on features with a larger scale: linear probes are
-fitted to the raw features, as in the released code, and to features of a common scale. Second, the released
-code represents an image by a sample of z: this adds little noise for a model trained to draw, but more for a
-VAE, whose loss demands noise.
+Results are reported with and without two effects that do not reflect the quality of an embedding. First, the
+penalty of a linear probe has less effect on features with a larger scale: linear probes are fitted to the raw
+features, as in the released code, and to features of a common scale. Second, the released code represents an
+image by a sample of z: this adds little noise for a model trained to draw, but more for a VAE, whose loss
+demands noise.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ from sketchembed.networks.conv_vae import ConvVAE
 
 SAMPLING = (
     "*Sampled z*: an image is represented by a sample of z, as in the released code. *Mean z*: without this "
-    "noise. *Scaled*: all features are divided by one number, so that their mean variance is 1 and the penalty "
-    "of the probe has the same effect on every embedding."
+    "noise. *Scaled*: all features are divided by one number, so that their mean variance is 1 and the "
+    "penalty of the probe has the same effect on every embedding."
 )
 """Note of the tables of probes."""
 

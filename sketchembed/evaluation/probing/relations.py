@@ -168,12 +168,12 @@ def relations(context: EvaluationContext, train: int = 100, test: int = 200, rep
 def _about(first: dict[str, Examples], train: int, repeats: int) -> str:
     composed, real = (len(first[name].targets) - train for name in ("placement", "real"))
     return (
-        "Images of the same shapes in different relations are embedded without labels. A logistic regression is "
-        f"trained to predict the relation from {train} embeddings and tested on {composed} others ({real} for the "
-        "real classes). The images are composed of hand-drawn circles and squares of Quick, Draw!: half of them "
-        "for the training images, the other half for the test images. The experiment is repeated "
-        f"{repeats} times with new images. ± is the 95 % interval of the mean over repetitions; it does not "
-        "include variation between trainings of the models."
+        "Images of the same shapes in different relations are embedded without labels. A logistic "
+        f"regression is trained to predict the relation from {train} embeddings and tested on {composed} "
+        f"others ({real} for the real classes). The images are composed of hand-drawn circles and squares of "
+        "Quick, Draw!: half of them for the training images, the other half for the test images. The "
+        f"experiment is repeated {repeats} times with new images. ± is the 95 % interval of the mean over "
+        "repetitions; it does not include variation between trainings of the models."
     )
 
 
@@ -188,8 +188,8 @@ def _table(names: list[str], found: dict[Key, Interval], first: dict[str, Exampl
         "Figure 5A: accuracy of a linear probe, percent",
         ["embedding", *TITLES.values()],
         [*lines, ["chance", *chance]],
-        note="The paper prints its accuracies only in figure 5; its text says that SketchEmbedding is better than "
-        f"Conv-VAE. {SAMPLING}",
+        note="The paper prints its accuracies only in figure 5; its text says that SketchEmbedding is "
+        f"better than Conv-VAE. {SAMPLING}",
     )
 
 
@@ -217,8 +217,8 @@ def _figure(
         "figure-5a-relations",
         "Embeddings of images that differ in the relation of their shapes",
         maps_svg([name.replace(", ", ",\n") for name in names], columns),
-        "UMAP projections of the images, computed without the classes. The colours are the classes, as in the "
-        "examples above. In the corner: accuracy of the linear probe on unscaled features, percent.",
+        "UMAP projections of the images, computed without the classes. The colours are the classes, as in "
+        "the examples above. In the corner: accuracy of the linear probe on unscaled features, percent.",
     )
 
 

@@ -160,14 +160,14 @@ def _measure(
 def _about(circles: int, train: int, few: int, test: int, repeats: int, nonlinear_repeats: int) -> str:
     ranges = ", ".join(f"{name} {one.low:g} to {one.high:g} {one.unit}" for name, one in VARIABLES.items())
     return (
-        f"Images of circles that differ in one variable ({ranges}, uniformly distributed) are embedded without "
-        f"labels. A probe is trained to predict the variable from {train:,} or {few:,} embeddings and tested on "
-        f"{test:,} others. The images are composed of {circles} hand-drawn circles of Quick, Draw!: half of them "
-        "for the training images, the other half for the test images. The linear probe is a ridge regression "
-        "with penalty 1, the non-linear one a perceptron with a hidden layer of 100 units. The experiment is "
-        f"repeated {repeats} times with new images, {nonlinear_repeats} times with the perceptron. ± is the 95 % "
-        "interval of the mean over repetitions; it does not include variation between trainings of the models. "
-        "The mean squared error is in rad² or px²."
+        f"Images of circles that differ in one variable ({ranges}, uniformly distributed) are embedded "
+        f"without labels. A probe is trained to predict the variable from {train:,} or {few:,} embeddings "
+        f"and tested on {test:,} others. The images are composed of {circles} hand-drawn circles of Quick, "
+        "Draw!: half of them for the training images, the other half for the test images. The linear probe "
+        "is a ridge regression with penalty 1, the non-linear one a perceptron with a hidden layer of 100 "
+        f"units. The experiment is repeated {repeats} times with new images, {nonlinear_repeats} times with "
+        "the perceptron. ± is the 95 % interval of the mean over repetitions; it does not include variation "
+        "between trainings of the models. The mean squared error is in rad² or px²."
     )
 
 
@@ -216,8 +216,8 @@ def _figure(names: list[str], train: int, found: SpatialResults, r2: Mapping[Key
         "figure-5b-spatial",
         "Embeddings of images that differ in angle, distance or size",
         maps_svg([name.replace(", ", ",\n") for name in names], columns),
-        f"UMAP projections of {min(MAPPED, len(tested))} test images, computed without the variable. The colour "
-        "is the value of the variable, as in the examples above. Images of the same circle form a cluster if the "
-        "embedding distinguishes circles. In the corner: R² of the linear probe on unscaled features with "
-        f"{train:,} training examples.",
+        f"UMAP projections of {min(MAPPED, len(tested))} test images, computed without the variable. The "
+        "colour is the value of the variable, as in the examples above. Images of the same circle form a "
+        "cluster if the embedding distinguishes circles. In the corner: R² of the linear probe on unscaled "
+        f"features with {train:,} training examples.",
     )

@@ -199,12 +199,13 @@ def _about(
     norm = {"evaluation": "its running averages", "training": "the statistics of each batch"}
     depths = " and ".join(sorted({f"ResNet-{net.config.depth}" for net in nets.values()}))
     text = (
-        f"Two {depths} classifiers are trained on real drawings: one for {len(seen.data.labels)} seen classes, "
-        f"which the drawing model was trained on, and one for {len(unseen.data.labels)} unseen classes. They "
-        "classify real drawings, and drawings that the model generates. The model draws each input once, from "
-        f"{latent} at temperature {choices.temperature:g}. The inputs are drawings {source} the classifiers' "
-        f"training sets ({len(seen.inputs)} and {len(unseen.inputs)} inputs). Drawings are rendered at "
-        f"{nets['seen'].config.image_size} pixels. Batch norm of the classifiers uses {norm[choices.batch_norm]}."
+        f"Two {depths} classifiers are trained on real drawings: one for {len(seen.data.labels)} seen "
+        f"classes, which the drawing model was trained on, and one for {len(unseen.data.labels)} unseen "
+        "classes. They classify real drawings, and drawings that the model generates. The model draws each "
+        f"input once, from {latent} at temperature {choices.temperature:g}. The inputs are drawings {source} "
+        f"the classifiers' training sets ({len(seen.inputs)} and {len(unseen.inputs)} inputs). Drawings are "
+        f"rendered at {nets['seen'].config.image_size} pixels. Batch norm of the classifiers uses "
+        f"{norm[choices.batch_norm]}."
     )
     if context.baseline:
         text += (

@@ -182,7 +182,7 @@ def test_drawings_without_a_segment_are_shown_as_such(context):
 
 
 def test_radius_says_where_it_is_from(context):
-    assert r"eps 0.5 \(given\)" in clusters(context, eps=0.5, drawings=3).about
+    assert "eps 0.5 (given)" in clusters(context, eps=0.5, drawings=3).about
     part = clusters(context, drawings=6)
     assert "half of the steps are core steps (the paper's 3.9 is for 512 units)" in part.about
     torch.manual_seed(1)
