@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Literal, Protocol, runtime_checkable
+from typing import Literal
 
 import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from sketchembed.data.datamodules.labelled_datamodule import LabelledQuickdrawDataModule
 from sketchembed.data.folders import data_folder
 from sketchembed.errors import CheckpointError
 from sketchembed.evaluation.models import Model, default_model, newest_model, trained_baselines
@@ -28,34 +28,9 @@ BATCH = 512
 """Images or embeddings in a batch."""
 
 
-@runtime_checkable
-class ClassifierSource(Protocol):
-    """Loads or trains a classifier of drawings."""
-
-    def __call__(
-        self,
-        data: LabelledQuickdrawDataModule,
-        ranks: Ranks,
-        folder: Path,
-        *,
-        preset: str,
-        depth: Literal[18, 50, 101] | None = None,
-        steps: int | None = None,
-        limited: bool = False,
-        path: str | None = None,
-    ) -> tuple[ResNet, Path, int | None]:
-        """Return a classifier in evaluation mode on the device, its file, and the steps of its training.
-
-        Args:
-            data: drawings of the classes to tell apart, set up.
-            ranks: the ranks, which train it together.
-            folder: where trained classifiers are kept.
-            preset: preset of the training.
-            depth: depth of the ResNet; the preset's if None.
-            steps: training steps; the preset's if None.
-            limited: limit the number of times that each drawing is shown.
-            path: a run folder or file of a trained classifier to load instead; the steps are None then.
-        """
+ClassifierSource = Callable[..., tuple[ResNet, Path, int | None]]
+"""``sketchembed.training.recognizability_classifier.classifier``: loads or trains a classifier of drawings. It is
+handed in, because evaluation does not import training."""
 
 
 @dataclass

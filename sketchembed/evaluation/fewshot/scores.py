@@ -11,12 +11,12 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
 
-from sketchembed.data.episodes import EpisodeBatch
+from sketchembed.data.episodes import Episodes
+from sketchembed.data.sources.omniglot_runs import OneShotRuns
 from sketchembed.errors import ConfigError
 from sketchembed.evaluation.fewshot.methods import Method
 from sketchembed.runs.ranks import Ranks
@@ -100,35 +100,8 @@ class Score:
         }
 
 
-@runtime_checkable
-class EpisodeSource(Protocol):
-    """A numbered list of episodes: sampled at random, or published."""
-
-    @property
-    def way(self) -> int:
-        """Number of classes in an episode."""
-
-    @property
-    def shot(self) -> int:
-        """Number of support images per class."""
-
-    @property
-    def query(self) -> int | None:
-        """Number of queries per class; None for all other images of the class."""
-
-    @property
-    def seed(self) -> int | None:
-        """Seed of sampled episodes."""
-
-    def batch(self, ids: Sequence[int] | range) -> EpisodeBatch:
-        """Return the episodes with these numbers."""
-
-    def digest(self, count: int) -> str:
-        """Return a digest of the first `count` episodes."""
-
-
 def measure(
-    methods: Sequence[Method], episodes: EpisodeSource, count: int, ranks: Ranks | None = None
+    methods: Sequence[Method], episodes: Episodes | OneShotRuns, count: int, ranks: Ranks | None = None
 ) -> list[Score]:
     """Measure the accuracy of methods on the same episodes.
 

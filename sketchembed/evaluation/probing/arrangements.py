@@ -9,8 +9,9 @@ A composed drawing is not fitted to the canvas, because its position is what the
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -107,15 +108,12 @@ class Composer:
             ConfigError: if there is no such relation.
         """
         check_known("relation", name, RELATIONS)
-        classes = RELATIONS[name]
+        layouts = list(RELATIONS[name].values())
 
-        def make(part: str, count: int) -> Arrangements:
-            random = self._random(name, part)
-            targets = random.permutation(np.arange(count) % len(classes))
-            layouts = [list(classes.values())[number] for number in targets]
-            return self._compose(name, part, layouts, targets, list(classes), random)
+        def sample(random: np.random.Generator, count: int) -> np.ndarray:
+            return random.permutation(np.arange(count) % len(layouts))
 
-        return make("train", train), make("test", test)
+        return self._compose(name, train, test, list(RELATIONS[name]), sample, lambda at: layouts[at])
 
     def variable(self, name: str, train: int, test: int) -> tuple[Arrangements, Arrangements]:
         """Compose training and test examples of a variable, with uniformly distributed values.
@@ -131,26 +129,33 @@ class Composer:
         check_known("variable", name, VARIABLES)
         variable = VARIABLES[name]
 
-        def make(part: str, count: int) -> Arrangements:
-            random = self._random(name, part)
-            targets = random.uniform(variable.low, variable.high, count)
-            layouts = [variable.layout(float(value)) for value in targets]
-            return self._compose(name, part, layouts, targets, [], random)
+        def sample(random: np.random.Generator, count: int) -> np.ndarray:
+            return random.uniform(variable.low, variable.high, count)
 
-        return make("train", train), make("test", test)
-
-    def _random(self, name: str, part: str) -> np.random.Generator:
-        return np.random.default_rng([self.seed, *f"{name} {part}".encode()])
+        return self._compose(name, train, test, [], sample, lambda value: variable.layout(float(value)))
 
     def _compose(
         self,
         name: str,
-        part: str,
-        layouts: Sequence[tuple[Placed, ...]],
-        targets: np.ndarray,
+        train: int,
+        test: int,
         classes: list[str],
-        random: np.random.Generator,
-    ) -> Arrangements:
+        sample: Callable[[np.random.Generator, int], np.ndarray],
+        layout: Callable[[Any], tuple[Placed, ...]],
+    ) -> tuple[Arrangements, Arrangements]:
+        """Compose training and test examples from labels, which are sampled, and their layouts."""
+        made = []
+        for part, count in (("train", train), ("test", test)):
+            random = np.random.default_rng([self.seed, *f"{name} {part}".encode()])
+            targets = sample(random, count)
+            sketches, sources = self._draw(part, [layout(target) for target in targets], random)
+            made.append(Arrangements(name, sketches, targets, classes, sources))
+        return made[0], made[1]
+
+    def _draw(
+        self, part: str, layouts: Sequence[tuple[Placed, ...]], random: np.random.Generator
+    ) -> tuple[list[Sketch], np.ndarray]:
+        """Return a drawing of each layout, and the indices of its circle and square."""
         count = len(layouts)
         chosen = {shape: _repeat_shuffled(self.drawings[part][shape], count, random) for shape in SHAPES}
         known: dict[int, Sketch] = {}
@@ -163,7 +168,7 @@ class Composer:
                         known[index] = Sketch.from_stroke3(self.pictures.store[index])
             drawings = {shape: known.get(int(sources[number, i])) for i, shape in enumerate(SHAPES)}
             sketches.append(compose(layout, {key: one for key, one in drawings.items() if one is not None}))
-        return Arrangements(name, sketches, targets, classes, sources)
+        return sketches, sources
 
 
 def _repeat_shuffled(drawings: np.ndarray, count: int, random: np.random.Generator) -> np.ndarray:
