@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -14,6 +15,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from sketchembed.errors import CheckpointError
+from sketchembed.networks.hyperlstm.cell import HyperState
 from sketchembed.networks.sketchembednet import SketchEmbedNet
 from sketchembed.sketch import Sketch
 
@@ -59,13 +61,17 @@ def trace(net: SketchEmbedNet, z: Float[Tensor, "batch latent"]) -> list[Trace]:
     traces = []
     for part in torch.split(z, 512):
         kept: list[Tensor] = []
-        rows = net.generate(part, temperature=0.0, watch=lambda state, kept=kept: kept.append(state.d))
+        rows = net.generate(part, temperature=0.0, watch=partial(_keep, kept))
         # The move from the centre to the first point is not a segment of the drawing.
         states = torch.stack(kept[net.config.start == "centre" :], dim=1).float().cpu().numpy()
         for row, its in zip(rows.float().cpu().numpy(), states, strict=True):
             sketch = Sketch.from_stroke5(row).scaled(net.offset_scale)
             traces.append(Trace(sketch, its[: max(len(sketch) - 1, 0)]))
     return traces
+
+
+def _keep(kept: list[Tensor], state: HyperState) -> None:
+    kept.append(state.d)
 
 
 def cluster(states: Float[np.ndarray, "steps hyper"], eps: float, min_samples: int) -> np.ndarray:
