@@ -29,8 +29,8 @@ BATCH = 512
 
 
 ClassifierSource = Callable[..., tuple[ResNet, Path, int | None]]
-"""``sketchembed.training.recognizability_classifier.classifier``: loads or trains a classifier of drawings. It is
-handed in, because evaluation does not import training."""
+"""Loads or trains a classifier, like ``training.recognizability_classifier.classifier``, which the
+commands pass in because evaluation does not import training."""
 
 
 @dataclass

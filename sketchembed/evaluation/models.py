@@ -59,7 +59,7 @@ class Model:
         """Load a model.
 
         Args:
-            path: a checkpoint, a weights file, or a run folder, of which the last checkpoint is loaded.
+            path: a checkpoint, a weights file, or a run folder, whose last checkpoint is loaded.
 
         Raises:
             CheckpointError: if there is none, or it was not written by this package.

@@ -107,7 +107,7 @@ class ReportBuilder:
 
     def request(self, name: str) -> str:
         """Return a digest of all that a part depends on: models, data folder, options, seed and version."""
-        asked = {
+        values = {
             **self.models,
             "part": name,
             "options": dict(self.options[name]),
@@ -115,7 +115,7 @@ class ReportBuilder:
             "seed": self.context.seed,
             "version": __version__,
         }
-        return hashlib.sha256(json.dumps(asked, sort_keys=True, default=str).encode()).hexdigest()[:16]
+        return hashlib.sha256(json.dumps(values, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
     def _read(self, name: str) -> Part | None:
         """Return a part that was computed for the same request; None if there is none."""

@@ -57,12 +57,7 @@ class Recipe:
 
     @classmethod
     def of(cls, preset: str, depth: Depth | None = None, steps: int | None = None) -> Recipe:
-        """Read a preset.
-
-        Args:
-            preset: its name.
-            depth: depth of the network; the preset's if not given.
-            steps: number of steps; the preset's if not given.
+        """Read a preset, with another depth or number of steps if given.
 
         Raises:
             ConfigError: if the number of steps is out of range.
@@ -145,14 +140,7 @@ def classifier(
 
 
 def trained(recipe: Recipe, data: LabelledQuickdrawDataModule, ranks: Ranks, folder: Path) -> Path:
-    """Return the file of a classifier, which is trained if the file does not exist.
-
-    Args:
-        recipe: how it is trained.
-        data: the training drawings, set up.
-        ranks: the ranks, which train it together.
-        folder: folder of the file.
-    """
+    """Return the file of a classifier in a folder; train the classifier if the file does not exist."""
     file = folder / f"{data.which}-{recipe.digest(data)}.safetensors"
     # Rank zero decides for all whether there is a file, because it is the rank that writes it.
     if not ranks.broadcast(file.exists()):
@@ -161,11 +149,7 @@ def trained(recipe: Recipe, data: LabelledQuickdrawDataModule, ranks: Ranks, fol
 
 
 def load(file: Path, data: LabelledQuickdrawDataModule) -> ResNet:
-    """Load a classifier and check its classes.
-
-    Args:
-        file: its file.
-        data: drawings of the classes that it must tell apart.
+    """Load a classifier and check that its classes are those of the data.
 
     Raises:
         CheckpointError: if it is not a classifier of these classes.
@@ -189,14 +173,7 @@ def load(file: Path, data: LabelledQuickdrawDataModule) -> ResNet:
 
 
 def train(recipe: Recipe, data: LabelledQuickdrawDataModule, ranks: Ranks, file: Path) -> None:
-    """Train a classifier on all ranks, or resume an interrupted training.
-
-    Args:
-        recipe: how it is trained.
-        data: the training drawings, set up.
-        ranks: the ranks.
-        file: output file, written at the end.
-    """
+    """Train a classifier on all ranks, or resume an interrupted training, and write it to a file."""
     data.batch_size = recipe.batch_size
     options = dict(recipe.task)
     augmentation = Augmentation(**(options.pop("augmentation", None) or {}))

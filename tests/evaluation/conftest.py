@@ -1,4 +1,4 @@
-"""A context of small networks that never trained, with doodles as its drawings."""
+"""An evaluation context of small untrained networks, with doodles as drawings."""
 
 from __future__ import annotations
 

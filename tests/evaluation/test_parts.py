@@ -103,7 +103,9 @@ def test_a_part_is_written_and_read(tmp_path):
         Part.read(tmp_path / "probe.json")
 
 
-def test_a_part_is_a_command_with_its_own_options_and_the_study_s(tmp_path, checkpoint, monkeypatch, capsys):
+def test_a_part_is_a_command_with_its_own_options_and_those_of_the_context(
+    tmp_path, checkpoint, monkeypatch, capsys
+):
     def probe(context: EvaluationContext, words: str, count: int = 3) -> Part:
         """Probe something.
 
@@ -149,7 +151,7 @@ def test_what_a_part_is_asked_about_may_be_left_out_or_said_without_a_name(
     assert f"### {words}\n" in capsys.readouterr().out
 
 
-def test_study_draws_as_the_model_does(checkpoint):
+def test_context_draws_as_the_model_does(checkpoint):
     context = EvaluationContext(str(checkpoint), vae="none")
     images = torch.rand(3, 1, 28, 28)
     drawn = context.decode(context.embed(context.model, images), temperature=0.5)
@@ -157,7 +159,7 @@ def test_study_draws_as_the_model_does(checkpoint):
     assert all(isinstance(sketch, Sketch) for sketch in drawn)
 
 
-def test_study_says_what_cannot_be_studied(tmp_path, checkpoint, monkeypatch):
+def test_context_rejects_models_that_cannot_be_evaluated(tmp_path, checkpoint, monkeypatch):
     monkeypatch.setattr("sketchembed.evaluation.models.PACKAGED", tmp_path / "package")
     with pytest.raises(CheckpointError, match="there is none in"):
         _ = EvaluationContext(runs=tmp_path / "none").model

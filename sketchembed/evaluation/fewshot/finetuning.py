@@ -47,14 +47,14 @@ class FineTuningMethod(Method):
         out = torch.full(batch.query.shape, -1)
         at_once = max(64, GPU_NUMBERS // (self.width * self.data.size**2))
         for row, (support, query) in enumerate(zip(batch.support, batch.query, strict=True)):
-            asked = query >= 0
+            present = query >= 0
             score = self.fit(self._images(support), labels, way, support)
             with torch.no_grad():
                 parts = [
                     score(self._images(part))
-                    for part in np.split(query[asked], range(at_once, asked.sum(), at_once))
+                    for part in np.split(query[present], range(at_once, present.sum(), at_once))
                 ]
-            out[row, torch.from_numpy(asked)] = torch.cat(parts).argmax(-1).cpu()
+            out[row, torch.from_numpy(present)] = torch.cat(parts).argmax(-1).cpu()
         return out
 
     def _images(self, rows: np.ndarray) -> Tensor:

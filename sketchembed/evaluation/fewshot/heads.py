@@ -50,15 +50,15 @@ def logistic_sklearn(
     from sklearn.linear_model import LogisticRegression
 
     out = []
-    asked = products.query(None)
-    for support, query in zip(products.support.cpu(), asked.cpu(), strict=True):
+    between = products.query(None)
+    for support, query in zip(products.support.cpu(), between.cpu(), strict=True):
         # With K = F Fᵀ, the rows of F represent the support images, and the rows of Q F⁻ᵀ the queries.
         eye = torch.eye(len(support), dtype=torch.float64)
         factor = torch.linalg.cholesky(support.double() + 1e-10 * support.diagonal().max() * eye)
         rows = torch.linalg.solve_triangular(factor, query.double().mT, upper=False).mT
         model = LogisticRegression(C=1.0, tol=1e-8, max_iter=10_000).fit(factor.numpy(), labels.cpu().numpy())
         out.append(torch.from_numpy(np.asarray(model.predict(rows.numpy()))))
-    return torch.stack(out).to(asked.device)
+    return torch.stack(out).to(between.device)
 
 
 def centroid(products: Products, labels: Int[Tensor, " n"], way: int) -> Int[Tensor, "episodes queries"]:
@@ -66,8 +66,8 @@ def centroid(products: Products, labels: Int[Tensor, " n"], way: int) -> Int[Ten
     share = torch.nn.functional.one_hot(labels, way).double()
     share = share / share.sum(0)
     norms = torch.einsum("nk,enm,mk->ek", share, products.support.double(), share)
-    asked = products.query(2 * share.expand(len(norms), -1, -1))
-    return (asked - norms.unsqueeze(1)).argmax(-1)
+    scores = products.query(2 * share.expand(len(norms), -1, -1))
+    return (scores - norms.unsqueeze(1)).argmax(-1)
 
 
 def neighbour(products: Products, labels: Int[Tensor, " n"], way: int) -> Int[Tensor, "episodes queries"]:

@@ -174,13 +174,7 @@ class FewShotProtocol:
 
 
 def method_of(model: Model, head: str, device: torch.device) -> Method:
-    """Return the few-shot method of a trained network.
-
-    Args:
-        model: the network.
-        head: head on top of embeddings; a ProtoNet and MAML have their own.
-        device: device of the computation.
-    """
+    """Return the few-shot method of a trained network; `head` is not used for a ProtoNet and for MAML."""
     network = model.network.to(device).eval()
     if isinstance(network, MAML):
         return MAMLMethod(model.name, network, about=model.facts)
@@ -194,14 +188,7 @@ def method_of(model: Model, head: str, device: torch.device) -> Method:
 def untrained_baselines(
     images: ImageSet, head: str, device: torch.device, names: Sequence[str]
 ) -> list[Method]:
-    """Return the baselines without training before the episodes.
-
-    Args:
-        images: images of the episodes.
-        head: head on top of pixels and of the random network.
-        device: device of the computation.
-        names: names of the baselines.
-    """
+    """Return the named baselines that are not trained before the episodes."""
     torch.manual_seed(0)
     network = for_inference(Conv4(images.channels, size=images.size).to(device).eval())
     raw = EmbeddingMethod("Raw pixels", pixel_features, head)
@@ -228,8 +215,7 @@ def untrained_baselines(
 
 def takes_images(network: Network, images: ImageSet) -> bool:
     """Return whether a network takes images of this size and number of channels."""
-    config = network.config
-    return (config.channels, config.image_size) == (images.channels, images.size)
+    return (network.config.channels, network.config.image_size) == (images.channels, images.size)
 
 
 def check_images(network: Network, images: ImageSet) -> None:

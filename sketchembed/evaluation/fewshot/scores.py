@@ -120,9 +120,10 @@ def measure(
     def accuracies_of(block: range) -> torch.Tensor:
         batch = episodes.batch(block)
         labels = torch.from_numpy(batch.query_labels)
-        asked = labels >= 0
+        present = labels >= 0
         columns = [
-            ((method.predict(batch, setting.way, setting.shot).cpu() == labels) & asked).sum(1) / asked.sum(1)
+            ((method.predict(batch, setting.way, setting.shot).cpu() == labels) & present).sum(1)
+            / present.sum(1)
             for method in methods
         ]
         return torch.stack(columns, dim=1).double()

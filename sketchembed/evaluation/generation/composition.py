@@ -195,12 +195,7 @@ class EmbeddingSum:
         z: Mapping[str, Float[Tensor, "batch latent"]],
         operands: Mapping[str, Float[Tensor, "rows latent"]] | None = None,
     ) -> tuple[Float[Tensor, "rows latent"], Float[Tensor, "rows latent"]]:
-        """Return the sum of operands, and the sum scaled to the mean norm of embeddings.
-
-        Args:
-            z: embeddings of the drawings by class.
-            operands: operands by class; `z` if not given.
-        """
+        """Return the sum of the operands (by default `z`), and the sum scaled to the mean norm of `z`."""
         norm = float(torch.cat(list(z.values())).norm(dim=1).mean())
         total = weighted_sum(self.weights, operands or z)
         return total, with_norm(total, norm)

@@ -27,8 +27,8 @@ BLOCK = 256
 """Pictures in a batch, as in the released code. With batch norm in training mode, the predictions for the
 pictures of a batch depend on each other."""
 HELD_OUT, TRAINING, DRAWN, SCALED, VAE = "held-out", "training", "sketchembednet", "scaled", "conv-vae"
-"""Kinds of pictures: real drawings held out from the classifier, real drawings from its training set, drawings
-by the model, inputs of the model scaled like images of a VAE, and images of a VAE."""
+"""Kinds of pictures: real drawings that are held out from the classifier, its training drawings, drawings by
+the model, the inputs of the model scaled like images of a VAE, and images of a VAE."""
 
 
 @dataclass(frozen=True)

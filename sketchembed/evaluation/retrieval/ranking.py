@@ -21,7 +21,7 @@ class RankingScores:
 
     Attributes:
         average_precision: float64 ``[n]``; NaN for a query without another embedding of its class.
-        precision: precision@k by k, likewise.
+        precision: precision@k of each query, by k; NaN in the same cases.
         labels: class of each query.
     """
 
@@ -93,9 +93,10 @@ def rank(
 def chance(labels: np.ndarray, cutoffs: Sequence[int] = (1, 5, 10)) -> RankingScores:
     """Return the expected scores of a random ranking.
 
-    Let N be the number of other embeddings, R of which are relevant. The one at rank k is relevant with
-    probability R / N; then (k - 1)(R - 1) / (N - 1) of the k - 1 before it are relevant on average. The mean
-    over k is E[AP] = (H + (R - 1)(N - H) / (N - 1)) / N with H = 1 + 1/2 + ... + 1/N.
+    Let N be the number of other embeddings, and R the number of relevant ones. The embedding at rank k is
+    relevant with probability R / N. In this case, (k - 1)(R - 1) / (N - 1) of the k - 1 embeddings before it
+    are relevant on average. The mean over k is E[AP] = (H + (R - 1)(N - H) / (N - 1)) / N with
+    H = 1 + 1/2 + ... + 1/N.
 
     Args:
         labels: class of each embedding.

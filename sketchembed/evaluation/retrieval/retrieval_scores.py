@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import torch
@@ -20,8 +19,8 @@ from sketchembed.reporting.part import Figure, Part, Table
 
 CUTOFFS = (1, 5, 10)
 PIXELS, CHANCE = "Raw pixels", "Chance"
-MAX_DOTS = 60
-"""Maximum number of classes that the figure shows by name."""
+MAX_NAMES = 60
+"""Maximum number of classes that the figure names."""
 BATCH = 1024
 """Drawings embedded between two updates of the progress bar."""
 
@@ -108,52 +107,39 @@ def score(context: EvaluationContext, part: Part, measured: int) -> str:
 
 def _figure(names: Sequence[str], rankings: dict[str, dict[str, RankingScores]]) -> Figure:
     """Return average precision by class, with a panel each for unseen and seen classes."""
-    means = {
+    panels_of = {
         kind: {name: one.by_class(one.average_precision) for name, one in of_kind.items()}
         for kind, of_kind in rankings.items()
     }
-    counts = [len(next(iter(of_kind.values()))) for of_kind in means.values()]
-    rows = max((count for count in counts if count <= MAX_DOTS), default=20)
+    most = max(len(next(iter(means.values()))) for means in panels_of.values())
     with drawing_as_svg() as pyplot:
-        figure, panels = pyplot.subplots(
-            1, len(means), squeeze=False, figsize=(0.6 + 4.4 * len(means), 1.3 + 0.155 * max(rows, 14))
-        )
-        for panel, (kind, of_kind) in zip(panels[0], means.items(), strict=True):
-            _panel(panel, of_kind, names)
-            panel.set_title(f"{kind} classes")
+        size = (0.6 + 4.4 * len(rankings), 1.3 + 0.155 * min(max(most, 14), MAX_NAMES))
+        figure, panels = pyplot.subplots(1, len(rankings), squeeze=False, figsize=size)
+        for panel, (kind, means) in zip(panels[0], panels_of.items(), strict=True):
+            first = next(iter(means.values()))
+            order = sorted(first, key=lambda label: first[label])
+            for number, (name, values) in enumerate(means.items()):
+                colour, mark = ("0.45", "|") if name == CHANCE else (f"C{number}", "o")
+                dots = [values[label] for label in order]
+                panel.plot(dots, range(len(order)), mark, color=colour, ms=4, label=name)
+            named = len(order) <= MAX_NAMES
+            panel.set_yticks(
+                range(len(order)) if named else [],
+                [names[label] for label in order] if named else [],
+                fontsize=7,
+            )
+            panel.set(
+                ylim=(-0.7, len(order) - 0.3),
+                xlim=(0, None),
+                xlabel="mean average precision",
+                title=f"{kind} classes",
+            )
             panel.grid(color="0.93")
         panels[0][0].legend(loc="lower right", fontsize=8)
         return Figure(
             "retrieval-map",
             "Mean average precision by class",
             svg(figure),
-            "Mean average precision of each class over held-out drawings. Dots: classes, sorted by the first "
-            "method. Curves (for many classes): sorted for each method separately.",
+            "Mean average precision of each class over held-out drawings. Classes are sorted by the first "
+            "method, and named if there are few.",
         )
-
-
-def _panel(panel: Any, means: dict[str, dict[int, float]], names: Sequence[str]) -> None:
-    """Draw a dot per class, or a curve if there are many classes."""
-    first = next(iter(means.values()))
-    order = sorted(first, key=lambda label: first[label])
-    dots = len(order) <= MAX_DOTS
-    for number, (name, values) in enumerate(means.items()):
-        colour = f"C{number}" if name != CHANCE else "0.45"
-        if dots:
-            mark = "o" if name != CHANCE else "|"
-            panel.plot(
-                [values[label] for label in order], range(len(order)), mark, color=colour, ms=4, label=name
-            )
-        else:
-            curve = sorted(values.values(), reverse=True)
-            style = "-" if name != CHANCE else ":"
-            panel.plot(range(1, len(curve) + 1), curve, style, color=colour, label=name)
-    if dots:
-        panel.set_yticks(range(len(order)), [names[label] for label in order], fontsize=7)
-        panel.set_ylim(-0.7, len(order) - 0.3)
-        panel.set_xlim(0)
-        panel.set_xlabel("mean average precision")
-    else:
-        panel.set_ylim(0)
-        panel.set_ylabel("mean average precision")
-        panel.set_xlabel("classes, sorted for each method")

@@ -101,13 +101,13 @@ def _search(context: EvaluationContext, part: Part, queries: Queries, nearest: i
         [pictures.select_up_to(name, gallery, context.seed) for name in pictures.classes]
     )
     vectors = embedded(context, searched, "the gallery")
-    asked = {model.name: context.embed(model, queries.images) for model in context.models}
+    embeddings = {model.name: context.embed(model, queries.images) for model in context.models}
     if context.baseline is None:
-        asked[PIXELS] = pixel_features(queries.images)
+        embeddings[PIXELS] = pixel_features(queries.images)
     rows: list[list[Tile | Content]] = [[Tile(one, shaded=True)] for one in queries.tiles]
     table = Table("Nearest drawings", ["query", "method", *(str(at + 1) for at in range(nearest))], [])
     heads = ["query"]
-    for method, z in asked.items():
+    for method, z in embeddings.items():
         heads += ["", *[f"nearest by {method}"] * nearest]
         close = similarities(z, vectors[method])
         # A query in the gallery does not find itself.

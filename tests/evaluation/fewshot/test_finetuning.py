@@ -25,7 +25,7 @@ WIDTH = 8
 def methods():
     torch.manual_seed(0)
     return [
-        MAMLMethod("adapting", MAML(MAMLConfig(width=WIDTH, inner_steps=2, test_steps=3))),
+        MAMLMethod("maml", MAML(MAMLConfig(width=WIDTH, inner_steps=2, test_steps=3))),
         FromScratchMethod(steps=3, width=WIDTH),
     ]
 
@@ -35,7 +35,7 @@ def data():
     return image_set()
 
 
-@pytest.mark.parametrize("number", [0, 1], ids=["adapting", "scratch"])
+@pytest.mark.parametrize("number", [0, 1], ids=["maml", "scratch"])
 def test_answers_do_not_depend_on_blocks_order_or_earlier_episodes(data, number):
     method, again = methods()[number], methods()[number]
     episodes = Episodes(data, way=3, shot=2)
@@ -50,7 +50,7 @@ def test_answers_do_not_depend_on_blocks_order_or_earlier_episodes(data, number)
     assert torch.equal(torch.get_rng_state(), state)
 
 
-@pytest.mark.parametrize("number", [0, 1], ids=["adapting", "scratch"])
+@pytest.mark.parametrize("number", [0, 1], ids=["maml", "scratch"])
 def test_many_queries_go_through_in_parts(data, number, monkeypatch):
     method = methods()[number]
     method.prepare(data, Ranks())
@@ -60,7 +60,7 @@ def test_many_queries_go_through_in_parts(data, number, monkeypatch):
     torch.testing.assert_close(method.predict(batch, 12, 1), whole, rtol=0, atol=0)
 
 
-def test_adapting_answers_as_the_adapted_network(data):
+def test_maml_predicts_as_the_adapted_network(data):
     method, _ = methods()
     method.prepare(data, Ranks())
     batch = Episodes(data, way=3, shot=2).batch([5])

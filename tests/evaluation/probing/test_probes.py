@@ -205,7 +205,7 @@ def test_spatial_variables_are_reported(context, flat, monkeypatch):
         spatial.spatial(context, train=80, few=500)
 
 
-def test_a_study_without_a_vae_is_probed_alone(checkpoints, store):
+def test_model_without_a_baseline_is_probed_alone(checkpoints, store):
     context = EvaluationContext(checkpoints[0], vae="none")
     assert [row.key for row in probes.probe_rows(context)] == [
         "sketchembedding-sampled-z",
