@@ -36,6 +36,8 @@ from sketchembed.training import recognizability_classifier
 from sketchembed.training.recognizability_classifier import Recipe, classifier, load, trained
 
 TINY = ModelConfig(width=8, latent=12, hidden=10, hyper=6, embedding=2, mixtures=3, max_length=12)
+WIDTH = 8
+"""Of the networks that are trained: PyTorch's gradient of convolutions with 4 channels crashes on some CPUs."""
 CLASSES = {"seen": quickdraw.class_names("seen")[:3], "unseen": quickdraw.class_names("unseen")[:3]}
 
 
@@ -184,7 +186,7 @@ def quick(monkeypatch):
 
     def tiny(preset, depth=None, steps=None):
         recipe = read(preset, depth, steps or 6)
-        network = ResNetConfig(**(recipe.network.to_dict() | {"width": 4}))
+        network = ResNetConfig(**(recipe.network.to_dict() | {"width": WIDTH}))
         return Recipe(preset, network, recipe.task, 16, recipe.steps, 3, "32-true")
 
     monkeypatch.setattr(Recipe, "of", tiny)
@@ -309,8 +311,8 @@ import sys
 import torch
 sys.path.insert(0, {path!r})
 import test_recognizability as tests
-from sketchembed.evaluation.recognizability import predictions as verdicts
-from sketchembed.evaluation.classifiers import Recipe, classifier, load, trained
+from sketchembed.evaluation.recognizability import predictions
+from sketchembed.training.recognizability_classifier import Recipe, load, trained
 from sketchembed.evaluation.context import EvaluationContext
 from sketchembed.networks.resnet import ResNetConfig
 from pathlib import Path
@@ -321,7 +323,7 @@ files = str(folder / "net.safetensors"), str(folder / "vae.safetensors")
 context = EvaluationContext(*files, folder=str(folder / "data"),
               devices="{devices}", accelerator="cpu")
 context.net
-sizes = ResNetConfig(18, width=4, stem="small")
+sizes = ResNetConfig(18, width=tests.WIDTH, stem="small")
 recipe = Recipe("tiny", sizes, {{"lr": 3e-3}}, 16, 4, 2, "32-true")
 data = tests.opened(folder)
 file = trained(recipe, data, context.ranks, folder / "trained{devices}")
