@@ -10,7 +10,7 @@ from sketchembed.cli.parser import OneLineErrorParser, normalize_options
 from sketchembed.data.folders import data_folder
 from sketchembed.evaluation.context import EvaluationContext
 from sketchembed.evaluation.fewshot.protocol import CURVE_EPISODES, UNTRAINED, FewShotProtocol
-from sketchembed.evaluation.models import Model, along, newest, standing_in
+from sketchembed.evaluation.models import Model, default_model, models_of_run, newest_model
 from sketchembed.evaluation.wandb_results import save_scores, track_fewshot
 from sketchembed.runs.process import tune_process
 
@@ -72,7 +72,7 @@ def _parser() -> OneLineErrorParser:
     default = Path("results/fewshot")
     parser.add_argument("--out", type=Path, default=default, help="path of the report without a suffix")
     parser.add_class_arguments(FewShotProtocol)
-    parser.add_class_arguments(EvaluationContext, skip={"checkpoint", "vae", "seed", "out"})
+    parser.add_class_arguments(EvaluationContext, skip={"checkpoint", "vae", "seed", "out", "classifier"})
     return parser
 
 
@@ -81,12 +81,14 @@ def _load_models(checkpoint: str | None, checkpoints: str | None, runs: Path, ch
     named = [Path(name) for name in (checkpoint or "").split(",") if name]
     series = [Path(name) for name in (checkpoints or "").split(",") if name]
     if named or series:
-        return [model for run in series for model in along(run)] + [Model.load(path) for path in named]
-    model = newest(runs, channels)
+        return [model for run in series for model in models_of_run(run)] + [
+            Model.load(path) for path in named
+        ]
+    model = newest_model(runs, channels)
     if model:
         line = f"model   {model.path}, of the newest run"
     else:
-        model = standing_in(channels)
+        model = default_model(channels)
         missing = f"no run in {runs} takes {'photos' if channels == 3 else 'drawings'}"
         line = f"model   {model.run}, a packaged model: {missing}" if model else f"{missing}: baselines only"
     if os.environ.get("LOCAL_RANK", "0") == "0":

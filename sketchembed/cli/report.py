@@ -7,16 +7,15 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from jsonargparse import auto_cli
-
 from sketchembed.cli.parser import OneLineErrorParser, normalize_options
 from sketchembed.errors import check_known
 from sketchembed.evaluation.context import EvaluationContext
 from sketchembed.evaluation.parts import PARTS
-from sketchembed.evaluation.report import PAGE, Report
+from sketchembed.evaluation.report_builder import PAGE, ReportBuilder
 from sketchembed.evaluation.sweeps.sweep_report import sweep_report
 from sketchembed.evaluation.wandb_results import track_parts
 from sketchembed.runs.process import tune_process
+from sketchembed.training.recognizability_classifier import classifier
 
 
 def run(args: list[str]) -> None:
@@ -27,17 +26,21 @@ def run(args: list[str]) -> None:
     """
     args = normalize_options(args)
     if any(word.partition("=")[0] == "--sweep" for word in args):
-        auto_cli(sweep_report, args=args, as_positional=False, parser_class=OneLineErrorParser)
+        sweep_parser = OneLineErrorParser(prog="sketchembed report")
+        sweep_parser.add_function_arguments(sweep_report, skip={"classifier"}, fail_untyped=True)
+        options = sweep_parser.instantiate(sweep_parser.parse_args(args)).as_dict()
+        sweep_report(**options, classifier=classifier)
         return
     parser = _parser()
     given: dict[str, Any] = parser.instantiate(parser.parse_args(args)).as_dict()
     names = _part_names(given["parts"])
     context = EvaluationContext(
-        **{field.name: given[field.name] for field in fields(EvaluationContext) if field.name != "out"}
+        **{field.name: given[field.name] for field in fields(EvaluationContext) if field.name in given}
+        | {"out": Path("results"), "classifier": classifier}
     )
     tune_process()
     context.out = given["out"] or Path("results") / f"report-{context.model.run}"
-    report = Report(context, {name: given.get(_key(name)) or {} for name in names}, given["fresh"])
+    report = ReportBuilder(context, {name: given.get(_key(name)) or {} for name in names}, given["fresh"])
     try:
         page = report.run()
     except KeyboardInterrupt:
@@ -75,7 +78,7 @@ def _parser() -> OneLineErrorParser:
         default=None,
         help="folder to write to; by default results/report-NAME of the model's run",
     )
-    parser.add_class_arguments(EvaluationContext, skip={"out"})
+    parser.add_class_arguments(EvaluationContext, skip={"out", "classifier"})
     for name, function in PARTS.items():
         parser.add_function_arguments(function, _key(name), skip={"context"}, fail_untyped=True)
     return parser

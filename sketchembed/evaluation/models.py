@@ -1,4 +1,4 @@
-"""Which trained models are evaluated: those that are named, or those that lie in the folder of runs."""
+"""Look up trained models: by name, in the folder of runs, or in the package."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ LABELS = {
     "maml": "MAML, supervised",
     "resnet": "ResNet classifier",
 }
-"""What a report calls the kinds of networks."""
-STANDING_IN = {1: "quickdraw-conv4", 3: "photos-resnet12"}
-"""The package's models by the channels of their images."""
+"""Display names of the kinds of networks."""
+DEFAULT_MODELS = {1: "quickdraw-conv4", 3: "photos-resnet12"}
+"""Packaged models by the number of channels of their images."""
 
 
 @dataclass(frozen=True)
 class Model:
-    """A trained network and where it is from.
+    """A trained network and its provenance.
 
     Attributes:
-        path: of the checkpoint.
-        network: in evaluation mode.
-        run: name of its run, or of the file.
-        facts: for a report: the checkpoint, its step, what it was trained on.
+        path: checkpoint or weights file.
+        network: the network, in evaluation mode.
+        run: name of the run, or of the file.
+        facts: checkpoint, step, training data and number of parameters, as far as known.
     """
 
     path: Path
@@ -46,12 +46,12 @@ class Model:
 
     @property
     def name(self) -> str:
-        """What a report calls it."""
+        """Display name."""
         return f"{LABELS[self.network.kind]} ({self.run})"
 
     @property
     def step(self) -> int | None:
-        """The training step, by the checkpoint's name; None if it says none."""
+        """Training step in the file name; None if it has none."""
         return step_of(self.path)
 
     @classmethod
@@ -59,48 +59,51 @@ class Model:
         """Load a model.
 
         Args:
-            path: a checkpoint, a weights file, or a run's folder, whose last checkpoint is taken.
+            path: a checkpoint, a weights file, or a run folder, whose last checkpoint is loaded.
 
         Raises:
-            CheckpointError: if there is none, or this package did not write it.
+            CheckpointError: if there is none, or it was not written by this package.
         """
         file = find(path)
         network = load_network(file)
-        in_run = file.parent.name == "checkpoints"
-        facts: dict[str, Any] = {"checkpoint": str(file), "step": step_of(file)}
         source = provenance(file)
-        facts["step"] = source.get("step", facts["step"])
-        facts |= {"trained_on": source.get("source"), "drawings": source.get("drawings")}
-        facts["parameters"] = sum(parameter.numel() for parameter in network.parameters())
+        facts = {
+            "checkpoint": str(file),
+            "step": source.get("step", step_of(file)),
+            "trained_on": source.get("source"),
+            "drawings": source.get("drawings"),
+            "parameters": sum(parameter.numel() for parameter in network.parameters()),
+        }
         known = {key: value for key, value in facts.items() if value is not None}
+        in_run = file.parent.name == "checkpoints"
         return cls(file, network, file.parents[1].name if in_run else file.stem, known)
 
 
-def newest(runs: Path, channels: int | None = None) -> Model | None:
-    """Return the newest run's drawing model; None where there is none.
+def newest_model(runs: Path, channels: int | None = None) -> Model | None:
+    """Load the drawing model of the newest run; return None if there is none.
 
     Args:
         runs: folder of the runs.
-        channels: of the images that it takes; any if not given.
+        channels: required number of image channels; any if not given.
     """
     models = (Model.load(run) for run in _runs(runs) if _kind(run) == SketchEmbedNet.kind)
     return next((model for model in models if channels in (None, model.network.config.channels)), None)
 
 
-def standing_in(channels: int) -> Model | None:
-    """Return the package's own model of such images, for those who have trained none; None if it has none.
+def default_model(channels: int) -> Model | None:
+    """Load the packaged model; return None if its weights are not installed.
 
     Args:
         channels: of the images: 1 for drawings, 3 for photos.
     """
-    path = PACKAGED / f"{STANDING_IN[channels]}.safetensors"
+    path = PACKAGED / f"{DEFAULT_MODELS[channels]}.safetensors"
     return Model.load(path) if path.is_file() else None
 
 
 def trained_baselines(runs: Path) -> list[Model]:
-    """Return the models of all runs of other kinds, by name; classifiers, which judge drawings, are left out.
+    """Load the baselines of all runs, sorted by name: every model but drawing models and classifiers.
 
-    Of runs that differ in their seed or number alone (``NAME-seed0``, ``NAME-seed0-2``), the newest counts.
+    Of runs that differ only in seed or number (``NAME-seed0``, ``NAME-seed0-2``), the newest is loaded.
 
     Args:
         runs: folder of the runs.
@@ -122,16 +125,16 @@ def _kind(run: Path) -> str:
     return str(Run(run).facts.get("kind", SketchEmbedNet.kind))
 
 
-def along(folder: Path) -> list[Model]:
-    """Return the model at every checkpoint of a run, by step.
+def models_of_run(folder: Path) -> list[Model]:
+    """Load the model at every checkpoint of a run, by step.
 
     Args:
-        folder: of the run, or of its checkpoints.
+        folder: the run folder, or the folder of its checkpoints.
 
     Raises:
-        CheckpointError: if there are none.
+        CheckpointError: if there are no checkpoints.
     """
-    files = files_along(folder)
+    files = checkpoints_of(folder)
     if not files:
         raise CheckpointError(
             f"there is no step-N.ckpt in {folder}",
@@ -141,11 +144,11 @@ def along(folder: Path) -> list[Model]:
     return [Model.load(file) for file in files]
 
 
-def files_along(folder: Path) -> list[Path]:
-    """Return a run's milestones, or its checkpoints if it has none, by step; empty if there are neither.
+def checkpoints_of(folder: Path) -> list[Path]:
+    """Return the milestones of a run by step, or its checkpoints if it has no milestones.
 
     Args:
-        folder: of the run, or of its checkpoints.
+        folder: the run folder, or the folder of its checkpoints.
     """
     inner = folder / "checkpoints" if (folder / "checkpoints").is_dir() else folder
     files = list((folder / MILESTONES).glob("*.safetensors")) or list(inner.glob("*.ckpt"))

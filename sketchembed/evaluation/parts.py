@@ -1,4 +1,4 @@
-"""`sketchembed evaluate PART`: one figure or table of the paper, from a checkpoint."""
+"""The parts of a report: each reproduces a figure or table of the paper for one checkpoint."""
 
 from __future__ import annotations
 
@@ -30,16 +30,16 @@ PARTS: dict[str, Callable[..., Part]] = {
     "clusters": clusters,
     "retrieve": retrieve,
 }
-"""Evaluations of a checkpoint, in the order of a report. Each takes a context and its own options."""
+"""Functions from an evaluation context and options to a part, in the order of a report."""
 
 
 def make(name: str, context: EvaluationContext, **options: Any) -> Part:
-    """Make one part, and add what is known of its models and its time.
+    """Compute one part, and add the facts about its models and its duration.
 
     Args:
-        name: of the part.
-        context: the checkpoint and what stands beside it.
-        options: of the part; its defaults if not given.
+        name: key of :data:`PARTS`.
+        context: the models and the data.
+        options: keyword arguments of the part's function.
     """
     begun = time.perf_counter()
     part = PARTS[name](context, **options)
@@ -48,6 +48,6 @@ def make(name: str, context: EvaluationContext, **options: Any) -> Part:
     return part
 
 
-def about(name: str) -> str:
-    """Return what a part is, in a line."""
+def summary(name: str) -> str:
+    """Return a one-line description of a part, without a full stop."""
     return (inspect.getdoc(PARTS[name]) or "").splitlines()[0].rstrip(".")

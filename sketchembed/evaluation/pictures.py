@@ -1,4 +1,4 @@
-"""Drawings by class and the pictures of them: what evaluations look at, labels included."""
+"""Drawings of a store by class, and images of drawings as a network takes them."""
 
 from __future__ import annotations
 
@@ -17,20 +17,18 @@ from sketchembed.errors import DataError, nearest
 from sketchembed.raster.rasterize import draw_pen
 from sketchembed.sketch import Sketch
 
+BATCH = 1024
+"""Drawings rasterized together."""
+
 
 class Pictures:
-    """The drawings of a store by class, as strokes and as a network's input.
-
-    Attributes:
-        store: prepared drawings.
-        seen: classes that a drawing model is trained on.
-        unseen: classes that are held out from it.
+    """The drawings of a store by class, as strokes and as images.
 
     Args:
-        store: see there.
-        seen: see there.
-        unseen: see there.
-        max_length: T, the longest drawing in points.
+        store: prepared drawings.
+        seen: classes that a drawing model is trained on.
+        unseen: classes that are held out from its training.
+        max_length: T, the maximum number of points of a drawing.
     """
 
     def __init__(
@@ -44,11 +42,11 @@ class Pictures:
         """Open Quick, Draw! with the paper's split of its classes.
 
         Args:
-            folder: of the data sets; ``SKETCHEMBED_DATA``, else ``data``, if not given.
-            max_length: T.
+            folder: data folder; ``SKETCHEMBED_DATA``, else ``data``, if not given.
+            max_length: T, the maximum number of points of a drawing.
 
         Raises:
-            DataError: if there is none, or a file is damaged.
+            DataError: if the data are missing or damaged.
         """
         module = QuickdrawDataModule(str(folder) if folder else None, max_length=max_length)
         store = module.prepare_store()
@@ -56,25 +54,25 @@ class Pictures:
 
     @property
     def classes(self) -> list[str]:
-        """All classes, seen ones first."""
+        """All classes, seen classes first."""
         return [*self.seen, *self.unseen]
 
     def select(
         self, name: str, count: int | None = None, partition: str | None = None, seed: int = 0
     ) -> np.ndarray:
-        """Choose drawings of a class.
+        """Choose drawings of a class at random, without replacement.
 
         Args:
-            name: of the class.
-            count: how many, by chance without replacement; all if not given.
+            name: class name.
+            count: number of drawings; all if not given.
             partition: ``train``, ``valid`` or ``test``; all if not given.
-            seed: of the choice, which depends on the class's name too.
+            seed: random seed, combined with the class name.
 
         Returns:
-            their indices in the store, int64 ``[count]``.
+            indices in the store, int64 ``[count]``, sorted.
 
         Raises:
-            DataError: if there is no such class, or there are fewer drawings of it.
+            DataError: if there is no such class, or it has too few drawings.
         """
         if name not in self.store.class_names:
             raise DataError(
@@ -92,18 +90,17 @@ class Pictures:
                 expected=f"{count} drawings",
                 fix="Ask for fewer, or get more drawings of the class",
             )
-        random = np.random.default_rng([seed, *name.encode()])
-        return np.sort(random.choice(found, count, replace=False))
+        return _choose(found, count, name, seed)
 
-    def up_to(self, name: str, count: int, seed: int = 0, held_out: bool = False) -> np.ndarray:
-        """Choose drawings of a class as :meth:`select` does, fewer where there are not so many.
+    def select_up_to(self, name: str, count: int, seed: int = 0, held_out: bool = False) -> np.ndarray:
+        """Choose drawings of a class as :meth:`select` does, or all if the class has fewer.
 
         Args:
-            name: of the class.
-            count: how many at the most.
-            seed: of the choice.
-            held_out: only those that a drawing model is not trained on: the parts ``valid`` and ``test`` of a
-                seen class, and all of one that is held out.
+            name: class name.
+            count: maximum number of drawings.
+            seed: random seed.
+            held_out: exclude the drawings that drawing models are trained on, which are the part ``train``
+                of the seen classes.
 
         Raises:
             DataError: if there is no such class.
@@ -111,34 +108,36 @@ class Pictures:
         found = self.select(name)
         if held_out and name in self.seen:
             found = found[self.store.partitions[found] != PARTITIONS.index("train")]
-        if len(found) <= count:
-            return found
-        random = np.random.default_rng([seed, *name.encode()])
-        return np.sort(random.choice(found, count, replace=False))
+        return found if len(found) <= count else _choose(found, count, name, seed)
 
     def sketches(self, indices: Sequence[int] | np.ndarray) -> list[Sketch]:
-        """Return drawings as values, in the store's unit."""
+        """Return drawings as sketches, in the unit of the store."""
         return [Sketch.from_stroke3(self.store[int(index)]) for index in indices]
 
     def strokes(self, indices: Sequence[int] | np.ndarray) -> Float[Tensor, "batch rows 5"]:
-        """Return drawings as stroke-5 rows in normalised units, the start token first."""
+        """Return drawings in stroke-5 format and normalised units, beginning with the start token."""
         return self.dataset.__getitems__([int(index) for index in indices])
 
     def images(
         self, indices: Sequence[int] | np.ndarray, size: int = 28
     ) -> Float[Tensor, "batch 1 size size"]:
-        """Return drawings as a network's input: dark lines (0) on white (1), one channel.
+        """Return drawings as images: dark lines (0) on white (1), one channel.
 
         Args:
             indices: in the store.
             size: side in pixels.
         """
-        rows = torch.split(self.strokes(indices), 1024)
+        rows = torch.split(self.strokes(indices), BATCH)
         return 1 - torch.cat([draw_pen(part, size) for part in rows]).unsqueeze(1)
 
 
-def rasters(sketches: Sequence[Sketch], size: int = 28) -> Float[Tensor, "batch 1 size size"]:
-    """Return drawings as a network's input; one without a point is blank.
+def _choose(indices: np.ndarray, count: int, name: str, seed: int) -> np.ndarray:
+    random = np.random.default_rng([seed, *name.encode()])
+    return np.sort(random.choice(indices, count, replace=False))
+
+
+def sketch_images(sketches: Sequence[Sketch], size: int = 28) -> Float[Tensor, "batch 1 size size"]:
+    """Return sketches as images: dark lines (0) on white (1); the image of an empty sketch is white.
 
     Args:
         sketches: in any unit.
@@ -146,8 +145,8 @@ def rasters(sketches: Sequence[Sketch], size: int = 28) -> Float[Tensor, "batch 
     """
     out = torch.ones(len(sketches), 1, size, size)
     drawn = [number for number, sketch in enumerate(sketches) if len(sketch)]
-    for first in range(0, len(drawn), 1024):
-        places = drawn[first : first + 1024]
+    for first in range(0, len(drawn), BATCH):
+        places = drawn[first : first + BATCH]
         length = max(len(sketches[at]) for at in places)
         rows = torch.from_numpy(np.stack([sketches[at].to_stroke5(length) for at in places]))
         out[places, 0] = 1 - draw_pen(rows, size)

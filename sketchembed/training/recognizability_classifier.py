@@ -1,4 +1,4 @@
-"""Train the classifiers that score generated drawings, once per data set."""
+"""Classifiers for the recognizability of drawings: trained once, then loaded from their files."""
 
 from __future__ import annotations
 
@@ -8,40 +8,43 @@ import math
 import shutil
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
+
+import pytorch_lightning as pl
+import torch
 
 from sketchembed.data.augmentation import Augmentation
 from sketchembed.data.datamodules.labelled_datamodule import LabelledQuickdrawDataModule
-from sketchembed.errors import CheckpointError, ConfigError
+from sketchembed.errors import CheckpointError, check_range
 from sketchembed.hub.model_files import find, load_network, save
 from sketchembed.networks.resnet import ResNet, ResNetConfig
 from sketchembed.runs.checkpoints import AtomicCheckpointIO, newest_valid
 from sketchembed.runs.process import has_fast_bfloat16, quiet_lightning
 from sketchembed.runs.ranks import Ranks
+from sketchembed.training.checkpointing import Checkpoints, Stopped
+from sketchembed.training.classification import ClassificationTask
 from sketchembed.training.presets import read_preset
-
-if TYPE_CHECKING:
-    import pytorch_lightning as pl
+from sketchembed.training.progress import Monitor
 
 Depth = Literal[18, 50, 101]
 MAX_PASSES = 100
-"""Largest number of passes over the data; the released number of steps is for millions of drawings."""
+"""Maximum number of passes over the drawings in a limited training. Presets are for millions of drawings."""
 PROGRESS_LINES = 10
-"""Number of progress lines of a training."""
+"""Progress lines printed in a training."""
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """How to train a classifier: a preset of `sketchembed fit` with another depth or fewer steps.
+    """How a classifier is trained: values of a preset of `sketchembed fit`.
 
     Attributes:
         preset: name of the preset.
         network: sizes of the network.
-        task: further options of :class:`~sketchembed.training.classification.ClassificationTask`.
-        batch_size: drawings per step, over all ranks.
-        steps: number of optimizer steps.
+        task: other options of :class:`~sketchembed.training.classification.ClassificationTask`.
+        batch_size: drawings in a step, on all ranks together.
+        steps: number of optimiser steps.
         save_every: number of steps between two checkpoints.
-        precision: Lightning's precision.
+        precision: precision of the Lightning trainer.
     """
 
     preset: str
@@ -54,15 +57,10 @@ class Recipe:
 
     @classmethod
     def of(cls, preset: str, depth: Depth | None = None, steps: int | None = None) -> Recipe:
-        """Read a preset.
-
-        Args:
-            preset: name of the preset.
-            depth: depth of the network; the preset's by default.
-            steps: number of steps; the preset's by default.
+        """Read a preset, with another depth or number of steps if given.
 
         Raises:
-            ConfigError: if `steps` is less than 1.
+            ConfigError: if the number of steps is out of range.
         """
         conf = read_preset(preset)
         task = conf["model"]["init_args"]
@@ -78,19 +76,16 @@ class Recipe:
         )
         if steps is None:
             return recipe
-        if steps < 1:
-            raise ConfigError(
-                f"steps is {steps}", expected="1 or more", fix=f"The preset uses {recipe.steps} steps"
-            )
-        return recipe.stretched(steps)
+        check_range("steps", steps, 1)
+        return recipe.with_steps(steps)
 
-    def shortened(self, drawings: int) -> Recipe:
-        """Return the recipe with at most :data:`MAX_PASSES` passes over `drawings` drawings."""
+    def limited(self, drawings: int) -> Recipe:
+        """Return the recipe with at most :data:`MAX_PASSES` passes over a number of training drawings."""
         most = math.ceil(MAX_PASSES * drawings / self.batch_size)
-        return self if most >= self.steps else self.stretched(most)
+        return self if most >= self.steps else self.with_steps(most)
 
-    def stretched(self, steps: int) -> Recipe:
-        """Return the recipe with another number of steps; the learning rate schedule is scaled with it."""
+    def with_steps(self, steps: int) -> Recipe:
+        """Return the recipe with another number of steps and a learning rate schedule scaled to it."""
         task, scale = dict(self.task), steps / self.steps
         if task.get("lr_steps"):
             task["lr_steps"] = {round(at * scale): rate for at, rate in task["lr_steps"].items()}
@@ -99,7 +94,7 @@ class Recipe:
         return replace(self, task=task, steps=steps)
 
     def digest(self, data: LabelledQuickdrawDataModule) -> str:
-        """Return a short digest of everything that determines a classifier."""
+        """Return a short digest of all that determines the classifier."""
         assert data.store is not None
         used = [asdict(self), data.seed, data.labels, data.store.manifest["digests"]]
         found = hashlib.sha256(json.dumps(used, sort_keys=True).encode())
@@ -108,67 +103,77 @@ class Recipe:
 
 
 def classifier(
-    recipe: Recipe,
     data: LabelledQuickdrawDataModule,
     ranks: Ranks,
     folder: Path,
-    named: str | None = None,
-) -> tuple[ResNet, Path]:
-    """Load or train a classifier of the data's classes.
+    *,
+    preset: str,
+    depth: Depth | None = None,
+    steps: int | None = None,
+    limited: bool = False,
+    path: str | None = None,
+) -> tuple[ResNet, Path, int | None]:
+    """Load a classifier of drawings, or train it if its file does not exist.
 
     Args:
-        recipe: how to train one.
-        data: the data module after its setup.
-        ranks: the ranks, which train together.
-        folder: folder of finished classifiers, and of unfinished ones to resume.
-        named: run or file of a classifier to use instead.
+        data: drawings of the classes to tell apart, set up.
+        ranks: the ranks, which train it together.
+        folder: where trained classifiers and checkpoints of interrupted trainings are kept.
+        preset: preset of the training.
+        depth: depth of the network; the preset's if not given.
+        steps: number of steps; the preset's if not given.
+        limited: make at most :data:`MAX_PASSES` passes over the drawings.
+        path: a run folder or file of a classifier, which is loaded instead.
 
     Returns:
-        the network in evaluation mode on the device, and its file.
+        the network in evaluation mode on the device, its file, and the number of steps; None with `path`.
 
     Raises:
-        CheckpointError: if `named` is not a classifier, or is one of other classes.
+        CheckpointError: if the model at `path` is not a classifier of these classes.
+        ConfigError: if the number of steps is out of range.
     """
-    if named is not None:
-        file = find(named)
-    else:
-        digest = recipe.digest(data)
-        file = folder / f"{data.which}-{digest}.safetensors"
-        # Rank 0 decides for all ranks, because it writes the file.
-        if not ranks.broadcast(file.exists()):
-            train(recipe, data, ranks, file)
+    recipe = Recipe.of(preset, depth, steps)
+    if limited:
+        recipe = recipe.limited(len(data.train_indices))
+    file = find(path) if path is not None else trained(recipe, data, ranks, folder)
+    return load(file, data).to(ranks.device), file, recipe.steps if path is None else None
+
+
+def trained(recipe: Recipe, data: LabelledQuickdrawDataModule, ranks: Ranks, folder: Path) -> Path:
+    """Return the file of a classifier in a folder; train the classifier if the file does not exist."""
+    file = folder / f"{data.which}-{recipe.digest(data)}.safetensors"
+    # Rank zero decides for all whether there is a file, because it is the rank that writes it.
+    if not ranks.broadcast(file.exists()):
+        train(recipe, data, ranks, file)
+    return file
+
+
+def load(file: Path, data: LabelledQuickdrawDataModule) -> ResNet:
+    """Load a classifier and check that its classes are those of the data.
+
+    Raises:
+        CheckpointError: if it is not a classifier of these classes.
+    """
     network = load_network(file)
     if not isinstance(network, ResNet):
         raise CheckpointError(
-            f"{file} contains a {network.kind}",
-            expected="a classifier",
+            f"{file} is a {network.kind}",
+            expected="a classifier (resnet)",
             fix="Train one with `make train-classifier`",
         )
     if network.config.labels != data.labels:
         known = set(network.config.labels)
         missing = [name for name in data.labels if name not in known]
         raise CheckpointError(
-            f"{file} has {len(known)} classes" + (f", but not '{missing[0]}'" if missing else ""),
-            expected=f"the {len(data.labels)} {data.which} classes of the data, in the same order",
+            f"{file} has {len(known)} classes" + (f", without '{missing[0]}'" if missing else ""),
+            expected=f"the {len(data.labels)} {data.which} classes of the data, in their order",
             fix=f"Train one with `make train-classifier ARGS='--data.init_args.which {data.which}'`",
         )
-    return network.to(ranks.device), file
+    return network
 
 
 def train(recipe: Recipe, data: LabelledQuickdrawDataModule, ranks: Ranks, file: Path) -> None:
-    """Train a classifier on all ranks; resume an earlier attempt.
-
-    Args:
-        recipe: how to train.
-        data: the data module after its setup.
-        ranks: the ranks.
-        file: the file to write.
-    """
-    import torch
-
-    from sketchembed.training.checkpointing import Stopped
-    from sketchembed.training.classification import ClassificationTask
-
+    """Train a classifier on all ranks, or resume an interrupted training, and write it to a file."""
     data.batch_size = recipe.batch_size
     options = dict(recipe.task)
     augmentation = Augmentation(**(options.pop("augmentation", None) or {}))
@@ -201,22 +206,17 @@ def train(recipe: Recipe, data: LabelledQuickdrawDataModule, ranks: Ranks, file:
 
 
 def _trainer(recipe: Recipe, ranks: Ranks, work: Path) -> pl.Trainer:
-    """Return a trainer on the devices of the ranks."""
-    import pytorch_lightning as pl
-
-    from sketchembed.training.checkpointing import Checkpoints
-    from sketchembed.training.progress import Monitor
-
+    """Return a Lightning trainer on the devices of the ranks."""
     accelerator, many = ranks.device.type, ranks.world_size > 1
     slow = recipe.precision == "bf16-mixed" and not has_fast_bfloat16(accelerator)
-    kept = Checkpoints(recipe.save_every, dirpath=work)
+    checkpoints = Checkpoints(recipe.save_every, dirpath=work)
     return pl.Trainer(
         accelerator=accelerator,
         devices=ranks.world_size if many or accelerator == "cpu" else [ranks.device.index or 0],
         strategy="ddp" if many else "auto",
         precision="32-true" if slow else recipe.precision,
         max_steps=recipe.steps,
-        callbacks=[Monitor(max(1, recipe.steps // PROGRESS_LINES)), kept],
+        callbacks=[Monitor(max(1, recipe.steps // PROGRESS_LINES)), checkpoints],
         plugins=[AtomicCheckpointIO()],
         logger=False,
         use_distributed_sampler=False,

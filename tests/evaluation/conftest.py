@@ -1,4 +1,4 @@
-"""A context of small networks that never trained, with doodles as its drawings."""
+"""An evaluation context of small untrained networks, with doodles as drawings."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def small_networks(tmp_path_factory):
 
 
 @pytest.fixture
-def small_study(small_networks, doodle_pictures, tmp_path):
+def small_context(small_networks, doodle_pictures, tmp_path):
     drawer, vae = small_networks
     context = EvaluationContext(str(drawer), str(vae), out=tmp_path / "out", wandb="disabled")
     context.pictures = doodle_pictures

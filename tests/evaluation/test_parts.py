@@ -13,7 +13,7 @@ from sketchembed.data.store import DrawingStore
 from sketchembed.errors import CheckpointError, DataError
 from sketchembed.evaluation import parts
 from sketchembed.evaluation.context import EvaluationContext
-from sketchembed.evaluation.pictures import Pictures, rasters
+from sketchembed.evaluation.pictures import Pictures, sketch_images
 from sketchembed.hub.model_files import save
 from sketchembed.networks import ModelConfig, SketchEmbedNet
 from sketchembed.networks.conv_vae import ConvVAE, ConvVAEConfig
@@ -76,18 +76,18 @@ def test_class_that_is_not_there_is_told_with_its_neighbours(store, pictures):
 def test_drawings_that_never_trained_are_found_and_are_those_of_the_store(doodle_pictures):
     store, pictures = doodle_pictures.store, doodle_pictures
     seen, unseen = pictures.seen[0], pictures.unseen[0]
-    found = pictures.up_to(seen, 100, held_out=True)
+    found = pictures.select_up_to(seen, 100, held_out=True)
     assert sorted(store.partitions[found]) == [1, 2]
     train = pictures.select(seen, partition="train")
     assert sorted([*found, *train]) == pictures.select(seen).tolist()
-    np.testing.assert_array_equal(pictures.up_to(unseen, 100, held_out=True), pictures.select(unseen))
-    few = pictures.up_to(unseen, 5, seed=3)
+    np.testing.assert_array_equal(pictures.select_up_to(unseen, 100, held_out=True), pictures.select(unseen))
+    few = pictures.select_up_to(unseen, 5, seed=3)
     np.testing.assert_array_equal(few, pictures.select(unseen, 5, seed=3))
     for sketch, rows in zip(pictures.sketches(few), pictures.strokes(few), strict=True):
         same = Sketch.from_stroke5(rows.numpy()).scaled(pictures.dataset.offset_scale)
         np.testing.assert_allclose(sketch.points - sketch.points[0], same.points, atol=1e-3)
         np.testing.assert_array_equal(sketch.lifted, same.lifted)
-    again = rasters([Sketch.from_strokes([]), *pictures.sketches(few)])
+    again = sketch_images([Sketch.from_strokes([]), *pictures.sketches(few)])
     assert again[0].amin() == 1
     np.testing.assert_allclose(again[1:], pictures.images(few), atol=1e-3)
 
@@ -103,7 +103,9 @@ def test_a_part_is_written_and_read(tmp_path):
         Part.read(tmp_path / "probe.json")
 
 
-def test_a_part_is_a_command_with_its_own_options_and_the_study_s(tmp_path, checkpoint, monkeypatch, capsys):
+def test_a_part_is_a_command_with_its_own_options_and_those_of_the_context(
+    tmp_path, checkpoint, monkeypatch, capsys
+):
     def probe(context: EvaluationContext, words: str, count: int = 3) -> Part:
         """Probe something.
 
@@ -149,7 +151,7 @@ def test_what_a_part_is_asked_about_may_be_left_out_or_said_without_a_name(
     assert f"### {words}\n" in capsys.readouterr().out
 
 
-def test_study_draws_as_the_model_does(checkpoint):
+def test_context_draws_as_the_model_does(checkpoint):
     context = EvaluationContext(str(checkpoint), vae="none")
     images = torch.rand(3, 1, 28, 28)
     drawn = context.decode(context.embed(context.model, images), temperature=0.5)
@@ -157,7 +159,7 @@ def test_study_draws_as_the_model_does(checkpoint):
     assert all(isinstance(sketch, Sketch) for sketch in drawn)
 
 
-def test_study_says_what_cannot_be_studied(tmp_path, checkpoint, monkeypatch):
+def test_context_rejects_models_that_cannot_be_evaluated(tmp_path, checkpoint, monkeypatch):
     monkeypatch.setattr("sketchembed.evaluation.models.PACKAGED", tmp_path / "package")
     with pytest.raises(CheckpointError, match="there is none in"):
         _ = EvaluationContext(runs=tmp_path / "none").model
@@ -166,10 +168,12 @@ def test_study_says_what_cannot_be_studied(tmp_path, checkpoint, monkeypatch):
     with pytest.raises(CheckpointError, match="conv-vae, which cannot draw"):
         _ = EvaluationContext(str(vae)).model
     with pytest.raises(CheckpointError, match="sketchembednet for images of 1 x 28.*Conv-VAE"):
-        _ = EvaluationContext(str(checkpoint), str(checkpoint)).beside
+        _ = EvaluationContext(str(checkpoint), str(checkpoint)).baseline
     context = EvaluationContext(str(checkpoint), str(vae))
-    assert [type(model.network) for model in context.both] == [SketchEmbedNet, ConvVAE]
+    assert [type(model.network) for model in context.models] == [SketchEmbedNet, ConvVAE]
     images = torch.rand(2, 1, 28, 28)
-    z = context.embed(context.both[1], images)
+    z = context.embed(context.models[1], images)
     assert z.shape == (2, 6)
-    np.testing.assert_allclose(context.pictured(z), context.both[1].network.reconstruct(images), atol=1e-6)
+    np.testing.assert_allclose(
+        context.decode_baseline(z), context.models[1].network.reconstruct(images), atol=1e-6
+    )

@@ -11,7 +11,7 @@ import torch
 
 from sketchembed.cli import main
 from sketchembed.errors import DataError
-from sketchembed.evaluation import parts, report
+from sketchembed.evaluation import parts, report_builder
 from sketchembed.evaluation.context import EvaluationContext
 from sketchembed.files.reading import digest
 from sketchembed.hub.model_files import save
@@ -117,7 +117,7 @@ def test_part_that_is_there_is_not_computed_again(checkpoint, computed, tmp_path
     computed.clear()
     ask(checkpoint, *out)
     assert computed == []
-    assert "[2/3] one-shot: kept from before" in capsys.readouterr().out
+    assert "[2/3] one-shot: already computed" in capsys.readouterr().out
     written = re.compile(r"written [-0-9: ]*")
     assert written.sub("", (tmp_path / "out" / "report.html").read_text()) == written.sub("", page)
     # Its own options, the seed, the models: each makes another part of it.
@@ -177,7 +177,7 @@ def test_part_that_fails_is_one_line_and_the_others_go_on(
         page.read_text()
     )
     assert titles(page) == ["First: some", "Second things", "Last"]
-    assert "2 of 3 parts, 1 could not be computed" in page.read_text()
+    assert "2 of 3 parts, 1 failed" in page.read_text()
     assert capsys.readouterr().err == (
         "sketchembed: one-shot could not be computed: there is <no> data; expected some. Get it\n"
     )
@@ -222,18 +222,18 @@ def test_long_part_says_that_it_goes_on(checkpoint, computed, tmp_path, monkeypa
 
     def slow(context: EvaluationContext) -> Part:
         """Last things."""
-        while "so far" not in "".join(said):
+        while "in all" not in "".join(said):
             time.sleep(0.01)
             said.append(capsys.readouterr().out)
         return Part("last", "Last")
 
     # Begun at 0 s, the part at 20 s, and the first line at 85 s.
     clock = itertools.chain([0.0, 20.0], itertools.count(85.0, 10.0))
-    monkeypatch.setattr(report, "time", SimpleNamespace(monotonic=lambda: next(clock)))
-    monkeypatch.setattr(report, "BEAT", 0.01)
+    monkeypatch.setattr(report_builder, "time", SimpleNamespace(monotonic=lambda: next(clock)))
+    monkeypatch.setattr(report_builder, "PROGRESS_SECONDS", 0.01)
     monkeypatch.setitem(parts.PARTS, "last", slow)
     ask(checkpoint, "--out", str(tmp_path), "--parts", "last")
-    assert "[1/1] last: 1 min 5 s so far, 1 min 25 s in all" in "".join(said)
+    assert "[1/1] last: running for 1 min 5 s, 1 min 25 s in all" in "".join(said)
 
 
 @pytest.mark.parametrize(
@@ -275,7 +275,7 @@ def test_configuration_and_counts_of_the_training_are_on_the_page(computed, tmp_
     ("seconds", "words"), [(0.2, "0 s"), (59.6, "1 min 0 s"), (125, "2 min 5 s"), (3_700, "1 h 1 min")]
 )
 def test_durations(seconds, words):
-    assert report.duration(seconds) == words
+    assert report_builder.duration(seconds) == words
 
 
 @pytest.mark.slow

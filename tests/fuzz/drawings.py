@@ -177,9 +177,9 @@ def read_svg(folder: Path) -> object:
 
 SUMS = (
     b"snowman - circle + 0.5 * square",
-    b"2 * cat - (dog + 'ice cream')",
-    "\u2212t-shirt \u00d7 3 / (4 - 1) + \u201calarm clock\u201d".encode(),
-    b"-(-(cat)) * 1e3",
+    b"2 * cat - dog + ice cream",
+    "\u2212t-shirt + 3 \u00d7 alarm clock".encode(),
+    b"-cat + .25*cat",
 )
 PIECES = (
     *"+-*/()'\"",

@@ -11,7 +11,7 @@ from fake_wandb import environment, metrics_of, records
 
 from sketchembed.cli import main
 from sketchembed.evaluation.fewshot.fewshot_table import FewShotReport
-from sketchembed.evaluation.fewshot.scores import Score, Setting
+from sketchembed.evaluation.fewshot.scores import Score
 from sketchembed.evaluation.wandb_results import save_scores
 from sketchembed.reporting.wandb_dashboard import spec, workspace
 
@@ -74,7 +74,7 @@ def test_scores_go_to_the_run_and_to_its_summary_under_the_dashboard_s_names(tmp
     run = tmp_path / "runs" / "a"
     (run / "wandb").mkdir(parents=True)
     (run / "run.json").write_text(json.dumps({"finished": True, "wandb_id": "abcd1234"}))
-    score = Score(Setting(5, 1), np.array([0.5, 1.0]), 0, None, "d1")
+    score = Score(EpisodeSetting(5, 1), np.array([0.5, 1.0]), 0, None, "d1")
     checkpoints = {
         step: {"checkpoint": str(run / "checkpoints" / f"step-{step}.ckpt"), "step": step} for step in (9, 10)
     }
@@ -83,7 +83,7 @@ def test_scores_go_to_the_run_and_to_its_summary_under_the_dashboard_s_names(tmp
         {"at 9": checkpoints[9], "at 10": checkpoints[10], "Raw pixels": {}},
     )
     for name, method in (
-        ("at 9", Score(Setting(5, 1), np.zeros(2), 0, None, "d1")),
+        ("at 9", Score(EpisodeSetting(5, 1), np.zeros(2), 0, None, "d1")),
         ("at 10", score),
         ("Raw pixels", score),
     ):

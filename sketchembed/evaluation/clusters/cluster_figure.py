@@ -55,7 +55,8 @@ class Coloured:
     @property
     def visible_labels(self) -> np.ndarray:
         """The clusters of the visible segments."""
-        return self.labels[~self.sketch.lifted[:-1]]
+        visible: np.ndarray = self.labels[~self.sketch.lifted[:-1]]
+        return visible
 
 
 def runs(sketch: Sketch, labels: np.ndarray) -> tuple[list[np.ndarray], list[int]]:

@@ -1,6 +1,6 @@
-"""The hyper-network's activations along drawings, and clusters of them.
+"""Cell states of the hyper-network while a model draws, and their clusters.
 
-*Source*: paper appendix K; the released code keeps the hyper cell state and clusters it by DBSCAN.
+*Source*: paper appendix K; the released code clusters the hyper cell state by DBSCAN.
 """
 
 from __future__ import annotations
@@ -20,25 +20,25 @@ from sketchembed.networks.sketchembednet import SketchEmbedNet
 from sketchembed.sketch import Sketch
 
 NOISE = -1
-"""The label of steps in no cluster."""
+"""DBSCAN's label of steps that belong to no cluster."""
 
 
 @dataclass(frozen=True, eq=False)
 class Trace:
-    """A drawing and what the hyper-network was at while it drew.
+    """A drawing and the hyper cell state at each of its segments.
 
     Attributes:
-        sketch: n points.
-        codes: float32 ``[n - 1, hyper]``, the activations at the step that drew each segment, the moves of
-            the lifted pen included.
+        sketch: drawing of n points.
+        states: float32 ``[n - 1, hyper]``, the state of the step that drew each segment, including moves of
+            the lifted pen.
     """
 
     sketch: Sketch
-    codes: np.ndarray
+    states: np.ndarray
 
     @property
     def visible(self) -> np.ndarray:
-        """Which segments are on paper, bool ``[n - 1]``."""
+        """Which segments are visible, bool ``[n - 1]``."""
         return ~self.sketch.lifted[:-1]
 
 
@@ -46,73 +46,73 @@ def trace(net: SketchEmbedNet, z: Float[Tensor, "batch latent"]) -> list[Trace]:
     """Draw embeddings greedily and keep the hyper cell state of every step.
 
     Args:
-        net: a model with a HyperLSTM.
+        net: a model with a HyperLSTM decoder.
         z: embeddings, on its device.
 
     Raises:
-        CheckpointError: if its decoder has no hyper-network.
+        CheckpointError: if the decoder has no hyper-network.
     """
     if net.config.decoder != "hyperlstm":
         raise CheckpointError(
             f"the model's decoder is an {net.config.decoder}",
-            expected="a HyperLSTM, whose hyper-network's activations are clustered",
+            expected="a HyperLSTM, whose hyper cell states are clustered",
             fix="Choose another checkpoint",
         )
     traces = []
     for part in torch.split(z, 512):
-        states: list[Tensor] = []
-        rows = net.generate(part, temperature=0.0, watch=partial(_keep, states))
-        # The move from the centre to the first point is no segment of the drawing.
-        codes = torch.stack(states[net.config.start == "centre" :], dim=1).float().cpu().numpy()
-        for row, its in zip(rows.float().cpu().numpy(), codes, strict=True):
+        kept: list[Tensor] = []
+        rows = net.generate(part, temperature=0.0, watch=partial(_keep, kept))
+        # The move from the centre to the first point is not a segment of the drawing.
+        states = torch.stack(kept[net.config.start == "centre" :], dim=1).float().cpu().numpy()
+        for row, its in zip(rows.float().cpu().numpy(), states, strict=True):
             sketch = Sketch.from_stroke5(row).scaled(net.offset_scale)
             traces.append(Trace(sketch, its[: max(len(sketch) - 1, 0)]))
     return traces
 
 
-def _keep(states: list[Tensor], state: HyperState) -> None:
-    states.append(state.d)
+def _keep(kept: list[Tensor], state: HyperState) -> None:
+    kept.append(state.d)
 
 
-def cluster(codes: Float[np.ndarray, "steps hyper"], eps: float, min_samples: int) -> np.ndarray:
-    """Return the DBSCAN cluster of each step, int64 ``[steps]``; -1 is noise.
+def cluster(states: Float[np.ndarray, "steps hyper"], eps: float, min_samples: int) -> np.ndarray:
+    """Return the DBSCAN label of each step, int64 ``[steps]``.
 
     Args:
-        codes: activations.
-        eps: radius.
-        min_samples: steps within it that make a step a core, itself included.
+        states: hyper cell states.
+        eps: radius of a neighbourhood.
+        min_samples: number of steps in the neighbourhood of a core step, including itself.
     """
     from sklearn.cluster import DBSCAN
 
-    if not len(codes):
+    if not len(states):
         return np.zeros(0, dtype=np.int64)
-    labels = DBSCAN(eps=eps, min_samples=min_samples).fit_predict(codes)
+    labels = DBSCAN(eps=eps, min_samples=min_samples).fit_predict(states)
     return np.asarray(labels, dtype=np.int64)
 
 
-def half_cores(codes: Float[np.ndarray, "steps hyper"], min_samples: int) -> float:
-    """Return the radius within which half of the steps have `min_samples` steps, themselves included."""
+def half_core_radius(states: Float[np.ndarray, "steps hyper"], min_samples: int) -> float:
+    """Return the radius at which half of the steps are core steps of DBSCAN."""
     from sklearn.neighbors import NearestNeighbors
 
-    count = min(min_samples, len(codes))
-    distances, _ = NearestNeighbors(n_neighbors=count).fit(codes).kneighbors(codes)
+    count = min(min_samples, len(states))
+    distances, _ = NearestNeighbors(n_neighbors=count).fit(states).kneighbors(states)
     return float(np.median(distances[:, -1]))
 
 
-def by_use(parts: Sequence[np.ndarray], visible: Sequence[np.ndarray]) -> list[np.ndarray]:
-    """Return the labels numbered by how many drawings show a cluster, and how much of it; noise stays -1.
+def number_by_frequency(parts: Sequence[np.ndarray], visible: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """Renumber clusters in descending order of the drawings, then of the segments, that show them.
 
     Args:
-        parts: of each drawing the label of each step, int64 ``[steps]``.
-        visible: of each drawing whether a step's segment is on paper, bool ``[steps]``.
+        parts: label of each step, int64 ``[steps]``, for each drawing; noise stays -1.
+        visible: whether the segment of each step is visible, bool ``[steps]``, for each drawing.
     """
     count = max((int(labels.max(initial=NOISE)) for labels in parts), default=NOISE) + 1
     drawings, segments = np.zeros((2, count), dtype=np.int64)
-    for labels, on_paper in zip(parts, visible, strict=True):
-        sizes = np.bincount(labels[(labels >= 0) & on_paper], minlength=count)
+    for labels, shown in zip(parts, visible, strict=True):
+        sizes = np.bincount(labels[(labels >= 0) & shown], minlength=count)
         segments += sizes
         drawings += sizes > 0
-    # The last place is for noise, which stands for -1 in indexing too.
+    # The last element is for noise, because -1 as an index addresses it.
     place = np.full(count + 1, NOISE)
     place[np.lexsort((-segments, -drawings))] = np.arange(count)
     return [place[labels] for labels in parts]

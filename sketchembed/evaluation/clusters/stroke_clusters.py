@@ -1,4 +1,4 @@
-"""Which strokes are alike to the hyper-network: clusters of its activations while it draws.
+"""Clusters of strokes: DBSCAN of the hyper-network's cell states while a model draws.
 
 *Source*: paper appendix K, figures 11 to 16; the released code clusters the hyper cell state.
 """
@@ -20,28 +20,42 @@ from sketchembed.evaluation.clusters.cluster_figure import (
     runs,
     wholes_svg,
 )
-from sketchembed.evaluation.clusters.hyper_states import NOISE, by_use, cluster, half_cores, trace
+from sketchembed.evaluation.clusters.hyper_states import (
+    NOISE,
+    cluster,
+    half_core_radius,
+    number_by_frequency,
+    trace,
+)
 from sketchembed.evaluation.context import EvaluationContext
-from sketchembed.evaluation.generation.generation_inputs import spread
+from sketchembed.evaluation.generation.generation_inputs import choose_balanced
 from sketchembed.reporting.part import Cell, Drawings, Figure, Part, Table
 from sketchembed.reporting.svg_elements import boxed
 from sketchembed.sketch import Sketch
 
 PAPER_EPS, PAPER_SIZE = 3.9, 512
-"""The paper's radius, which is one of its hyper-network's size alone; the released code's is 4.2."""
+"""The paper's radius, which fits only its size of the hyper-network; the released code has 4.2."""
 ROUND = ("circle", "snowman", "clock", "cup")
-SHARES = ("noise", "largest", "shared")
+PERCENTAGES = ("noise", "largest", "shared")
+COLUMNS = (
+    *("drawings of", "drawings", "steps", "visible", "eps", "clusters", "noise", "largest cluster"),
+    *("shared", "per drawing"),
+)
+NOTE = (
+    "Noise and largest cluster: percentage of all steps. Shared: percentage of clusters with steps of at "
+    "least two drawings. Per drawing: mean number of clusters in a drawing. The paper shows figures only."
+)
 
 
 @dataclass(frozen=True)
-class Setting:
-    """A choice of classes.
+class ClassSelection:
+    """Classes whose drawings are clustered together.
 
     Attributes:
-        key: a short name.
+        key: short name.
         title: heading.
-        classes: names; none for those that are held out from training.
-        figures: numbers of the paper's figures: clusters apart, and whole drawings.
+        classes: class names; empty for all unseen classes.
+        figures: numbers of the paper's figures: of clusters in columns, and of whole drawings.
     """
 
     key: str
@@ -50,10 +64,10 @@ class Setting:
     figures: tuple[int, int]
 
 
-SETTINGS = (
-    Setting("snowman", "Snowmen alone", ("snowman",), (11, 12)),
-    Setting("round", "Round things", ROUND, (13, 14)),
-    Setting("unseen", "Held-out classes", (), (15, 16)),
+SELECTIONS = (
+    ClassSelection("snowman", "Snowmen", ("snowman",), (11, 12)),
+    ClassSelection("round", "Round objects", ROUND, (13, 14)),
+    ClassSelection("unseen", "Unseen classes", (), (15, 16)),
 )
 
 
@@ -65,126 +79,129 @@ def clusters(
     rows: int = 16,
     columns: int = 12,
 ) -> Part:
-    """Clusters of strokes by the hyper-network's activations (App. K, Fig. 11 to 16).
+    """Clusters of strokes by hyper-network states (App. K, Fig. 11 to 16).
 
     Args:
-        context: the model.
-        eps: DBSCAN's radius. If not given, the paper's 3.9 for a hyper-network of its size, 512, and for any
-            other size the radius within which half of all steps have `min_samples` neighbours.
-        min_samples: DBSCAN's, the step itself included.
-        drawings: of each setting, fewer where there are not so many.
-        rows: drawings in a figure.
-        columns: clusters in a figure, those in the most drawings.
+        context: the model and the data.
+        eps: radius of DBSCAN. If not given, the paper's 3.9 for a hyper-network of its size, 512, and the
+            radius at which half of the steps are core steps for other sizes.
+        min_samples: number of steps in the neighbourhood of a core step of DBSCAN, including itself.
+        drawings: maximum number of drawings of each selection of classes.
+        rows: number of drawings in a figure.
+        columns: maximum number of clusters in a figure: those in the most drawings.
     """
     numbers = {"min-samples": min_samples, "drawings": drawings, "rows": rows, "columns": columns}
     for name, number in numbers.items():
         check_range(name, number, 1)
     part = Part("clusters", "Clusters of strokes in the hyper-network (App. K, Fig. 11 to 16)")
     lines: list[list[Cell]] = []
-    for setting in SETTINGS:
+    radius_source = ""
+    for selection in SELECTIONS:
         known = set(context.pictures.store.class_names)
-        names = [name for name in setting.classes or context.pictures.unseen if name in known]
-        pools = {name: context.pictures.up_to(name, drawings, context.seed) for name in names}
-        chosen = spread(pools, drawings, context.seed)
+        names = [name for name in selection.classes or context.pictures.unseen if name in known]
+        pools = {name: context.pictures.select_up_to(name, drawings, context.seed) for name in names}
+        chosen = choose_balanced(pools, drawings, context.seed)
         if not chosen:
             continue
         indices = [index for _, index in chosen]
-        images = context.pictures.images(indices, context.net.config.image_size)
-        traces = trace(context.net, context.embed(context.model, images).to(context.device))
-        codes = np.concatenate([one.codes for one in traces])
-        radius, origin = _radius(codes, eps, min_samples, context.net.config.hyper)
-        labels = cluster(codes, radius, min_samples)
-        parts = np.split(labels, np.cumsum([len(one.codes) for one in traces])[:-1])
-        parts = by_use(parts, [one.visible for one in traces])
-        found = int(labels.max(initial=NOISE)) + 1
-        drawn = [
-            Coloured(name, one.sketch, its) for (name, _), one, its in zip(chosen, traces, parts, strict=True)
-        ]
-        measured = {
-            "steps": len(labels),
-            "segments on paper": int(sum(one.visible.sum() for one in traces)),
-            "eps": radius,
-            "clusters": found,
-            "noise": float(np.mean(labels == NOISE)) if len(labels) else 0.0,
-            "largest": float(np.bincount(labels[labels >= 0], minlength=1).max() / max(len(labels), 1)),
-            "shared": _shared(parts, found),
-            "per drawing": float(np.mean([len(set(its[its >= 0])) for its in parts])),
+        drawn, measured, radius_source = _cluster_drawings(context, chosen, eps, min_samples)
+        lines.append([selection.title, len(chosen), *(_cell(key, one) for key, one in measured.items())])
+        part.values |= {
+            f"{selection.key}/{key.replace(' ', '_')}": float(one) for key, one in measured.items()
         }
-        lines.append([setting.title, len(chosen), *(_cell(key, one) for key, one in measured.items())])
-        part.values |= {f"{setting.key}/{key.replace(' ', '_')}": float(one) for key, one in measured.items()}
-        part.facts[f"{setting.key}: drawings"] = hashlib.sha256(np.array(indices).tobytes()).hexdigest()[:16]
-        part.figures += _figures(setting, drawn, found, rows, columns, radius)
-        part.drawings.append(
-            _replays(setting, drawn[:rows], columns, context.pictures.sketches(indices[:rows]))
-        )
+        part.facts[f"{selection.key}: drawings"] = hashlib.sha256(np.array(indices).tobytes()).hexdigest()[
+            :16
+        ]
+        part.figures += _figures(selection, drawn, int(measured["clusters"]), rows, columns, measured["eps"])
+        given = context.pictures.sketches(indices[:rows])
+        part.drawings.append(_replays(selection, drawn[:rows], columns, given))
     if not lines:
         raise DataError(
-            "the data have none of the classes that are clustered",
-            expected=f"{', '.join(ROUND)}, or held-out classes",
-            fix="`sketchembed data quickdraw` fetches them",
+            "the data have none of the classes to cluster",
+            expected=f"{', '.join(ROUND)}, or unseen classes",
+            fix="Download them with `sketchembed data quickdraw`",
         )
     part.about = (
-        f"Drawings are embedded and drawn greedily by the model. At each step that draws a segment, the "
-        f"{context.net.config.hyper} numbers of the hyper-network's cell state are kept; DBSCAN (min_samples "
-        f"{min_samples}) clusters the steps of all drawings of a setting. Its radius eps is {origin}. The "
-        f"drawings were chosen by seed {context.seed}, round the classes. Clusters are numbered by how many "
-        "drawings show them; steps of a lifted pen take part but are not seen."
+        "Drawings are embedded and decoded greedily by the model. The cell state of the hyper-network "
+        f"({context.net.config.hyper} numbers) is kept for each step that draws a segment. DBSCAN clusters "
+        f"the steps of all drawings of a selection of classes, with min_samples {min_samples} and eps "
+        f"{radius_source}. The drawings were chosen with seed {context.seed}, equally from all classes. "
+        "Clusters are numbered by the number of drawings that show them. Steps with a lifted pen are "
+        "clustered, but not visible."
     )
-    part.tables.append(
-        Table(
-            "Clusters of decoding steps",
-            [
-                "drawings of",
-                "drawings",
-                "steps",
-                "on paper",
-                "eps",
-                "clusters",
-                "noise",
-                "in the largest",
-                "shared",
-                "a drawing",
-            ],
-            lines,
-            note="Noise and the largest cluster: shares of all steps. Shared: the share of clusters with "
-            "steps of two drawings or more. A drawing: clusters in it, on average. The paper shows pictures.",
-        )
-    )
-    part.facts |= {"eps": eps if eps is not None else origin, "min_samples": min_samples}
+    part.tables.append(Table("Clusters of decoding steps", list(COLUMNS), lines, note=NOTE))
+    part.facts |= {"eps": eps if eps is not None else radius_source, "min_samples": min_samples}
     return part
 
 
-def _radius(codes: np.ndarray, eps: float | None, min_samples: int, size: int) -> tuple[float, str]:
-    """Return DBSCAN's radius, and where it is from.
+def _cluster_drawings(
+    context: EvaluationContext, chosen: Sequence[tuple[str, int]], eps: float | None, min_samples: int
+) -> tuple[list[Coloured], dict[str, float | int], str]:
+    """Draw the chosen drawings and cluster the steps.
 
-    Distances grow with the number of activations and with how far a model's training has driven them: at
-    other sizes than the paper's, its radius, scaled by the root of the sizes' ratio, left nearly everything
-    to noise.
+    Args:
+        context: the model and the data.
+        chosen: class and index in the store of each drawing.
+        eps: radius of DBSCAN; None for the default.
+        min_samples: of DBSCAN.
+
+    Returns:
+        the new drawings with the cluster of each segment, measurements by name, and the source of the radius.
+    """
+    images = context.pictures.images([index for _, index in chosen], context.net.config.image_size)
+    traces = trace(context.net, context.embed(context.model, images).to(context.device))
+    states = np.concatenate([one.states for one in traces])
+    radius, radius_source = _radius(states, eps, min_samples, context.net.config.hyper)
+    labels = cluster(states, radius, min_samples)
+    parts = np.split(labels, np.cumsum([len(one.states) for one in traces])[:-1])
+    parts = number_by_frequency(parts, [one.visible for one in traces])
+    count = int(labels.max(initial=NOISE)) + 1
+    drawn = [
+        Coloured(name, one.sketch, its) for (name, _), one, its in zip(chosen, traces, parts, strict=True)
+    ]
+    measured: dict[str, float | int] = {
+        "steps": len(labels),
+        "segments on paper": int(sum(one.visible.sum() for one in traces)),
+        "eps": radius,
+        "clusters": count,
+        "noise": float(np.mean(labels == NOISE)) if len(labels) else 0.0,
+        "largest": float(np.bincount(labels[labels >= 0], minlength=1).max() / max(len(labels), 1)),
+        "shared": _shared(parts, count),
+        "per drawing": float(np.mean([len(set(its[its >= 0])) for its in parts])),
+    }
+    return drawn, measured, radius_source
+
+
+def _radius(states: np.ndarray, eps: float | None, min_samples: int, size: int) -> tuple[float, str]:
+    """Return the radius of DBSCAN, and where it is from.
+
+    Distances depend on the number of units and on the length of the training. For other sizes than the
+    paper's, its radius scaled by the square root of the sizes' ratio made almost all steps noise.
     """
     if eps is not None:
         if eps <= 0:
             raise ConfigError(f"eps is {eps:g}", expected="a radius above 0", fix="The paper's is 3.9")
-        return eps, f"{eps:g}, as asked for"
+        return eps, f"{eps:g} (given)"
     if size == PAPER_SIZE:
-        return PAPER_EPS, f"{PAPER_EPS}, the paper's"
-    if not len(codes):
-        return PAPER_EPS, "unused: nothing was drawn"
+        return PAPER_EPS, f"{PAPER_EPS} (the paper's)"
+    if not len(states):
+        return PAPER_EPS, "not used, because no drawing has a segment"
     return (
-        half_cores(codes, min_samples),
-        f"chosen in each setting so that half of the steps are cores (the paper's {PAPER_EPS} is for "
-        f"{PAPER_SIZE} numbers)",
+        half_core_radius(states, min_samples),
+        f"chosen for each selection so that half of the steps are core steps (the paper's {PAPER_EPS} is for "
+        f"{PAPER_SIZE} units)",
     )
 
 
 def _cell(key: str, value: float | int) -> Cell:
-    """Return a number as the table shows it."""
-    if key in SHARES:
+    """Return a number as a cell of the table."""
+    if key in PERCENTAGES:
         return f"{value:.0%}"
     return value if isinstance(value, int) else f"{value:.3g}"
 
 
 def _shared(parts: Sequence[np.ndarray], count: int) -> float:
-    """Return the share of clusters that have steps of two drawings or more."""
+    """Return the share of clusters that have steps of at least two drawings."""
     holders = np.zeros(count, dtype=np.int64)
     for labels in parts:
         holders[np.unique(labels[labels >= 0])] += 1
@@ -192,30 +209,32 @@ def _shared(parts: Sequence[np.ndarray], count: int) -> float:
 
 
 def _figures(
-    setting: Setting, drawn: Sequence[Coloured], found: int, rows: int, columns: int, eps: float
+    selection: ClassSelection, drawn: Sequence[Coloured], found: int, rows: int, columns: int, eps: float
 ) -> list[Figure]:
     colours = palette(drawn[:rows], columns)
-    apart, whole = setting.figures
-    smaller = " Dark grey: clusters without a column." if found > len(colours) else ""
+    apart, whole = selection.figures
+    others = " Dark grey: clusters without a column." if found > len(colours) else ""
     return [
         Figure(
-            f"figure-{apart}-clusters-{setting.key}",
-            f"{setting.title}: clusters apart (Fig. {apart})",
+            f"figure-{apart}-clusters-{selection.key}",
+            f"{selection.title}: clusters in columns (Fig. {apart})",
             clusters_svg(sorted(drawn[:rows], key=lambda one: one.name), colours),
-            "Each row is a drawing: the whole, coloured by cluster, then what is noise, then a column for "
-            f"each of the {len(colours)} most used of the {found} clusters that these drawings show (eps "
-            f"{eps:.3g}). The rest of each drawing is faint.{smaller}",
+            "One drawing per row: the whole drawing coloured by cluster, the noise, and a column for each "
+            f"of the {len(colours)} most frequent of {found} clusters (eps {eps:.3g}). The rest of the "
+            f"drawing is light grey.{others}",
         ),
         Figure(
-            f"figure-{whole}-coloured-{setting.key}",
-            f"{setting.title}: whole drawings (Fig. {whole})",
+            f"figure-{whole}-coloured-{selection.key}",
+            f"{selection.title}: whole drawings (Fig. {whole})",
             wholes_svg(sorted(drawn[: rows + rows // 2], key=lambda one: one.name), colours),
-            f"Drawings in the colours of figure {apart}. Light grey: noise.{smaller}",
+            f"Drawings in the colours of figure {apart}. Light grey: noise.{others}",
         ),
     ]
 
 
-def _replays(setting: Setting, drawn: Sequence[Coloured], columns: int, given: Sequence[Sketch]) -> Drawings:
+def _replays(
+    selection: ClassSelection, drawn: Sequence[Coloured], columns: int, given: Sequence[Sketch]
+) -> Drawings:
     colours = palette(drawn, columns)
     items = []
     for one, sketch in zip(drawn, given, strict=True):
@@ -226,4 +245,4 @@ def _replays(setting: Setting, drawn: Sequence[Coloured], columns: int, given: S
             "colours": [colour_of(label, colours) for label in labels],
         }
         items.append({"class": one.name, "input": boxed(sketch), "samples": [sample]})
-    return Drawings(f"{setting.title}, drawn cluster by cluster", items)
+    return Drawings(f"{selection.title}, coloured by cluster", items)

@@ -1,16 +1,21 @@
-"""Few-shot classification as a part of a checkpoint's report."""
+"""Few-shot classification as a part of a report."""
 
 from __future__ import annotations
 
 from sketchembed.data.folders import data_folder
 from sketchembed.evaluation.context import EvaluationContext
 from sketchembed.evaluation.fewshot.fewshot_table import FewShotReport, accuracies
-from sketchembed.evaluation.fewshot.protocol import UNTRAINED, DataName, FewShotProtocol
+from sketchembed.evaluation.fewshot.protocol import (
+    CURVE_EPISODES,
+    UNTRAINED,
+    DataName,
+    FewShotProtocol,
+)
 from sketchembed.evaluation.wandb_results import save_scores
 from sketchembed.reporting.part import Cell, Figure, Part, Table
 
-PRINTED = {"vinyals": "Tables 1 and 8", "lake": "Table 6", "ravi": "Table 2"}
-"""Where the paper has the numbers, by the split of the data."""
+PAPER_TABLES = {"vinyals": "Tables 1 and 8", "lake": "Table 6", "ravi": "Table 2"}
+"""Tables of the paper by the split of the data."""
 
 
 def fewshot(
@@ -18,70 +23,66 @@ def fewshot(
     data: DataName = "omniglot",
     split: str = "vinyals",
     settings: str | None = None,
-    episodes: int = 500,
+    episodes: int = CURVE_EPISODES,
     baselines: str = UNTRAINED,
 ) -> Part:
-    """Few-shot classification in episodes, beside baselines (tables 1, 2, 6 and 8).
+    """Few-shot classification in episodes, with baselines (tables 1, 2, 6 and 8).
 
     Args:
-        context: the model, and the Conv-VAE beside it.
+        context: the models and the data.
         data: omniglot or mini-imagenet.
-        split: of Omniglot: vinyals, lake (episodes within an alphabet), lake-pooled, or lake-runs.
-        settings: as 5w1s,20w5s; the paper's if not given.
-        episodes: of each setting; the paper's 2000 take four times as long.
-        baselines: of pixels, neighbours, random, scratch, trained; all or none.
+        split: split of Omniglot: vinyals, lake (episodes within an alphabet), lake-pooled, or lake-runs.
+        settings: such as 5w1s,20w5s; the paper's if not given.
+        episodes: number of episodes per setting; the paper has 2000, which take four times as long.
+        baselines: of pixels, neighbours, random, scratch, trained, separated by commas; all or none.
     """
     protocol = FewShotProtocol(
         data, split, settings=settings, episodes=episodes, seed=context.seed, baselines=baselines
     )
-    report = protocol.run(context.both, context.runs, data_folder(context.folder), lambda: context.ranks)
+    report = protocol.run(context.models, context.runs, data_folder(context.folder), lambda: context.ranks)
     if context.ranks.is_rank_zero:
         save_scores(report, context.wandb, context.project)
-    return as_part(report)
+    return part_of(report)
 
 
-def as_part(report: FewShotReport) -> Part:
-    """Return a few-shot report as a part of a larger one.
-
-    Args:
-        report: with scores.
-    """
+def part_of(report: FewShotReport) -> Part:
+    """Return a few-shot report as a part of a larger report."""
     settings = report.settings
-    printed = PRINTED.get(str(report.data.get("split")), "Few-shot")
-    rows: list[list[Cell]] = [
-        [
-            name,
-            *(f"{row[key].mean:.2f} ± {row[key].interval:.2f}" if key in row else None for key in settings),
+    tables = PAPER_TABLES.get(str(report.data.get("split")), "Few-shot")
+    rows: list[list[Cell]] = []
+    for name in report.methods:
+        scores = report.scores.get(name, {})
+        cells = [
+            f"{scores[key].mean:.2f} ± {scores[key].interval:.2f}" if key in scores else None
+            for key in settings
         ]
-        for name, row in ((name, report.scores.get(name, {})) for name in report.methods)
-    ]
+        rows.append([name, *cells])
     paper: list[list[Cell]] = [
         [name, *(f"{row[key]:.2f}" if key in row else None for key in settings)]
         for name, row in report.paper.items()
     ]
     first = next(iter(report.scores.values()))
     counts = sorted({len(score.accuracies) for score in first.values()})
-    many = " or ".join(f"{count:,}" for count in counts)
     facts = {**report.data, "methods": report.methods}
     for key, score in first.items():
-        told = score.to_dict()
         facts[f"episodes of {key}"] = (
-            f"{told['episodes']}, queries a class {told['query']}, "
+            f"{len(score.accuracies)}, queries per class {score.to_dict()['query']}, "
             f"seed {'published' if score.seed is None else score.seed}, digest {score.digest}"
         )
     return Part(
         "fewshot",
         report.title,
-        f"{many} episodes of each setting, the same for every method, on "
-        f"{report.data.get('classes', 'all')} classes. In each episode a classifier is fitted to the "
-        "embeddings of the support images and asked about the other images of the classes.",
+        f"Accuracy over {' or '.join(f'{count:,}' for count in counts)} episodes per setting, drawn from "
+        f"{report.data.get('classes', 'all')} classes. All methods are evaluated on the same episodes. In "
+        "each episode, a classifier is fitted to the embeddings of the support images and predicts the "
+        "classes of the query images.",
         [
             Table(
-                f"{printed}: accuracy in per cent ± half of the 95 % interval",
+                f"{tables}: accuracy in percent ± half of the 95 % interval",
                 ["method", *settings],
                 rows,
                 paper,
-                "The paper's numbers are of 2,000 episodes of each setting (mini-ImageNet: 1,000).",
+                "The paper's numbers are for 2,000 episodes per setting (mini-ImageNet: 1,000).",
             )
         ],
         [
@@ -89,7 +90,7 @@ def as_part(report: FewShotReport) -> Part:
                 "fewshot-accuracies",
                 report.title,
                 accuracies(report),
-                "Dots: measured here, with the 95 % interval. Hollow diamonds: the paper's numbers.",
+                "Dots: this evaluation, with 95 % intervals. Hollow diamonds: the paper's numbers.",
             )
         ],
         values={

@@ -1,4 +1,4 @@
-"""Methods that fit a whole network to each episode: MAML, and training from scratch."""
+"""Few-shot methods that fit a whole network to each episode: MAML, and training from scratch."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ from torch.nn import functional
 
 from sketchembed.data.episodes import EpisodeBatch
 from sketchembed.data.image_set import ImageSet
-from sketchembed.evaluation.fewshot.methods import HELD_AT_ONCE, Method
+from sketchembed.evaluation.fewshot.methods import GPU_NUMBERS, Method
 from sketchembed.networks.maml import MAML, SupportNormConv4
 from sketchembed.runs.ranks import Ranks
 
-Score = Callable[[Float[Tensor, "asked channels size size"]], Float[Tensor, "asked way"]]
-"""From queries to their classes' scores."""
+Scorer = Callable[[Float[Tensor, "queries channels size size"]], Float[Tensor, "queries way"]]
+"""From queries to class scores."""
 
 
-class Fitting(Method):
-    """Fits a network to the support images of one episode after the other.
+class FineTuningMethod(Method):
+    """A method that fits a network to the support images of one episode at a time.
 
-    An episode's answers depend on nothing but its own images, so neither the order of the episodes nor the
-    number of processes shows.
+    The predictions of an episode depend only on its own images, hence neither on the order of the episodes
+    nor on the number of ranks.
 
     Args:
-        name: for the report.
-        width: filters of the network's first layer, by which its memory is reckoned.
+        name: display name.
+        width: number of filters of the first layer, from which the batch size is computed.
         about: facts for the report.
     """
 
@@ -38,23 +38,23 @@ class Fitting(Method):
         self.name, self.width, self.about = name, width, about
 
     def prepare(self, data: ImageSet, ranks: Ranks) -> None:
-        """Keep the images, as bytes."""
+        """Keep the images and the device."""
         self.data, self.device = data, ranks.device
 
-    def answer(self, batch: EpisodeBatch, way: int, shot: int) -> Int[Tensor, "episodes queries"]:
-        """Fit to the support images of each episode, and classify the others."""
+    def predict(self, batch: EpisodeBatch, way: int, shot: int) -> Int[Tensor, "episodes queries"]:
+        """Fit to the support images of each episode and predict the classes of its queries."""
         labels = torch.arange(way, device=self.device).repeat_interleave(shot)
         out = torch.full(batch.query.shape, -1)
-        at_once = max(64, HELD_AT_ONCE // (self.width * self.data.size**2))
-        for row, (known, query) in enumerate(zip(batch.support, batch.query, strict=True)):
-            asked = query >= 0
-            score = self.fit(self._images(known), labels, way, known)
+        at_once = max(64, GPU_NUMBERS // (self.width * self.data.size**2))
+        for row, (support, query) in enumerate(zip(batch.support, batch.query, strict=True)):
+            present = query >= 0
+            score = self.fit(self._images(support), labels, way, support)
             with torch.no_grad():
                 parts = [
                     score(self._images(part))
-                    for part in np.split(query[asked], range(at_once, asked.sum(), at_once))
+                    for part in np.split(query[present], range(at_once, present.sum(), at_once))
                 ]
-            out[row, torch.from_numpy(asked)] = torch.cat(parts).argmax(-1).cpu()
+            out[row, torch.from_numpy(present)] = torch.cat(parts).argmax(-1).cpu()
         return out
 
     def _images(self, rows: np.ndarray) -> Tensor:
@@ -63,28 +63,28 @@ class Fitting(Method):
     @abstractmethod
     def fit(
         self,
-        support: Float[Tensor, "known channels size size"],
-        labels: Int[Tensor, " known"],
+        support: Float[Tensor, "n channels size size"],
+        labels: Int[Tensor, " n"],
         way: int,
-        known: np.ndarray,
-    ) -> Score:
-        """Fit to support images.
+        rows: np.ndarray,
+    ) -> Scorer:
+        """Fit a network to support images.
 
         Args:
             support: images in [0, 1].
             labels: their classes, 0 to way - 1.
             way: number of classes.
-            known: their rows in the data, which tell this episode from others.
+            rows: their row numbers in the data, from which random numbers of the episode are seeded.
         """
 
 
-class Adapting(Fitting):
-    """MAML: some steps of gradient descent from learned weights.
+class MAMLMethod(FineTuningMethod):
+    """MAML: a few steps of gradient descent from learned initial weights.
 
     Args:
-        name: for the report.
-        network: trained by :class:`~sketchembed.training.meta_learning.MAMLTask`, where it is to compute.
-        steps: of gradient descent; the network's own number of test steps if not given.
+        name: display name.
+        network: trained network, on the device.
+        steps: number of gradient steps; the network's number of test steps if not given.
         about: further facts for the report.
     """
 
@@ -97,26 +97,26 @@ class Adapting(Fitting):
         super().__init__(name, config.width, facts | (about or {}))
         self.network = network
 
-    def fit(self, support: Tensor, labels: Tensor, way: int, known: np.ndarray) -> Score:
-        """Adapt to support images; no gradient is left of how."""
+    def fit(self, support: Tensor, labels: Tensor, way: int, rows: np.ndarray) -> Scorer:
+        """Adapt the network to support images, without keeping the graph."""
         found = self.network.adapt(support, labels, way, self.steps, first_order=True)
         parameters = {name: value.detach() for name, value in found.items()}
         return lambda query: self.network.scores(parameters, support, query)
 
 
-class Scratch(Fitting):
-    """Training from scratch: a new Conv4 with a linear classifier, trained on the support images alone.
+class FromScratchMethod(FineTuningMethod):
+    """Training from scratch: a new Conv4 with a linear classifier, trained on the support images only.
 
     *Source*: a row of the paper's table 1, from Hsu et al. 2019.
 
-    The initial weights are drawn by a seed and the rows of the support images, and by nothing else.
+    The initial weights depend only on a seed and the row numbers of the support images.
 
     Args:
-        name: for the report.
-        steps: of Adam, each on all support images.
-        lr: its learning rate.
-        width: filters of each block.
-        seed: of the initial weights.
+        name: display name.
+        steps: number of Adam steps, each on all support images.
+        lr: learning rate.
+        width: number of filters of each block.
+        seed: random seed of the initial weights.
     """
 
     def __init__(
@@ -130,9 +130,9 @@ class Scratch(Fitting):
         super().__init__(name, width, {"steps": steps, "lr": lr, "seed": seed})
         self.steps, self.lr, self.seed = steps, lr, seed
 
-    def fit(self, support: Tensor, labels: Tensor, way: int, known: np.ndarray) -> Score:
+    def fit(self, support: Tensor, labels: Tensor, way: int, rows: np.ndarray) -> Scorer:
         """Train a new network on support images."""
-        state = np.random.SeedSequence([self.seed, *known.tolist()]).generate_state(1, np.uint64)
+        state = np.random.SeedSequence([self.seed, *rows.tolist()]).generate_state(1, np.uint64)
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(int(state[0] >> np.uint64(1)))
             encoder = SupportNormConv4(self.data.channels, self.width, "mean", self.data.size)

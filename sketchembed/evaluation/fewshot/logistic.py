@@ -1,15 +1,14 @@
 """Multinomial logistic regression of many small problems at once.
 
-Each problem is the one that scikit-learn's ``LogisticRegression(C)`` solves: over weights W and free
-intercepts b, the least of
+Each problem is the one that scikit-learn's ``LogisticRegression(C)`` solves: minimise, over weights W and
+unpenalised intercepts b,
 
     Σ_i -log softmax(W x_i + b)[y_i] + |W|² / (2 C).
 
-A few-shot episode has no more support images than features, so W is looked for in their span: with the
-Gram matrix of the support factored as F Fᵀ, the rows of F stand for the images, and no product is larger
-than support × support. Newton's method converges in a handful of steps; each solves its linear system by
-conjugate gradients, preconditioned by the Hessian at equal chances, which these lightly fitted problems
-hardly leave.
+The optimal W lies in the span of the support images, which are few in an episode. With their Gram matrix
+factored as F Fᵀ, the rows of F replace the images, and no matrix is larger than support × support. Newton's
+method converges in a few steps. Each step solves its linear system by conjugate gradients, preconditioned by
+the Hessian at uniform class probabilities, which is a good approximation for weakly fitted problems.
 """
 
 from __future__ import annotations
@@ -22,20 +21,20 @@ from torch import Tensor
 from torch.nn import functional
 
 TOLERANCE = 1e-7
-"""Largest element of the gradient, over C = 1, at which a problem counts as solved."""
+"""Maximum gradient element (for C = 1) of a solved problem."""
 NEWTON_STEPS = 50
 CG_STEPS = 30
 CG_REDUCTION = 1e-2
-"""A Newton step is solved until its residual is this part of the gradient: more is lost on the next step."""
+"""Reduction of the residual in a Newton step. Higher accuracy would be lost in the next step."""
 JITTER = 1e-10
-"""Added to the Gram matrix's diagonal, so that equal images leave it positive definite."""
+"""Relative addition to the diagonal of the Gram matrix, which keeps it positive definite for equal images."""
 
 
-class Classifier(NamedTuple):
-    """Linear classifiers, one a problem, by what each support row adds: ``scores = k @ weight + bias``.
+class LinearClassifiers(NamedTuple):
+    """Linear classifiers, one per problem: ``scores = k @ weight + bias``.
 
     Attributes:
-        weight: ``[problems, n, classes]``, of the products k of a row with the n support rows.
+        weight: ``[problems, n, classes]``, for the inner products k of an input with the n support rows.
         bias: ``[problems, classes]``.
     """
 
@@ -45,104 +44,102 @@ class Classifier(NamedTuple):
 
 def fit_logistic(
     gram: Float[Tensor, "problems n n"], y: Int[Tensor, "problems n"], classes: int, c: float | int = 1.0
-) -> Classifier:
-    """Fit every problem.
+) -> LinearClassifiers:
+    """Fit all problems, in float64.
 
     *Source*: the released code's ``LogisticRegression`` (multinomial, L2, C = 1, free intercept), converged.
 
     Args:
-        gram: inner products of the support rows with each other; in float64 inside.
+        gram: inner products of the support rows.
         y: class of each row, 0 to classes - 1.
-        classes: how many.
-        c: inverse of the penalty.
-
-    Returns:
-        the classifiers, in float64.
+        classes: number of classes.
+        c: inverse strength of the penalty.
     """
     gram = gram.double()
     count = gram.shape[-1]
     scale = gram.diagonal(dim1=-2, dim2=-1).amax(-1).clamp_min(1e-30)
     eye = torch.eye(count, dtype=gram.dtype, device=gram.device)
     factor = torch.linalg.cholesky(gram + JITTER * scale[:, None, None] * eye)
-    # The last column is the intercept's, which costs nothing.
+    # The last column is the intercept, which is not penalised.
     rows = functional.pad(factor, (0, 1), value=1.0)
-    cost = functional.pad(rows.new_full((count,), 1 / c), (0, 1)).unsqueeze(-1)
+    penalty = functional.pad(rows.new_full((count,), 1 / c), (0, 1)).unsqueeze(-1)
     target = functional.one_hot(y, classes).to(rows.dtype)
-    weight = _minimise(rows, cost, target)
-    # F w = K a with K = F Fᵀ: what each support row adds is a = F⁻ᵀ w.
+    weight = _minimise(rows, penalty, target)
+    # Weights w for rows of F correspond to a = F⁻ᵀ w for inner products: F w = K a with K = F Fᵀ.
     support = torch.linalg.solve_triangular(factor.mT, weight[:, :-1], upper=True)
-    return Classifier(support, weight[:, -1])
+    return LinearClassifiers(support, weight[:, -1])
 
 
-def _minimise(rows: Tensor, cost: Tensor, target: Tensor) -> Tensor:
-    """Return the weights ``[problems, columns, classes]`` at the minimum."""
+def _minimise(rows: Tensor, penalty: Tensor, target: Tensor) -> Tensor:
+    """Return the optimal weights, ``[problems, columns, classes]``."""
     classes = target.shape[-1]
     weight = rows.new_zeros(rows.shape[0], rows.shape[-1], classes)
-    # The Hessian where all classes are equally likely, but for the direction in which all weights are
-    # equal, which no gradient has.
-    at_rest = torch.linalg.cholesky(rows.mT @ rows / classes + torch.diag_embed(cost[:, 0] + JITTER))
-    value = _objective(rows, cost, target, weight)
+    # Hessian at uniform probabilities. The direction in which all classes' weights are equal is left out:
+    # gradients have no component in it.
+    uniform = torch.linalg.cholesky(rows.mT @ rows / classes + torch.diag_embed(penalty[:, 0] + JITTER))
+    value = _objective(rows, penalty, target, weight)
     for _ in range(NEWTON_STEPS):
-        chances = torch.softmax(rows @ weight, dim=-1)
-        gradient = rows.mT @ (chances - target) + cost * weight
+        probabilities = torch.softmax(rows @ weight, dim=-1)
+        gradient = rows.mT @ (probabilities - target) + penalty * weight
         size = gradient.abs().amax(dim=(1, 2))
         if bool((size < TOLERANCE).all()):
             break
-        step = _newton_step(rows, cost, chances, gradient, at_rest)
+        step = _newton_step(rows, penalty, probabilities, gradient, uniform)
         slope = (gradient * step).sum(dim=(1, 2))
-        weight, value = _line_search(rows, cost, target, weight, value, step, slope)
+        weight, value = _line_search(rows, penalty, target, weight, value, step, slope)
     return weight
 
 
-def _objective(rows: Tensor, cost: Tensor, target: Tensor, weight: Tensor) -> Tensor:
+def _objective(rows: Tensor, penalty: Tensor, target: Tensor, weight: Tensor) -> Tensor:
     scores = rows @ weight
     loss = torch.logsumexp(scores, dim=-1).sum(-1) - (scores * target).sum(dim=(1, 2))
-    return loss + (cost * weight * weight).sum(dim=(1, 2)) / 2
+    return loss + (penalty * weight * weight).sum(dim=(1, 2)) / 2
 
 
-def _newton_step(rows: Tensor, cost: Tensor, chances: Tensor, gradient: Tensor, at_rest: Tensor) -> Tensor:
+def _newton_step(
+    rows: Tensor, penalty: Tensor, probabilities: Tensor, gradient: Tensor, uniform: Tensor
+) -> Tensor:
     """Solve Hessian · step = -gradient by preconditioned conjugate gradients."""
 
     def hessian(step: Tensor) -> Tensor:
         change = rows @ step
-        change = chances * (change - (chances * change).sum(-1, keepdim=True))
-        return rows.mT @ change + cost * step
+        change = probabilities * (change - (probabilities * change).sum(-1, keepdim=True))
+        return rows.mT @ change + penalty * step
 
     step = torch.zeros_like(gradient)
     residual = -gradient
-    # A problem that is solved is left alone: what remains of its gradient is rounding, on which the
-    # iteration would go astray.
+    # Solved problems are not updated: their residual is rounding error, on which the iteration diverges.
     wanted = (CG_REDUCTION * residual.flatten(1).norm(dim=1)).clamp_min(TOLERANCE / 10)
-    direction = prepared = torch.cholesky_solve(residual, at_rest)
-    product = (residual * prepared).sum(dim=(1, 2), keepdim=True)
+    direction = preconditioned = torch.cholesky_solve(residual, uniform)
+    product = (residual * preconditioned).sum(dim=(1, 2), keepdim=True)
     for _ in range(CG_STEPS):
         unsolved = residual.flatten(1).norm(dim=1) > wanted
         if not bool(unsolved.any()):
             break
         curved = hessian(direction)
-        along = product / (direction * curved).sum(dim=(1, 2), keepdim=True).clamp_min(1e-300)
-        along = torch.where(unsolved[:, None, None], along, 0)
-        step = step + along * direction
-        residual = residual - along * curved
-        prepared = torch.cholesky_solve(residual, at_rest)
-        before, product = product, (residual * prepared).sum(dim=(1, 2), keepdim=True)
-        direction = prepared + product / before.clamp_min(1e-300) * direction
+        length = product / (direction * curved).sum(dim=(1, 2), keepdim=True).clamp_min(1e-300)
+        length = torch.where(unsolved[:, None, None], length, 0)
+        step = step + length * direction
+        residual = residual - length * curved
+        preconditioned = torch.cholesky_solve(residual, uniform)
+        before, product = product, (residual * preconditioned).sum(dim=(1, 2), keepdim=True)
+        direction = preconditioned + product / before.clamp_min(1e-300) * direction
     return step
 
 
 def _line_search(
-    rows: Tensor, cost: Tensor, target: Tensor, weight: Tensor, value: Tensor, step: Tensor, slope: Tensor
+    rows: Tensor, penalty: Tensor, target: Tensor, weight: Tensor, value: Tensor, step: Tensor, slope: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Halve the steps that do not descend (Armijo), each problem for itself."""
+    """Halve the step of each problem until its objective decreases (Armijo)."""
     length = torch.ones_like(value)
     best, best_value = weight, value
     pending = torch.ones_like(value, dtype=torch.bool)
     for _ in range(20):
         tried = weight + length[:, None, None] * step
-        tried_value = _objective(rows, cost, target, tried)
-        # Near the minimum the descent drowns in rounding.
-        enough = value + 1e-4 * length * slope + 1e-12 * (1 + value.abs())
-        good = pending & (tried_value <= enough)
+        tried_value = _objective(rows, penalty, target, tried)
+        # Close to the minimum, the decrease is below the rounding error of the objective.
+        limit = value + 1e-4 * length * slope + 1e-12 * (1 + value.abs())
+        good = pending & (tried_value <= limit)
         best = torch.where(good[:, None, None], tried, best)
         best_value = torch.where(good, tried_value, best_value)
         pending = pending & ~good

@@ -1,4 +1,4 @@
-"""What can answer few-shot episodes: an embedding with a head on top."""
+"""Few-shot methods: an interface, and fixed embeddings with a head that is fitted in each episode."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ from sketchembed.data.image_set import ImageSet
 from sketchembed.evaluation.fewshot.heads import Products, head
 from sketchembed.runs.ranks import Ranks
 
-EMBEDDED_AT_ONCE = 512
-"""Images that go through a network together on a GPU."""
-PIXELS_AT_ONCE = 1 << 16
-"""Pixels that do on a CPU, in half the time of 512 images: its caches hold what layers leave each other."""
-HELD_AT_ONCE = 1 << 26
-"""Numbers gathered for episodes that are answered together on a GPU: a quarter of a gigabyte."""
-CACHED_AT_ONCE = 1 << 22
-"""Numbers gathered on a CPU, for its caches likewise."""
+GPU_IMAGES = 512
+"""Images in a batch on a GPU."""
+CPU_PIXELS = 1 << 16
+"""Pixels in a batch on a CPU. Activations that fit into its caches halve the time of 512 images."""
+GPU_NUMBERS = 1 << 26
+"""Numbers gathered for a batch of episodes on a GPU: 256 MB."""
+CPU_NUMBERS = 1 << 22
+"""Numbers gathered for a batch of episodes on a CPU, so that they fit into its caches."""
 
 Embed = Callable[[Float[Tensor, "batch channels size size"]], Float[Tensor, "batch features"]]
 
 
 class Method(ABC):
-    """Something that answers episodes.
+    """A few-shot classifier.
 
     Attributes:
-        name: for the report's row.
-        about: facts for the report: head, checkpoint, what it was trained on.
+        name: display name.
+        about: facts for the report: head, checkpoint, training data.
     """
 
     name: str
@@ -42,25 +42,25 @@ class Method(ABC):
 
     @abstractmethod
     def prepare(self, data: ImageSet, ranks: Ranks) -> None:
-        """Take the images of all episodes to come."""
+        """Prepare for episodes of a set of images."""
 
     @abstractmethod
-    def answer(self, batch: EpisodeBatch, way: int, shot: int) -> Int[Tensor, "episodes queries"]:
-        """Return the class of each image asked about; what stands where there is none (-1) is ignored."""
+    def predict(self, batch: EpisodeBatch, way: int, shot: int) -> Int[Tensor, "episodes queries"]:
+        """Return the predicted class of each query; values at missing queries (-1) are ignored."""
 
 
-class Embedding(Method):
-    """A fixed embedding of each image, and a head fitted anew in each episode.
+class EmbeddingMethod(Method):
+    """A fixed embedding, and a head that is fitted in each episode.
 
-    *Source*: paper section 5: features are the means of z, each divided by its length.
+    *Source*: paper section 5: features are the means of z, each divided by its norm.
 
     Args:
-        name: for the report.
-        embed: from images in [0, 1], on the device that `device` says, to their embeddings.
+        name: display name.
+        embed: returns embeddings of images in [0, 1], on the device of the ranks.
         head: name of the head, see :mod:`~sketchembed.evaluation.fewshot.heads`.
-        normalise: divide each embedding by its length.
+        normalise: divide each embedding by its norm.
         about: facts for the report.
-        beside: another head on the same embedding; what that one has prepared before serves both.
+        shared: a method with the same embedding, prepared before this one, whose features are reused.
     """
 
     def __init__(
@@ -70,17 +70,17 @@ class Embedding(Method):
         head: str = "logistic",
         normalise: bool = True,
         about: dict[str, Any] | None = None,
-        beside: Embedding | None = None,
+        shared: EmbeddingMethod | None = None,
     ) -> None:
-        self.name, self.embed, self.normalise, self.beside = name, embed, normalise, beside
+        self.name, self.embed, self.normalise, self.shared = name, embed, normalise, shared
         self.about = {"head": head} | (about or {})
         self.features = torch.zeros(0, 0)
         self.gram: Tensor | None = None
 
     def prepare(self, data: ImageSet, ranks: Ranks) -> None:
         """Embed every image once."""
-        if self.beside is not None:
-            self.features, self.gram = self.beside.features, self.beside.gram
+        if self.shared is not None:
+            self.features, self.gram = self.shared.features, self.shared.gram
             return
         device = ranks.device
 
@@ -88,32 +88,32 @@ class Embedding(Method):
             out = self.embed(data.batch(slice(rows.start, rows.stop)).to(device)).float()
             return functional.normalize(out, dim=-1) if self.normalise else out
 
-        at_once = max(1, PIXELS_AT_ONCE // data.size**2) if device.type == "cpu" else EMBEDDED_AT_ONCE
+        at_once = max(1, CPU_PIXELS // data.size**2) if device.type == "cpu" else GPU_IMAGES
         with torch.inference_mode():
             width = embed(range(1)).shape[-1]
             self.features = ranks.gather(torch.zeros(len(data), width), at_once, embed).to(device)
-            # Where there are fewer images than features, their products are the smaller table.
-            self.gram = _products_among(self.features, ranks) if width > len(data) else None
+            # If there are fewer images than features, the Gram matrix is smaller than the features.
+            self.gram = _gram_matrix(self.features, ranks) if width > len(data) else None
 
-    def answer(self, batch: EpisodeBatch, way: int, shot: int) -> Int[Tensor, "episodes queries"]:
-        """Fit the head to the support images and ask it about the others."""
+    def predict(self, batch: EpisodeBatch, way: int, shot: int) -> Int[Tensor, "episodes queries"]:
+        """Fit the head to the support images and predict the classes of the queries."""
         device = self.features.device
         support, query = (
             torch.from_numpy(part).to(device).clamp_min(0) for part in (batch.support, batch.query)
         )
         labels = torch.arange(way, device=device).repeat_interleave(shot)
-        # Of an episode: the support images' rows of the table, or the features of those asked about.
+        # Numbers gathered per episode: Gram rows of the support images, or features of the queries.
         numbers = query.shape[1] * self.features.shape[1]
         if self.gram is not None:
             numbers = support.shape[1] * len(self.gram)
-        held = CACHED_AT_ONCE if device.type == "cpu" else HELD_AT_ONCE
-        at_once = max(1, held // max(1, numbers))
+        most = CPU_NUMBERS if device.type == "cpu" else GPU_NUMBERS
+        at_once = max(1, most // max(1, numbers))
         with torch.inference_mode():
-            answers = [
+            predicted = [
                 head(self.about["head"])(self._products(*part), labels, way)
                 for part in zip(torch.split(support, at_once), torch.split(query, at_once), strict=True)
             ]
-        return torch.cat(answers)
+        return torch.cat(predicted)
 
     def _products(self, support: Tensor, query: Tensor) -> Products:
         if self.gram is not None:
@@ -125,39 +125,39 @@ class Embedding(Method):
         return Products(among, partial(sums_of_features, known, self.features[query]))
 
 
-def sums_of_features(known: Tensor, asked: Tensor, weight: Tensor | None) -> Tensor:
-    """Return ``[episodes, queries, columns]``: see `Products` in `evaluation.fewshot.heads`."""
-    columns = known.mT if weight is None else (known.double().mT @ weight).float()
-    return asked @ columns
+def sums_of_features(support: Tensor, query: Tensor, weight: Tensor | None) -> Tensor:
+    """Return the products of queries with support images, from features; see ``heads.Products.query``."""
+    columns = support.mT if weight is None else (support.double().mT @ weight).float()
+    return query @ columns
 
 
 def _sums_of_rows(rows: Tensor, query: Tensor, weight: Tensor | None) -> Tensor:
-    """Return the same from the support images' products with all images, ``[episodes, n, images]``."""
-    # Whole rows are summed faster than the images asked about are picked from them.
+    """Return the same from rows of the Gram matrix, ``[episodes, n, images]``."""
+    # Summing whole rows is faster than gathering the columns of the queries first.
     sums = rows if weight is None else weight.mT.float() @ rows
     return sums.gather(2, query.unsqueeze(1).expand(-1, sums.shape[1], -1)).mT
 
 
-def _products_among(features: Tensor, ranks: Ranks) -> Tensor:
-    """Return the inner products of all rows with each other, half of which are the other half's."""
+def _gram_matrix(features: Tensor, ranks: Ranks) -> Tensor:
+    """Return the inner products of all features; the upper triangle is copied from the lower one."""
     count = len(features)
 
-    def left(rows: range) -> Tensor:
+    def lower(rows: range) -> Tensor:
         found = features[rows.start : rows.stop] @ features[: rows.stop].mT
         return functional.pad(found, (0, count - rows.stop))
 
-    table = ranks.gather(torch.zeros(count, count), EMBEDDED_AT_ONCE, left).to(features.device)
-    for first in range(0, count, EMBEDDED_AT_ONCE):
-        last = first + EMBEDDED_AT_ONCE
-        table[:first, first:last] = table[first:last, :first].mT
-    return table
+    gram = ranks.gather(torch.zeros(count, count), GPU_IMAGES, lower).to(features.device)
+    for first in range(0, count, GPU_IMAGES):
+        last = first + GPU_IMAGES
+        gram[:first, first:last] = gram[first:last, :first].mT
+    return gram
 
 
-def ink(images: Float[Tensor, "batch channels size size"]) -> Float[Tensor, "batch channels size size"]:
-    """Return images as ink, 1 on paper of 0: drawings are mostly paper, which then counts nothing."""
+def invert(images: Float[Tensor, "batch channels size size"]) -> Float[Tensor, "batch channels size size"]:
+    """Return images with 1 for ink and 0 for paper, so that the blank background has no effect."""
     return 1 - images
 
 
-def pixels(images: Float[Tensor, "batch channels size size"]) -> Float[Tensor, "batch features"]:
-    """Return the pixels themselves, as ink."""
-    return ink(images).flatten(1)
+def pixel_features(images: Float[Tensor, "batch channels size size"]) -> Float[Tensor, "batch features"]:
+    """Return the inverted pixels as features."""
+    return invert(images).flatten(1)

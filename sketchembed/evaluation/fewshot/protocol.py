@@ -1,4 +1,4 @@
-"""What is asked in few-shot episodes, and of whom; the command and a checkpoint's report ask the same way."""
+"""The few-shot protocol: data, episodes, methods and baselines, as used by the command and by reports."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from sketchembed.data.folders import prepared_folder
 from sketchembed.data.image_set import ImageSet
 from sketchembed.data.sources import mini_imagenet, omniglot_images
 from sketchembed.data.sources.omniglot_runs import OneShotRuns
-from sketchembed.errors import CheckpointError, ConfigError, check_known
+from sketchembed.errors import CheckpointError, ConfigError, check_known, check_range
 from sketchembed.evaluation.fewshot import heads
 from sketchembed.evaluation.fewshot.fewshot_table import FewShotReport
-from sketchembed.evaluation.fewshot.finetuning import Adapting, Scratch
-from sketchembed.evaluation.fewshot.methods import Embedding, Method, ink, pixels
-from sketchembed.evaluation.fewshot.scores import Setting, measure
+from sketchembed.evaluation.fewshot.finetuning import FromScratchMethod, MAMLMethod
+from sketchembed.evaluation.fewshot.methods import EmbeddingMethod, Method, invert, pixel_features
+from sketchembed.evaluation.fewshot.scores import EpisodeSetting, measure
 from sketchembed.evaluation.models import Model, trained_baselines
 from sketchembed.networks.conv4 import Conv4, for_inference
 from sketchembed.networks.maml import MAML
@@ -31,26 +31,31 @@ from sketchembed.runs.ranks import Ranks
 DataName = Literal["omniglot", "mini-imagenet"]
 SETTINGS = {"omniglot": "5w1s,5w5s,20w1s,20w5s", "mini-imagenet": "5w1s,5w5s,5w20s,5w50s"}
 EPISODES = {"omniglot": 2000, "mini-imagenet": 1000}
-"""As the released code."""
+"""Number of episodes per setting in the released code."""
+CURVE_EPISODES = 500
+"""Number of episodes per checkpoint of a run in the released code."""
 BASELINES = ("pixels", "neighbours", "random", "scratch", "trained")
 UNTRAINED = "pixels,neighbours,random"
 
 
 @dataclass(frozen=True)
 class FewShotProtocol:
-    """Episodes that several methods answer.
+    """Settings of a few-shot evaluation.
 
-    Attributes:
+    Args:
         data: omniglot or mini-imagenet.
-        split: of Omniglot: vinyals, lake, lake-pooled or lake-runs.
-        part: of the split: train, val or test.
-        source: of Omniglot: rasters of the strokes, or the published images.
-        settings: as 5w1s,20w5s; the paper's if not given.
-        episodes: of each setting; the released code's if not given.
-        query: images asked about a class: a number, or all.
-        seed: of the episodes.
-        head: for embeddings.
-        baselines: names with commas between them; all or none.
+        split: split of Omniglot: vinyals, lake, lake-pooled or lake-runs.
+        part: part of the split: train, val or test.
+        source: images of Omniglot: rasterized strokes, or the published images.
+        settings: such as 5w1s,20w5s; the paper's if not given.
+        episodes: number of episodes per setting; as in the released code if not given.
+        query: number of queries per class, or all.
+        seed: seed of the episodes.
+        head: head on top of embeddings.
+        baselines: comma-separated names, all or none.
+
+    Raises:
+        ConfigError: if a head or baseline is unknown, or the number of episodes is out of range.
     """
 
     data: DataName = "omniglot"
@@ -65,26 +70,19 @@ class FewShotProtocol:
     baselines: str = UNTRAINED
 
     def __post_init__(self) -> None:
-        """Check what is written before anything costs time.
-
-        Raises:
-            ConfigError: if a head, a baseline or a number is none.
-        """
+        """Check the values that need no data."""
         heads.head(self.head)
-        _ = self.wanted
-        if self.count < 1:
-            raise ConfigError(
-                f"episodes is {self.count}", expected="1 or more", fix="The released code's is 2000"
-            )
+        _ = self.baseline_names
+        check_range("episodes", self.count, 1)
 
     @property
     def count(self) -> int:
-        """Episodes of each setting."""
+        """Number of episodes per setting."""
         return EPISODES[self.data] if self.episodes is None else self.episodes
 
     @property
-    def wanted(self) -> list[str]:
-        """The baselines' names."""
+    def baseline_names(self) -> list[str]:
+        """Names of the baselines."""
         text = self.baselines
         names = {"all": BASELINES, "none": ()}.get(text, tuple(name for name in text.split(",") if name))
         for name in names:
@@ -99,164 +97,139 @@ class FewShotProtocol:
         launch: Callable[[], Ranks],
         curves: bool = False,
     ) -> FewShotReport:
-        """Ask all methods all episodes.
+        """Measure models and baselines on the same episodes.
 
         Args:
-            models: to ask, beside the baselines.
-            runs: folder of the runs, for baselines that are trained.
-            folder: of the data sets.
-            launch: starts the processes, once everything is checked.
-            curves: whether the models are the checkpoints of runs, whose accuracy over steps is the question.
+            models: models to evaluate.
+            runs: folder of the runs with trained baselines.
+            folder: data folder.
+            launch: starts the ranks; called after everything has been checked.
+            curves: whether the models are the checkpoints of runs, for accuracy over training steps.
 
         Raises:
             CheckpointError: if a model takes other images.
-            ConfigError: if there are no such episodes.
-            DataError: if the data are not there, or damaged.
+            ConfigError: if a setting is not possible.
+            DataError: if the data are missing or damaged.
         """
         begun = time.perf_counter()
-        trained = trained_baselines(runs) if "trained" in self.wanted else []
-        images = _images(
-            self.data, self.split, self.part, self.source, folder, _image_size(models, self.data)
-        )
+        images = self._load_images(folder, models)
         for model in models:
-            check_fit(model.network, images)
+            check_images(model.network, images)
+        trained = trained_baselines(runs) if "trained" in self.baseline_names else []
         known = {model.path for model in models}
         models = [
             *models,
-            *(model for model in trained if fits(model.network, images) and model.path not in known),
+            *(model for model in trained if takes_images(model.network, images) and model.path not in known),
         ]
-        # Every setting is checked before a network embeds anything.
-        settings = self.settings or SETTINGS[self.data]
-        tasks = _tasks(images, self.split, settings, _query(self.query), self.seed, folder)
+        # All settings are checked before the first network runs.
+        tasks = self._tasks(images, folder)
         ranks = launch()
         report = FewShotReport(images.about, {})
         methods = []
         for model in models:
-            method = as_method(model, self.head, ranks.device)
+            method = method_of(model, self.head, ranks.device)
             if curves and model.step is not None:
                 method.name = f"{model.name}, step {model.step}"
                 report.curves.setdefault(model.run, {})[model.step] = method.name
             methods.append(method)
-        methods += untrained(images, self.head, ranks.device, self.wanted)
+        methods += untrained_baselines(images, self.head, ranks.device, self.baseline_names)
         report.methods = {method.name: method.about for method in methods}
         for method in methods:
             method.prepare(images, ranks)
         for task in tasks:
-            asked = len(task) if isinstance(task, OneShotRuns) else self.count
-            for method, score in zip(methods, measure(methods, task, asked, ranks), strict=True):
+            count = len(task) if isinstance(task, OneShotRuns) else self.count
+            for method, score in zip(methods, measure(methods, task, count, ranks), strict=True):
                 report.add(method.name, score)
         report.seconds = time.perf_counter() - begun
         return report
 
+    def _load_images(self, folder: Path, models: Sequence[Model]) -> ImageSet:
+        """Load the images, in the size that the first model for them takes."""
+        prepared = prepared_folder(folder)
+        if self.data == "mini-imagenet":
+            return mini_imagenet.load_mini_imagenet(
+                folder / "mini_imagenet", prepared, self.part, mini_imagenet.SIZE
+            )
+        configs = [model.network.config for model in models]
+        size = next((config.image_size for config in configs if config.channels == 1), 28)
+        images = omniglot_images.load_omniglot(folder / "omniglot", prepared, self.source, size)
+        split = "lake" if self.split == "lake-runs" else self.split
+        chosen = omniglot_images.select_part(images, split, self.part)
+        chosen.about["split"] = self.split
+        return chosen
 
-def as_method(model: Model, head: str, device: torch.device) -> Method:
-    """Return how a network answers episodes.
+    def _tasks(self, images: ImageSet, folder: Path) -> list[Episodes] | list[OneShotRuns]:
+        """Return the episodes of each setting, or Lake's published runs."""
+        if self.query != "all" and not (self.query.isdigit() and int(self.query)):
+            raise ConfigError(
+                f"query is '{self.query}'", expected="all, or a number of 1 or more", fix="Correct --query"
+            )
+        query = None if self.query == "all" else int(self.query)
+        if self.split == "lake-runs":
+            runs = OneShotRuns(images, folder / "omniglot", prepared_folder(folder))
+            images.about.update(runs=len(runs), trials=runs.trials)
+            return [runs]
+        texts = (self.settings or SETTINGS[self.data]).split(",")
+        settings = [EpisodeSetting.parse(text) for text in texts]
+        within = self.split == "lake"
+        return [Episodes(images, one.way, one.shot, query, self.seed, within) for one in settings]
 
-    Args:
-        model: the network.
-        head: for embeddings.
-        device: where to compute.
-    """
+
+def method_of(model: Model, head: str, device: torch.device) -> Method:
+    """Return the few-shot method of a trained network; `head` is not used for a ProtoNet and for MAML."""
     network = model.network.to(device).eval()
     if isinstance(network, MAML):
-        return Adapting(model.name, network, about=model.facts)
+        return MAMLMethod(model.name, network, about=model.facts)
     network = for_inference(network)
-    # A prototypical network brings its own head: class means of embeddings as they are.
     proto = isinstance(network, ProtoNet)
-    return Embedding(
+    return EmbeddingMethod(
         model.name, network.embed, "centroid" if proto else head, normalise=not proto, about=model.facts
     )
 
 
-def untrained(images: ImageSet, head: str, device: torch.device, wanted: Sequence[str]) -> list[Method]:
-    """Return the baselines that need no training.
-
-    Args:
-        images: that episodes will be drawn from.
-        head: of the ones that have one.
-        device: where to compute.
-        wanted: their names.
-    """
+def untrained_baselines(
+    images: ImageSet, head: str, device: torch.device, names: Sequence[str]
+) -> list[Method]:
+    """Return the named baselines that are not trained before the episodes."""
     torch.manual_seed(0)
     network = for_inference(Conv4(images.channels, size=images.size).to(device).eval())
-    raw = Embedding("Raw pixels", pixels, head)
+    raw = EmbeddingMethod("Raw pixels", pixel_features, head)
     methods: dict[str, Method] = {
         "pixels": raw,
-        "neighbours": Embedding(
+        "neighbours": EmbeddingMethod(
             "k-nearest neighbours",
-            pixels,
+            pixel_features,
             "neighbour",
             about={"k": 1, "features": "raw pixels"},
-            beside=raw if "pixels" in wanted else None,
+            shared=raw if "pixels" in names else None,
         ),
-        # Zero padding is paper to it only if paper is zero.
-        "random": Embedding(
-            "Random CNN (Conv4)", lambda batch: network(ink(batch)), head, about={"seed": 0, "input": "ink"}
+        # Images are inverted, so that the zero padding of convolutions continues the paper.
+        "random": EmbeddingMethod(
+            "Random CNN (Conv4)",
+            lambda batch: network(invert(batch)),
+            head,
+            about={"seed": 0, "input": "ink"},
         ),
-        "scratch": Scratch(),
+        "scratch": FromScratchMethod(),
     }
-    return [method for name, method in methods.items() if name in wanted]
+    return [method for name, method in methods.items() if name in names]
 
 
-def fits(network: Network, images: ImageSet) -> bool:
-    """Return whether a network takes these images."""
-    config = network.config
-    return (config.channels, config.image_size) == (images.channels, images.size)
+def takes_images(network: Network, images: ImageSet) -> bool:
+    """Return whether a network takes images of this size and number of channels."""
+    return (network.config.channels, network.config.image_size) == (images.channels, images.size)
 
 
-def check_fit(net: Network, images: ImageSet) -> None:
-    """Check that a model takes these images.
+def check_images(network: Network, images: ImageSet) -> None:
+    """Check that a network takes images of this size and number of channels.
 
     Raises:
-        CheckpointError: if it was made for others.
+        CheckpointError: if it does not.
     """
-    if not fits(net, images):
-        config = net.config
+    if not takes_images(network, images):
+        config = network.config
         raise CheckpointError(
             f"the checkpoint takes images of {config.channels} x {config.image_size} x {config.image_size}",
             expected=f"a model for the data's {images.channels} x {images.size} x {images.size}",
             fix="Choose the other data set, or another checkpoint",
         )
-
-
-def _image_size(models: Sequence[Model], data: str) -> int:
-    if data == "mini-imagenet":
-        return mini_imagenet.SIZE
-    sizes = [model.network.config.image_size for model in models if model.network.config.channels == 1]
-    return sizes[0] if sizes else 28
-
-
-def _images(
-    data: str, split: str, part: str, source: omniglot_images.Kind, folder: Path, size: int
-) -> ImageSet:
-    prepared = prepared_folder(folder)
-    if data == "mini-imagenet":
-        return mini_imagenet.load_mini_imagenet(folder / "mini_imagenet", prepared, part, size)
-    images = omniglot_images.load_omniglot(folder / "omniglot", prepared, source, size)
-    chosen = omniglot_images.select_part(images, "lake" if split == "lake-runs" else split, part)
-    chosen.about["split"] = split
-    return chosen
-
-
-def _query(text: str) -> int | None:
-    if text == "all":
-        return None
-    if not text.isdigit() or int(text) < 1:
-        raise ConfigError(f"query is '{text}'", expected="all, or a number of 1 or more", fix="Correct it")
-    return int(text)
-
-
-def _tasks(
-    images: ImageSet, split: str, settings: str, query: int | None, seed: int, folder: Path
-) -> list[Episodes] | list[OneShotRuns]:
-    if split == "lake-runs":
-        runs = OneShotRuns(images, folder / "omniglot", prepared_folder(folder))
-        images.about.update(runs=len(runs), trials=runs.trials)
-        return [runs]
-    wanted = [Setting.parse(text) for text in settings.split(",")]
-    within = split == "lake"
-    return [Episodes(images, setting.way, setting.shot, query, seed, within) for setting in wanted]
-
-
-CURVE_EPISODES = 500
-"""As the released code's, of each checkpoint of a run."""

@@ -1,6 +1,8 @@
-"""Episodic few-shot classification: how often a method names the class of an image it has seen once or so.
+"""Accuracy of few-shot classification in episodes.
 
 *Source*: paper section 5 and tables 1, 2, 5 and 6.
+
+The accuracy of every episode is kept, for the confidence interval, so there is no torchmetrics metric here.
 """
 
 from __future__ import annotations
@@ -9,65 +11,67 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
 
-from sketchembed.data.episodes import EpisodeBatch
+from sketchembed.data.episodes import Episodes
+from sketchembed.data.sources.omniglot_runs import OneShotRuns
 from sketchembed.errors import ConfigError
 from sketchembed.evaluation.fewshot.methods import Method
 from sketchembed.runs.ranks import Ranks
 
 BLOCK = 100
-"""Episodes answered together. A fixed number, so that the count of processes changes nothing."""
+"""Episodes in a batch. It is fixed, so that results do not depend on the number of ranks."""
 NORMAL_95 = 1.96
 
 
 @dataclass(frozen=True)
-class Setting:
-    """A kind of episode, written as in ``20w1s``.
+class EpisodeSetting:
+    """Way and shot of an episode, written as ``20w1s``.
 
     Attributes:
-        way: classes.
-        shot: support images a class.
+        way: number of classes.
+        shot: number of support images per class.
     """
 
     way: int
     shot: int
 
     @classmethod
-    def parse(cls, text: str) -> Setting:
-        """Read ``20w1s``.
+    def parse(cls, text: str) -> EpisodeSetting:
+        """Parse a setting such as ``20w1s``.
 
         Raises:
-            ConfigError: if it is written otherwise.
+            ConfigError: if the text has another form.
         """
         match = re.fullmatch(r"(\d+)w(\d+)s", text.strip())
         if match is None:
             raise ConfigError(
-                f"'{text}' is no few-shot setting", expected="a way and a shot, as in 20w1s", fix="Correct it"
+                f"'{text}' is not a few-shot setting",
+                expected="way and shot, as in 20w1s",
+                fix="Correct --settings",
             )
         return cls(int(match[1]), int(match[2]))
 
     def __str__(self) -> str:
-        """Return ``20w1s``."""
+        """Return the setting as text, such as ``20w1s``."""
         return f"{self.way}w{self.shot}s"
 
 
 @dataclass(frozen=True)
 class Score:
-    """A method's accuracies, one an episode.
+    """Accuracies of a method.
 
     Attributes:
         setting: way and shot.
         accuracies: float64 ``[episodes]``, 0 to 1.
-        seed: of the episodes; None where they are a published list.
-        query: images asked about a class; None for all the rest.
-        digest: of the list of episodes.
+        seed: seed of the episodes; None for a published list of episodes.
+        query: number of queries per class; None for all other images of the class.
+        digest: digest of the list of episodes.
     """
 
-    setting: Setting
+    setting: EpisodeSetting
     accuracies: np.ndarray
     seed: int | None
     query: int | None
@@ -75,16 +79,16 @@ class Score:
 
     @property
     def mean(self) -> float:
-        """Mean accuracy in per cent."""
+        """Mean accuracy in percent."""
         return float(100 * self.accuracies.mean())
 
     @property
     def interval(self) -> float:
-        """Half of the 95 % confidence interval of the mean, in per cent: 1.96 · σ / √n, as the paper's."""
+        """Half of the 95 % confidence interval of the mean, in percent: 1.96 σ / √n, as in the paper."""
         return float(100 * NORMAL_95 * self.accuracies.std() / math.sqrt(len(self.accuracies)))
 
     def to_dict(self) -> dict[str, object]:
-        """Return plain values."""
+        """Return values for JSON."""
         return {
             "setting": str(self.setting),
             "mean": round(self.mean, 4),
@@ -96,61 +100,36 @@ class Score:
         }
 
 
-@runtime_checkable
-class EpisodeSource(Protocol):
-    """Where episodes come from: drawn at random, or a published list."""
-
-    @property
-    def way(self) -> int:
-        """Classes in an episode."""
-
-    @property
-    def shot(self) -> int:
-        """Support images a class."""
-
-    @property
-    def query(self) -> int | None:
-        """Images asked about a class; None for all the rest."""
-
-    @property
-    def seed(self) -> int | None:
-        """The seed, if they are drawn."""
-
-    def batch(self, ids: Sequence[int] | range) -> EpisodeBatch:
-        """Return the episodes of these ids."""
-
-    def digest(self, count: int) -> str:
-        """Return a digest of the first `count` episodes."""
-
-
 def measure(
-    methods: Sequence[Method], episodes: EpisodeSource, count: int, ranks: Ranks | None = None
+    methods: Sequence[Method], episodes: Episodes | OneShotRuns, count: int, ranks: Ranks | None = None
 ) -> list[Score]:
-    """Ask every method the same episodes.
+    """Measure the accuracy of methods on the same episodes.
 
     Args:
-        methods: prepared ones.
-        episodes: of one setting.
-        count: of episodes: those of ids 0 to count - 1.
-        ranks: of the work among processes.
+        methods: prepared methods.
+        episodes: episodes of one setting.
+        count: number of episodes; those with the numbers 0 to count - 1 are used.
+        ranks: the ranks that share the work.
 
     Returns:
-        a score for each method.
+        a score per method.
     """
     ranks = ranks or Ranks()
-    setting = Setting(episodes.way, episodes.shot)
+    setting = EpisodeSetting(episodes.way, episodes.shot)
 
-    def answered(block: range) -> torch.Tensor:
+    def accuracies_of(block: range) -> torch.Tensor:
         batch = episodes.batch(block)
         labels = torch.from_numpy(batch.query_labels)
-        asked = labels >= 0
+        present = labels >= 0
         columns = [
-            ((method.answer(batch, setting.way, setting.shot).cpu() == labels) & asked).sum(1) / asked.sum(1)
+            ((method.predict(batch, setting.way, setting.shot).cpu() == labels) & present).sum(1)
+            / present.sum(1)
             for method in methods
         ]
         return torch.stack(columns, dim=1).double()
 
-    accuracies = ranks.gather(torch.zeros(count, len(methods), dtype=torch.float64), BLOCK, answered).numpy()
+    out = torch.zeros(count, len(methods), dtype=torch.float64)
+    accuracies = ranks.gather(out, BLOCK, accuracies_of).numpy()
     digest = episodes.digest(count)
     return [
         Score(setting, accuracies[:, column], episodes.seed, episodes.query, digest)

@@ -1,4 +1,4 @@
-"""Conceptual composition: arithmetic on the embeddings of drawings, and what is drawn of the result.
+"""Conceptual composition: arithmetic on embeddings of drawings, and drawings of the results.
 
 *Source*: paper section 6 and figure 5-C; the released code's ``run_compositionality_exp.py``.
 """
@@ -14,11 +14,11 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import cosine_similarity, normalize
 
-from sketchembed.errors import ConfigError, DataError
+from sketchembed.errors import DataError, check_range
 from sketchembed.evaluation.context import EvaluationContext
 from sketchembed.evaluation.generation.class_arithmetic import Weights, parse, written
 from sketchembed.evaluation.models import Model
-from sketchembed.evaluation.pictures import rasters
+from sketchembed.evaluation.pictures import sketch_images
 from sketchembed.reporting.grid import Content, Tile, grid_svg
 from sketchembed.reporting.part import Cell, Drawings, Figure, Part, Table
 from sketchembed.reporting.svg_elements import boxed
@@ -34,24 +34,21 @@ def compose(
     shown: int = 6,
     temperature: float = 0.3,
 ) -> Part:
-    """Draw what arithmetic on the embeddings of classes gives (Fig. 5-C).
+    """Drawings of sums of class embeddings (Fig. 5-C).
 
     Args:
-        context: the model and what stands beside it.
-        expression: of classes, as "snowman - circle + square" or "0.5 * (cat + 't-shirt')"; several with
-            commas between them; the paper's two if not given. It may come first and without --expression.
-        examples: how often it is done, each time with another drawing of each class.
-        shown: how many of these are in the figure: the first ones, not the best.
-        temperature: of the samples beside the greedy drawings.
+        context: the models and the data.
+        expression: a sum of classes such as "snowman - circle + square" or "0.5 * cat + 0.5 * t-shirt", or
+            several separated by commas; the paper's two if not given. As the first argument it needs no
+            --expression.
+        examples: number of examples of each sum, each with other drawings of the classes.
+        shown: number of examples in the figure: the first ones, not the best.
+        temperature: temperature of the samples next to the greedy drawings.
     """
-    if min(examples, shown) < 1:
-        raise ConfigError(
-            f"examples is {examples} and shown is {shown}",
-            expected="1 or more",
-            fix="The defaults are 50 and 6",
-        )
+    check_range("examples", examples, 1)
+    check_range("shown", shown, 1)
     names = context.pictures.classes
-    sums = [Sum.of(context, parse(text, names), examples) for text in expression.split(",")]
+    sums = [EmbeddingSum.of(context, parse(text, names), examples) for text in expression.split(",")]
     terms = max(len(one.weights) for one in sums)
     part = Part("compose", "Conceptual composition (Fig. 5-C)")
     rows: list[list[Tile | Content]] = []
@@ -60,57 +57,61 @@ def compose(
     items = []
     for one in sums:
         headings[len(rows)] = one.text.replace(" - ", " − ")
-        drawn = one.shown(context, min(shown, one.count), temperature)
+        drawn = one.rows(context, min(shown, one.count), temperature)
         rows += [row.cells(one.weights, terms) for row in drawn]
         labels += [row.label for row in drawn]
         items += [row.item(one.text) for row in drawn]
         part.tables.append(_table(context, one, part.values))
     used = "; ".join(f"{one.text}: {one.count} drawings of each class" for one in sums)
     part.about = (
-        "A drawing of each class is embedded (the mean of z), the embeddings are summed as the expression "
-        f"says, and the sum is drawn. {used}; chosen from all parts of the data by seed {context.seed}. A "
-        "sum of embeddings is longer than an embedding is, so it is drawn a second time, scaled to the mean "
-        "length of the operands' embeddings. The last row of each expression takes each class's mean "
-        "embedding instead, and its operands are what the model draws of those."
+        "In each example, one drawing of each class is embedded (the mean of z), the embeddings are summed, "
+        f"and the sum is decoded to a drawing. {used}, chosen from all parts of the data with seed "
+        f"{context.seed}. A sum is longer than an embedding, so it is also decoded after scaling it to the "
+        "mean norm of the embeddings. The last row of each sum uses the mean embedding of each class "
+        "instead, and its operands are drawings decoded from these means."
     )
     part.figures.append(
         Figure(
             "figure-5c-composition",
-            "Arithmetic on embeddings, drawn",
+            "Drawings of sums of embeddings",
             grid_svg(
                 rows, names=labels, heads=_heads(context, terms, temperature), headings=headings, size=60
             ),
-            "Shaded: drawings given. Then the sum of their embeddings, drawn greedily; and at the usual "
-            f"length, drawn greedily and sampled at temperature {temperature:g}. These are the first, "
-            "not the best.",
+            "Shaded: input drawings. Right of the equals sign: the sum of their embeddings decoded greedily, "
+            f"then the scaled sum decoded greedily and sampled at temperature {temperature:g}. The first "
+            "examples are shown, not the best.",
         )
     )
-    part.drawings.append(Drawings("Arithmetic on embeddings", items))
+    part.drawings.append(Drawings("Drawings of sums of embeddings", items))
     part.facts = {"examples": {one.text: one.count for one in sums}, "temperature": temperature}
     return part
 
 
-def combined(
+def weighted_sum(
     weights: Mapping[str, float], z: Mapping[str, Float[Tensor, "batch latent"]]
 ) -> Float[Tensor, "batch latent"]:
-    """Return the weighted sum of embeddings.
-
-    Args:
-        weights: of each class.
-        z: embeddings of each class, row by row.
-    """
+    """Return the weighted sum of embeddings of classes, row by row."""
     total: Tensor = torch.stack([weight * z[name] for name, weight in weights.items()]).sum(dim=0)
     return total
 
 
-def scaled(z: Float[Tensor, "batch latent"], length: float | int) -> Float[Tensor, "batch latent"]:
-    """Return embeddings in the same directions, all of one length; zero stays zero."""
-    return normalize(z) * length
+def with_norm(z: Float[Tensor, "batch latent"], norm: float | int) -> Float[Tensor, "batch latent"]:
+    """Scale embeddings to a given norm; zero stays zero."""
+    return normalize(z) * norm
 
 
 @dataclass
-class Row:
-    """A line of the figure: operands and results."""
+class FigureRow:
+    """A row of the figure.
+
+    Attributes:
+        label: name of the row.
+        operands: a drawing per class.
+        given: whether the operands are input drawings.
+        drawn: drawings of the sum.
+        temperatures: of each of these drawings.
+        pictures: images of the sum by the Conv-VAE baseline.
+    """
 
     label: str
     operands: dict[str, Sketch]
@@ -120,7 +121,7 @@ class Row:
     pictures: list[np.ndarray]
 
     def cells(self, weights: Weights, terms: int) -> list[Tile | Content]:
-        """Return the operands with their signs before the results; as if there were `terms` operands."""
+        """Return the operands with their signs, padded to a number of terms, and the results."""
         cells: list[Tile | Content] = [None, None] * (terms - len(weights))
         for number, (name, weight) in enumerate(weights.items()):
             sign = "−" if weight < 0 else "+" if number else ""
@@ -129,7 +130,7 @@ class Row:
         return [*cells, "=", *self.drawn, *([None, *self.pictures] if self.pictures else [])]
 
     def item(self, text: str) -> dict[str, object]:
-        """Return the row for a page that replays drawings, the first operand being the input."""
+        """Return the row for the page that replays drawings, with the first operand as the input."""
         first = next(iter(self.operands.values()))
         samples = [
             {"temperature": temperature, "strokes": boxed(sketch)}
@@ -139,13 +140,13 @@ class Row:
 
 
 @dataclass
-class Sum:
-    """An expression and the drawings that it is done with.
+class EmbeddingSum:
+    """A sum of classes, and drawings of these classes.
 
     Attributes:
-        text: of the expression.
-        weights: of each class.
-        drawings: of each class, indices in the store, equally many.
+        text: the sum as text.
+        weights: factor of each class.
+        drawings: indices in the store by class, equally many of each.
     """
 
     text: str
@@ -153,22 +154,22 @@ class Sum:
     drawings: dict[str, np.ndarray]
 
     @classmethod
-    def of(cls, context: EvaluationContext, weights: Weights, examples: int) -> Sum:
-        """Choose the drawings, as many of each class as of the rarest.
+    def of(cls, context: EvaluationContext, weights: Weights, examples: int) -> EmbeddingSum:
+        """Choose the drawings: the given number, or as many as the rarest class has.
 
         Raises:
-            DataError: if there are none of a class.
+            DataError: if a class has no drawings.
         """
-        found = {name: context.pictures.up_to(name, examples, context.seed) for name in weights}
+        found = {name: context.pictures.select_up_to(name, examples, context.seed) for name in weights}
         count = min(len(chosen) for chosen in found.values())
         if not count:
             name = next(name for name, chosen in found.items() if not len(chosen))
             raise DataError(
                 f"there is no drawing of '{name}'",
                 expected="one or more",
-                fix="Fetch the class, or name another",
+                fix="Download the class, or name another",
             )
-        # Chosen drawings are in the store's order; which goes with which is left to chance.
+        # Chosen drawings are sorted; which ones form an example is random.
         random = np.random.default_rng(context.seed)
         return cls(
             written(weights),
@@ -178,56 +179,47 @@ class Sum:
 
     @property
     def count(self) -> int:
-        """How many drawings there are of each class."""
+        """Number of drawings of each class."""
         return min(len(chosen) for chosen in self.drawings.values())
 
     def embedded(self, context: EvaluationContext, model: Model) -> dict[str, Float[Tensor, "batch latent"]]:
-        """Return the embeddings of the drawings of each class."""
+        """Return the embeddings of the drawings by class."""
         size = context.net.config.image_size
         return {
             name: context.embed(model, context.pictures.images(chosen, size))
             for name, chosen in self.drawings.items()
         }
 
-    def asked(
+    def totals(
         self,
         z: Mapping[str, Float[Tensor, "batch latent"]],
         operands: Mapping[str, Float[Tensor, "rows latent"]] | None = None,
     ) -> tuple[Float[Tensor, "rows latent"], Float[Tensor, "rows latent"]]:
-        """Return the sum of operands, and the sum at the length that embeddings of drawings have on average.
+        """Return the sum of the operands (by default `z`), and the sum scaled to the mean norm of `z`."""
+        norm = float(torch.cat(list(z.values())).norm(dim=1).mean())
+        total = weighted_sum(self.weights, operands or z)
+        return total, with_norm(total, norm)
 
-        Args:
-            z: embeddings of the drawings of each class.
-            operands: what is summed; these embeddings if not given.
-        """
-        length = float(torch.cat(list(z.values())).norm(dim=1).mean())
-        total = combined(self.weights, operands or z)
-        return total, scaled(total, length)
+    def rows(self, context: EvaluationContext, count: int, temperature: float) -> list[FigureRow]:
+        """Draw the first examples, and the sum of the class means."""
 
-    def shown(self, context: EvaluationContext, count: int, temperature: float) -> list[Row]:
-        """Return the first examples and the sum of the classes' means, drawn."""
-        z = self.embedded(context, context.model)
-        means = {name: found.mean(dim=0, keepdim=True) for name, found in z.items()}
-        # The usual length is that of drawings, also for means, which are shorter.
-        total, usual = (
-            torch.cat([one[:count], mean])
-            for one, mean in zip(self.asked(z), self.asked(z, means), strict=True)
-        )
+        def with_means(model: Model) -> tuple[dict[str, Tensor], list[Tensor]]:
+            z = self.embedded(context, model)
+            means = {name: found.mean(dim=0, keepdim=True) for name, found in z.items()}
+            pairs = zip(self.totals(z), self.totals(z, means), strict=True)
+            return means, [torch.cat([total[:count], of_means]) for total, of_means in pairs]
+
+        means, (total, usual) = with_means(context.model)
         drawn = [context.decode(total), context.decode(usual), context.decode(usual, temperature)]
         pictures: list[np.ndarray] = []
         if context.baseline:
-            beside = self.embedded(context, context.baseline)
-            its = {name: found.mean(dim=0, keepdim=True) for name, found in beside.items()}
-            pictures = [
-                context.pictured(torch.cat([one[:count], mean]))
-                for one, mean in zip(self.asked(beside), self.asked(beside, its), strict=True)
-            ]
+            pictures = [context.decode_baseline(z) for z in with_means(context.baseline)[1]]
         operands = {
             name: [*context.pictures.sketches(chosen[:count]), *context.decode(means[name])]
             for name, chosen in self.drawings.items()
         }
         return [
-            Row(
+            FigureRow(
                 f"{number + 1}" if number < count else f"means\nof {self.count}",
                 {name: sketches[number] for name, sketches in operands.items()},
                 number < count,
@@ -245,32 +237,32 @@ def _heads(context: EvaluationContext, terms: int, temperature: float) -> list[s
     return [*heads, "", "Conv-VAE\nsum", "Conv-VAE\nscaled"] if context.baseline else heads
 
 
-def _table(context: EvaluationContext, one: Sum, values: dict[str, float]) -> Table:
-    """Embed what was drawn of the results, and compare it with the classes' means and with what was asked."""
+def _table(context: EvaluationContext, one: EmbeddingSum, values: dict[str, float]) -> Table:
+    """Embed the drawings of sums, and compare them with the class means and with the sums."""
     rows: list[list[Cell]] = []
-    for model in context.both:
+    for model in context.models:
         draws = model is context.model
         z = one.embedded(context, model)
-        total, usual = one.asked(z)
+        total, usual = one.totals(z)
         first = next(iter(z))
-        asked = {f"{first}, as it is": z[first], "the sum": total, "the sum, scaled": usual}
-        for what, target in asked.items():
+        targets = {f"{first}, unchanged": z[first], "sum": total, "scaled sum": usual}
+        for what, target in targets.items():
             images = (
-                rasters(context.decode(target), context.net.config.image_size)
+                sketch_images(context.decode(target), context.net.config.image_size)
                 if draws
-                else torch.from_numpy(context.pictured(target))
+                else torch.from_numpy(context.decode_baseline(target))
             )
             again = context.embed(model, images)
             near = [float(cosine_similarity(again, z[name].mean(0, keepdim=True)).mean()) for name in z]
             faith = float(cosine_similarity(again, target).mean())
-            kind = "drawn" if draws else "picture"
-            rows.append([f"{model.name}: {what}, {kind}", *near, faith])
+            rows.append([f"{model.name}: {what}, {'drawing' if draws else 'image'}", *near, faith])
             stem = f"{one.text}/{model.network.kind}/{what}"
             values |= {f"{stem}/{name}": value for name, value in zip(z, near, strict=True)}
-            values[f"{stem}/asked"] = faith
+            values[f"{stem}/target"] = faith
     return Table(
-        f"{one.text}: what was drawn, embedded again",
-        ["", *(f"cosine to {name}" for name in one.weights), "cosine to what was asked"],
+        f"{one.text}: embeddings of the results",
+        ["", *(f"cosine to {name}" for name in one.weights), "cosine to decoded embedding"],
         rows,
-        note="To a class: to the mean embedding of its drawings. Each model is measured in its own space.",
+        note="Results are embedded again. The cosine to a class is that to the mean embedding of its "
+        "drawings. Each model is measured in its own space.",
     )

@@ -1,10 +1,11 @@
-"""What a model is given to draw: Quick, Draw! of seen and unseen classes, Omniglot's characters, photos."""
+"""Inputs of one-shot generation: Quick, Draw! drawings, Omniglot characters, and photos."""
 
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from jaxtyping import Float
@@ -18,22 +19,20 @@ from sketchembed.errors import DataError, SketchEmbedError
 from sketchembed.evaluation.context import EvaluationContext
 from sketchembed.sketch import Sketch
 
-PHOTOS_LEFT_OUT = "Photos are left out: the model takes grey drawings."
-
 
 @dataclass(frozen=True, eq=False)
 class Inputs:
-    """Images to be drawn.
+    """Images to draw.
 
     Attributes:
-        key: a short name.
+        key: short name.
         title: heading.
-        figure: name of the figure that they belong to.
-        names: of each image's class.
+        figure: name of the figure.
+        names: class name of each image.
         images: ``[n, channels, size, size]`` in [0, 1].
-        strokes: of the first images, as a person drew them; None where they are not known.
-        seen: whether the model was trained on other drawings of the same classes.
-        people: what people drew of the first images, where these are photos.
+        strokes: original strokes of the first images; None if unknown.
+        seen: whether the model was trained on other images of these classes.
+        people: people's drawings of the first images, if these are photos.
     """
 
     key: str
@@ -51,57 +50,61 @@ class Inputs:
 
 
 def gather(context: EvaluationContext, shown: int, count: int) -> tuple[list[Inputs], list[str]]:
-    """Choose inputs by the context's seed, each of another class as long as there are more.
+    """Choose inputs that the model was not trained on, from as many classes as possible.
 
     Args:
-        context: whose model draws them.
-        shown: inputs of each kind that will be seen, for which strokes are looked for.
-        count: inputs of each kind.
+        context: the model and the data.
+        shown: number of inputs of each kind for which strokes are loaded.
+        count: number of inputs of each kind.
 
     Returns:
-        the inputs, and a sentence for each kind that is left out.
+        the inputs, and a sentence about each kind of inputs that is missing.
 
     Raises:
-        SketchEmbedError: if no kind has data.
+        SketchEmbedError: if there are no data of any kind.
     """
     photos = context.net.config.takes_photos
     sources: dict[str, Callable[[EvaluationContext, int, int], Inputs]] = (
         {
-            "Photos of Sketchy": _photos_with_sketches,
-            "Photos of classes held out": _photos_of_unseen_classes,
-            "Photos of mini-ImageNet": _photos,
+            "Photos of Sketchy": partial(_sketchy, seen=True),
+            "Photos of unseen classes": partial(_sketchy, seen=False),
+            "Photos of mini-ImageNet": _mini_imagenet,
         }
         if photos
         else {
-            "Drawings of seen classes": _of_seen_classes,
-            "Drawings of unseen classes": _of_unseen_classes,
-            "Characters": _characters,
+            "Drawings of seen classes": partial(_quickdraw, seen=True),
+            "Drawings of unseen classes": partial(_quickdraw, seen=False),
+            "Characters": _omniglot,
         }
     )
     found: list[Inputs] = []
-    left_out = ["Drawings are left out: the model takes photos." if photos else PHOTOS_LEFT_OUT]
+    missing = [
+        "Drawings are left out: the model takes photos."
+        if photos
+        else "Photos are left out: the model takes drawings."
+    ]
     errors: list[SketchEmbedError] = []
     for what, source in sources.items():
         try:
             found.append(source(context, shown, count))
         except SketchEmbedError as error:
             errors.append(error)
-            left_out.append(f"{what} are left out: {error}.")
+            missing.append(f"{what} are left out: {error}.")
     if not found:
         raise errors[0]
-    return found, left_out
+    return found, missing
 
 
-def spread(pools: Mapping[str, np.ndarray], count: int, seed: int) -> list[tuple[str, int]]:
-    """Choose members of classes by chance: one of each, then a second one of each, and so on.
+def choose_balanced(pools: Mapping[str, np.ndarray], count: int, seed: int) -> list[tuple[str, int]]:
+    """Choose members of classes at random: one of each class, then a second one of each, and so on.
 
     Args:
-        pools: the members of each class.
-        count: how many at the most.
-        seed: of the choice.
+        pools: members of each class.
+        count: maximum number of members.
+        seed: random seed.
 
     Returns:
-        class and member.
+        pairs of class and member.
     """
     random = np.random.default_rng(seed)
     order = [(name, random.permutation(pools[name])) for name in random.permutation(list(pools))]
@@ -113,50 +116,38 @@ def spread(pools: Mapping[str, np.ndarray], count: int, seed: int) -> list[tuple
 # ---- sources -------------------------------------------------------------------------------------------
 
 
-def _of_seen_classes(context: EvaluationContext, shown: int, count: int) -> Inputs:
-    title = "Quick, Draw!: classes that trained, drawings that did not"
-    if context.model.facts.get("trained_on", "quickdraw") != "quickdraw":
-        title = "Quick, Draw!: classes that train a model of it"
-    return _drawings(context, context.pictures.seen, "seen", title, shown, count)
-
-
-def _of_unseen_classes(context: EvaluationContext, shown: int, count: int) -> Inputs:
-    title = "Quick, Draw!: classes that never trained"
-    return _drawings(context, context.pictures.unseen, "unseen", title, shown, count)
-
-
-def _drawings(
-    context: EvaluationContext, classes: Sequence[str], key: str, title: str, shown: int, count: int
-) -> Inputs:
+def _quickdraw(context: EvaluationContext, shown: int, count: int, seen: bool) -> Inputs:
+    """Return held-out drawings of seen or unseen classes."""
     pictures = context.pictures
-    pools = {name: pictures.up_to(name, len(pictures.store), held_out=True) for name in classes}
-    chosen = spread(pools, count, context.seed)
+    classes = pictures.seen if seen else pictures.unseen
+    pools = {name: pictures.select_up_to(name, len(pictures.store), held_out=True) for name in classes}
+    chosen = choose_balanced(pools, count, context.seed)
     if not chosen:
         raise DataError(
             f"no drawing of the {len(classes)} classes is held out",
-            expected="drawings in the parts valid or test, or a class that never trains",
-            fix="Fetch more drawings",
+            expected="drawings in the parts valid or test, or an unseen class",
+            fix="Download more drawings",
         )
     indices = [index for _, index in chosen]
     return Inputs(
-        key,
-        title,
+        "seen" if seen else "unseen",
+        "Quick, Draw!: training classes, held-out drawings" if seen else "Quick, Draw!: held-out classes",
         "figure-3-quickdraw",
         [name for name, _ in chosen],
         pictures.images(indices, context.net.config.image_size),
         list(pictures.sketches(indices[:shown])),
-        key == "seen",
+        seen,
     )
 
 
-def _characters(context: EvaluationContext, shown: int, count: int) -> Inputs:
-    """Return upright characters of the test part of the Vinyals split, as rasters of their strokes."""
+def _omniglot(context: EvaluationContext, shown: int, count: int) -> Inputs:
+    """Return upright characters of the test part of the Vinyals split, as rasterized strokes."""
     folder = data_folder(context.folder)
     everything = omniglot_images.load_omniglot(
         folder / "omniglot", prepared_folder(folder), "strokes", context.net.config.image_size
     )
     images = everything.select(omniglot.vinyals_split()["test"])
-    chosen = _of_images(images, count, context.seed)
+    chosen = _choose_images(images, count, context.seed)
     wanted = {(name, images.names[row]): place for place, (name, row) in enumerate(chosen[:shown])}
     strokes: list[Sketch | None] = [None] * len(wanted)
     for character, name, content in omniglot.published_files(folder / "omniglot", "strokes"):
@@ -165,7 +156,7 @@ def _characters(context: EvaluationContext, shown: int, count: int) -> Inputs:
             strokes[wanted[character, name]] = omniglot.simplify(sketch)
     return Inputs(
         "omniglot",
-        "Omniglot: characters that never trained",
+        "Omniglot: held-out characters",
         "figure-6-omniglot",
         [_character(name) for name, _ in chosen],
         images.batch(np.array([row for _, row in chosen])),
@@ -174,26 +165,13 @@ def _characters(context: EvaluationContext, shown: int, count: int) -> Inputs:
 
 
 def _character(name: str) -> str:
-    """Return ``Alphabet/character01`` as lines of a few letters."""
+    """Return ``Alphabet/character01`` as several short lines."""
     alphabet, character = name.replace("_", " ").split("/")
     return "\n".join([*textwrap.wrap(alphabet, 18), character.replace("character", "character ")])
 
 
-def _photos_with_sketches(context: EvaluationContext, shown: int, count: int) -> Inputs:
-    title = "Sketchy: classes that train a model of it, photos that did not"
-    return _of_sketchy(context, "sketchy", title, shown, count, seen=True)
-
-
-def _photos_of_unseen_classes(context: EvaluationContext, shown: int, count: int) -> Inputs:
-    return _of_sketchy(
-        context, "sketchy-unseen", "Sketchy: classes that never trained", shown, count, seen=False
-    )
-
-
-def _of_sketchy(
-    context: EvaluationContext, key: str, title: str, shown: int, count: int, seen: bool
-) -> Inputs:
-    """Return photos that did not train, each once, with one of the sketches that people drew of it."""
+def _sketchy(context: EvaluationContext, shown: int, count: int, seen: bool) -> Inputs:
+    """Return held-out photos of seen or unseen classes, each with one of its sketches."""
     module = SketchyDataModule(context.folder, image_size=context.net.config.image_size)
     module.setup()
     assert module.store is not None
@@ -203,18 +181,18 @@ def _of_sketchy(
         rows = np.flatnonzero((store.labels == number) & ((store.partitions > 0) | (not seen)))
         if (name in module.seen) == seen and len(rows):
             pools[name] = rows[np.unique(photo_of[rows], return_index=True)[1]]
-    chosen = spread(pools, count, context.seed)
+    chosen = choose_balanced(pools, count, context.seed)
     if not chosen:
         raise DataError(
             "no photo of Sketchy is held out",
-            expected="photos in the parts valid or test, or a class that never trains",
+            expected="photos in the parts valid or test, or an unseen class",
             fix="Add more of the data set",
         )
     rows = np.array([row for _, row in chosen])
     pairs = module.dataset.__getitems__(rows.tolist())  # type: ignore[attr-defined]
     return Inputs(
-        key,
-        title,
+        "sketchy" if seen else "sketchy-unseen",
+        "Sketchy: training classes, held-out photos" if seen else "Sketchy: held-out classes",
         "figure-4-sketchy",
         [name.replace("_", " ") for name, _ in chosen],
         pairs.images,
@@ -224,11 +202,11 @@ def _of_sketchy(
     )
 
 
-def _photos(context: EvaluationContext, shown: int, count: int) -> Inputs:
+def _mini_imagenet(context: EvaluationContext, shown: int, count: int) -> Inputs:
     folder = data_folder(context.folder)
     size = context.net.config.image_size
     images = mini_imagenet.load_mini_imagenet(folder / "mini_imagenet", prepared_folder(folder), "test", size)
-    chosen = _of_images(images, count, context.seed)
+    chosen = _choose_images(images, count, context.seed)
     return Inputs(
         "photos",
         "mini-ImageNet: test classes",
@@ -239,6 +217,6 @@ def _photos(context: EvaluationContext, shown: int, count: int) -> Inputs:
     )
 
 
-def _of_images(images: ImageSet, count: int, seed: int) -> list[tuple[str, int]]:
+def _choose_images(images: ImageSet, count: int, seed: int) -> list[tuple[str, int]]:
     pools = {name: np.flatnonzero(images.labels == at) for at, name in enumerate(images.class_names)}
-    return spread(pools, count, seed)
+    return choose_balanced(pools, count, seed)

@@ -1,6 +1,6 @@
-"""Interpolation in latent space: grids drawn between four embeddings.
+"""Interpolation in latent space: grids of drawings between four embeddings.
 
-*Source*: paper appendix C, figures 7 to 9; the released code's bilinear grids (of 20 × 20).
+*Source*: paper appendix C, figures 7 to 9; the released code has bilinear grids of 20 × 20.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import cosine_similarity
 
-from sketchembed.errors import ConfigError
+from sketchembed.errors import ConfigError, check_range
 from sketchembed.evaluation.context import EvaluationContext
-from sketchembed.evaluation.pictures import rasters
+from sketchembed.evaluation.pictures import sketch_images
 from sketchembed.reporting.grid import Content, Tile, grid_svg
 from sketchembed.reporting.part import Cell, Figure, Part, Table
 
@@ -23,54 +23,53 @@ PAPER = {
     "figure-7-interpolation": ["power outlet", "snowman", "jacket", "elbow"],
     "figure-8-interpolation": ["cloud", "power outlet", "basket", "compass"],
 }
-CHANCE = "figure-9-interpolation"
-PLACES = ("upper left", "upper right", "lower left", "lower right")
-ASPECTS = ("corners", "edges", "inside")
+RANDOM = "figure-9-interpolation"
+CORNERS = ("upper left", "upper right", "lower left", "lower right")
+PLACES = ("corners", "edges", "inside")
 
 
 def interpolate(
     context: EvaluationContext, classes: str | None = None, size: int = 8, temperature: float = 0.0
 ) -> Part:
-    """Draw grids between four embeddings (App. C, Fig. 7 to 9).
+    """Drawings of bilinear interpolations between four embeddings (App. C, Fig. 7 to 9).
 
     Args:
-        context: the model and what stands beside it.
-        classes: four with commas between them, for the corners upper left, upper right, lower left and lower
-            right; if not given, the paper's two grids, and one between drawings chosen by chance. They may
-            come first and without --classes.
-        size: drawings along each side of a grid; the released code's is 20.
-        temperature: of the drawings; 0 is greedy, as the paper's.
+        context: the models and the data.
+        classes: four class names separated by commas, for the corners upper left, upper right, lower left and
+            lower right; if not given, the paper's two grids and one between random drawings. As the first
+            argument they need no --classes.
+        size: drawings along each side of a grid; the released code has 20.
+        temperature: sampling temperature; 0 is greedy, as in the paper.
     """
-    if size < 2:
-        raise ConfigError(f"size is {size}", expected="2 or more", fix="The default is 8")
+    check_range("size", size, 2)
     wanted = {"interpolation": _four(classes)} if classes else PAPER
     pictures, store = context.pictures, context.pictures.store
     grids = {
-        # Another seed for each corner, so that a class may stand at several.
+        # Each corner has its own seed, so that corners of the same class have different drawings.
         name: [int(pictures.select(one, 1, seed=context.seed + at)[0]) for at, one in enumerate(four)]
         for name, four in wanted.items()
     }
     if not classes:
-        grids[CHANCE] = _by_chance(context)
+        grids[RANDOM] = _random_corners(context)
     how = "greedily" if temperature == 0 else f"at temperature {temperature:g}"
     part = Part("interpolate", "Interpolation in latent space (App. C, Fig. 7 to 9)")
     part.about = (
-        f"Four drawings are embedded (the mean of z), {size} × {size} embeddings are laid between them by "
-        f"bilinear interpolation, the four at the corners, and each is drawn {how}. The drawings were chosen "
-        f"by seed {context.seed}."
+        f"Four drawings are embedded (the mean of z). Between the four embeddings, {size} × {size} "
+        f"embeddings are computed by bilinear interpolation and decoded {how}. The drawings were chosen with "
+        f"seed {context.seed}."
     )
     rows: list[list[Cell]] = []
     for name, corners in grids.items():
         labels = [store.class_names[store.labels[corner]] for corner in corners]
         part.figures.append(_figure(context, name, corners, labels, size, temperature, rows, part.values))
-        part.facts[name] = dict(zip(PLACES, labels, strict=True))
+        part.facts[name] = dict(zip(CORNERS, labels, strict=True))
     part.tables.append(
         Table(
-            "Is what is drawn where it was asked for?",
-            ["grid", "model", *ASPECTS],
+            "Similarity between interpolated embeddings and embeddings of their drawings",
+            ["grid", "model", *PLACES],
             rows,
-            note="Mean cosine between an embedding of the grid and that of the drawing (or the Conv-VAE's "
-            "picture) made of it. Each model is measured in its own space.",
+            note="Mean cosine between an embedding of the grid and the embedding of its drawing (or of the "
+            "Conv-VAE's image). Each model is measured in its own space.",
         )
     )
     part.facts |= {"size": size, "temperature": temperature}
@@ -84,8 +83,8 @@ def bilinear(
 
     Args:
         corners: upper left, upper right, lower left, lower right.
-        rows: of the grid, 2 or more, the corners included.
-        columns: of the grid; as many as rows if not given.
+        rows: number of rows of the grid, at least 2.
+        columns: number of columns; `rows` if not given.
     """
     upper_left, upper_right, lower_left, lower_right = corners.double()
     down = torch.linspace(0, 1, rows, dtype=torch.float64)[:, None, None]
@@ -96,25 +95,25 @@ def bilinear(
 
 
 def _four(classes: str) -> list[str]:
-    """Return the names of the corners.
+    """Return the class names of the corners.
 
     Raises:
-        ConfigError: if they are not four.
+        ConfigError: if there are not four of them.
     """
     names = [name.strip() for name in classes.split(",")]
     if len(names) != 4:
         raise ConfigError(
             f"there are {len(names)} corners: {classes}",
-            expected="four classes with commas between them",
-            fix="As in --classes 'cloud, snowman, cat, cat'",
+            expected="four class names separated by commas",
+            fix="Write them as in --classes 'cloud, snowman, cat, cat'",
         )
     return names
 
 
-def _by_chance(context: EvaluationContext) -> list[int]:
-    """Return four drawings of all that no drawing model is trained on."""
+def _random_corners(context: EvaluationContext) -> list[int]:
+    """Choose four of the drawings that are held out from the training of drawing models."""
     pictures = context.pictures
-    every = [pictures.up_to(name, len(pictures.store), held_out=True) for name in pictures.classes]
+    every = [pictures.select_up_to(name, len(pictures.store), held_out=True) for name in pictures.classes]
     chosen = np.random.default_rng(context.seed).choice(np.concatenate(every), 4, replace=False)
     return [int(one) for one in chosen]
 
@@ -129,56 +128,44 @@ def _figure(
     rows: list[list[Cell]],
     values: dict[str, float],
 ) -> Figure:
-    """Draw one grid, and add how faithful it is to the table's rows and to the values."""
+    """Draw one grid, and add its similarities to the rows of the table and to the values."""
     images = context.pictures.images(corners, context.net.config.image_size)
     grids: dict[str, list[list[Tile | Content]]] = {}
-    for model in context.both:
+    for model in context.models:
         z = bilinear(context.embed(model, images), size).flatten(0, 1)
         content: list[Tile | Content]
         if model is context.model:
             sketches = context.decode(z, temperature)
-            content, made = list(sketches), rasters(sketches, context.net.config.image_size)
+            content, made = list(sketches), sketch_images(sketches, context.net.config.image_size)
         else:
-            pictures = context.pictured(z)
+            pictures = context.decode_baseline(z)
             content, made = list(pictures), torch.from_numpy(pictures)
         grids[model.name] = [content[at : at + size] for at in range(0, len(content), size)]
-        faithful = cosine_similarity(context.embed(model, made), z).reshape(size, size)
-        means = _by_place(faithful)
+        similarity = cosine_similarity(context.embed(model, made), z).reshape(size, size)
+        means = _by_place(similarity)
         rows.append([name, model.name, *means])
-        named = zip(ASPECTS, means, strict=True)
+        named = zip(PLACES, means, strict=True)
         values |= {f"{name}/{model.network.kind}/{place}": mean for place, mean in named if mean is not None}
-    given = context.pictures.sketches(corners)
-    (first, drawn), *beside = grids.items()
+    given = [Tile(one, shaded=True) for one in context.pictures.sketches(corners)]
+    (first, drawn), *baseline = grids.items()
     lines: list[list[Tile | Content]] = []
     for at in range(size):
-        end = {0: 0, size - 1: 2}.get(at)
-        left, right = (
-            (None, None) if end is None else (Tile(one, shaded=True) for one in given[end : end + 2])
-        )
+        left, right = {0: given[:2], size - 1: given[2:]}.get(at, (None, None))
         lines.append([left, None, *drawn[at], None, right])
-        for _, pictured in beside:
-            lines[-1] += [None, *pictured[at]]
-    gap = [""] * (size + 1)
+        for _, decoded in baseline:
+            lines[-1] += [None, *decoded[at]]
     heads = [labels[0], "", *[first] * size, "", labels[1]]
-    feet = [labels[2], *gap, "", labels[3]]
-    for its, _ in beside:
-        heads += ["", *[its] * size]
+    feet = [labels[2], *[""] * (size + 2), labels[3]]
+    for model_name, _ in baseline:
+        heads += ["", *[model_name] * size]
     svg = grid_svg(lines, heads=heads, feet=feet, size=max(26, min(46, 400 // size)), framed=False)
-    return Figure(
-        name,
-        "Interpolation between " + ", ".join(labels),
-        svg,
-        f"{size} × {size} drawings between those of {', '.join(labels)} (shaded: given)"
-        + (
-            "; beside it the Conv-VAE's pictures between its embeddings of the same drawings."
-            if beside
-            else "."
-        ),
-    )
+    caption = f"{size} × {size} drawings between drawings of {', '.join(labels)} (shaded)."
+    caption += " On the right, images by the Conv-VAE between its embeddings." if baseline else ""
+    return Figure(name, "Interpolation between " + ", ".join(labels), svg, caption)
 
 
 def _by_place(values: Float[Tensor, "size size"]) -> list[float | None]:
-    """Return the means at the corners, along the edges between them, and inside; None where there is none."""
+    """Return the means over the corners, the edges without corners, and the inside; None for no values."""
     size = len(values)
     border = torch.zeros(size, size, dtype=torch.int64)
     border[[0, -1]] += 1

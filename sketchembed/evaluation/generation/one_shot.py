@@ -1,4 +1,4 @@
-"""One-shot generation: what is drawn of inputs never seen, several times.
+"""One-shot generation: drawings of inputs that the model was not trained on.
 
 *Source*: paper sections 4 and 7, figures 3, 4 and 6.
 """
@@ -17,17 +17,17 @@ from torch import Tensor
 from sketchembed.errors import ConfigError
 from sketchembed.evaluation.context import EvaluationContext
 from sketchembed.evaluation.generation.generation_inputs import Inputs, gather
-from sketchembed.evaluation.pictures import rasters
+from sketchembed.evaluation.pictures import sketch_images
 from sketchembed.raster.blur import GaussianBlur
 from sketchembed.reporting.grid import Content, Tile, grid_svg
 from sketchembed.reporting.part import Cell, Drawings, Figure, Part, Table
 from sketchembed.reporting.svg_elements import boxed
 from sketchembed.sketch import Sketch
 
-Time = tuple[float, int]
-"""A temperature, and which sample at it."""
+Sample = tuple[float, int]
+"""A temperature, and the number of the sample at this temperature."""
 SIGMA = 1.0
-"""Of the blur, in pixels, before images are compared: lines a pixel apart still meet."""
+"""Blur in pixels before images are compared, so that lines that are a pixel apart still overlap."""
 
 
 def one_shot(
@@ -37,14 +37,14 @@ def one_shot(
     shown: int = 8,
     measured: int = 90,
 ) -> Part:
-    """Draw inputs of classes seen and never seen, several times (Fig. 3, 4 and 6).
+    """One-shot drawings of inputs of seen and unseen classes (Fig. 3, 4 and 6).
 
     Args:
-        context: the model and what stands beside it.
-        temperatures: of the samples; 0 is greedy and drawn once.
+        context: the models and the data.
+        temperatures: sampling temperatures; 0 is greedy and drawn once.
         samples: drawings of an input at each temperature above 0.
         shown: inputs of each kind in the figures.
-        measured: inputs of each kind that are drawn and measured, the shown ones among them.
+        measured: inputs of each kind in the table, including those in the figures.
     """
     if min(samples, shown) < 1 or not temperatures or min(temperatures) < 0:
         raise ConfigError(
@@ -52,65 +52,64 @@ def one_shot(
             expected="temperatures of 0 or more, and 1 or more of the others",
             fix="The defaults are [0, 0.3, 0.6], 3 and 8",
         )
-    times = [(float(t), number) for t in temperatures for number in range(samples if t else 1)]
+    drawn_at = [(float(t), number) for t in temperatures for number in range(samples if t else 1)]
     part = Part("one-shot", "One-shot generation (Fig. 3, 4 and 6)")
-    kinds, left_out = gather(context, shown, max(measured, shown))
-    figures: dict[str, list[tuple[str, list[list[Tile | Content]], list[str]]]] = {}
-    people: set[str] = set()
+    kinds, missing = gather(context, shown, max(measured, shown))
+    figures: dict[str, list[Inputs]] = {}
+    blocks: dict[str, list[list[Tile | Content]]] = {}
     items: list[dict[str, Any]] = []
     rows: list[list[Cell]] = []
     for kind in kinds:
         z = context.embed(context.model, kind.images)
-        drawn = {time: context.decode(z, time[0], context.seed + time[1]) for time in times}
+        drawn = {sample: context.decode(z, sample[0], context.seed + sample[1]) for sample in drawn_at}
         pictures = (
-            context.pictured(context.embed(context.baseline, kind.images)) if context.baseline else None
+            context.decode_baseline(context.embed(context.baseline, kind.images))
+            if context.baseline
+            else None
         )
-        figures.setdefault(kind.figure, []).append((kind.title, _rows(kind, drawn, pictures), kind.names))
-        if kind.people is not None:
-            people.add(kind.figure)
+        figures.setdefault(kind.figure, []).append(kind)
+        blocks[kind.key] = _rows(kind, drawn, pictures)
         items += _items(kind, drawn)
         rows += _measure(kind, drawn, pictures, part.values)
         part.facts[f"inputs, {kind.key}"] = len(kind)
-    for name, blocks in figures.items():
-        part.figures.append(_figure(name, blocks, times, name in people, bool(context.baseline)))
+    for name, shown_kinds in figures.items():
+        part.figures.append(_figure(name, shown_kinds, blocks, drawn_at, bool(context.baseline)))
     part.tables.append(
         Table(
-            "How the drawings differ from the input and from each other",
-            ["inputs", "drawn", "like the input", "like each other", "strokes", "points"],
+            "Similarity of drawings to the input and to each other",
+            ["inputs", "drawn", "similarity to input", "similarity to each other", "strokes", "points"],
             rows,
-            note=f"Likeness is the correlation of the ink's darkness, blurred by {SIGMA:g} pixel, averaged "
-            "over the inputs: 1 for the same image.",
+            note=f"Similarity is the correlation of the darkness of two images, blurred by {SIGMA:g} pixel, "
+            "averaged over the inputs. It is 1 for equal images.",
         )
     )
     if items:
         part.drawings.append(Drawings("One-shot drawings", items))
     counts = ", ".join(f"{len(kind)} inputs of '{kind.key}'" for kind in kinds)
-    shown_at = ", ".join(f"{temperature:g}" for temperature in temperatures)
+    listed = ", ".join(f"{temperature:g}" for temperature in temperatures)
     part.about = (
-        f"Each input is embedded (the mean of z) and drawn at temperatures {shown_at}, {samples} times at "
-        f"each above 0: {counts}, each of another class as far as there are enough, chosen by seed "
-        f"{context.seed}. The first {shown} of each kind are shown. " + " ".join(left_out)
+        f"Each input is embedded (the mean of z) and decoded at temperatures {listed}, {samples} times at "
+        f"each temperature above 0. The inputs ({counts}) were chosen with seed {context.seed}, from as many "
+        f"classes as possible. The figures show the first {shown} of each kind. " + " ".join(missing)
     )
     part.facts |= {"temperatures": list(map(float, temperatures)), "samples": samples}
     return part
 
 
-def likeness(
+def similarity(
     one: Float[Tensor, "batch 1 size size"], other: Float[Tensor, "batch 1 size size"]
 ) -> Float[Tensor, " batch"]:
-    """Return the correlation of two images' blurred darkness, pair by pair; 0 where one is blank."""
+    """Return the correlation of the blurred darkness of pairs of images; 0 if one is blank."""
     blur = GaussianBlur(SIGMA, None)
     ink = [blur(1 - images[:, 0]).flatten(1).double() for images in (one, other)]
     centred = [values - values.mean(dim=1, keepdim=True) for values in ink]
     return torch.nn.functional.cosine_similarity(*centred).float()
 
 
-# ---- parts ---------------------------------------------------------------------------------------------
-
-
 def _rows(
-    kind: Inputs, drawn: dict[Time, list[Sketch]], pictures: np.ndarray | None
+    kind: Inputs, drawn: dict[Sample, list[Sketch]], pictures: np.ndarray | None
 ) -> list[list[Tile | Content]]:
+    """Return the rows of the figure for one kind of inputs."""
     rows: list[list[Tile | Content]] = []
     for number, strokes in enumerate(kind.strokes):
         given = kind.images[number].numpy() if strokes is None else strokes
@@ -125,39 +124,40 @@ def _rows(
 
 def _figure(
     name: str,
-    blocks: Sequence[tuple[str, list[list[Tile | Content]], list[str]]],
-    times: Sequence[Time],
-    people: bool,
-    beside: bool,
+    kinds: Sequence[Inputs],
+    blocks: dict[str, list[list[Tile | Content]]],
+    drawn_at: Sequence[Sample],
+    baseline: bool,
 ) -> Figure:
     rows: list[list[Tile | Content]] = []
     names: list[str] = []
     headings: dict[int, str] = {}
-    for title, block, of_classes in blocks:
-        headings[len(rows)] = title
-        rows += block
-        names += of_classes[: len(block)]
+    for kind in kinds:
+        headings[len(rows)] = kind.title
+        rows += blocks[kind.key]
+        names += kind.names[: len(blocks[kind.key])]
+    people = any(kind.people is not None for kind in kinds)
     heads = ["input", "a person"] if people else ["input"]
-    for temperature, sample in times:
+    for temperature, sample in drawn_at:
         heads += [f"τ = {temperature:g}"] if sample else ["", f"τ = {temperature:g}"]
-    heads += ["", "Conv-VAE"] if beside else []
+    heads += ["", "Conv-VAE"] if baseline else []
     svg = grid_svg(rows, names=names, heads=heads, headings=headings, size=58)
-    caption = "Inputs (shaded) and what the model draws of them, by temperature."
-    caption += " Beside each photo, what a person drew of it." if people else ""
-    caption += " Last, the Conv-VAE's reconstruction of the same input." if beside else ""
-    return Figure(name, "; ".join(title for title, _, _ in blocks), svg, caption)
+    caption = "Inputs (shaded) and drawings by the model at each temperature."
+    caption += " The second column is a person's drawing of the photo." if people else ""
+    caption += " The last column is the Conv-VAE's reconstruction of the input." if baseline else ""
+    return Figure(name, "; ".join(kind.title for kind in kinds), svg, caption)
 
 
-def _items(kind: Inputs, drawn: dict[Time, list[Sketch]]) -> list[dict[str, Any]]:
-    """Return the drawings for a page that replays them, where the input's strokes are known."""
+def _items(kind: Inputs, drawn: dict[Sample, list[Sketch]]) -> list[dict[str, Any]]:
+    """Return drawings for the page that replays them, for the inputs with known strokes."""
     return [
         {
             "class": kind.names[number].replace("\n", ", "),
             "seen": kind.seen,
             "input": boxed(strokes),
             "samples": [
-                {"temperature": time[0], "strokes": boxed(sketches[number])}
-                for time, sketches in drawn.items()
+                {"temperature": temperature, "strokes": boxed(sketches[number])}
+                for (temperature, _), sketches in drawn.items()
             ],
         }
         for number, strokes in enumerate(kind.strokes)
@@ -166,18 +166,18 @@ def _items(kind: Inputs, drawn: dict[Time, list[Sketch]]) -> list[dict[str, Any]
 
 
 def _measure(
-    kind: Inputs, drawn: dict[Time, list[Sketch]], pictures: np.ndarray | None, values: dict[str, float]
+    kind: Inputs, drawn: dict[Sample, list[Sketch]], pictures: np.ndarray | None, values: dict[str, float]
 ) -> list[list[Cell]]:
-    """Return the table's rows for one kind of inputs."""
+    """Return the rows of the table for one kind of inputs, and add the values."""
     size, grey = kind.images.shape[-1], kind.images.shape[1] == 1
-    made = {time: rasters(sketches, size) for time, sketches in drawn.items()}
+    made = {sample: sketch_images(sketches, size) for sample, sketches in drawn.items()}
     rows: list[list[Cell]] = []
-    for temperature in dict.fromkeys(time[0] for time in drawn):
-        here = [time for time in drawn if time[0] == temperature]
-        among = [likeness(made[one], made[other]) for one, other in combinations(here, 2)]
-        sketches = [sketch for time in here for sketch in drawn[time]]
+    for temperature in dict.fromkeys(sample[0] for sample in drawn):
+        here = [sample for sample in drawn if sample[0] == temperature]
+        among = [similarity(made[one], made[other]) for one, other in combinations(here, 2)]
+        sketches = [sketch for sample in here for sketch in drawn[sample]]
         found = {
-            "like_input": _mean([likeness(kind.images, made[time]) for time in here]) if grey else None,
+            "like_input": _mean([similarity(kind.images, made[sample]) for sample in here]) if grey else None,
             "like_each_other": _mean(among) if among else None,
             "strokes": float(np.mean([len(sketch.strokes) for sketch in sketches])),
             "points": float(np.mean([len(sketch) for sketch in sketches])),
@@ -186,9 +186,9 @@ def _measure(
         values |= {f"{stem}/{name}": value for name, value in found.items() if value is not None}
         rows.append([kind.title, f"τ = {temperature:g}", *found.values()])
     if pictures is not None and grey:
-        close = _mean([likeness(kind.images, torch.from_numpy(pictures))])
-        values[f"{kind.key}/vae/like_input"] = close
-        rows.append([kind.title, "Conv-VAE's reconstruction", close, None, None, None])
+        mean = _mean([similarity(kind.images, torch.from_numpy(pictures))])
+        values[f"{kind.key}/vae/like_input"] = mean
+        rows.append([kind.title, "Conv-VAE reconstruction", mean, None, None, None])
     return rows
 
 

@@ -1,17 +1,17 @@
-"""Pictures composed of people's circles and squares, with the truth about how they were composed.
+"""Images composed of hand-drawn circles and squares, labelled with their layout.
 
-*Source*: paper section 6 and appendix F. The released code scaled pictures down and pasted them. Here the
-strokes are scaled, moved to their place (:mod:`~sketchembed.evaluation.probing.layouts`) and drawn once, with
-the pen that drew the training pictures, so a place may be a fraction of a pixel and the truth is never
-rounded.
+*Source*: paper section 6 and appendix F. The released code scales images down and pastes them. Here the
+strokes are scaled, moved to their positions (:mod:`~sketchembed.evaluation.probing.layouts`) and rasterized
+once, like training images. Positions may be fractions of a pixel, and labels are exact.
 
-A composed drawing is not fitted to the canvas as a single one is: where it lies is the question.
+A composed drawing is not fitted to the canvas, because its position is what the probes predict.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -27,20 +27,20 @@ from sketchembed.sketch import Sketch
 
 @dataclass(frozen=True)
 class Arrangements:
-    """Composed drawings, and what is true of them.
+    """Composed drawings with labels.
 
     Attributes:
-        name: key of :data:`~sketchembed.evaluation.probing.layouts.RELATIONS` or of ``VARIABLES`` there.
-        sketches: in pixels of the canvas.
-        truth: of a relation the class's number, int64 ``[n]``; of a variable its value, float64 ``[n]``.
-        classes: names of a relation's classes; none for a variable.
-        sources: int64 ``[n, 2]``, the circle and the square in the store that each is composed of; -1 for
-            the one that it has not.
+        name: name of the relation or variable, see :mod:`~sketchembed.evaluation.probing.layouts`.
+        sketches: drawings in pixels of the canvas.
+        targets: class numbers of a relation, int64 ``[n]``, or values of a variable, float64 ``[n]``.
+        classes: class names of a relation; empty for a variable.
+        sources: int64 ``[n, 2]``, indices in the store of the circle and of the square in each drawing; -1
+            for none.
     """
 
     name: str
     sketches: list[Sketch]
-    truth: np.ndarray
+    targets: np.ndarray
     classes: list[str]
     sources: np.ndarray
 
@@ -49,34 +49,34 @@ class Arrangements:
         return len(self.sketches)
 
     def images(self, size: int = CANVAS) -> Float[Tensor, "batch 1 size size"]:
-        """Return a network's input: dark lines (0) of one pixel on white (1), one channel.
+        """Return images of the drawings, see :func:`rasterize_in_place`.
 
         Args:
-            size: side in pixels; places scale with it.
+            size: side in pixels.
         """
-        return in_place(self.sketches, size)
+        return rasterize_in_place(self.sketches, size)
 
     @classmethod
     def join(cls, parts: Sequence[Arrangements]) -> Arrangements:
-        """Put sets of the same name together."""
+        """Concatenate sets of the same name."""
         return cls(
             parts[0].name,
             [sketch for part in parts for sketch in part.sketches],
-            np.concatenate([part.truth for part in parts]),
+            np.concatenate([part.targets for part in parts]),
             parts[0].classes,
             np.concatenate([part.sources for part in parts]),
         )
 
 
 class Composer:
-    """Composes drawings of a store's circles and squares.
+    """Composes images from the circles and squares of a store.
 
-    Those that examples to learn from are made of are never those that examples to be tested on are made
-    of: half of each class is for the one, half for the other. A drawing serves again only when all have.
+    Half of the drawings of each class are used for training examples, the other half for test examples.
+    Within a half, a drawing is used again only after all others have been used.
 
     Args:
-        pictures: where the shapes come from.
-        seed: of the halves, and of all that follows.
+        pictures: drawings of the classes.
+        seed: random seed of the split and of the compositions.
 
     Raises:
         DataError: if there are fewer than two circles or squares.
@@ -90,41 +90,38 @@ class Composer:
             if len(found) < 2:
                 raise DataError(
                     f"{pictures.store.path} has {len(found)} drawings of '{shape}'",
-                    expected="at least 2, one to learn from and one to be tested on",
+                    expected="at least 2, one for training and one for testing",
                     fix="Get more drawings of the class: `sketchembed data quickdraw`",
                 )
             half = len(found) // 2
             self.drawings["train"][shape], self.drawings["test"][shape] = found[:half], found[half:]
 
     def relation(self, name: str, train: int, test: int) -> tuple[Arrangements, Arrangements]:
-        """Compose examples of a relation: of each class as many as of another, in an order of chance.
+        """Compose training and test examples of a relation, with balanced classes in random order.
 
         Args:
             name: key of :data:`~sketchembed.evaluation.probing.layouts.RELATIONS`.
-            train: examples to learn from.
-            test: examples to be tested on.
+            train: number of training examples.
+            test: number of test examples.
 
         Raises:
             ConfigError: if there is no such relation.
         """
         check_known("relation", name, RELATIONS)
-        classes = RELATIONS[name]
+        layouts = list(RELATIONS[name].values())
 
-        def make(part: str, count: int) -> Arrangements:
-            random = self._random(name, part)
-            truth = random.permutation(np.arange(count) % len(classes))
-            layouts = [list(classes.values())[number] for number in truth]
-            return self._compose(name, part, layouts, truth, list(classes), random)
+        def sample(random: np.random.Generator, count: int) -> np.ndarray:
+            return random.permutation(np.arange(count) % len(layouts))
 
-        return make("train", train), make("test", test)
+        return self._compose(name, train, test, list(RELATIONS[name]), sample, lambda at: layouts[at])
 
     def variable(self, name: str, train: int, test: int) -> tuple[Arrangements, Arrangements]:
-        """Compose examples of a variable, uniform in its range.
+        """Compose training and test examples of a variable, with uniformly distributed values.
 
         Args:
             name: key of :data:`~sketchembed.evaluation.probing.layouts.VARIABLES`.
-            train: examples to learn from.
-            test: examples to be tested on.
+            train: number of training examples.
+            test: number of test examples.
 
         Raises:
             ConfigError: if there is no such variable.
@@ -132,28 +129,35 @@ class Composer:
         check_known("variable", name, VARIABLES)
         variable = VARIABLES[name]
 
-        def make(part: str, count: int) -> Arrangements:
-            random = self._random(name, part)
-            truth = random.uniform(variable.low, variable.high, count)
-            layouts = [variable.layout(float(value)) for value in truth]
-            return self._compose(name, part, layouts, truth, [], random)
+        def sample(random: np.random.Generator, count: int) -> np.ndarray:
+            return random.uniform(variable.low, variable.high, count)
 
-        return make("train", train), make("test", test)
-
-    def _random(self, name: str, part: str) -> np.random.Generator:
-        return np.random.default_rng([self.seed, *f"{name} {part}".encode()])
+        return self._compose(name, train, test, [], sample, lambda value: variable.layout(float(value)))
 
     def _compose(
         self,
         name: str,
-        part: str,
-        layouts: Sequence[tuple[Placed, ...]],
-        truth: np.ndarray,
+        train: int,
+        test: int,
         classes: list[str],
-        random: np.random.Generator,
-    ) -> Arrangements:
+        sample: Callable[[np.random.Generator, int], np.ndarray],
+        layout: Callable[[Any], tuple[Placed, ...]],
+    ) -> tuple[Arrangements, Arrangements]:
+        """Compose training and test examples from labels, which are sampled, and their layouts."""
+        made = []
+        for part, count in (("train", train), ("test", test)):
+            random = np.random.default_rng([self.seed, *f"{name} {part}".encode()])
+            targets = sample(random, count)
+            sketches, sources = self._draw(part, [layout(target) for target in targets], random)
+            made.append(Arrangements(name, sketches, targets, classes, sources))
+        return made[0], made[1]
+
+    def _draw(
+        self, part: str, layouts: Sequence[tuple[Placed, ...]], random: np.random.Generator
+    ) -> tuple[list[Sketch], np.ndarray]:
+        """Return a drawing of each layout, and the indices of its circle and square."""
         count = len(layouts)
-        chosen = {shape: _in_turn(self.drawings[part][shape], count, random) for shape in SHAPES}
+        chosen = {shape: _repeat_shuffled(self.drawings[part][shape], count, random) for shape in SHAPES}
         known: dict[int, Sketch] = {}
         sketches, sources = [], np.full((count, len(SHAPES)), -1)
         for number, layout in enumerate(layouts):
@@ -164,24 +168,21 @@ class Composer:
                         known[index] = Sketch.from_stroke3(self.pictures.store[index])
             drawings = {shape: known.get(int(sources[number, i])) for i, shape in enumerate(SHAPES)}
             sketches.append(compose(layout, {key: one for key, one in drawings.items() if one is not None}))
-        return Arrangements(name, sketches, truth, classes, sources)
+        return sketches, sources
 
 
-def _in_turn(drawings: np.ndarray, count: int, random: np.random.Generator) -> np.ndarray:
-    """Return `count` of the drawings, each as often as another, each round in an order of its own."""
+def _repeat_shuffled(drawings: np.ndarray, count: int, random: np.random.Generator) -> np.ndarray:
+    """Repeat drawings up to `count`, in a new random order in each repetition."""
     rounds = -(-count // len(drawings))
     return np.concatenate([random.permutation(drawings) for _ in range(rounds)] or [drawings[:0]])[:count]
 
 
 def compose(layout: Sequence[Placed], drawings: Mapping[str, Sketch]) -> Sketch:
-    """Put shapes in their places.
+    """Return a drawing of several shapes, in pixels of the canvas.
 
     Args:
-        layout: what lies where.
-        drawings: the drawing of each shape; a shape that lies in several places is the same drawing there.
-
-    Returns:
-        A drawing in pixels of the canvas.
+        layout: shapes with position and size.
+        drawings: a drawing of each shape, used for all of its positions.
     """
     strokes: list[np.ndarray] = []
     for placed in layout:
@@ -191,18 +192,18 @@ def compose(layout: Sequence[Placed], drawings: Mapping[str, Sketch]) -> Sketch:
     return Sketch.from_strokes(strokes)
 
 
-def in_place(sketches: Sequence[Sketch], size: int = CANVAS) -> Float[Tensor, "batch 1 size size"]:
-    """Draw drawings where they are, as a network's input: dark lines (0) on white (1), one channel.
+def rasterize_in_place(sketches: Sequence[Sketch], size: int = CANVAS) -> Float[Tensor, "batch 1 size size"]:
+    """Rasterize drawings without fitting them to the canvas: dark lines (0) on white (1), one channel.
 
     Args:
         sketches: in pixels of a canvas of 28.
-        size: side of the images in pixels; places scale with it, the pen stays one pixel wide.
+        size: side of the images in pixels. Positions scale with it; the pen stays one pixel wide.
     """
-    images = [_drawn(sketches[first : first + 512], size) for first in range(0, len(sketches), 512)]
+    images = [_coverage(sketches[first : first + 512], size) for first in range(0, len(sketches), 512)]
     return 1 - torch.cat(images or [torch.zeros(0, size, size)]).unsqueeze(1)
 
 
-def _drawn(sketches: Sequence[Sketch], size: int) -> Tensor:
+def _coverage(sketches: Sequence[Sketch], size: int) -> Tensor:
     longest = max(2, max(len(sketch) for sketch in sketches))
     points = np.zeros((len(sketches), longest, 2), dtype=np.float32)
     drawn = np.zeros((len(sketches), longest), dtype=bool)
@@ -210,5 +211,5 @@ def _drawn(sketches: Sequence[Sketch], size: int) -> Tensor:
         points[row, : len(sketch)] = sketch.points * (size / CANVAS)
         drawn[row, : len(sketch)] = ~sketch.lifted
     placed = torch.from_numpy(points)
-    # The segment from each point to the next is drawn where the pen is not lifted after it.
+    # The segment from a point to the next is visible if the pen is not lifted at the point.
     return pen_coverage(placed[:, :-1], placed[:, 1:], torch.from_numpy(drawn[:, :-1]), size)

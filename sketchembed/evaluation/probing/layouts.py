@@ -1,6 +1,6 @@
-"""Where circles and squares lie in the pictures whose relations and variables are asked about.
+"""Positions of circles and squares in the composed images of the probing tasks.
 
-*Source*: paper section 6; places and sizes are the released code's, see docs/deviations.md.
+*Source*: paper section 6; positions and sizes are the released code's, see docs/deviations.md.
 """
 
 from __future__ import annotations
@@ -12,19 +12,19 @@ from typing import NamedTuple
 import numpy as np
 
 CANVAS = 28
-"""Side in pixels of the canvas that all places below are on."""
+"""Side in pixels of the canvas of all positions below."""
 SHAPES = ("circle", "square")
-"""The Quick, Draw! classes that are composed."""
+"""Quick, Draw! classes of the shapes."""
 
 
 class Placed(NamedTuple):
-    """A shape at its place.
+    """A shape with a position and a size.
 
     Attributes:
         shape: one of :data:`SHAPES`.
-        x: middle of its box, in pixels.
-        y: the same, down.
-        side: the larger side of its box, in pixels.
+        x: centre of the bounding box in pixels.
+        y: centre of the bounding box in pixels, downwards.
+        side: larger side of the bounding box in pixels.
     """
 
     shape: str
@@ -34,9 +34,9 @@ class Placed(NamedTuple):
 
 
 def _tiles(rows: Sequence[str]) -> tuple[Placed, ...]:
-    """Lay out tiles of 14 pixels, in the middle of the canvas: ``o`` a circle, ``#`` a square.
+    """Return shapes on a centred grid of tiles of 14 pixels: ``o`` for a circle, ``#`` for a square.
 
-    A shape has the margin in its tile that a drawing has on the canvas, so its side is 11.
+    The side of a shape is 11, which leaves the margin that a drawing has on the canvas.
     """
     names = {"o": "circle", "#": "square"}
     left, top = ((CANVAS - 14 * count) / 2 for count in (len(rows[0]), len(rows)))
@@ -71,18 +71,18 @@ RELATIONS: dict[str, dict[str, tuple[Placed, ...]]] = {
         "four": _tiles(["oo", "oo"]),
     },
 }
-"""Relations between the same objects, by name: for each of its classes, what lies where."""
+"""Layouts of the relations between shapes, by relation and class."""
 
 
 @dataclass(frozen=True)
 class Variable:
-    """A number that a picture of circles has.
+    """A continuous variable of an image of circles, sampled uniformly.
 
     Attributes:
-        low: the smallest value; values are uniform from here.
-        high: the largest value.
-        unit: of the value.
-        layout: from a value to what lies where.
+        low: smallest value.
+        high: largest value.
+        unit: unit of the value.
+        layout: returns the layout for a value.
     """
 
     low: float
@@ -105,11 +105,11 @@ def _size(value: float) -> tuple[Placed, ...]:
 
 
 PAIRED = 9.0
-"""Side of each of two circles in pixels: as large as leaves both on the canvas at the largest distance."""
+"""Side of each of two circles in pixels, the largest with which both stay on the canvas."""
 VARIABLES: dict[str, Variable] = {
     "angle": Variable(-0.52, 0.52, "rad", _angle),
     "distance": Variable(0.0, 6.0, "px", _distance),
     "size": Variable(4.0, 22.0, "px", _size),
 }
-"""What of two circles, or of one, is to be found again: the angle at which the right one lies from the left
-one, 14 pixels away, upwards; how much farther apart than 12 pixels their middles are; the side of one."""
+"""The variables: the angle of the line between two circles at a distance of 14 pixels (upwards is positive),
+the distance between the centres of two circles minus 12 pixels, and the side of one circle."""

@@ -1,12 +1,13 @@
-"""What can be read out of embeddings by simple models, and how they lie when laid out flat.
+"""Probes: simple models that predict a property of images from their embeddings.
 
-*Source*: paper section 6 and appendix F; the probes are scikit-learn's with its own settings, as in the
+*Source*: paper section 6 and appendix F; the probes are scikit-learn's with default settings, as in the
 released code.
 
-Two things decide much here and are no merit of a model, so both are shown each way. A probe's penalty weighs
-less where an embedding has larger numbers: linear probes are fitted to the features as they are, as the
-released code does, and to the same features scaled to a common size. And the released code takes a sample of
-z for a picture: a model that was trained to draw has little noise on z, while a VAE's loss asks for noise.
+Results are reported with and without two effects that do not reflect the quality of an embedding. First, the
+penalty of a linear probe has less effect on features with a larger scale: linear probes are fitted to the raw
+features, as in the released code, and to features of a common scale. Second, the released code represents an
+image by a sample of z: this adds little noise for a model trained to draw, but more for a VAE, whose loss
+demands noise.
 """
 
 from __future__ import annotations
@@ -20,116 +21,116 @@ from jaxtyping import Float
 from torch import Tensor
 
 from sketchembed.evaluation.context import EvaluationContext
-from sketchembed.evaluation.fewshot.methods import pixels
+from sketchembed.evaluation.fewshot.methods import pixel_features
 from sketchembed.evaluation.models import LABELS, Model
 from sketchembed.networks.conv_vae import ConvVAE
 
 SAMPLING = (
-    "The released code takes a sample of z for a picture, as the first rows do; the *mean* of z leaves the "
-    "noise out. *Scaled*: all features divided by one number, so that their variance is 1 on average and the "
-    "probe's penalty weighs the same for every embedding."
+    "*Sampled z*: an image is represented by a sample of z, as in the released code. *Mean z*: without this "
+    "noise. *Scaled*: all features are divided by one number, so that their mean variance is 1 and the "
+    "penalty of the probe has the same effect on every embedding."
 )
-"""What every table of probes must say."""
+"""Note of the tables of probes."""
 
 
-class Split(NamedTuple):
-    """What a probe learns from and what it is tested on.
+class ProbeData(NamedTuple):
+    """Training and test examples of a probe.
 
     Attributes:
         train: features, float64 ``[n, features]``.
-        truth: of the training examples, ``[n]``.
+        targets: of the training examples, ``[n]``.
         test: features, float64 ``[m, features]``.
-        test_truth: of the test examples, ``[m]``.
+        test_targets: of the test examples, ``[m]``.
     """
 
     train: np.ndarray
-    truth: np.ndarray
+    targets: np.ndarray
     test: np.ndarray
-    test_truth: np.ndarray
+    test_targets: np.ndarray
 
-    def first(self, count: int) -> Split:
-        """Return the same with the first `count` training examples only."""
-        return self._replace(train=self.train[:count], truth=self.truth[:count])
+    def first(self, count: int) -> ProbeData:
+        """Return the examples with only the first `count` training examples."""
+        return self._replace(train=self.train[:count], targets=self.targets[:count])
 
-    def scaled(self) -> Split:
-        """Return the same, divided by one number that makes the variance of a training feature 1 on average.
+    def scaled(self) -> ProbeData:
+        """Return features divided by one number, so that the mean variance of the training features is 1.
 
-        One number for each feature would do more than that: it would blow up features that hardly vary.
+        Scaling each feature separately would amplify features that hardly vary.
         """
-        spread = max(float(np.sqrt(self.train.var(axis=0).mean())), 1e-12)
-        return self._replace(train=self.train / spread, test=self.test / spread)
+        scale = max(float(np.sqrt(self.train.var(axis=0).mean())), 1e-12)
+        return self._replace(train=self.train / scale, test=self.test / scale)
 
 
-class Fit(NamedTuple):
-    """How well a variable is predicted on the test examples.
+class RegressionScore(NamedTuple):
+    """Accuracy of a regression on the test examples.
 
     Attributes:
-        r2: share of its variance that is explained; 0 is what its mean explains.
-        mse: mean squared error, in the variable's unit squared.
+        r2: coefficient of determination.
+        mse: mean squared error, in the squared unit of the variable.
     """
 
     r2: float
     mse: float
 
 
-def classified(split: Split) -> float:
-    """Return the share of the test examples that a logistic regression puts into their class, in per cent.
+def classification_accuracy(data: ProbeData) -> float:
+    """Return the test accuracy of a logistic regression in percent.
 
-    It is scikit-learn's with its own settings, solved to convergence.
+    The model is scikit-learn's with default settings, solved to convergence.
     """
     from sklearn.linear_model import LogisticRegression
 
-    train, test = split.train, split.test
+    train, test = data.train, data.test
     if len(train) < train.shape[1]:
-        # The solution lies in the span of the examples, in which there are fewer weights to look for.
+        # The solution lies in the span of the examples, which has fewer dimensions.
         basis = np.linalg.qr(train.T)[0]
         train, test = train @ basis, test @ basis
-    model = LogisticRegression(solver="newton-cholesky").fit(train, split.truth)
-    return 100 * float(model.score(test, split.test_truth))
+    model = LogisticRegression(solver="newton-cholesky").fit(train, data.targets)
+    return 100 * float(model.score(test, data.test_targets))
 
 
-def linear(split: Split) -> Fit:
-    """Predict by ridge regression, with the penalty 1."""
+def linear(data: ProbeData) -> RegressionScore:
+    """Score a ridge regression with penalty 1."""
     from sklearn.linear_model import Ridge
 
-    return _tested(Ridge().fit(split.train, split.truth), split)
+    return _score(Ridge().fit(data.train, data.targets), data)
 
 
-def nonlinear(split: Split, seed: int) -> Fit:
-    """Predict by a perceptron with one hidden layer of 100 units, trained for at most 3,000 passes.
+def nonlinear(data: ProbeData, seed: int) -> RegressionScore:
+    """Score a perceptron with one hidden layer of 100 units, trained for at most 3,000 epochs.
 
     Args:
-        split: examples.
-        seed: of its first weights and of the order of the examples.
+        data: examples.
+        seed: random seed of the initial weights and of the order of the examples.
     """
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.neural_network import MLPRegressor
 
     with warnings.catch_warnings():
-        # That 3,000 passes were not enough is what the paper's numbers are of, too.
+        # The paper's numbers are also for at most 3,000 epochs, whether or not they suffice.
         warnings.simplefilter("ignore", ConvergenceWarning)
-        model = MLPRegressor(max_iter=3000, random_state=seed).fit(split.train, split.truth)
-    return _tested(model, split)
+        model = MLPRegressor(max_iter=3000, random_state=seed).fit(data.train, data.targets)
+    return _score(model, data)
 
 
-def _tested(model: Any, split: Split) -> Fit:
+def _score(model: Any, data: ProbeData) -> RegressionScore:
     from sklearn.metrics import mean_squared_error, r2_score
 
-    predicted = model.predict(split.test)
-    return Fit(
-        float(r2_score(split.test_truth, predicted)), float(mean_squared_error(split.test_truth, predicted))
+    predicted = model.predict(data.test)
+    return RegressionScore(
+        float(r2_score(data.test_targets, predicted)), float(mean_squared_error(data.test_targets, predicted))
     )
 
 
-def projected(features: np.ndarray, seed: int) -> np.ndarray:
-    """Lay embeddings out flat by UMAP with its own settings, without their labels.
+def umap_projection(features: np.ndarray, seed: int) -> np.ndarray:
+    """Project embeddings to two dimensions by UMAP with default settings, without labels.
 
     Args:
         features: ``[n, features]``.
-        seed: of the layout.
+        seed: random seed.
 
     Returns:
-        ``[n, 2]``, each axis in 0..1.
+        ``[n, 2]``, scaled to 0..1 along each axis.
     """
     import umap
 
@@ -142,13 +143,13 @@ def projected(features: np.ndarray, seed: int) -> np.ndarray:
     return np.asarray((flat - low) / np.maximum(high - low, 1e-9))
 
 
-class Row(NamedTuple):
-    """An embedding that is probed.
+class ProbeRow(NamedTuple):
+    """Features that are probed.
 
     Attributes:
-        name: for tables.
-        model: None for the pixels themselves.
-        sampled: whether a sample of z stands for a picture, or its mean.
+        name: display name.
+        model: model of the embedding; None for raw pixels.
+        sampled: whether an image is represented by a sample of z, or by its mean.
     """
 
     name: str
@@ -157,21 +158,21 @@ class Row(NamedTuple):
 
     @property
     def key(self) -> str:
-        """The name, for the names of values."""
+        """Name in the keys of values."""
         return self.name.lower().replace(",", "").replace(" ", "-")
 
 
-def rows(context: EvaluationContext) -> list[Row]:
-    """Return what is probed: samples of z of the context's models, as in the released code; means; pixels."""
+def probe_rows(context: EvaluationContext) -> list[ProbeRow]:
+    """Return the features to probe: samples of z and means of z of each model, and raw pixels."""
     found = [
-        Row(f"{LABELS[model.network.kind]}, {'sampled' if sampled else 'mean'} z", model, sampled)
+        ProbeRow(f"{LABELS[model.network.kind]}, {'sampled' if sampled else 'mean'} z", model, sampled)
         for sampled in (True, False)
-        for model in context.both
+        for model in context.models
     ]
-    return [*found, Row("Raw pixels", None, False)]
+    return [*found, ProbeRow("Raw pixels", None, False)]
 
 
-def embedded(
+def probe_features(
     context: EvaluationContext, images: Float[Tensor, "batch 1 size size"], seed: int
 ) -> dict[str, np.ndarray]:
     """Return the features of images, float64 ``[batch, features]``, by the name of the row.
@@ -179,13 +180,13 @@ def embedded(
     Args:
         context: the models.
         images: in [0, 1], dark on white.
-        seed: of the samples of z.
+        seed: random seed of the samples of z.
     """
     found: dict[str, Tensor] = {}
-    latents = {model.name: context.encode(model, images) for model in context.both}
-    for row in rows(context):
+    latents = {model.name: context.encode(model, images) for model in context.models}
+    for row in probe_rows(context):
         if row.model is None:
-            found[row.name] = pixels(images)
+            found[row.name] = pixel_features(images)
             continue
         latent = latents[row.model.name]
         if row.sampled:

@@ -1,4 +1,4 @@
-"""Angle, distance and size, read out of embeddings: the paper's figure 5, B, and tables 7 and 8."""
+"""Probes of angle, distance and size: the paper's figure 5B and tables 7 and 8."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ from sketchembed.evaluation.probing.layouts import VARIABLES
 from sketchembed.evaluation.probing.probe_maps import Column, Example, Map, maps_svg
 from sketchembed.evaluation.probing.probes import (
     SAMPLING,
-    Fit,
-    Row,
-    Split,
-    embedded,
+    ProbeData,
+    ProbeRow,
+    RegressionScore,
     linear,
     nonlinear,
-    projected,
-    rows,
+    probe_features,
+    probe_rows,
+    umap_projection,
 )
 from sketchembed.reporting.intervals import Interval, student_interval
 from sketchembed.reporting.part import Cell, Figure, Part, Table
 
 PROBES = ("linear", "linear-scaled", "nonlinear")
 MAPPED = 300
-"""Test examples in a map: as many as can be told apart."""
+"""Test examples in a map: as many as can be distinguished."""
 EXAMPLES = 4
-"""Drawings above a map, from the smallest value to the largest."""
+"""Drawings above a map, for evenly spaced values of the variable."""
 PAPER: dict[str, list[tuple[str, str, str, str, str]]] = {
     "Table 7": [
         ("Angle (SketchEmbedding)", "0.99", "0.0013", "0.98", "0.0012"),
@@ -52,25 +52,25 @@ PAPER: dict[str, list[tuple[str, str, str, str, str]]] = {
         ("Size (VAE)", "0.02", "26.70", "0.85", "4.01"),
     ],
 }
-"""With 1,000 and with 100 training examples: R² and mean squared error of a linear and of another probe."""
+"""R² and mean squared error of the linear and the non-linear probe, for 1,000 and 100 training examples."""
 
 Key = tuple[str, str, int, str]
-"""A variable, a row, a number of training examples, and a probe."""
+"""A variable, the name of a row, a number of training examples, and a probe."""
 
 
 @dataclass
-class Found:
-    """What was measured.
+class SpatialResults:
+    """Results of all repetitions.
 
     Attributes:
-        fits: of each probe, one a repetition.
-        asked: the test examples of each variable, of the first repetition.
-        maps: where they lie, by variable and row.
-        digests: of the images of each variable, of the first repetition.
+        scores: of each probe, one per repetition.
+        examples: test examples of each variable in the first repetition.
+        maps: their UMAP projections, by variable and row.
+        digests: of the images of each variable in the first repetition.
     """
 
-    fits: dict[Key, list[Fit]] = field(default_factory=lambda: defaultdict(list))
-    asked: dict[str, Arrangements] = field(default_factory=dict)
+    scores: dict[Key, list[RegressionScore]] = field(default_factory=lambda: defaultdict(list))
+    examples: dict[str, Arrangements] = field(default_factory=dict)
     maps: dict[tuple[str, str], np.ndarray] = field(default_factory=dict)
     digests: dict[str, str] = field(default_factory=dict)
 
@@ -83,34 +83,34 @@ def spatial(
     repeats: int = 5,
     nonlinear_repeats: int = 3,
 ) -> Part:
-    """Tell angle, distance and size by linear and other probes (figure 5B, tables 7 and 8).
+    """Angle, distance and size predicted by linear and non-linear probes (figure 5B, tables 7 and 8).
 
     Args:
-        context: the models.
-        train: pictures that a probe learns from, for table 7.
-        few: how many of these it learns from for table 8.
-        test: pictures that it is tested on.
-        repeats: how often everything is drawn and fitted anew, for the interval.
-        nonlinear_repeats: in how many of these the perceptron is fitted too, which takes longest.
+        context: the models and the data.
+        train: number of training images for table 7.
+        few: number of training images for table 8, the first ones of the former.
+        test: number of test images.
+        repeats: number of repetitions with new images, for the interval.
+        nonlinear_repeats: number of repetitions in which the perceptron is fitted too, which is slow.
 
     Raises:
-        ConfigError: if a number is out of its range.
+        ConfigError: if a number is out of range.
     """
     check_range("few", few, 2, train)
     check_range("repeats", repeats, 1)
     check_range("nonlinear_repeats", nonlinear_repeats, 1, repeats)
-    found = _measured(context, (train, few), test, repeats, nonlinear_repeats)
-    r2 = {key: student_interval([fit.r2 for fit in fits]) for key, fits in found.fits.items()}
-    mse = {key: student_interval([fit.mse for fit in fits]) for key, fits in found.fits.items()}
-    probed = rows(context)
-    keys = {row.name: row.key for row in probed}
+    found = _measure(context, (train, few), test, repeats, nonlinear_repeats)
+    r2 = {key: student_interval([score.r2 for score in scores]) for key, scores in found.scores.items()}
+    mse = {key: student_interval([score.mse for score in scores]) for key, scores in found.scores.items()}
+    rows = probe_rows(context)
+    keys = {row.name: row.key for row in rows}
     circles = len(context.pictures.select("circle"))
     return Part(
         "spatial",
         "Spatial variables (figure 5B, tables 7 and 8)",
         _about(circles, train, few, test, repeats, nonlinear_repeats),
         [
-            _table(f"{table}: {count:,} training examples", count, probed, r2, mse, PAPER[table])
+            _table(f"{table}: {count:,} training examples", count, rows, r2, mse, PAPER[table])
             for table, count in zip(PAPER, (train, few), strict=True)
         ],
         [_figure(list(keys), train, found, r2)],
@@ -127,32 +127,32 @@ def spatial(
     )
 
 
-def _measured(
+def _measure(
     context: EvaluationContext, counts: tuple[int, int], test: int, repeats: int, nonlinear_repeats: int
-) -> Found:
-    found = Found()
+) -> SpatialResults:
+    found = SpatialResults()
     train = max(counts)
     with Progress(transient=True, disable=not context.ranks.is_rank_zero) as bar:
-        task = bar.add_task("spatial", total=repeats * len(VARIABLES) * len(rows(context)))
+        task = bar.add_task("spatial", total=repeats * len(VARIABLES) * len(probe_rows(context)))
         for repeat in range(repeats):
             seed = context.seed + repeat
             composer = Composer(context.pictures, seed)
             for variable in VARIABLES:
-                known, asked = composer.variable(variable, train, test)
-                images = Arrangements.join([known, asked]).images(context.net.config.image_size)
-                for name, features in embedded(context, images, seed).items():
-                    split = Split(features[:train], known.truth, features[train:], asked.truth)
+                learned, tested = composer.variable(variable, train, test)
+                images = Arrangements.join([learned, tested]).images(context.net.config.image_size)
+                for name, features in probe_features(context, images, seed).items():
+                    data = ProbeData(features[:train], learned.targets, features[train:], tested.targets)
                     for count in set(counts):
-                        part = split.first(count)
-                        found.fits[variable, name, count, "linear"].append(linear(part))
-                        found.fits[variable, name, count, "linear-scaled"].append(linear(part.scaled()))
+                        part = data.first(count)
+                        found.scores[variable, name, count, "linear"].append(linear(part))
+                        found.scores[variable, name, count, "linear-scaled"].append(linear(part.scaled()))
                         if repeat < nonlinear_repeats:
-                            found.fits[variable, name, count, "nonlinear"].append(nonlinear(part, seed))
+                            found.scores[variable, name, count, "nonlinear"].append(nonlinear(part, seed))
                     if repeat == 0:
-                        found.maps[variable, name] = projected(split.test[:MAPPED], context.seed)
+                        found.maps[variable, name] = umap_projection(data.test[:MAPPED], context.seed)
                     bar.advance(task)
                 if repeat == 0:
-                    found.asked[variable] = asked
+                    found.examples[variable] = tested
                     found.digests[variable] = hashlib.sha256(images.numpy().tobytes()).hexdigest()[:16]
     return found
 
@@ -160,28 +160,28 @@ def _measured(
 def _about(circles: int, train: int, few: int, test: int, repeats: int, nonlinear_repeats: int) -> str:
     ranges = ", ".join(f"{name} {one.low:g} to {one.high:g} {one.unit}" for name, one in VARIABLES.items())
     return (
-        f"Pictures of circles that differ in one number ({ranges}, uniform) are embedded without it. A probe "
-        f"learns the number from {train:,} or {few:,} of them and tells it for {test:,} others. Each picture "
-        f"is made of one of {circles} people's circles from Quick, Draw!, moved to its place as strokes; "
-        "half of these make the pictures to learn from, the other half those that are asked about. The "
-        "linear probe is a ridge regression with the penalty 1, the other a perceptron with a hidden layer "
-        f"of 100. Everything is drawn and fitted {repeats} times, the perceptron in {nonlinear_repeats} of "
-        "these; ± is the 95 % interval of the mean, which says nothing of other trainings of the models. The "
-        "mean squared error is in rad² and px²."
+        f"Images of circles that differ in one variable ({ranges}, uniformly distributed) are embedded "
+        f"without labels. A probe is trained to predict the variable from {train:,} or {few:,} embeddings "
+        f"and tested on {test:,} others. The images are composed of {circles} hand-drawn circles of Quick, "
+        "Draw!: half of them for the training images, the other half for the test images. The linear probe "
+        "is a ridge regression with penalty 1, the non-linear one a perceptron with a hidden layer of 100 "
+        f"units. The experiment is repeated {repeats} times with new images, {nonlinear_repeats} times with "
+        "the perceptron. ± is the 95 % interval of the mean over repetitions; it does not include variation "
+        "between trainings of the models. The mean squared error is in rad² or px²."
     )
 
 
 def _table(
     title: str,
     count: int,
-    probed: list[Row],
+    rows: list[ProbeRow],
     r2: Mapping[Key, Interval],
     mse: Mapping[Key, Interval],
     paper: list[tuple[str, str, str, str, str]],
 ) -> Table:
     lines: list[list[Cell]] = []
     for variable in VARIABLES:
-        for row in probed:
+        for row in rows:
             cells = [str(found[variable, row.name, count, probe]) for probe in PROBES for found in (r2, mse)]
             lines.append([f"{variable.capitalize()} ({row.name})", *cells])
     columns = ["linear", "linear, scaled", "non-linear"]
@@ -194,22 +194,19 @@ def _table(
     )
 
 
-def _figure(names: list[str], train: int, found: Found, r2: Mapping[Key, Interval]) -> Figure:
+def _figure(names: list[str], train: int, found: SpatialResults, r2: Mapping[Key, Interval]) -> Figure:
     columns = []
-    for variable, asked in found.asked.items():
+    for variable, tested in found.examples.items():
         about = VARIABLES[variable]
-        wanted = np.linspace(about.low, about.high, EXAMPLES)
-        nearest = [int(np.abs(asked.truth - value).argmin()) for value in wanted]
-        shown = [
-            Example(
-                asked.sketches[at], f"{value:.{2 if about.unit == 'rad' else 0}f}", float(asked.truth[at])
-            )
-            for at, value in zip(nearest, wanted, strict=True)
-        ]
+        shown = []
+        for value in np.linspace(about.low, about.high, EXAMPLES):
+            nearest = int(np.abs(tested.targets - value).argmin())
+            label = f"{value:.{2 if about.unit == 'rad' else 0}f}"
+            shown.append(Example(tested.sketches[nearest], label, float(tested.targets[nearest])))
         maps = [
             Map(
                 found.maps[variable, name],
-                asked.truth[:MAPPED],
+                tested.targets[:MAPPED],
                 f"R² {r2[variable, name, train, 'linear'].mean:.3f}",
             )
             for name in names
@@ -217,10 +214,10 @@ def _figure(names: list[str], train: int, found: Found, r2: Mapping[Key, Interva
         columns.append(Column(f"{variable}, {about.unit}", shown, maps, (about.low, about.high)))
     return Figure(
         "figure-5b-spatial",
-        "Embeddings of pictures that differ in angle, distance or size",
+        "Embeddings of images that differ in angle, distance or size",
         maps_svg([name.replace(", ", ",\n") for name in names], columns),
-        f"Each dot is one of {min(MAPPED, len(asked))} test pictures, laid out by UMAP, which does not see "
-        "the variable; its colour is the variable's value, as in the examples above. Pictures of one and the "
-        "same circle lie together where an embedding tells circles apart. In the corner: R² of the linear "
-        f"probe with {train:,} training examples, features as they are.",
+        f"UMAP projections of {min(MAPPED, len(tested))} test images, computed without the variable. The "
+        "colour is the value of the variable, as in the examples above. Images of the same circle form a "
+        "cluster if the embedding distinguishes circles. In the corner: R² of the linear probe on unscaled "
+        f"features with {train:,} training examples.",
     )

@@ -1,4 +1,7 @@
-"""What a classifier makes of real drawings, of what the model draws of them, and of a VAE's images."""
+"""Predictions of a classifier for real drawings, for generated drawings, and for images of a VAE.
+
+Predictions are kept per picture, for the confidence intervals, so there is no torchmetrics metric here.
+"""
 
 from __future__ import annotations
 
@@ -21,25 +24,24 @@ from sketchembed.raster.rasterize import draw_pen
 from sketchembed.runs.ranks import Ranks
 
 BLOCK = 256
-"""Pictures that go through the networks together, as in the released code: with batch norm in training mode
-the verdict on one depends on the others."""
+"""Pictures in a batch, as in the released code. With batch norm in training mode, the predictions for the
+pictures of a batch depend on each other."""
 HELD_OUT, TRAINING, DRAWN, SCALED, VAE = "held-out", "training", "sketchembednet", "scaled", "conv-vae"
-"""What a classifier is shown: real drawings held out from it, those that trained it, what the model draws,
-the models' inputs scaled as a VAE's images are, and a VAE's images."""
+"""Kinds of pictures: real drawings that are held out from the classifier, its training drawings, drawings by
+the model, the inputs of the model scaled like images of a VAE, and images of a VAE."""
 
 
 @dataclass(frozen=True)
 class Choices:
-    """What is put before the classifiers, and how they look at it.
+    """Options of the generation and of the classification.
 
-    Attributes:
-        inputs: drawings that the models are given: ``held-out`` from the classifier, or its ``training``
-            ones.
-        z: a ``sample`` of the Gaussian over z, or its ``mean``.
-        temperature: of the drawing; 0 is greedy.
-        component: how a Gaussian of the mixture is chosen.
-        batch_norm: of the classifiers: in ``evaluation`` mode, or in ``training`` mode.
-        count: of drawings of each kind and set of classes, at most.
+    Args:
+        inputs: inputs of the models: drawings ``held-out`` from the classifier, or its ``training`` drawings.
+        z: a ``sample`` from the Gaussian over z, or its ``mean``.
+        temperature: sampling temperature of the decoder; 0 is greedy.
+        component: how a component of the mixture is chosen.
+        batch_norm: mode of the classifiers' batch norm: ``evaluation`` or ``training``.
+        count: maximum number of pictures of each kind and set of classes.
     """
 
     inputs: Literal["held-out", "training"] = "held-out"
@@ -51,95 +53,101 @@ class Choices:
 
 
 @dataclass
-class Verdicts:
-    """What a classifier made of the pictures of its set of classes.
+class Predictions:
+    """Predictions of a classifier for pictures of its set of classes.
 
     Attributes:
         data: the drawings and classes.
-        given: indices in the store of the models' inputs, ``[n]``.
-        truth: numbers of the true classes, by what was shown.
-        answers: numbers of the classes that the classifier named, by what was shown. Of what the models made
-            they are in the order of `given`.
-        rows: what the model drew, stroke-5 in normalised units.
+        inputs: indices in the store of the models' inputs, ``[n]``.
+        targets: numbers of the true classes, by kind of picture.
+        predicted: numbers of the predicted classes, by kind of picture. Generated pictures are in the order
+            of `inputs`.
+        rows: the generated drawings in stroke-5 format and normalised units.
     """
 
     data: LabelledQuickdrawDataModule
-    given: np.ndarray
-    truth: dict[str, Int[Tensor, " n"]] = field(default_factory=dict)
-    answers: dict[str, Int[Tensor, " n"]] = field(default_factory=dict)
+    inputs: np.ndarray
+    targets: dict[str, Int[Tensor, " n"]] = field(default_factory=dict)
+    predicted: dict[str, Int[Tensor, " n"]] = field(default_factory=dict)
     rows: Float[Tensor, "n rows 5"] | None = None
 
-    def right(self, shown: str) -> Bool[Tensor, " n"]:
-        """Return whether each picture was recognised."""
-        return self.answers[shown] == self.truth[shown]
+    def correct(self, kind: str) -> Bool[Tensor, " n"]:
+        """Return whether the prediction for each picture is correct."""
+        return self.predicted[kind] == self.targets[kind]
 
-    def class_mean(self, shown: str) -> float:
-        """Return the mean of the classes' accuracies, in which large and small ones count alike."""
-        right, truth = self.right(shown).double(), self.truth[shown]
-        return float(torch.stack([right[truth == number].mean() for number in set(truth.tolist())]).mean())
+    def class_mean(self, kind: str) -> float:
+        """Return the balanced accuracy: the unweighted mean over classes."""
+        correct, targets = self.correct(kind).double(), self.targets[kind]
+        return float(
+            torch.stack([correct[targets == number].mean() for number in set(targets.tolist())]).mean()
+        )
 
 
 def measure(
     context: EvaluationContext, net: ResNet, data: LabelledQuickdrawDataModule, choices: Choices | None = None
-) -> Verdicts:
-    """Show a classifier all there is to judge.
+) -> Predictions:
+    """Classify pictures of every kind.
 
     Args:
         context: the models.
         net: the classifier, in evaluation mode on the device.
         data: drawings of its classes, set up.
-        choices: see there.
+        choices: options of the generation and of the classification.
     """
     choices = choices or Choices()
     parts = {HELD_OUT: data.drawings.held_out, TRAINING: data.drawings.train}
-    real = {name: _some(indices, choices.count, context.seed) for name, indices in parts.items()}
+    # A random order, so that every batch has all classes.
+    real = {
+        kind: np.random.default_rng(context.seed).permutation(indices)[: choices.count]
+        for kind, indices in parts.items()
+    }
     given = real[choices.inputs]
-    out = Verdicts(data, given)
+    out = Predictions(data, given)
     size = net.config.image_size
 
-    def show(name: str, indices: np.ndarray, picture: Callable[[range], Tensor]) -> None:
-        out.truth[name] = data.labelled.classes_of(indices)
-        out.answers[name] = judge(net, picture, len(indices), choices.batch_norm, context.ranks)
+    def add(kind: str, indices: np.ndarray, picture: Callable[[range], Tensor]) -> None:
+        out.targets[kind] = data.labelled.classes_of(indices)
+        out.predicted[kind] = classify(net, picture, len(indices), choices.batch_norm, context.ranks)
 
     def pictures(indices: np.ndarray, side: int) -> Callable[[range], Tensor]:
         return lambda block: context.pictures.images(indices[block.start : block.stop], side)
 
-    for name, indices in real.items():
-        show(name, indices, pictures(indices, size))
+    for kind, indices in real.items():
+        add(kind, indices, pictures(indices, size))
     inputs = pictures(given, context.net.config.image_size)
     rows = out.rows = draw(context, inputs, len(given), choices)
-    show(DRAWN, given, lambda block: 1 - draw_pen(rows[block.start : block.stop], size).unsqueeze(1))
+    add(DRAWN, given, lambda block: 1 - draw_pen(rows[block.start : block.stop], size).unsqueeze(1))
     if context.baseline:
-        show(SCALED, given, lambda block: scale(inputs(block), size))
-        show(VAE, given, lambda block: scale(reconstruct(context, inputs(block), block, choices), size))
+        add(SCALED, given, lambda block: scale(inputs(block), size))
+        add(VAE, given, lambda block: scale(reconstruct(context, inputs(block), block, choices), size))
     return out
 
 
-def judge(
+def classify(
     net: ResNet,
     picture: Callable[[range], Float[Tensor, "block 1 size size"]],
     count: int,
     batch_norm: Literal["evaluation", "training"],
     ranks: Ranks,
 ) -> Int[Tensor, " count"]:
-    """Return the number of the class that the classifier names for each picture.
+    """Return the number of the predicted class of each picture.
 
     Args:
         net: the classifier, on the device.
-        picture: from a block's rows to its pictures.
-        count: of pictures.
-        batch_norm: in training mode it takes the block's own statistics, as in the released code; a block of
-            one picture has none.
-        ranks: the processes.
+        picture: returns the pictures with a range of numbers.
+        count: number of pictures.
+        batch_norm: ``training`` uses the statistics of the batch, as in the released code, unless the batch
+            has a single picture.
+        ranks: the ranks that share the work.
     """
-    looking = copy.deepcopy(net)
+    classifier = copy.deepcopy(net)  # batch norm in training mode changes its running averages
 
     @torch.no_grad()
     def block(rows: range) -> Tensor:
         images = picture(rows).expand(-1, net.config.channels, -1, -1).to(ranks.device)
-        looking.train(batch_norm == "training" and len(rows) > 1)
-        answers: Tensor = looking(images).argmax(-1)
-        return answers
+        classifier.train(batch_norm == "training" and len(rows) > 1)
+        predicted: Tensor = classifier(images).argmax(-1)
+        return predicted
 
     return ranks.gather(torch.zeros(count, dtype=torch.int64), BLOCK, block)
 
@@ -150,13 +158,13 @@ def draw(
     count: int,
     choices: Choices,
 ) -> Float[Tensor, "count rows 5"]:
-    """Draw every input once; stroke-5 rows in normalised units, on the CPU.
+    """Generate a drawing of every input, in stroke-5 format and normalised units, on the CPU.
 
     Args:
         context: the model.
-        inputs: from a block's rows to its images.
-        count: of inputs.
-        choices: of z and of the drawing.
+        inputs: returns the images with a range of numbers.
+        count: number of inputs.
+        choices: options of the generation.
     """
     net, length = context.net, context.net.config.max_length + 1
 
@@ -178,13 +186,13 @@ def draw(
 def reconstruct(
     context: EvaluationContext, images: Float[Tensor, "block 1 size size"], rows: range, choices: Choices
 ) -> Float[Tensor, "block 1 canvas canvas"]:
-    """Return the VAE's images of a block of inputs, on its own canvas.
+    """Return the VAE's reconstructions of a batch, in the size of its own output.
 
     Args:
         context: the VAE.
-        images: the inputs.
-        rows: of the block, which choose the random numbers.
-        choices: of z.
+        images: a batch of inputs.
+        rows: numbers of the inputs, from which the random numbers are seeded.
+        choices: options of the generation.
     """
     assert context.baseline is not None
     vae = context.baseline.network
@@ -197,13 +205,8 @@ def reconstruct(
     return torch.sigmoid(vae.decode(z)).mean(1, keepdim=True)
 
 
-def _some(indices: np.ndarray, count: int, seed: int) -> np.ndarray:
-    """Choose at most `count`, in a random order, so that a block has all classes."""
-    return np.random.default_rng(seed).permutation(indices)[:count]
-
-
 def _generator(context: EvaluationContext, rows: range) -> torch.Generator:
-    """Return a source of random numbers that are the block's, whichever process computes it."""
+    """Return a random generator that depends on the batch, but not on the rank that computes it."""
     state = np.random.SeedSequence([context.seed, rows.start]).generate_state(1, np.uint64)
     return torch.Generator(context.device).manual_seed(int(state[0] >> np.uint64(1)))
 

@@ -14,7 +14,7 @@ from sketchembed.evaluation.recognizability.predictions import (
     TRAINING,
     VAE,
     Choices,
-    Verdicts,
+    Predictions,
     reconstruct,
 )
 from sketchembed.reporting.figures import drawing_as_svg, svg
@@ -35,19 +35,19 @@ COLOURS = {"seen": "#2f5d8a", "unseen": "#8fb4d9"}
 TITLES = {"seen": "Seen classes", "unseen": "Unseen classes (never trained on)"}
 
 
-def bars(found: Mapping[str, Verdicts], names: Mapping[str, str]) -> Figure:
+def bars(found: Mapping[str, Predictions], names: Mapping[str, str]) -> Figure:
     """Return a bar chart of the accuracies with their intervals and the paper's accuracies.
 
     Args:
         found: predictions for seen and unseen classes.
         names: labels of the kinds of pictures, in the order of the bars.
     """
-    shown = [key for key in names if all(key in one.answers for one in found.values())]
+    shown = [key for key in names if all(key in one.predicted for one in found.values())]
     with drawing_as_svg() as pyplot:
         figure, axes = pyplot.subplots(figsize=(6.4, 0.5 + 0.5 * len(shown)))
         for at, (which, one) in enumerate(found.items()):
-            accuracies = [100 * float(one.right(key).double().mean()) for key in shown]
-            ends = np.array([wilson_interval(one.right(key)) for key in shown]).T
+            accuracies = [100 * float(one.correct(key).double().mean()) for key in shown]
+            ends = np.array([wilson_interval(one.correct(key)) for key in shown]).T
             places = np.arange(len(shown)) + 0.36 * (at - 0.5)
             errors = np.abs(ends - accuracies)
             grey = {"ecolor": "#15171a", "elinewidth": 0.9, "capsize": 2}
@@ -80,13 +80,15 @@ def bars(found: Mapping[str, Verdicts], names: Mapping[str, str]) -> Figure:
     return Figure("table-4", "Accuracy of classifiers on real and generated drawings", document, caption)
 
 
-def pick(one: Verdicts) -> list[int]:
+def pick(one: Predictions) -> list[int]:
     """Return the positions of the inputs in the figure: the first input of each of some classes."""
-    truth = one.truth[DRAWN][:BLOCK].tolist()
-    return [truth.index(number) for number in dict.fromkeys(truth)][:COLUMNS]
+    targets = one.targets[DRAWN][:BLOCK].tolist()
+    return [targets.index(number) for number in dict.fromkeys(targets)][:COLUMNS]
 
 
-def prediction_sheet(context: EvaluationContext, found: Mapping[str, Verdicts], choices: Choices) -> Figure:
+def prediction_sheet(
+    context: EvaluationContext, found: Mapping[str, Predictions], choices: Choices
+) -> Figure:
     """Return a figure of inputs and generated pictures, with the predicted class of each.
 
     Args:
@@ -106,20 +108,20 @@ def prediction_sheet(context: EvaluationContext, found: Mapping[str, Verdicts], 
             "SketchEmbed-\nNet": (DRAWN, drawn),
         }
         if context.baseline:
-            block = range(min(BLOCK, len(one.given)))
-            inputs = context.pictures.images(one.given[: len(block)], context.net.config.image_size)
+            block = range(min(BLOCK, len(one.inputs)))
+            inputs = context.pictures.images(one.inputs[: len(block)], context.net.config.image_size)
             images = reconstruct(context, inputs, block, choices)[:, 0].float().cpu().numpy()
             shown["Conv-VAE"] = (VAE, [images[at] for at in places])
         headings[len(rows)] = TITLES[which]
         heads[len(rows)] = [
-            fit_text(labels[number], 0.75 * SIDE) for number in one.truth[DRAWN][places].tolist()
+            fit_text(labels[number], 0.75 * SIDE) for number in one.targets[DRAWN][places].tolist()
         ]
         for name, (kind, pictures) in shown.items():
             names.append(name)
             rows.append([])
             for picture, at in zip(pictures, places, strict=True):
-                predicted = fit_text(labels[int(one.answers[kind][at])], SIDE)
-                correct = bool(one.right(kind)[at])
+                predicted = fit_text(labels[int(one.predicted[kind][at])], SIDE)
+                correct = bool(one.correct(kind)[at])
                 colour = CORRECT if correct else WRONG
                 rows[-1].append(Tile(picture, label=predicted, frame=colour, dashed=not correct))
     caption = (
@@ -130,7 +132,9 @@ def prediction_sheet(context: EvaluationContext, found: Mapping[str, Verdicts], 
     return Figure("table-4-verdicts", "Predictions of the classifier", svg_text, caption)
 
 
-def replay(context: EvaluationContext, found: Mapping[str, Verdicts], temperature: float | int) -> Drawings:
+def replay(
+    context: EvaluationContext, found: Mapping[str, Predictions], temperature: float | int
+) -> Drawings:
     """Return the inputs and generated drawings of :func:`prediction_sheet` for replay on a page.
 
     Args:
@@ -143,16 +147,16 @@ def replay(context: EvaluationContext, found: Mapping[str, Verdicts], temperatur
         places = pick(one)
         for at, given, drawn in zip(places, *_sketches(context, one, places), strict=True):
             sample = {"temperature": temperature, "strokes": boxed(drawn)}
-            name = one.data.labels[int(one.truth[DRAWN][at])]
+            name = one.data.labels[int(one.targets[DRAWN][at])]
             items.append({"class": name, "seen": which == "seen", "input": boxed(given), "samples": [sample]})
     return Drawings("Drawings that the classifiers were evaluated on", items)
 
 
 def _sketches(
-    context: EvaluationContext, one: Verdicts, places: Sequence[int]
+    context: EvaluationContext, one: Predictions, places: Sequence[int]
 ) -> tuple[list[Sketch], list[Sketch]]:
     """Return the inputs at some positions, and the drawings generated from them."""
     assert one.rows is not None
-    given = context.pictures.strokes(one.given[list(places)]).numpy()
+    given = context.pictures.strokes(one.inputs[list(places)]).numpy()
     drawn = one.rows[list(places)].numpy()
     return [Sketch.from_stroke5(row) for row in given], [Sketch.from_stroke5(row) for row in drawn]

@@ -1,11 +1,11 @@
-"""Whether a classifier recognises what the model draws (paper section 7, table 4)."""
+"""Recognizability of generated drawings by classifiers (paper section 7, table 4)."""
 
 from __future__ import annotations
 
 from typing import Any, Literal
 
 from sketchembed.data.datamodules.labelled_datamodule import LabelledQuickdrawDataModule
-from sketchembed.errors import ConfigError
+from sketchembed.errors import ConfigError, check_range
 from sketchembed.evaluation.context import EvaluationContext
 from sketchembed.evaluation.recognizability.predictions import (
     DRAWN,
@@ -14,31 +14,33 @@ from sketchembed.evaluation.recognizability.predictions import (
     TRAINING,
     VAE,
     Choices,
-    Verdicts,
+    Predictions,
     measure,
 )
 from sketchembed.evaluation.recognizability.recognizability_figures import bars, prediction_sheet, replay
 from sketchembed.networks.resnet import ResNet
 from sketchembed.reporting.intervals import difference, wilson_interval
 from sketchembed.reporting.part import Cell, Part, Table
-from sketchembed.training.recognizability_classifier import Depth, Recipe, classifier
 
 NAMES = {
     HELD_OUT: "Real drawings, held out",
-    TRAINING: "Real drawings, the classifier's own",
-    DRAWN: "SketchEmbedNet, drawn once",
-    VAE: "Conv-VAE",
-    SCALED: "The inputs, scaled as the VAE's",
+    TRAINING: "Real drawings, training set of the classifier",
+    DRAWN: "SketchEmbedNet, one drawing per input",
+    VAE: "Conv-VAE, reconstructions",
+    SCALED: "Inputs, scaled like images of the VAE",
 }
 PAPER: list[list[Cell]] = [
-    ["Original data (the classifier's own)", "97.66", "96.09", "", ""],
+    ["Original data (training set of the classifier)", "97.66", "96.09", "", ""],
     ["SketchEmbedNet", "81.44 ± 0.95", "77.94 ± 1.07", "", ""],
     ["Conv-VAE", "76.28 ± 0.93", "75.07 ± 0.84", "", ""],
 ]
 SETS: tuple[Literal["seen"], Literal["unseen"]] = ("seen", "unseen")
-
-
-DEPTHS: dict[str, Depth | None] = {"preset": None, "resnet18": 18, "resnet50": 50, "resnet101": 101}
+DEPTHS: dict[str, Literal[18, 50, 101] | None] = {
+    "preset": None,
+    "resnet18": 18,
+    "resnet50": 50,
+    "resnet101": 101,
+}
 
 
 def recognizability(
@@ -55,53 +57,64 @@ def recognizability(
     component: Literal["sample", "argmax"] = "sample",
     batch_norm: Literal["evaluation", "training"] = "evaluation",
 ) -> Part:
-    """Whether a classifier recognises one-shot drawings (table 4).
+    """Recognizability of one-shot drawings by classifiers (table 4).
 
-    *Source*: paper section 7. The released code's choices are ``--inputs training --temperature 1 --component
-    argmax --batch_norm training``.
+    *Source*: paper section 7. The released code uses ``--inputs training --temperature 1 --component argmax
+    --batch_norm training``.
 
     Args:
-        context: the model, and the Conv-VAE beside it.
-        preset: of `sketchembed fit`, by which the two classifiers are trained, if they are not there yet;
-            auto is classifier on a GPU, the paper's ResNet-101, else classifier-cpu, with at most 100 passes
-            over the drawings.
-        network: depth of the classifiers, instead of the preset's.
-        steps: of their training, instead of the preset's.
-        seen_classifier: a run or file of a classifier of the seen classes, to be used instead.
-        unseen_classifier: the same of the unseen ones.
-        inputs: drawings that the models are given: held out from the classifiers, or those that trained them.
-        drawings: of each kind and set of classes at most; the released code's 21 batches of 256 if not given.
-        z: a sample of the Gaussian over z, as released, or its mean.
-        temperature: of the drawing; 0 is greedy.
-        component: how a Gaussian of the mixture is chosen.
-        batch_norm: of the classifiers, in evaluation mode or in training mode.
+        context: the models and the data.
+        preset: preset of the two classifiers, which are trained if they do not exist yet; auto is classifier
+            on a GPU (the paper's ResNet-101), else classifier-cpu, with at most 100 passes over the drawings.
+        network: depth of the classifiers; overrides the preset.
+        steps: number of training steps; overrides the preset.
+        seen_classifier: a run folder or file of a classifier of the seen classes, to use instead.
+        unseen_classifier: the same for the unseen classes.
+        inputs: inputs of the models: drawings held out from the classifiers, or their training drawings.
+        drawings: maximum number of drawings of each kind and set of classes; the default is the released
+            code's 21 batches of 256.
+        z: a sample from the Gaussian over z, as in the released code, or its mean.
+        temperature: sampling temperature of the decoder; 0 is greedy.
+        component: how a component of the mixture is chosen.
+        batch_norm: mode of the classifiers' batch norm.
 
     Raises:
-        ConfigError: if there are no drawings to be judged.
-        CheckpointError: if a classifier that is named is none, or of other classes.
+        ConfigError: if the number of drawings is out of range.
+        CheckpointError: if a given classifier is not a classifier of these classes.
     """
-    if drawings < 1:
-        raise ConfigError(f"drawings is {drawings}", expected="1 or more", fix="The released code's are 5376")
+    check_range("drawings", drawings, 1)
+    if context.classifier is None:
+        raise ConfigError(
+            "the evaluation context has no classifier",
+            expected="a function that trains or loads one",
+            fix="Pass sketchembed.training.recognizability_classifier.classifier as `classifier`",
+        )
     choices = Choices(inputs, z, temperature, component, batch_norm, drawings)
-    short = preset == "auto" and steps is None
+    limited = preset == "auto" and steps is None
     if preset == "auto":
         preset = "classifier" if context.device.type == "cuda" else "classifier-cpu"
-    recipe = Recipe.of(preset, DEPTHS[network], steps)
-    named = {"seen": seen_classifier, "unseen": unseen_classifier}
+    given = {"seen": seen_classifier, "unseen": unseen_classifier}
     nets: dict[str, ResNet] = {}
-    found: dict[str, Verdicts] = {}
+    found: dict[str, Predictions] = {}
     facts: dict[str, Any] = {"classifier.preset": preset}
     for which in SETS:
-        # At most the paper's 64 points whatever the model's own T, so that all models are asked the same.
+        # At most the paper's 64 points whatever the model's own T, so that all models have the same inputs.
         data = LabelledQuickdrawDataModule(which, context.folder, seed=context.seed)
         data.setup()
-        mine = recipe.shortened(len(data.train_indices)) if short else recipe
-        net, file = classifier(mine, data, context.ranks, context.out / "classifiers", named[which])
+        options: dict[str, Any] = {
+            "depth": DEPTHS[network],
+            "steps": steps,
+            "limited": limited,
+            "path": given[which],
+        }
+        net, file, trained_steps = context.classifier(
+            data, context.ranks, context.out / "classifiers", preset=preset, **options
+        )
         nets[which], found[which] = net, measure(context, net, data, choices)
         facts |= {f"{which}.classifier": str(file), f"{which}.network": f"ResNet-{net.config.depth}"}
-        facts |= {} if named[which] else {f"{which}.steps": mine.steps}
+        facts |= {} if trained_steps is None else {f"{which}.steps": trained_steps}
         facts |= {f"{which}.{key}": value for key, value in data.drawings.facts().items()}
-        facts[f"{which}.inputs"] = len(found[which].given)
+        facts[f"{which}.inputs"] = len(found[which].inputs)
     facts |= {"data": data.store.manifest["digests"]["points.bin"][:16]} if data.store else {}
     facts |= {f"choices.{key}": value for key, value in vars(choices).items()}
     return Part(
@@ -116,56 +129,50 @@ def recognizability(
     )
 
 
-def _values(found: dict[str, Verdicts]) -> dict[str, float]:
+def _values(found: dict[str, Predictions]) -> dict[str, float]:
     values: dict[str, float] = {}
     for which, one in found.items():
-        for shown in one.answers:
-            right = one.right(shown)
-            low, high = wilson_interval(right)
-            values[f"{which}/{shown}/accuracy"] = 100 * float(right.double().mean())
-            values |= {f"{which}/{shown}/low": low, f"{which}/{shown}/high": high}
-            values[f"{which}/{shown}/class_mean"] = 100 * one.class_mean(shown)
-            values[f"{which}/{shown}/pictures"] = len(right)
-        if VAE in one.answers:
-            values[f"{which}/{DRAWN}-over-{VAE}"] = difference(one.right(DRAWN), one.right(VAE))[0]
+        for kind in one.predicted:
+            correct = one.correct(kind)
+            low, high = wilson_interval(correct)
+            values[f"{which}/{kind}/accuracy"] = 100 * float(correct.double().mean())
+            values |= {f"{which}/{kind}/low": low, f"{which}/{kind}/high": high}
+            values[f"{which}/{kind}/class_mean"] = 100 * one.class_mean(kind)
+            values[f"{which}/{kind}/pictures"] = len(correct)
+        if VAE in one.predicted:
+            values[f"{which}/{DRAWN}-over-{VAE}"] = difference(one.correct(DRAWN), one.correct(VAE))[0]
     return values
 
 
-def _table(found: dict[str, Verdicts]) -> Table:
+def _table(found: dict[str, Predictions]) -> Table:
     rows: list[list[Cell]] = []
-    for shown, name in NAMES.items():
-        if shown in found["seen"].answers:
+    for kind, name in NAMES.items():
+        if kind in found["seen"].predicted:
             cells: list[Cell] = []
             for which in SETS:
-                right = found[which].right(shown)
-                low, high = wilson_interval(right)
-                cells.append(f"{100 * float(right.double().mean()):.1f} ({low:.1f} to {high:.1f})")
-            means = [f"{100 * found[which].class_mean(shown):.1f}" for which in SETS]
+                correct = found[which].correct(kind)
+                low, high = wilson_interval(correct)
+                cells.append(f"{100 * float(correct.double().mean()):.1f} ({low:.1f} to {high:.1f})")
+            means = [f"{100 * found[which].class_mean(kind):.1f}" for which in SETS]
             rows.append([name, *cells, *means])
     note = (
-        "Accuracy in per cent, with the 95 % interval of the pictures (Wilson's); the last two columns let "
-        "every class count alike."
+        "Accuracy in percent, with the 95 % interval over pictures (Wilson). The last two columns are the "
+        "unweighted means over classes."
     )
-    if VAE in found["seen"].answers:
+    if VAE in found["seen"].predicted:
         parts = []
         for which in SETS:
-            mean, half = difference(found[which].right(DRAWN), found[which].right(VAE))
+            mean, half = difference(found[which].correct(DRAWN), found[which].correct(VAE))
             parts.append(f"{mean:+.1f} ± {half:.1f} ({which})")
         note += (
-            f" SketchEmbedNet over the Conv-VAE, on the same inputs: {', '.join(parts)} points. "
-            "A VAE's images are grey and blurred, unlike all that trained the classifiers."
+            f" Difference between SketchEmbedNet and Conv-VAE on the same inputs: {', '.join(parts)} points. "
+            "The VAE's images are grey and blurred, unlike the training images of the classifiers."
         )
-    columns = [
-        "shown to the classifier",
-        "seen",
-        "unseen",
-        "seen, mean of classes",
-        "unseen, mean of classes",
-    ]
-    return Table("Table 4: what a 45-way classifier recognises", columns, rows, PAPER, note)
+    columns = ["pictures", "seen", "unseen", "seen, mean over classes", "unseen, mean over classes"]
+    return Table("Table 4: accuracy of a 45-way classifier", columns, rows, PAPER, note)
 
 
-def _classifiers(found: dict[str, Verdicts], nets: dict[str, ResNet]) -> Table:
+def _classifiers(found: dict[str, Predictions], nets: dict[str, ResNet]) -> Table:
     rows: list[list[Cell]] = []
     for which, net in nets.items():
         split, config = found[which].data.drawings, net.config
@@ -180,37 +187,35 @@ def _classifiers(found: dict[str, Verdicts], nets: dict[str, ResNet]) -> Table:
             ]
         )
     columns = ["set", "network", "parameters", "classes", "training drawings", "held-out drawings"]
-    return Table("The classifiers", columns, rows)
+    return Table("Classifiers", columns, rows)
 
 
 def _about(
-    context: EvaluationContext, found: dict[str, Verdicts], nets: dict[str, ResNet], choices: Choices
+    context: EvaluationContext, found: dict[str, Predictions], nets: dict[str, ResNet], choices: Choices
 ) -> str:
     seen, unseen = found["seen"], found["unseen"]
-    own = "held out from its training" if choices.inputs == "held-out" else "that trained it"
-    how = {"sample": "a sample of z", "mean": "the mean of z"}[choices.z]
+    source = "held out from" if choices.inputs == "held-out" else "from"
+    latent = {"sample": "a sample of z", "mean": "the mean of z"}[choices.z]
+    norm = {"evaluation": "its running averages", "training": "the statistics of each batch"}
     depths = " and ".join(sorted({f"ResNet-{net.config.depth}" for net in nets.values()}))
     text = (
-        f"Two {depths} classifiers tell classes apart: {len(seen.data.labels)} that trained the drawing "
-        f"model, and {len(unseen.data.labels)} that did not. Each is shown real drawings, and what the model "
-        f"draws once, from {how} at temperature {choices.temperature:g}, given drawings {own} "
-        f"({len(seen.given)} and {len(unseen.given)} inputs). Drawings are drawn at "
-        f"{nets['seen'].config.image_size} pixels; the classifiers' batch norm "
-        + (
-            "keeps its averages."
-            if choices.batch_norm == "evaluation"
-            else "takes each block's own statistics."
-        )
+        f"Two {depths} classifiers are trained on real drawings: one for {len(seen.data.labels)} seen "
+        f"classes, which the drawing model was trained on, and one for {len(unseen.data.labels)} unseen "
+        "classes. They classify real drawings, and drawings that the model generates. The model draws each "
+        f"input once, from {latent} at temperature {choices.temperature:g}. The inputs are drawings {source} "
+        f"the classifiers' training sets ({len(seen.inputs)} and {len(unseen.inputs)} inputs). Drawings are "
+        f"rendered at {nets['seen'].config.image_size} pixels. Batch norm of the classifiers uses "
+        f"{norm[choices.batch_norm]}."
     )
     if context.baseline:
         text += (
-            " The Conv-VAE's images are reconstructions of the same inputs; the last row of the table shows "
-            "the inputs scaled as they are, without the VAE."
+            " The Conv-VAE reconstructs the same inputs. The last row of the table is for the inputs "
+            "themselves, scaled like the VAE's images."
         )
     borrowed = seen.data.drawings.borrowed + unseen.data.drawings.borrowed
     if borrowed:
         text += (
-            f" {borrowed} of the held-out drawings are from the published training part, of classes with "
-            "fewer than two others."
+            f" {borrowed} of the held-out drawings are from the published training set, for classes with "
+            "fewer than two drawings in the other sets."
         )
     return text

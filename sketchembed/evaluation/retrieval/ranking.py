@@ -1,4 +1,4 @@
-"""How well a ranking by similarity finds what is of the same class."""
+"""Rank embeddings by similarity, and score how highly embeddings of the same class are ranked."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 BLOCK = 256
-"""Queries that are ranked at once."""
+"""Queries ranked together."""
 
 
 @dataclass(frozen=True, eq=False)
-class Ranking:
-    """What each query found among all other drawings.
+class RankingScores:
+    """Scores of each query.
 
     Attributes:
-        average_precision: of each query, float64 ``[n]``; NaN where there is no other drawing of its class.
-        precision: among the first k, by k, likewise.
+        average_precision: float64 ``[n]``; NaN for a query without another embedding of its class.
+        precision: precision@k of each query, by k; NaN in the same cases.
         labels: class of each query.
     """
 
@@ -30,7 +30,7 @@ class Ranking:
     labels: np.ndarray
 
     def by_class(self, values: np.ndarray) -> dict[int, float]:
-        """Return the mean over each class's queries, of the classes that have some."""
+        """Return the mean over the queries of each class, without classes that have only NaN."""
         kept = ~np.isnan(values)
         return {
             int(label): float(values[kept & (self.labels == label)].mean())
@@ -38,11 +38,11 @@ class Ranking:
         }
 
     def mean(self, values: np.ndarray) -> float:
-        """Return the mean over classes, each of which counts alike."""
+        """Return the unweighted mean over classes."""
         return float(np.mean(list(self.by_class(values).values())))
 
     def interval(self, values: np.ndarray) -> float | None:
-        """Return half the 95 % interval of :meth:`mean`, over classes; None for a single class."""
+        """Return half of the 95 % interval of :meth:`mean` over classes; None for a single class."""
         means = list(self.by_class(values).values())
         return float(1.96 * np.std(means, ddof=1) / np.sqrt(len(means))) if len(means) > 1 else None
 
@@ -50,59 +50,62 @@ class Ranking:
 def similarities(
     queries: Float[Tensor, "queries size"], gallery: Float[Tensor, "gallery size"]
 ) -> Float[Tensor, "queries gallery"]:
-    """Return the cosine of every query with every one of the gallery."""
+    """Return the cosine of every query with every embedding of the gallery."""
     found: Tensor = normalize(queries) @ normalize(gallery).T
     return found
 
 
-def rank(vectors: Float[Tensor, "n size"], labels: np.ndarray, firsts: Sequence[int] = (1, 5, 10)) -> Ranking:
-    """Rank all other vectors by cosine for each one, exactly, and say where its class comes.
+def rank(
+    vectors: Float[Tensor, "n size"], labels: np.ndarray, cutoffs: Sequence[int] = (1, 5, 10)
+) -> RankingScores:
+    """Use each embedding as a query, rank all others by cosine, and score the ranking.
 
     Args:
-        vectors: each one is a query, and found by the others.
+        vectors: embeddings.
         labels: class of each.
-        firsts: the k of precision@k; where there are fewer than k others, of those.
+        cutoffs: the k of precision@k; all others if there are fewer than k.
     """
     classes = torch.as_tensor(labels, device=vectors.device)
     unit = normalize(vectors)
     count = len(vectors)
     ranks = torch.arange(1, count, device=vectors.device, dtype=torch.float64)
     averages: list[Tensor] = []
-    precisions: dict[int, list[Tensor]] = {first: [] for first in firsts}
+    precisions: dict[int, list[Tensor]] = {cutoff: [] for cutoff in cutoffs}
     for first in range(0, count, BLOCK):
         rows = torch.arange(first, min(first + BLOCK, count), device=vectors.device)
         close = unit[rows] @ unit.T
-        # A drawing does not find itself: it comes last and is cut off.
+        # The query itself is ranked last, and removed.
         close[torch.arange(len(rows)), rows] = -torch.inf
         order = close.argsort(dim=1, descending=True, stable=True)[:, :-1]
-        right = (classes[order] == classes[rows, None]).double()
-        among = right.cumsum(dim=1) / ranks
-        averages.append((among * right).sum(dim=1) / right.sum(dim=1))
-        known = torch.where(right.any(dim=1), 1.0, torch.nan)
-        for number in firsts:
-            precisions[number].append(among[:, min(number, count - 1) - 1] * known)
-    return Ranking(
+        relevant = (classes[order] == classes[rows, None]).double()
+        precision = relevant.cumsum(dim=1) / ranks
+        averages.append((precision * relevant).sum(dim=1) / relevant.sum(dim=1))
+        known = torch.where(relevant.any(dim=1), 1.0, torch.nan)
+        for cutoff in cutoffs:
+            precisions[cutoff].append(precision[:, min(cutoff, count - 1) - 1] * known)
+    return RankingScores(
         torch.cat(averages).cpu().numpy(),
-        {number: torch.cat(parts).cpu().numpy() for number, parts in precisions.items()},
+        {cutoff: torch.cat(parts).cpu().numpy() for cutoff, parts in precisions.items()},
         np.asarray(labels),
     )
 
 
-def chance(labels: np.ndarray, firsts: Sequence[int] = (1, 5, 10)) -> Ranking:
-    """Return what a ranking at random finds on average, exactly.
+def chance(labels: np.ndarray, cutoffs: Sequence[int] = (1, 5, 10)) -> RankingScores:
+    """Return the expected scores of a random ranking.
 
-    With N other drawings of which R are right, the one at rank k is right with chance R / N, and then of the
-    k - 1 before it (k - 1)(R - 1) / (N - 1) are on average. The mean over k of the sum gives
-    E[AP] = (H + (R - 1)(N - H) / (N - 1)) / N with H = 1 + 1/2 + ... + 1/N.
+    Let N be the number of other embeddings, and R the number of relevant ones. The embedding at rank k is
+    relevant with probability R / N. In this case, (k - 1)(R - 1) / (N - 1) of the k - 1 embeddings before it
+    are relevant on average. The mean over k is E[AP] = (H + (R - 1)(N - H) / (N - 1)) / N with
+    H = 1 + 1/2 + ... + 1/N.
 
     Args:
-        labels: class of each drawing.
-        firsts: the k of precision@k.
+        labels: class of each embedding.
+        cutoffs: the k of precision@k.
     """
     labels = np.asarray(labels)
     _, places, counts = np.unique(labels, return_inverse=True, return_counts=True)
-    others, right = len(labels) - 1, (counts[places] - 1).astype(np.float64)
+    others, relevant = len(labels) - 1, (counts[places] - 1).astype(np.float64)
     harmonic = (1 / np.arange(1, others + 1)).sum()
-    average = (harmonic + (right - 1) * (others - harmonic) / max(others - 1, 1)) / others
-    known = np.where(right > 0, 1.0, np.nan)
-    return Ranking(average * known, {first: right / others * known for first in firsts}, labels)
+    average = (harmonic + (relevant - 1) * (others - harmonic) / max(others - 1, 1)) / others
+    known = np.where(relevant > 0, 1.0, np.nan)
+    return RankingScores(average * known, {cutoff: relevant / others * known for cutoff in cutoffs}, labels)

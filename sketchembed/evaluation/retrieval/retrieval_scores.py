@@ -1,10 +1,9 @@
-"""How often what is nearest in embedding space is of the same class: mean average precision."""
+"""Mean average precision of retrieval in embedding space."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import torch
@@ -13,158 +12,134 @@ from rich.progress import track
 from torch import Tensor
 
 from sketchembed.evaluation.context import EvaluationContext
-from sketchembed.evaluation.retrieval.ranking import Ranking, chance, rank
+from sketchembed.evaluation.fewshot.methods import pixel_features
+from sketchembed.evaluation.retrieval.ranking import RankingScores, chance, rank
 from sketchembed.reporting.figures import drawing_as_svg, svg
 from sketchembed.reporting.part import Figure, Part, Table
 
-FIRSTS = (1, 5, 10)
+CUTOFFS = (1, 5, 10)
 PIXELS, CHANCE = "Raw pixels", "Chance"
-DOTS = 60
-"""Classes that have a line each in the figure, at the most."""
-PIECE = 1024
-"""Drawings that are embedded between two signs of progress."""
+MAX_NAMES = 60
+"""Maximum number of classes that the figure names."""
+BATCH = 1024
+"""Drawings embedded between two updates of the progress bar."""
 
 
 def embedded(
     context: EvaluationContext, indices: np.ndarray, what: str
 ) -> dict[str, Float[Tensor, "n size"]]:
-    """Return drawings as each model's embeddings and as raw pixels, by the name of each.
+    """Return the embeddings of drawings by each model, and their pixels, by name.
 
     Args:
-        context: whose models.
+        context: the models.
         indices: of the drawings, in the store.
-        what: they are, for the display of progress.
+        what: description of the drawings for the progress bar.
     """
     size = context.net.config.image_size
-    found: dict[str, list[Tensor]] = {name: [] for name in [*(model.name for model in context.both), PIXELS]}
-    pieces = [indices[at : at + PIECE] for at in range(0, len(indices), PIECE)]
-    for piece in track(pieces, f"Embedding {what}", transient=True):
-        images = context.pictures.images(piece, size)
-        for model in context.both:
+    found: dict[str, list[Tensor]] = {
+        name: [] for name in [*(model.name for model in context.models), PIXELS]
+    }
+    batches = [indices[at : at + BATCH] for at in range(0, len(indices), BATCH)]
+    for batch in track(batches, f"Embedding {what}", transient=True):
+        images = context.pictures.images(batch, size)
+        for model in context.models:
             found[model.name].append(context.embed(model, images))
-        found[PIXELS].append(as_ink(images))
+        found[PIXELS].append(pixel_features(images))
     return {name: torch.cat(parts) for name, parts in found.items()}
 
 
-def as_ink(images: Float[Tensor, "n 1 size size"]) -> Float[Tensor, "n pixels"]:
-    """Return images of drawings as vectors of their darkness."""
-    ink: Tensor = (1 - images).flatten(1)
-    return ink
-
-
-def digest(indices: np.ndarray) -> str:
-    """Return a short digest of which drawings there are, in order."""
+def index_digest(indices: np.ndarray) -> str:
+    """Return a short digest of a list of drawings."""
     return hashlib.sha256(np.asarray(indices, dtype="<i8").tobytes()).hexdigest()[:16]
 
 
 def score(context: EvaluationContext, part: Part, measured: int) -> str:
-    """Add the table and the figure of mean average precision to a part, and return what was done.
+    """Add the table and the figure of mean average precision to a part, and return a description.
 
     Args:
-        context: whose models.
-        part: what is added to.
-        measured: drawings of each class, at the most.
+        context: the models.
+        part: the part.
+        measured: maximum number of drawings of each class.
     """
     pictures = context.pictures
     table = Table(
-        "Is what is nearest of the same class?",
-        ["drawings", "by", "mAP", "±", *(f"precision@{first}" for first in FIRSTS)],
+        "Retrieval of drawings of the same class",
+        ["drawings", "method", "mAP", "±", *(f"precision@{cutoff}" for cutoff in CUTOFFS)],
         [],
-        note="Each drawing is a query for all others of its row. Means over classes, each of which counts "
-        "alike; ± is half the 95 % interval over classes. Where a drawing has fewer than k others of its "
-        "class, precision@k cannot reach 1.",
+        note="Each drawing is a query for all other drawings of its row. Unweighted means over classes; ± is "
+        "half of the 95 % interval over classes. If a drawing has fewer than k others of its class, its "
+        "precision@k cannot reach 1.",
     )
-    slugs = {model.name: model.network.kind for model in context.both} | {PIXELS: "pixels", CHANCE: "chance"}
-    rankings: dict[str, dict[str, Ranking]] = {}
-    told: list[str] = []
+    slugs = {model.name: model.network.kind for model in context.models}
+    slugs |= {PIXELS: "pixels", CHANCE: "chance"}
+    rankings: dict[str, dict[str, RankingScores]] = {}
+    described: list[str] = []
     for kind, classes in (("unseen", pictures.unseen), ("seen", pictures.seen)):
-        pools = [pictures.up_to(name, measured, context.seed, held_out=True) for name in classes]
+        pools = [pictures.select_up_to(name, measured, context.seed, held_out=True) for name in classes]
         scored = sum(len(pool) > 1 for pool in pools)
         if not scored:
             continue
         chosen = np.concatenate(pools)
-        rankings[kind] = _ranked(context, chosen, kind)
-        for name, ranking in rankings[kind].items():
-            found = _summary(ranking)
-            table.rows.append([f"{kind} classes, held out", name, *found.values()])
+        labels = np.asarray(pictures.store.labels[chosen])
+        vectors = embedded(context, chosen, f"drawings of {kind} classes")
+        found = {name: rank(z.to(context.device), labels, CUTOFFS) for name, z in vectors.items()}
+        rankings[kind] = found | {CHANCE: chance(labels, CUTOFFS)}
+        for name, scores in rankings[kind].items():
+            numbers = {
+                "map": scores.mean(scores.average_precision),
+                "map_interval": scores.interval(scores.average_precision),
+            }
+            numbers |= {f"precision-{cutoff}": scores.mean(scores.precision[cutoff]) for cutoff in CUTOFFS}
+            table.rows.append([f"{kind} classes, held out", name, *numbers.values()])
             stem = f"{kind}/{slugs[name]}"
-            part.values |= {f"{stem}/{key}": one for key, one in found.items() if one is not None}
-        told.append(f"{len(chosen)} drawings of {scored} {kind} classes")
-        part.facts |= {f"measured, {kind}": len(chosen), f"measured_digest, {kind}": digest(chosen)}
+            part.values |= {f"{stem}/{key}": one for key, one in numbers.items() if one is not None}
+        described.append(f"{len(chosen)} drawings of {scored} {kind} classes")
+        part.facts |= {f"measured, {kind}": len(chosen), f"measured_digest, {kind}": index_digest(chosen)}
     if not rankings:
         return "Mean average precision is left out: no class has two drawings that are held out."
     part.tables.append(table)
     part.figures.append(_figure(pictures.store.class_names, rankings))
     return (
-        f"Mean average precision is measured with {' and '.join(told)}, at most {measured} of each class, "
-        "none of which trains a model of Quick, Draw!."
+        f"Mean average precision is measured on {' and '.join(described)}, at most {measured} of each class. "
+        "They are held out from the training of models of Quick, Draw!."
     )
 
 
-def _ranked(context: EvaluationContext, chosen: np.ndarray, kind: str) -> dict[str, Ranking]:
-    """Return how each method ranks the drawings, by its name."""
-    labels = np.asarray(context.pictures.store.labels[chosen])
-    vectors = embedded(context, chosen, f"drawings of {kind} classes")
-    found = {name: rank(z.to(context.device), labels, FIRSTS) for name, z in vectors.items()}
-    return found | {CHANCE: chance(labels, FIRSTS)}
-
-
-def _summary(ranking: Ranking) -> dict[str, float | None]:
-    """Return the numbers of a row."""
-    found = {
-        "map": ranking.mean(ranking.average_precision),
-        "map_interval": ranking.interval(ranking.average_precision),
-    }
-    return found | {f"precision-{first}": ranking.mean(ranking.precision[first]) for first in FIRSTS}
-
-
-def _figure(names: Sequence[str], rankings: dict[str, dict[str, Ranking]]) -> Figure:
-    """Return average precision by class, a panel each for unseen and seen classes."""
-    means = {
+def _figure(names: Sequence[str], rankings: dict[str, dict[str, RankingScores]]) -> Figure:
+    """Return average precision by class, with a panel each for unseen and seen classes."""
+    panels_of = {
         kind: {name: one.by_class(one.average_precision) for name, one in of_kind.items()}
         for kind, of_kind in rankings.items()
     }
-    counts = [len(next(iter(of_kind.values()))) for of_kind in means.values()]
-    rows = max((count for count in counts if count <= DOTS), default=20)
+    most = max(len(next(iter(means.values()))) for means in panels_of.values())
     with drawing_as_svg() as pyplot:
-        figure, panels = pyplot.subplots(
-            1, len(means), squeeze=False, figsize=(0.6 + 4.4 * len(means), 1.3 + 0.155 * max(rows, 14))
-        )
-        for panel, (kind, of_kind) in zip(panels[0], means.items(), strict=True):
-            _panel(panel, of_kind, names)
-            panel.set_title(f"{kind} classes")
+        size = (0.6 + 4.4 * len(rankings), 1.3 + 0.155 * min(max(most, 14), MAX_NAMES))
+        figure, panels = pyplot.subplots(1, len(rankings), squeeze=False, figsize=size)
+        for panel, (kind, means) in zip(panels[0], panels_of.items(), strict=True):
+            first = next(iter(means.values()))
+            order = sorted(first, key=lambda label: first[label])
+            for number, (name, values) in enumerate(means.items()):
+                colour, mark = ("0.45", "|") if name == CHANCE else (f"C{number}", "o")
+                dots = [values[label] for label in order]
+                panel.plot(dots, range(len(order)), mark, color=colour, ms=4, label=name)
+            named = len(order) <= MAX_NAMES
+            panel.set_yticks(
+                range(len(order)) if named else [],
+                [names[label] for label in order] if named else [],
+                fontsize=7,
+            )
+            panel.set(
+                ylim=(-0.7, len(order) - 0.3),
+                xlim=(0, None),
+                xlabel="mean average precision",
+                title=f"{kind} classes",
+            )
             panel.grid(color="0.93")
         panels[0][0].legend(loc="lower right", fontsize=8)
         return Figure(
             "retrieval-map",
             "Mean average precision by class",
             svg(figure),
-            "Average precision of each class, held-out drawings only. Dots: by class, sorted by the first "
-            "method's. Curves: where there are many classes, sorted for each method by itself.",
+            "Mean average precision of each class over held-out drawings. Classes are sorted by the first "
+            "method, and named if there are few.",
         )
-
-
-def _panel(panel: Any, means: dict[str, dict[int, float]], names: Sequence[str]) -> None:
-    """Draw the dots of each class, or curves where they are too many."""
-    first = next(iter(means.values()))
-    order = sorted(first, key=lambda label: first[label])
-    dots = len(order) <= DOTS
-    for number, (name, values) in enumerate(means.items()):
-        colour = f"C{number}" if name != CHANCE else "0.45"
-        if dots:
-            places = [values[label] for label in order]
-            mark = "o" if name != CHANCE else "|"
-            panel.plot(places, range(len(order)), mark, color=colour, ms=4, label=name)
-        else:
-            curve = sorted(values.values(), reverse=True)
-            style = "-" if name != CHANCE else ":"
-            panel.plot(range(1, len(curve) + 1), curve, style, color=colour, label=name)
-    if dots:
-        panel.set_yticks(range(len(order)), [names[label] for label in order], fontsize=7)
-        panel.set_ylim(-0.7, len(order) - 0.3)
-        panel.set_xlim(0)
-        panel.set_xlabel("mean average precision")
-    else:
-        panel.set_ylim(0)
-        panel.set_ylabel("mean average precision")
-        panel.set_xlabel("classes, sorted for each method")

@@ -1,4 +1,4 @@
-"""Retrieval: the drawings whose embeddings are nearest, and how often they are of the same class."""
+"""Retrieval: the drawings with the nearest embeddings, and how often they have the same class."""
 
 from __future__ import annotations
 
@@ -12,16 +12,17 @@ import torch
 from jaxtyping import Float
 
 from sketchembed.data.model_inputs import image_files, read_drawing
-from sketchembed.errors import ConfigError
+from sketchembed.errors import check_range
 from sketchembed.evaluation.context import EvaluationContext
-from sketchembed.evaluation.generation.generation_inputs import spread
+from sketchembed.evaluation.fewshot.methods import pixel_features
+from sketchembed.evaluation.generation.generation_inputs import choose_balanced
 from sketchembed.evaluation.retrieval.ranking import similarities
-from sketchembed.evaluation.retrieval.retrieval_scores import PIXELS, as_ink, digest, embedded, score
+from sketchembed.evaluation.retrieval.retrieval_scores import PIXELS, embedded, index_digest, score
 from sketchembed.reporting.grid import Content, Tile, grid_svg
 from sketchembed.reporting.part import Figure, Part, Table
 
-RIGHT = "#2a9d4a"
-"""Frame of a drawing of the query's class."""
+SAME_CLASS = "#2a9d4a"
+"""Frame colour of a drawing of the same class as the query."""
 
 
 def retrieve(
@@ -33,24 +34,21 @@ def retrieve(
     scores: bool = True,
     measured: int = 60,
 ) -> Part:
-    """Find the drawings whose embeddings are nearest, and score how often they are of the same class.
+    """Retrieval of the nearest drawings, and mean average precision.
 
     Args:
-        context: the model and what stands beside it.
-        image: a picture of a drawing, or a folder of such, to find drawings like it; if not given, drawings
-            that never trained, chosen by the seed. It may come first and without --image.
-        nearest: drawings shown for each.
-        queries: how many are chosen where no image is given: half of them of classes that trained.
-        gallery: drawings of each class that are searched, at the most.
-        scores: whether mean average precision is measured too.
-        measured: drawings of each class in that, at the most.
+        context: the models and the data.
+        image: a picture of a drawing, or a folder of pictures, to use as queries; random held-out drawings if
+            not given. As the first argument it needs no --image.
+        nearest: number of drawings shown for each query.
+        queries: number of random queries, half of them of seen classes.
+        gallery: maximum number of drawings of each class that are searched.
+        scores: whether to measure mean average precision.
+        measured: maximum number of drawings of each class in that measurement.
     """
-    if min(nearest, queries, gallery) < 1 or measured < 2:
-        raise ConfigError(
-            f"nearest is {nearest}, queries {queries}, gallery {gallery} and measured {measured}",
-            expected="1 or more, and 2 or more of the last",
-            fix="The defaults are 6, 10, 40 and 60",
-        )
+    for name, value in {"nearest": nearest, "queries": queries, "gallery": gallery}.items():
+        check_range(name, value, 1)
+    check_range("measured", measured, 2)
     part = Part("retrieve", "Retrieval in embedding space")
     part.about = _search(context, part, _queries(context, image, queries), nearest, gallery)
     if scores:
@@ -60,14 +58,14 @@ def retrieve(
 
 @dataclass(frozen=True, eq=False)
 class Queries:
-    """What is searched for.
+    """Queries of a retrieval.
 
     Attributes:
-        names: of the files, or of the drawings' classes.
+        names: names of the files, or classes of the drawings.
         images: ``[n, 1, size, size]``.
-        tiles: what stands in the figure.
+        tiles: contents of the figure.
         indices: of the drawings, in the store; -1 for files.
-        about: how they were chosen.
+        about: description.
     """
 
     names: list[str]
@@ -86,57 +84,58 @@ def _queries(context: EvaluationContext, image: Path | None, count: int) -> Quer
         return Queries([file.stem for file in files], images, list(images.numpy()), [-1] * len(files), about)
     chosen: list[tuple[str, int]] = []
     for classes, number in ((pictures.seen, count // 2), (pictures.unseen, count - count // 2)):
-        pools = {name: pictures.up_to(name, len(pictures.store), held_out=True) for name in classes}
-        chosen += spread(pools, number, context.seed)
-    indices = [index for _, index in chosen]
-    seen = sum(name in set(pictures.seen) for name, _ in chosen)
-    about = f"{len(chosen)} drawings that never trained, {seen} of seen classes and the rest of unseen ones"
-    names = [name for name, _ in chosen]
+        pools = {name: pictures.select_up_to(name, len(pictures.store), held_out=True) for name in classes}
+        chosen += choose_balanced(pools, number, context.seed)
+    names, indices = [name for name, _ in chosen], [index for _, index in chosen]
+    seen = sum(name in set(pictures.seen) for name in names)
+    about = (
+        f"{len(chosen)} held-out drawings, {seen} of seen classes and {len(chosen) - seen} of unseen classes"
+    )
     return Queries(names, pictures.images(indices, size), pictures.sketches(indices), indices, about)
 
 
 def _search(context: EvaluationContext, part: Part, queries: Queries, nearest: int, gallery: int) -> str:
-    """Add the figure and the table of the nearest drawings, and return what was done."""
+    """Add the figure and the table of the nearest drawings, and return a description."""
     pictures, store = context.pictures, context.pictures.store
-    searched = np.concatenate([pictures.up_to(name, gallery, context.seed) for name in pictures.classes])
+    searched = np.concatenate(
+        [pictures.select_up_to(name, gallery, context.seed) for name in pictures.classes]
+    )
     vectors = embedded(context, searched, "the gallery")
-    asked = {model.name: context.embed(model, queries.images) for model in context.both}
+    embeddings = {model.name: context.embed(model, queries.images) for model in context.models}
     if context.baseline is None:
-        asked[PIXELS] = as_ink(queries.images)
+        embeddings[PIXELS] = pixel_features(queries.images)
     rows: list[list[Tile | Content]] = [[Tile(one, shaded=True)] for one in queries.tiles]
-    table = Table("Nearest drawings", ["query", "by", *(str(at + 1) for at in range(nearest))], [])
-    for name, z in asked.items():
-        close = similarities(z, vectors[name])
-        # A drawing does not find itself.
+    table = Table("Nearest drawings", ["query", "method", *(str(at + 1) for at in range(nearest))], [])
+    heads = ["query"]
+    for method, z in embeddings.items():
+        heads += ["", *[f"nearest by {method}"] * nearest]
+        close = similarities(z, vectors[method])
+        # A query in the gallery does not find itself.
         close[torch.as_tensor(queries.indices)[:, None] == torch.as_tensor(searched)[None, :]] = -torch.inf
         best = close.topk(min(nearest, len(searched)), dim=1)
-        for at, (values, places) in enumerate(zip(best.values.tolist(), best.indices.numpy(), strict=True)):
-            classes = [store.class_names[label] for label in store.labels[searched[places]]]
+        for at, (cosines, places) in enumerate(zip(best.values.tolist(), best.indices.numpy(), strict=True)):
+            found = searched[places]
+            classes = [store.class_names[label] for label in store.labels[found]]
             cells: list[Tile | Content] = [None]
-            for sketch, found, value in zip(
-                pictures.sketches(searched[places]), classes, values, strict=True
-            ):
-                right = queries.indices[at] >= 0 and found == queries.names[at]
-                label = "\n".join([*textwrap.wrap(found, 12)[:2], f"{value:.2f}"])
-                cells.append(Tile(sketch, label=label, frame=RIGHT if right else None))
+            for sketch, name, cosine in zip(pictures.sketches(found), classes, cosines, strict=True):
+                same = queries.indices[at] >= 0 and name == queries.names[at]
+                label = "\n".join([*textwrap.wrap(name, 12)[:2], f"{cosine:.2f}"])
+                cells.append(Tile(sketch, label=label, frame=SAME_CLASS if same else None))
             rows[at] += cells
-            shown = [f"{found} ({value:.3f})" for found, value in zip(classes, values, strict=True)]
-            table.rows.append([queries.names[at], name, *shown])
-    heads = ["query"]
-    for name in asked:
-        heads += ["", *[f"nearest by {name}"] * nearest]
+            shown = [f"{name} ({cosine:.3f})" for name, cosine in zip(classes, cosines, strict=True)]
+            table.rows.append([queries.names[at], method, *shown])
     names = ["\n".join(textwrap.wrap(name, 14)) for name in queries.names]
     caption = (
-        f"Each query (shaded), and the {nearest} of {len(searched)} drawings whose embeddings are nearest to "
-        "its own, with their class and the cosine."
+        f"Queries (shaded), and the {nearest} of {len(searched)} drawings with the nearest embeddings, with "
+        "their class and cosine."
     )
-    caption += " Green: of the query's class." if queries.indices[0] >= 0 else ""
+    caption += " Green: same class as the query." if queries.indices[0] >= 0 else ""
     figure = grid_svg(rows, names=names, heads=heads, size=64)
     part.figures.append(Figure("retrieval-nearest", "Nearest drawings", figure, caption))
     part.tables.append(table)
-    part.facts |= {"gallery": len(searched), "gallery_digest": digest(searched)}
+    part.facts |= {"gallery": len(searched), "gallery_digest": index_digest(searched)}
     return (
-        f"Queries: {queries.about}. Each is compared with {len(searched)} drawings of "
-        f"{len(pictures.classes)} classes, at most {gallery} of each, by the cosine of the embeddings (the "
+        f"Queries: {queries.about}. Each query is compared with {len(searched)} drawings of "
+        f"{len(pictures.classes)} classes, at most {gallery} of each, by the cosine of their embeddings (the "
         "mean of z)."
     )

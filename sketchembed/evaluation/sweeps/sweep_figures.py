@@ -53,10 +53,13 @@ def _accuracy_rows(results: SweepResults) -> list[AccuracyRow]:
                 row.measured[key] = mean
                 row.runs[key] = [score.mean for score in scores] if len(scores) > 1 else ()
         rows.append(row)
-    for alpha, (mean, _) in results.paper_alpha.items():
-        rows.append(AccuracyRow(f"paper: alpha_max {alpha:g}", paper={STEP_SETTING: [mean]}))
+    for alpha, (accuracy, _) in results.paper_alpha.items():
+        rows.append(AccuracyRow(f"paper: alpha_max {alpha:g}", paper={STEP_SETTING: [accuracy]}))
     if found := results.paper_seeds:
-        columns = dict(zip(found.settings, zip(*found.rows, strict=True), strict=True))
+        columns = {
+            key: list(column)
+            for key, column in zip(found.settings, zip(*found.rows, strict=True), strict=True)
+        }
         rows.append(AccuracyRow("paper: 15 seeds", paper=columns))
     return rows
 

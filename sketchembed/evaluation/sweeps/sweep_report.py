@@ -18,12 +18,12 @@ import numpy as np
 from sketchembed._version import __version__
 from sketchembed.data.folders import data_folder
 from sketchembed.errors import ConfigError, DataError, SketchEmbedError, check_known
-from sketchembed.evaluation.context import EvaluationContext
+from sketchembed.evaluation.context import ClassifierSource, EvaluationContext
 from sketchembed.evaluation.fewshot.protocol import CURVE_EPISODES, DataName, FewShotProtocol
-from sketchembed.evaluation.models import Model, files_along
+from sketchembed.evaluation.models import Model, checkpoints_of
 from sketchembed.evaluation.recognizability.predictions import DRAWN
 from sketchembed.evaluation.recognizability.recognizability_part import recognizability
-from sketchembed.evaluation.report import PAGE, REQUEST, duration
+from sketchembed.evaluation.report_builder import PAGE, REQUEST, duration
 from sketchembed.evaluation.sweeps.sweep_figures import sweep_figures
 from sketchembed.evaluation.sweeps.sweep_tables import ALPHA, STEP_SETTING, EvaluatedRun, SweepResults
 from sketchembed.evaluation.wandb_results import track_parts
@@ -58,6 +58,7 @@ def sweep_report(
     accelerator: str = "auto",
     wandb: Literal["auto", "offline", "online", "disabled"] = "auto",
     project: str = "sketchembed",
+    classifier: ClassifierSource | None = None,
 ) -> None:
     """Evaluate the finished runs of a sweep, and write tables with the paper's (tables 3, 5, 9, 10 and 11).
 
@@ -79,6 +80,7 @@ def sweep_report(
         accelerator: auto, cpu or cuda.
         wandb: offline (needs no account), online or disabled; auto is WANDB_MODE if set, else offline.
         project: W&B project.
+        classifier: trains or loads the classifiers of the recognizability part.
 
     Raises:
         ConfigError: if there is no sweep, or a part is not known.
@@ -94,6 +96,7 @@ def sweep_report(
         Ranks.launch(devices, accelerator),
         seed,
         fresh,
+        classifier,
     )
     begun = time.perf_counter()
     try:
@@ -137,13 +140,21 @@ class SweepEvaluator:
         ranks: ranks that share the work.
         seed: seed of episodes and drawings.
         fresh: ignore cached results.
+        classifier: trains or loads the classifiers of the recognizability part.
     """
 
     def __init__(
-        self, sweep: SweepFolder, out: Path, data: Path, ranks: Ranks, seed: int, fresh: bool
+        self,
+        sweep: SweepFolder,
+        out: Path,
+        data: Path,
+        ranks: Ranks,
+        seed: int,
+        fresh: bool,
+        classifier: ClassifierSource | None = None,
     ) -> None:
         self.sweep, self.out, self.data, self.ranks = sweep, out, data, ranks
-        self.seed, self.fresh = seed, fresh
+        self.seed, self.fresh, self.classifier = seed, fresh, classifier
         self.skipped: list[str] = []
         self.failures: list[str] = []
         self.facts: dict[str, Any] = {}
@@ -177,7 +188,7 @@ class SweepEvaluator:
 
         def evaluate(run: EvaluatedRun, path: Path) -> None:
             run.scores = self._scores(run.name, find(path), whole)
-            files = files_along(path)
+            files = checkpoints_of(path)
             # Without milestones a run has only its two newest checkpoints.
             if curve_episodes and len(files) > 2:
                 places = np.linspace(0, len(files) - 1, min(len(files), MOST_STEPS)).round().astype(int)
@@ -208,7 +219,9 @@ class SweepEvaluator:
 
             def compute() -> dict[str, float]:
                 # The default output folder, so that classifiers of `evaluate recognizability` are used again.
-                context = EvaluationContext(str(file), "none", folder=str(self.data), seed=self.seed)
+                context = EvaluationContext(
+                    str(file), "none", folder=str(self.data), seed=self.seed, classifier=self.classifier
+                )
                 context.ranks = self.ranks
                 return recognizability(context).values
 

@@ -24,10 +24,10 @@ from sketchembed.evaluation.clusters.cluster_figure import (
     runs,
     wholes_svg,
 )
-from sketchembed.evaluation.clusters.hyper_states import by_use, cluster, half_cores, trace
+from sketchembed.evaluation.clusters.hyper_states import cluster, half_core_radius, number_by_frequency, trace
 from sketchembed.evaluation.clusters.stroke_clusters import clusters
 from sketchembed.evaluation.context import EvaluationContext
-from sketchembed.evaluation.generation.generation_inputs import spread
+from sketchembed.evaluation.generation.generation_inputs import choose_balanced
 from sketchembed.evaluation.pictures import Pictures
 from sketchembed.hub.model_files import save
 from sketchembed.networks import ModelConfig, SketchEmbedNet
@@ -74,12 +74,12 @@ def test_activations_are_those_of_the_plain_cell_stepped_by_hand(start, position
             rows, states = by_hand(net, one)
             first = start == "centre"
             expected = torch.stack(states[first:]).numpy() if states[first:] else np.zeros((0, 6))
-            np.testing.assert_allclose(found.codes, expected, atol=1e-5)
+            np.testing.assert_allclose(found.states, expected, atol=1e-5)
             moves = (
                 torch.stack([row[:2] for row in rows[first:]]).numpy() if rows[first:] else np.zeros((0, 2))
             )
             np.testing.assert_allclose(np.diff(found.sketch.points, axis=0), 5 * moves, atol=1e-4)
-            lengths.add(len(found.codes))
+            lengths.add(len(found.states))
     assert len(lengths) > 2
 
 
@@ -92,17 +92,22 @@ def test_a_decoder_without_a_hyper_network_has_no_activations():
 def test_radius_makes_half_of_the_steps_cores():
     codes = np.random.default_rng(0).normal(size=(201, 5))
     for count in (1, 2, 5):
-        near = (cdist(codes, codes) <= half_cores(codes, count) + 1e-12).sum(axis=1)
+        near = (cdist(codes, codes) <= half_core_radius(codes, count) + 1e-12).sum(axis=1)
         assert np.mean(near >= count) == pytest.approx(1 if count == 1 else 0.5, abs=0.01)
-    assert half_cores(codes[:3], 5) > 0
+    assert half_core_radius(codes[:3], 5) > 0
 
 
 def test_clusters_are_numbered_by_the_drawings_that_show_them():
     parts = [np.array([0, 0, 0, 1, 2, -1]), np.array([1, 1, 2]), np.array([], dtype=int), np.array([2, 2])]
     seen = [np.ones(6, bool), np.array([True, True, False]), np.ones(0, bool), np.array([True, False])]
     # Cluster 1 is seen in two drawings by three segments, 2 in two by two, 0 in one.
-    assert [labels.tolist() for labels in by_use(parts, seen)] == [[2, 2, 2, 0, 1, -1], [0, 0, 1], [], [1, 1]]
-    assert by_use([np.array([-1, -1])], [np.ones(2, bool)])[0].tolist() == [-1, -1]
+    assert [labels.tolist() for labels in number_by_frequency(parts, seen)] == [
+        [2, 2, 2, 0, 1, -1],
+        [0, 0, 1],
+        [],
+        [1, 1],
+    ]
+    assert number_by_frequency([np.array([-1, -1])], [np.ones(2, bool)])[0].tolist() == [-1, -1]
 
 
 # ---- the part ------------------------------------------------------------------------------------------
@@ -124,12 +129,12 @@ def context(tmp_path):
 
 def test_segments_add_up_and_labels_are_dbscan_s(context):
     part = clusters(context, eps=0.13, min_samples=3, drawings=18, rows=18, columns=2)
-    pools = {name: context.pictures.up_to(name, 18) for name in context.pictures.unseen}
-    indices = [index for _, index in spread(pools, 18, seed=0)]
+    pools = {name: context.pictures.select_up_to(name, 18) for name in context.pictures.unseen}
+    indices = [index for _, index in choose_balanced(pools, 18, seed=0)]
     assert len(indices) == 18
     z = context.embed(context.model, context.pictures.images(indices))
     drawn = context.decode(z)
-    codes = np.concatenate([one.codes for one in trace(context.net, z)])
+    codes = np.concatenate([one.states for one in trace(context.net, z)])
     labels = DBSCAN(eps=0.13, min_samples=3).fit_predict(codes)
     values = {key.removeprefix("unseen/"): value for key, value in part.values.items() if "unseen" in key}
     assert values["steps"] == sum(len(sketch) - 1 for sketch in drawn) == len(codes)
@@ -159,30 +164,30 @@ def test_part_is_the_same_again_and_replays_in_colours(context):
     options = {"eps": 0.13, "drawings": 9, "rows": 4}
     one, two = clusters(context, **options), clusters(context, **options)
     assert one == two
-    (drawings,) = [drawings for drawings in one.drawings if "Held-out" in drawings.title]
+    (drawings,) = [drawings for drawings in one.drawings if "Unseen" in drawings.title]
     assert len(drawings.items) == 4
     for item in drawings.items:
         (sample,) = item["samples"]
         assert len(sample["strokes"]) == len(sample["colours"])
     assert any(item["samples"][0]["strokes"] for item in drawings.items)
-    assert [row[0] for row in one.tables[0].rows] == ["Snowmen alone", "Round things", "Held-out classes"]
+    assert [row[0] for row in one.tables[0].rows] == ["Snowmen", "Round objects", "Unseen classes"]
 
 
 def test_drawings_without_a_segment_are_shown_as_such(context):
     context.net.decoder.head.bias.data[2] = 99.0
     part = clusters(context, drawings=4)
     assert part.values["unseen/steps"] == part.values["unseen/clusters"] == 0
-    assert ">empty<" in part.figures[-1].svg
-    assert "unused: nothing was drawn" in part.about
+    assert "nothing" in part.figures[-1].svg
+    assert "not used, because no drawing has a segment" in part.about
 
 
 def test_radius_says_where_it_is_from(context):
-    assert "eps is 0.5, as asked for" in clusters(context, eps=0.5, drawings=3).about
+    assert "eps 0.5 (given)" in clusters(context, eps=0.5, drawings=3).about
     part = clusters(context, drawings=6)
-    assert "half of the steps are cores (the paper's 3.9 is for 512 numbers)" in part.about
+    assert "half of the steps are core steps (the paper's 3.9 is for 512 units)" in part.about
     torch.manual_seed(1)
     context.model.network.__init__(ModelConfig(**(TINY | {"hyper": 512})), 20.0)
-    assert "eps is 3.9, the paper's" in clusters(context, drawings=3).about
+    assert "eps 3.9 (the paper's)" in clusters(context, drawings=3).about
 
 
 def test_what_cannot_be_clustered_is_said(context, monkeypatch):
@@ -190,7 +195,9 @@ def test_what_cannot_be_clustered_is_said(context, monkeypatch):
         clusters(context, eps=0.0)
     with pytest.raises(ConfigError, match="min-samples is 0"):
         clusters(context, min_samples=0)
-    monkeypatch.setattr(stroke_clusters, "SETTINGS", (stroke_clusters.Setting("a", "A", ("none",), (1, 2)),))
+    monkeypatch.setattr(
+        stroke_clusters, "SELECTIONS", (stroke_clusters.ClassSelection("a", "A", ("none",), (1, 2)),)
+    )
     with pytest.raises(DataError, match="none of the classes"):
         clusters(context)
 

@@ -20,10 +20,10 @@ from sketchembed.data.sources import omniglot_images
 from sketchembed.errors import CheckpointError, ConfigError
 from sketchembed.evaluation import models
 from sketchembed.evaluation.fewshot import methods
-from sketchembed.evaluation.fewshot.methods import Embedding, pixels
-from sketchembed.evaluation.fewshot.protocol import check_fit
-from sketchembed.evaluation.fewshot.scores import Setting, measure
-from sketchembed.evaluation.models import newest
+from sketchembed.evaluation.fewshot.methods import EmbeddingMethod, pixel_features
+from sketchembed.evaluation.fewshot.protocol import check_images
+from sketchembed.evaluation.fewshot.scores import EpisodeSetting, measure
+from sketchembed.evaluation.models import newest_model
 from sketchembed.hub.registry import MODEL_KEY, describe
 from sketchembed.networks import ModelConfig, SketchEmbedNet
 from sketchembed.networks.protonet import ProtoNet, ProtoNetConfig
@@ -50,7 +50,7 @@ def image_set(classes=12, each=7, size=28):
 def test_accuracies_are_those_of_a_loop_written_out_with_scikit_learn():
     data = image_set()
     episodes = Episodes(data, way=5, shot=2, seed=3)
-    method = Embedding("pixels", pixels)
+    method = EmbeddingMethod("pixels", pixel_features)
     method.prepare(data, Ranks())
     (score,) = measure([method], episodes, 30)
     expected = []
@@ -72,7 +72,7 @@ def test_more_features_than_images_change_nothing():
     data = image_set(each=40)
     few = data.select(data.class_names[:6])
     episodes = Episodes(few, way=3, shot=4)
-    method = Embedding("pixels", pixels)
+    method = EmbeddingMethod("pixels", pixel_features)
     method.prepare(few, Ranks())
     assert method.gram is not None
     with_table = measure([method], episodes, 20)[0].accuracies
@@ -81,23 +81,23 @@ def test_more_features_than_images_change_nothing():
 
 
 def test_two_heads_share_one_table_which_is_made_in_blocks(monkeypatch):
-    monkeypatch.setattr(methods, "EMBEDDED_AT_ONCE", 64)  # 240 images: four blocks
-    monkeypatch.setattr(methods, "PIXELS_AT_ONCE", 3000)
-    monkeypatch.setattr(methods, "CACHED_AT_ONCE", 30_000)
+    monkeypatch.setattr(methods, "GPU_IMAGES", 64)  # 240 images: four blocks
+    monkeypatch.setattr(methods, "CPU_PIXELS", 3000)
+    monkeypatch.setattr(methods, "CPU_NUMBERS", 30_000)
     data = image_set(classes=6, each=40)
-    raw, alone = Embedding("raw", pixels), Embedding("alone", pixels, "neighbour")
-    beside = Embedding("beside", pixels, "neighbour", beside=raw)
-    for method in (raw, alone, beside):
+    raw, alone = EmbeddingMethod("raw", pixel_features), EmbeddingMethod("alone", pixel_features, "neighbour")
+    shared = EmbeddingMethod("shared", pixel_features, "neighbour", shared=raw)
+    for method in (raw, alone, shared):
         method.prepare(data, Ranks())
     ink = 1 - data.images.reshape(len(data), -1) / 255
     rows = ink / np.linalg.norm(ink, axis=1, keepdims=True)
-    assert beside.gram is raw.gram
+    assert shared.gram is raw.gram
     # float32 rounds a product of unit vectors of n numbers by at most n u, and each vector's norm by half of
     # that (u = 2^-24, in any order of summation). A block in the wrong place is off by more than 0.01.
     count = rows.shape[1]
     np.testing.assert_allclose(raw.gram, rows @ rows.T, rtol=0, atol=(2 * count + 8) * 2**-24)
     # Sums of small integers are exact.
-    levels = Embedding("levels", lambda images: (3 * pixels(images)).round(), normalise=False)
+    levels = EmbeddingMethod("levels", lambda images: (3 * pixel_features(images)).round(), normalise=False)
     levels.prepare(data, Ranks())
     whole = np.rint(3 * ink)
     np.testing.assert_array_equal(levels.gram, whole @ whole.T)
@@ -106,8 +106,8 @@ def test_two_heads_share_one_table_which_is_made_in_blocks(monkeypatch):
         KNeighborsClassifier(1).fit(rows[known], np.repeat(np.arange(3), 4)).predict(rows[asked])
         for known, asked in zip(batch.support, batch.query, strict=True)
     ]
-    for method in (alone, beside):
-        np.testing.assert_array_equal(method.answer(batch, 3, 4), expected)
+    for method in (alone, shared):
+        np.testing.assert_array_equal(method.predict(batch, 3, 4), expected)
 
 
 def test_queries_that_an_episode_lacks_do_not_count():
@@ -116,7 +116,7 @@ def test_queries_that_an_episode_lacks_do_not_count():
     uneven = ImageSet(
         data.images[rows], data.labels[rows], data.class_names, [data.names[row] for row in rows]
     )
-    method = Embedding("perfect", lambda images: images.flatten(1))
+    method = EmbeddingMethod("perfect", lambda images: images.flatten(1))
     method.prepare(uneven, Ranks())
     method.features = torch.nn.functional.one_hot(torch.from_numpy(uneven.labels), 12).float()
     method.gram = None
@@ -125,15 +125,15 @@ def test_queries_that_an_episode_lacks_do_not_count():
 
 @pytest.mark.parametrize("text", ["20w", "w1s", "20 way 1 shot", "20w1s5"])
 def test_setting_that_is_none(text):
-    with pytest.raises(ConfigError, match="is no few-shot setting"):
-        Setting.parse(text)
-    assert str(Setting.parse(" 20w1s")) == "20w1s"
+    with pytest.raises(ConfigError, match="is not a few-shot setting"):
+        EpisodeSetting.parse(text)
+    assert str(EpisodeSetting.parse(" 20w1s")) == "20w1s"
 
 
 def test_checkpoint_for_other_images_is_refused():
     photos = SketchEmbedNet(ModelConfig(**(TINY.to_dict() | {"channels": 3, "image_size": 84})))
     with pytest.raises(CheckpointError, match="takes images of 3 x 84 x 84; expected a model for .* 1 x 28"):
-        check_fit(photos, image_set())
+        check_images(photos, image_set())
 
 
 @pytest.fixture
@@ -241,12 +241,12 @@ def test_the_newest_run_is_one_for_such_images(omniglot, tmp_path):
         os.utime(file, (number, number))
     evaluate("--runs", str(runs), "--out", str(tmp_path / "report"), "--baselines", "none")
     assert [row["method"] for row in rows(tmp_path / "report.json")] == ["SketchEmbedding (drawings)"]
-    assert [newest(runs, channels).run for channels in (3, 1, None)] == ["photos", "drawings", "photos"]
+    assert [newest_model(runs, channels).run for channels in (3, 1, None)] == ["photos", "drawings", "photos"]
 
 
 @pytest.mark.parametrize(("channels", "size"), [(1, 28), (3, 84)])
 def test_drawings_and_photos_have_a_model_in_the_package(channels, size):
-    network = models.standing_in(channels).network
+    network = models.default_model(channels).network
     assert (network.config.channels, network.config.image_size) == (channels, size)
 
 
@@ -325,14 +325,14 @@ import sys
 import numpy as np, torch
 sys.path.insert(0, {path!r})
 from test_fewshot import image_set
-from sketchembed.evaluation.fewshot.protocol import untrained
+from sketchembed.evaluation.fewshot.protocol import untrained_baselines
 from sketchembed.data.episodes import Episodes
 from sketchembed.evaluation.fewshot.scores import measure
 from sketchembed.runs.ranks import Ranks
 torch.set_num_threads(1)
 ranks = Ranks.launch("{devices}", "cpu")
 data = image_set(classes=30, each=20)
-methods = untrained(data, "logistic", ranks.device, ["pixels", "neighbours", "random"])
+methods = untrained_baselines(data, "logistic", ranks.device, ["pixels", "neighbours", "random"])
 for method in methods:
     method.prepare(data, ranks)
 scores = measure(methods, Episodes(data, way=5, shot=1), 330, ranks)
@@ -356,10 +356,14 @@ def test_one_process_two_and_three_give_the_same_accuracies(tmp_path):
 
 @pytest.mark.data
 @pytest.mark.slow
-def test_real_omniglot_keeps_known_baselines_and_the_solver_its_promise(real_data, real_omniglot):
-    images = omniglot_images.load_omniglot(real_data / "omniglot", real_omniglot)
+@pytest.mark.timeout(900)  # the first test that needs Omniglot reads all of it
+def test_real_omniglot_keeps_known_baselines_and_the_solver_its_promise(real_data):
+    images = omniglot_images.load_omniglot(real_data / "omniglot", real_data / "prepared")
     data = omniglot_images.select_part(images, "vinyals", "test")
-    methods = [Embedding("raw", pixels), Embedding("reference", pixels, "logistic-sklearn")]
+    methods = [
+        EmbeddingMethod("raw", pixel_features),
+        EmbeddingMethod("reference", pixel_features, "logistic-sklearn"),
+    ]
     for method in methods:
         method.prepare(data, Ranks())
     episodes = Episodes(data, way=20, shot=1)
@@ -367,5 +371,5 @@ def test_real_omniglot_keeps_known_baselines_and_the_solver_its_promise(real_dat
     assert abs(ours.mean - reference.mean) <= 0.02
     assert 44 < ours.mean < 53
     batch = episodes.batch(range(40))
-    answers = [method.answer(batch, 20, 1) for method in methods]
+    answers = [method.predict(batch, 20, 1) for method in methods]
     assert (answers[0] == answers[1]).double().mean() >= 0.998

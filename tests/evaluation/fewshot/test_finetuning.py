@@ -12,7 +12,7 @@ from sketchembed.data.episodes import Episodes
 from sketchembed.data.image_set import ImageSet
 from sketchembed.data.sources import omniglot_images
 from sketchembed.evaluation.fewshot import finetuning
-from sketchembed.evaluation.fewshot.finetuning import Adapting, Scratch
+from sketchembed.evaluation.fewshot.finetuning import FromScratchMethod, MAMLMethod
 from sketchembed.evaluation.fewshot.scores import measure
 from sketchembed.hub.registry import MODEL_KEY, describe
 from sketchembed.networks.conv4 import Conv4
@@ -25,8 +25,8 @@ WIDTH = 8
 def methods():
     torch.manual_seed(0)
     return [
-        Adapting("adapting", MAML(MAMLConfig(width=WIDTH, inner_steps=2, test_steps=3))),
-        Scratch(steps=3, width=WIDTH),
+        MAMLMethod("maml", MAML(MAMLConfig(width=WIDTH, inner_steps=2, test_steps=3))),
+        FromScratchMethod(steps=3, width=WIDTH),
     ]
 
 
@@ -35,39 +35,39 @@ def data():
     return image_set()
 
 
-@pytest.mark.parametrize("number", [0, 1], ids=["adapting", "scratch"])
+@pytest.mark.parametrize("number", [0, 1], ids=["maml", "scratch"])
 def test_answers_do_not_depend_on_blocks_order_or_earlier_episodes(data, number):
     method, again = methods()[number], methods()[number]
     episodes = Episodes(data, way=3, shot=2)
     method.prepare(data, Ranks())
     again.prepare(data, Ranks())
     torch.manual_seed(1)
-    together = method.answer(episodes.batch(range(4)), 3, 2)
+    together = method.predict(episodes.batch(range(4)), 3, 2)
     state = torch.get_rng_state()
     for at in (2, 0, 3, 1):
-        alone = again.answer(episodes.batch([at]), 3, 2)
+        alone = again.predict(episodes.batch([at]), 3, 2)
         torch.testing.assert_close(alone[0], together[at], rtol=0, atol=0)
     assert torch.equal(torch.get_rng_state(), state)
 
 
-@pytest.mark.parametrize("number", [0, 1], ids=["adapting", "scratch"])
+@pytest.mark.parametrize("number", [0, 1], ids=["maml", "scratch"])
 def test_many_queries_go_through_in_parts(data, number, monkeypatch):
     method = methods()[number]
     method.prepare(data, Ranks())
     batch = Episodes(data, way=12, shot=1).batch([0])  # 72 queries
-    whole = method.answer(batch, 12, 1)
-    monkeypatch.setattr(finetuning, "HELD_AT_ONCE", 1)  # 64 and 8
-    torch.testing.assert_close(method.answer(batch, 12, 1), whole, rtol=0, atol=0)
+    whole = method.predict(batch, 12, 1)
+    monkeypatch.setattr(finetuning, "GPU_NUMBERS", 1)  # 64 and 8
+    torch.testing.assert_close(method.predict(batch, 12, 1), whole, rtol=0, atol=0)
 
 
-def test_adapting_answers_as_the_adapted_network(data):
+def test_maml_predicts_as_the_adapted_network(data):
     method, _ = methods()
     method.prepare(data, Ranks())
     batch = Episodes(data, way=3, shot=2).batch([5])
     support, query = (data.batch(rows[0]) for rows in (batch.support, batch.query))
     found = method.network.adapt(support, torch.tensor([0, 0, 1, 1, 2, 2]), 3, steps=3)
     expected = method.network.scores(found, support, query).argmax(-1)
-    torch.testing.assert_close(method.answer(batch, 3, 2)[0], expected)
+    torch.testing.assert_close(method.predict(batch, 3, 2)[0], expected)
 
 
 def test_scratch_is_a_conv4_trained_on_the_support_alone(data):
@@ -93,11 +93,11 @@ def test_scratch_is_a_conv4_trained_on_the_support_alone(data):
         count = 6 * places**2
         norm.running_var *= (count - 1) / count
     expected = network.eval()(query).argmax(-1)
-    torch.testing.assert_close(method.answer(batch, 3, 2)[0], expected)
+    torch.testing.assert_close(method.predict(batch, 3, 2)[0], expected)
 
 
 def test_scratch_draws_other_weights_for_another_episode_or_seed(data):
-    method = Scratch(steps=0, width=WIDTH)
+    method = FromScratchMethod(steps=0, width=WIDTH)
     method.prepare(data, Ranks())
     support, query = data.batch(slice(0, 3)), data.batch(slice(3, 6))
     labels, rows = torch.arange(3), np.arange(3)
@@ -119,7 +119,7 @@ def test_scratch_learns_what_is_easy():
         ["across", "down", "wide"],
         [f"{at % 12}" for at in range(36)],
     )
-    method = Scratch(steps=20, lr=3e-3, width=WIDTH)
+    method = FromScratchMethod(steps=20, lr=3e-3, width=WIDTH)
     method.prepare(data, Ranks())
     (score,) = measure([method], Episodes(data, way=3, shot=4), 4)
     assert score.mean > 90
@@ -131,9 +131,9 @@ def test_queries_that_an_episode_lacks_get_no_answer(data):
     batch = Episodes(data, way=3, shot=2).batch([0, 1])
     fewer = batch.query.copy()
     fewer[1, 10:] = -1
-    found = method.answer(batch._replace(query=fewer), 3, 2)
+    found = method.predict(batch._replace(query=fewer), 3, 2)
     assert (found[1, 10:] == -1).all()
-    torch.testing.assert_close(found[1, :10], method.answer(batch, 3, 2)[1, :10])
+    torch.testing.assert_close(found[1, :10], method.predict(batch, 3, 2)[1, :10])
 
 
 def test_command_takes_a_trained_network(data, tmp_path, monkeypatch):

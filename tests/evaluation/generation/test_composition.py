@@ -6,8 +6,8 @@ from sketchembed.cli import main
 from sketchembed.errors import ConfigError
 from sketchembed.evaluation.generation import composition
 from sketchembed.evaluation.generation.class_arithmetic import parse
-from sketchembed.evaluation.generation.composition import Sum, combined, compose, scaled
-from sketchembed.evaluation.pictures import rasters
+from sketchembed.evaluation.generation.composition import EmbeddingSum, compose, weighted_sum, with_norm
+from sketchembed.evaluation.pictures import sketch_images
 from sketchembed.reporting.grid import Tile
 from sketchembed.sketch import Sketch
 
@@ -27,53 +27,53 @@ def test_sums_of_embeddings_are_numpys():
     random = np.random.default_rng(0)
     z = {name: random.normal(size=(5, 7)).astype(np.float32) for name in ("a", "b", "c")}
     tensors = {name: torch.from_numpy(value) for name, value in z.items()}
-    total = combined({"a": 1.0, "c": -2.0, "b": 0.5}, tensors)
+    total = weighted_sum({"a": 1.0, "c": -2.0, "b": 0.5}, tensors)
     np.testing.assert_allclose(total, z["a"] - 2 * z["c"] + z["b"] / 2, rtol=1e-5, atol=1e-6)
-    usual = scaled(total, 3.0).numpy()
+    usual = with_norm(total, 3.0).numpy()
     np.testing.assert_allclose(np.linalg.norm(usual, axis=1), 3, rtol=1e-5)
     cosines = (usual * total.numpy()).sum(1) / np.linalg.norm(usual, axis=1) / np.linalg.norm(total, axis=1)
     np.testing.assert_allclose(cosines, 1, rtol=1e-5)
-    assert scaled(torch.zeros(1, 3), 2.0).abs().sum() == 0
+    assert with_norm(torch.zeros(1, 3), 2.0).abs().sum() == 0
 
 
-def test_what_is_asked_for_is_the_sum_of_single_drawings_embeddings(small_study):
-    pictures = small_study.pictures
+def test_what_is_asked_for_is_the_sum_of_single_drawings_embeddings(small_context):
+    pictures = small_context.pictures
     names = pictures.classes
-    one = Sum.of(small_study, {names[0]: 1.0, names[1]: -1.0, names[2]: 2.0}, 9)
+    one = EmbeddingSum.of(small_context, {names[0]: 1.0, names[1]: -1.0, names[2]: 2.0}, 9)
     assert one.count == 9
-    z = one.embedded(small_study, small_study.model)
+    z = one.embedded(small_context, small_context.model)
     for name, chosen in one.drawings.items():
         assert {
-            small_study.pictures.store.class_names[at] for at in small_study.pictures.store.labels[chosen]
+            small_context.pictures.store.class_names[at] for at in small_context.pictures.store.labels[chosen]
         } == {name}
-        again = small_study.net.embed(small_study.pictures.images(chosen))
+        again = small_context.net.embed(small_context.pictures.images(chosen))
         torch.testing.assert_close(z[name], again, atol=1e-4, rtol=1e-4)
-    total, usual = one.asked(z)
+    total, usual = one.totals(z)
     first, second, third = (z[name] for name in names[:3])
     torch.testing.assert_close(total, first - second + 2 * third)
     lengths = torch.cat([first, second, third]).norm(dim=1)
     assert usual.norm(dim=1).numpy() == pytest.approx(float(lengths.mean()), rel=1e-4)
 
 
-def test_a_class_minus_itself_is_drawn_as_the_rest(small_study, shown):
+def test_a_class_minus_itself_is_drawn_as_the_rest(small_context, shown):
     """cat - dog + dog is cat, so each row draws what the model draws of its first operand."""
-    cat, dog = small_study.pictures.classes[:2]
-    part = compose(small_study, f"{cat} - {dog} + {dog}", examples=5, shown=3)
+    cat, dog = small_context.pictures.classes[:2]
+    part = compose(small_context, f"{cat} - {dog} + {dog}", examples=5, shown=3)
     (rows,) = shown
     assert len(rows) == 3 + 1
     for row in rows[:3]:
         operand = next(cell.content for cell in row if isinstance(cell, Tile))
         drawn = row[row.index("=") + 1]
         assert isinstance(operand, Sketch)
-        (expected,) = small_study.net.draw(rasters([operand]))
+        (expected,) = small_context.net.draw(sketch_images([operand]))
         np.testing.assert_allclose(drawn.points, expected.points, atol=0.05)
     assert part.facts["examples"] == {f"{cat} + 0 * {dog}": 5}
 
 
-def test_the_paper_s_form_is_made_with_signs_means_and_the_vae(small_study, shown):
-    cat, dog, bird = small_study.pictures.classes[:3]
+def test_the_paper_s_form_is_made_with_signs_means_and_the_vae(small_context, shown):
+    cat, dog, bird = small_context.pictures.classes[:3]
     sums = [f"{cat} - {dog} + 0.5 * {bird}", f"{bird} - {dog}"]
-    part = compose(small_study, ", ".join(sums), examples=4, shown=2, temperature=0.5)
+    part = compose(small_context, ", ".join(sums), examples=4, shown=2, temperature=0.5)
     (rows,) = shown
     assert [len(row) for row in rows] == [6 + 1 + 3 + 1 + 2] * 6
     assert [cell for cell in rows[0] if isinstance(cell, str)] == ["−", "+0.5×", "="]
@@ -85,14 +85,14 @@ def test_the_paper_s_form_is_made_with_signs_means_and_the_vae(small_study, show
     classes = [item["class"] for item in part.drawings[0].items]
     assert classes[:2] == [f"{sums[0]} (1)", f"{sums[0]} (2)"]
     assert part.figures[0].svg.count("<image") == 12
-    assert part.values[f"{sums[1]}/conv-vae/the sum/asked"] == pytest.approx(part.tables[1].rows[4][-1])
+    assert part.values[f"{sums[1]}/conv-vae/sum/target"] == pytest.approx(part.tables[1].rows[4][-1])
 
 
-def test_more_examples_than_drawings_are_as_many_as_there_are(small_study):
-    name = small_study.pictures.classes[0]
-    assert Sum.of(small_study, parse(name, [name]), 500).count == 28
+def test_more_examples_than_drawings_are_as_many_as_there_are(small_context):
+    name = small_context.pictures.classes[0]
+    assert EmbeddingSum.of(small_context, parse(name, [name]), 500).count == 28
     with pytest.raises(ConfigError, match="examples is 0"):
-        compose(small_study, examples=0)
+        compose(small_context, examples=0)
 
 
 def test_mistakes_end_the_command_in_one_line(small_networks, real_classes, capsys, monkeypatch):
@@ -102,5 +102,5 @@ def test_mistakes_end_the_command_in_one_line(small_networks, real_classes, caps
         main(["evaluate", "compose", "snowman - circl", *given])
     errors = [line for line in capsys.readouterr().err.splitlines() if line.startswith("sketchembed:")]
     assert len(errors) == 1
-    assert errors[0].startswith("sketchembed: there is no class 'circl', at ▸ in: snowman - ▸circl;")
+    assert errors[0].startswith("sketchembed: there is no class 'circl';")
     assert "'circle'" in errors[0]

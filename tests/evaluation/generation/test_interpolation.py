@@ -29,30 +29,30 @@ def test_the_centre_is_the_mean():
     torch.testing.assert_close(bilinear(corners, 9)[4, 4], corners.mean(dim=0))
 
 
-def test_corners_of_a_figure_are_the_drawings_of_the_four(small_study, monkeypatch):
+def test_corners_of_a_figure_are_the_drawings_of_the_four(small_context, monkeypatch):
     kept = []
     grid = interpolation.grid_svg
     monkeypatch.setattr(
         interpolation, "grid_svg", lambda rows, **rest: (kept.append(rows), grid(rows, **rest))[1]
     )
-    names = small_study.pictures.classes
+    names = small_context.pictures.classes
     four = [names[0], names[3], names[5], names[-1]]
-    part = interpolate(small_study, ", ".join(four), size=3)
+    part = interpolate(small_context, ", ".join(four), size=3)
     (rows,) = kept
     given = [rows[0][0], rows[0][6], rows[2][0], rows[2][6]]
     assert all(isinstance(tile, Tile) and tile.shaded for tile in given)
     drawn = [rows[0][2], rows[0][4], rows[2][2], rows[2][4]]
     pictured = [rows[0][8], rows[0][10], rows[2][8], rows[2][10]]
-    store = small_study.pictures.store
+    store = small_context.pictures.store
     for seed, (name, tile) in enumerate(zip(four, given, strict=True)):
-        index = small_study.pictures.select(name, 1, seed=seed)
-        assert tile.content == small_study.pictures.sketches(index)[0]
-        image = small_study.pictures.images(index)
-        (expected,) = small_study.net.draw(image)
+        index = small_context.pictures.select(name, 1, seed=seed)
+        assert tile.content == small_context.pictures.sketches(index)[0]
+        image = small_context.pictures.images(index)
+        (expected,) = small_context.net.draw(image)
         np.testing.assert_allclose(drawn[seed].points, expected.points, atol=1e-3)
         np.testing.assert_array_equal(drawn[seed].lifted, expected.lifted)
         np.testing.assert_allclose(
-            pictured[seed], small_study.beside.network.reconstruct(image)[0], atol=1e-5
+            pictured[seed], small_context.baseline.network.reconstruct(image)[0], atol=1e-5
         )
         assert store.class_names[store.labels[index[0]]] == name
     assert list(part.facts["interpolation"].values()) == four
@@ -62,30 +62,30 @@ def test_corners_of_a_figure_are_the_drawings_of_the_four(small_study, monkeypat
     assert -1 <= min(corners, edges, inside) <= max(corners, edges, inside) <= 1.0001
 
 
-def test_a_class_may_stand_at_several_corners_with_other_drawings(small_study, monkeypatch):
+def test_a_class_may_stand_at_several_corners_with_other_drawings(small_context, monkeypatch):
     kept = []
     monkeypatch.setattr(interpolation, "grid_svg", lambda rows, **_: (kept.append(rows), "<svg/>")[1])
-    name = small_study.pictures.classes[0]
-    interpolate(small_study, f"{name},{name},{name},{name}", size=2)
+    name = small_context.pictures.classes[0]
+    interpolate(small_context, f"{name},{name},{name},{name}", size=2)
     (rows,) = kept
     given = [row[at].content for row in rows for at in (0, 5)]
     assert len({sketch.points.tobytes() for sketch in given}) > 1
 
 
-def test_mistakes_are_told(small_study):
+def test_mistakes_are_told(small_context):
     with pytest.raises(ConfigError, match="3 corners: cat, dog, cow"):
-        interpolate(small_study, "cat, dog, cow")
+        interpolate(small_context, "cat, dog, cow")
     with pytest.raises(DataError, match="no class 'catt'"):
-        interpolate(small_study, "catt, cat, cat, cat")
+        interpolate(small_context, "catt, cat, cat, cat")
     with pytest.raises(ConfigError, match="size is 1"):
-        interpolate(small_study, size=1)
+        interpolate(small_context, size=1)
 
 
 @pytest.mark.data
-def test_the_paper_s_grids_are_made_of_real_drawings(real_classes, small_study):
+def test_the_paper_s_grids_are_made_of_real_drawings(real_classes, small_context):
     named = {name for names in PAPER.values() for name in names}
-    small_study.pictures = Pictures.quickdraw(real_classes(*sorted(named)))
-    part = interpolate(small_study, size=2)
+    small_context.pictures = Pictures.quickdraw(real_classes(*sorted(named)))
+    part = interpolate(small_context, size=2)
     names = [figure.name for figure in part.figures]
     assert names == ["figure-7-interpolation", "figure-8-interpolation", "figure-9-interpolation"]
     corners = list(part.facts["figure-7-interpolation"].values())

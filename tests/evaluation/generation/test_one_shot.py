@@ -12,9 +12,9 @@ from sketchembed.data.sources.omniglot import vinyals_split
 from sketchembed.data.sources.splits import photo_partition
 from sketchembed.errors import ConfigError
 from sketchembed.evaluation.context import EvaluationContext
-from sketchembed.evaluation.generation.generation_inputs import gather, spread
-from sketchembed.evaluation.generation.one_shot import likeness, one_shot
-from sketchembed.evaluation.pictures import rasters
+from sketchembed.evaluation.generation.generation_inputs import choose_balanced, gather
+from sketchembed.evaluation.generation.one_shot import one_shot, similarity
+from sketchembed.evaluation.pictures import sketch_images
 from sketchembed.hub.model_files import save
 from sketchembed.networks import ModelConfig, SketchEmbedNet
 from sketchembed.sketch import Sketch
@@ -22,7 +22,7 @@ from sketchembed.sketch import Sketch
 
 def same(one, other):
     """Whether two SVG files show the same picture, but for the rounding of places in a batch."""
-    drawn = [rasters([Sketch.from_svg(file)], 56) for file in (one, other)]
+    drawn = [sketch_images([Sketch.from_svg(file)], 56) for file in (one, other)]
     return bool((drawn[0] - drawn[1]).abs().max() < 0.01)
 
 
@@ -50,14 +50,14 @@ def test_command_draws_a_character_never_seen_alike_at_0_and_otherwise_at_a_half
 
 def test_members_of_classes_are_spread_over_them():
     pools = {"a": np.arange(5), "b": np.arange(10, 12), "c": np.arange(0)}
-    chosen = spread(pools, 5, seed=0)
+    chosen = choose_balanced(pools, 5, seed=0)
     assert sorted(name for name, _ in chosen) == ["a", "a", "a", "b", "b"]
     assert {name for name, _ in chosen[:2]} == {"a", "b"}
     assert all(index in pools[name] for name, index in chosen)
     assert len(set(chosen)) == 5
-    assert len(spread(pools, 100, seed=0)) == 7
-    assert chosen == spread(pools, 5, seed=0)
-    assert any(chosen != spread(pools, 5, seed=seed) for seed in range(1, 4))
+    assert len(choose_balanced(pools, 100, seed=0)) == 7
+    assert chosen == choose_balanced(pools, 5, seed=0)
+    assert any(chosen != choose_balanced(pools, 5, seed=seed) for seed in range(1, 4))
 
 
 def test_likeness_is_the_correlation_of_blurred_darkness():
@@ -68,35 +68,37 @@ def test_likeness_is_the_correlation_of_blurred_darkness():
         for batch in (images, others)
     ]
     expected = [np.corrcoef(one, other)[0, 1] for one, other in zip(*blurred, strict=True)]
-    np.testing.assert_allclose(likeness(images, others), expected, atol=1e-4)
-    assert likeness(images[:1], torch.ones(1, 1, 28, 28)) == 0
+    np.testing.assert_allclose(similarity(images, others), expected, atol=1e-4)
+    assert similarity(images[:1], torch.ones(1, 1, 28, 28)) == 0
 
 
-def test_samples_vary_above_0_and_are_shown_beside_their_input(small_study, tmp_path):
-    small_study.folder = str(tmp_path)
-    part = one_shot(small_study, temperatures=[0.0, 0.5], samples=3, shown=3, measured=5)
+def test_samples_vary_above_0_and_are_shown_beside_their_input(small_context, tmp_path):
+    small_context.folder = str(tmp_path)
+    part = one_shot(small_context, temperatures=[0.0, 0.5], samples=3, shown=3, measured=5)
     assert [figure.name for figure in part.figures] == ["figure-3-quickdraw"]
     assert "Characters are left out: there is no" in part.about
-    assert "Photos are left out: the model takes grey drawings." in part.about
+    assert "Photos are left out: the model takes drawings." in part.about
     (drawings,) = part.drawings
     assert [item["seen"] for item in drawings.items] == [True] * 3 + [False] * 3
     for item in drawings.items:
         assert [sample["temperature"] for sample in item["samples"]] == [0, 0.5, 0.5, 0.5]
         assert len({str(sample["strokes"]) for sample in item["samples"][1:]}) > 1
-        assert item["class"] in (small_study.pictures.seen if item["seen"] else small_study.pictures.unseen)
+        assert item["class"] in (
+            small_context.pictures.seen if item["seen"] else small_context.pictures.unseen
+        )
     # Six inputs and a picture by the Conv-VAE each; the strokes of the inputs are drawn, not embedded.
     assert part.figures[0].svg.count("<image") == 6
-    again = one_shot(small_study, temperatures=[0.0, 0.5], samples=3, shown=3, measured=5)
+    again = one_shot(small_context, temperatures=[0.0, 0.5], samples=3, shown=3, measured=5)
     assert again.drawings == part.drawings
     assert again.values == part.values
     assert part.values["seen/temperature-0/points"] > 1
 
 
-def test_inputs_of_seen_classes_never_trained(small_study, tmp_path):
-    small_study.folder = str(tmp_path)
-    (seen, unseen), _ = gather(small_study, 2, 40)
-    pictures = small_study.pictures
-    kept = [pictures.up_to(name, 99, held_out=True) for name in pictures.seen]
+def test_inputs_of_seen_classes_never_trained(small_context, tmp_path):
+    small_context.folder = str(tmp_path)
+    (seen, unseen), _ = gather(small_context, 2, 40)
+    pictures = small_context.pictures
+    kept = [pictures.select_up_to(name, 99, held_out=True) for name in pictures.seen]
     images = pictures.images(np.concatenate(kept))
     for image in seen.images:
         assert (images - image).abs().amax(dim=(1, 2, 3)).min() == 0
@@ -107,10 +109,10 @@ def test_inputs_of_seen_classes_never_trained(small_study, tmp_path):
 
 @pytest.mark.data
 @pytest.mark.slow
-@pytest.mark.usefixtures("real_omniglot")
-def test_characters_are_shown_with_their_strokes(real_data, small_networks, monkeypatch, small_study):
-    small_study.folder = str(real_data)
-    kinds, _ = gather(small_study, 6, 12)
+@pytest.mark.timeout(900)  # the first test that needs Omniglot reads all of it
+def test_characters_are_shown_with_their_strokes(real_data, small_networks, monkeypatch, small_context):
+    small_context.folder = str(real_data)
+    kinds, _ = gather(small_context, 6, 12)
     characters = kinds[2]
     assert len(characters) == 12
     names = {name.replace("/character", "").replace("_", "") for name in vinyals_split()["test"]}
@@ -119,7 +121,7 @@ def test_characters_are_shown_with_their_strokes(real_data, small_networks, monk
     } <= names
     known = [at for at, sketch in enumerate(characters.strokes) if sketch is not None]
     assert known
-    drawn = rasters([characters.strokes[at] for at in known])
+    drawn = sketch_images([characters.strokes[at] for at in known])
     assert (drawn - characters.images[known]).abs().max() < 0.01
 
 
@@ -185,8 +187,8 @@ def test_a_model_for_photos_draws_photos(tmp_path):
     assert "a person" not in part.figures[1].svg
 
 
-def test_mistakes_are_told(small_study):
+def test_mistakes_are_told(small_context):
     with pytest.raises(ConfigError, match="samples 0"):
-        one_shot(small_study, samples=0)
+        one_shot(small_context, samples=0)
     with pytest.raises(ConfigError, match=r"temperatures is \[-1.0\]"):
-        one_shot(small_study, temperatures=[-1.0])
+        one_shot(small_context, temperatures=[-1.0])

@@ -137,21 +137,21 @@ def test_relation_is_seen_in_the_picture(composer, relation):
         images = part.images()
         assert images.shape == (len(part), 1, 28, 28)
         seen = [read(relation, image[0].numpy()) for image in images]
-        assert seen == [part.classes[number] for number in part.truth]
-        assert np.ptp(np.bincount(part.truth)) <= 1
+        assert seen == [part.classes[number] for number in part.targets]
+        assert np.ptp(np.bincount(part.targets)) <= 1
 
 
 def test_angle_and_distance_are_measured_on_the_picture(composer):
     part = composer.variable("angle", 100, 10)[0]
     way = pairs(part)
-    np.testing.assert_allclose(np.arctan2(-way[:, 1], way[:, 0]), part.truth, atol=0.01)
+    np.testing.assert_allclose(np.arctan2(-way[:, 1], way[:, 0]), part.targets, atol=0.01)
     np.testing.assert_allclose(np.hypot(*way.T), 14, atol=0.1)
-    assert (part.truth.min(), part.truth.max()) == pytest.approx((-0.52, 0.52), abs=0.06)
+    assert (part.targets.min(), part.targets.max()) == pytest.approx((-0.52, 0.52), abs=0.06)
     part = composer.variable("distance", 100, 10)[0]
     way = pairs(part)
-    np.testing.assert_allclose(way[:, 0] - 12, part.truth, atol=0.1)
+    np.testing.assert_allclose(way[:, 0] - 12, part.targets, atol=0.1)
     np.testing.assert_allclose(way[:, 1], 0, atol=0.05)
-    assert (part.truth.min(), part.truth.max()) == pytest.approx((0, 6), abs=0.3)
+    assert (part.targets.min(), part.targets.max()) == pytest.approx((0, 6), abs=0.3)
 
 
 def test_size_is_measured_on_the_picture(composer):
@@ -164,7 +164,7 @@ def test_size_is_measured_on_the_picture(composer):
             middle = [(line[0] + line[-1] + 1) / 2 * 28 / size for line in (rows, columns)]
             assert middle == pytest.approx([14, 14], abs=28 / size)
         # Each of the two edges may lie anywhere in its pixel.
-        beyond = np.array(found) - part.truth * size / 28
+        beyond = np.array(found) - part.targets * size / 28
         assert beyond.min() > -0.5
         assert beyond.max() < 2
 
@@ -182,9 +182,9 @@ def test_seed_decides_all(pictures, composer):
     for ask in (lambda c: c.relation("placement", 16, 8), lambda c: c.variable("angle", 16, 8)):
         for mine, again, its in zip(ask(composer), ask(same), ask(other), strict=True):
             assert mine.sketches == again.sketches
-            np.testing.assert_array_equal(mine.truth, again.truth)
+            np.testing.assert_array_equal(mine.targets, again.targets)
             assert mine.sketches != its.sketches
-            assert mine.truth.tolist() != its.truth.tolist()
+            assert mine.targets.tolist() != its.targets.tolist()
 
 
 def test_examples_to_learn_from_and_to_be_tested_on_share_no_drawing(pictures, composer):
@@ -208,7 +208,7 @@ def test_joined_sets_keep_their_order(composer):
     both = Arrangements.join(parts)
     assert len(both) == 7
     assert both.sketches[3:] == parts[1].sketches
-    np.testing.assert_array_equal(both.truth[:3], parts[0].truth)
+    np.testing.assert_array_equal(both.targets[:3], parts[0].targets)
 
 
 def test_what_cannot_be_composed_is_told(tmp_path, composer):
@@ -231,14 +231,14 @@ def test_people_s_circles_and_squares_are_where_they_are_said_to_be(real_classes
     for name in ("angle", "distance"):
         part = composer.variable(name, 200, 2)[0]
         if name == "angle":
-            expected = 14 * np.stack([np.cos(part.truth), -np.sin(part.truth)], axis=1)
+            expected = 14 * np.stack([np.cos(part.targets), -np.sin(part.targets)], axis=1)
         else:
-            expected = np.stack([12 + part.truth, np.zeros(200)], axis=1)
+            expected = np.stack([12 + part.targets, np.zeros(200)], axis=1)
         fine = pairs(part, round(CANVAS / pixel))
         np.testing.assert_allclose(fine, expected, rtol=0, atol=pixel)
         if name == "angle":
             angle = np.arctan2(-fine[:, 1], fine[:, 0])
-            np.testing.assert_allclose(angle, part.truth, rtol=0, atol=pixel / 14)
+            np.testing.assert_allclose(angle, part.targets, rtol=0, atol=pixel / 14)
         # On the network's picture this holds of nearly all.
         assert np.quantile(np.abs(pairs(part) - expected).max(axis=1), 0.95) < 0.1
     part = composer.relation("placement", 200, 2)[0]
@@ -249,7 +249,7 @@ def test_people_s_circles_and_squares_are_where_they_are_said_to_be(real_classes
     alike = [[_correlated(one[0, 0], one[0, 1]), _correlated(one[0, 0], one[1, 0])] for one in tiles]
     seen = [[across > 0.999, down > 0.999] for across, down in alike]
     rows = {"circles above": [True, False], "circles below": [True, False]}
-    wanted = [rows.get(part.classes[number], [False, False]) for number in part.truth]
+    wanted = [rows.get(part.classes[number], [False, False]) for number in part.targets]
     assert seen == wanted
 
 

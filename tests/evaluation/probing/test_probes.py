@@ -54,11 +54,11 @@ def store(tmp_path_factory):
 def flat(monkeypatch):
     """Lay embeddings out by their first two features: UMAP takes its time to be compiled."""
     for module in (relations, spatial):
-        monkeypatch.setattr(module, "projected", lambda features, seed: features[:, :2])
+        monkeypatch.setattr(module, "umap_projection", lambda features, seed: features[:, :2])
 
 
-def split(features: np.ndarray, truth: np.ndarray) -> probes.Split:
-    return probes.Split(features[:60], truth[:60], features[60:], truth[60:])
+def split(features: np.ndarray, truth: np.ndarray) -> probes.ProbeData:
+    return probes.ProbeData(features[:60], truth[:60], features[60:], truth[60:])
 
 
 def test_linear_probe_is_ridge_regression_solved():
@@ -68,11 +68,13 @@ def test_linear_probe_is_ridge_regression_solved():
     part = split(features, truth)
     middle = part.train.mean(0)
     centred = part.train - middle
-    weights = np.linalg.solve(centred.T @ centred + np.eye(5), centred.T @ (part.truth - part.truth.mean()))
-    wrong = (part.test - middle) @ weights + part.truth.mean() - part.test_truth
+    weights = np.linalg.solve(
+        centred.T @ centred + np.eye(5), centred.T @ (part.targets - part.targets.mean())
+    )
+    wrong = (part.test - middle) @ weights + part.targets.mean() - part.test_targets
     found = probes.linear(part)
     assert found.mse == pytest.approx(np.mean(wrong**2))
-    assert found.r2 == pytest.approx(1 - np.mean(wrong**2) / np.var(part.test_truth))
+    assert found.r2 == pytest.approx(1 - np.mean(wrong**2) / np.var(part.test_targets))
     # Small numbers bear the penalty badly, and scaling mends that, whatever they were.
     small = split(features / 1000, truth)
     assert probes.linear(small).r2 < 0.1
@@ -82,14 +84,14 @@ def test_linear_probe_is_ridge_regression_solved():
 
 
 def split_first(features, truth):
-    return probes.Split(features[:10], truth[:10], features[60:], truth[60:])
+    return probes.ProbeData(features[:10], truth[:10], features[60:], truth[60:])
 
 
 def test_perceptron_learns_what_no_line_can_be_laid_through():
     random = np.random.default_rng(0)
     features = random.uniform(-2, 2, size=(400, 2))
     truth = np.abs(features[:, 0])
-    part = probes.Split(features[:300], truth[:300], features[300:], truth[300:])
+    part = probes.ProbeData(features[:300], truth[:300], features[300:], truth[300:])
     assert probes.linear(part).r2 < 0.2
     assert probes.nonlinear(part, seed=0).r2 > 0.9
     assert probes.nonlinear(part, seed=0) == probes.nonlinear(part, seed=0)
@@ -101,17 +103,17 @@ def test_classifier_is_scikit_learn_s(classes):
     truth = random.permutation(np.arange(2060) % classes)
     features = 0.2 * np.eye(50)[truth] + 0.2 * random.normal(size=(2060, 50))
     part = split(features, truth)
-    theirs = LogisticRegression(tol=1e-8, max_iter=10_000).fit(part.train, part.truth)
-    share = 100 * theirs.score(part.test, part.test_truth)
+    theirs = LogisticRegression(tol=1e-8, max_iter=10_000).fit(part.train, part.targets)
+    share = 100 * theirs.score(part.test, part.test_targets)
     assert 100 / classes + 5 < share < 95
-    assert probes.classified(part) == share
+    assert probes.classification_accuracy(part) == share
 
 
 def test_sampled_embeddings_have_the_noise_of_the_model(context):
     torch.manual_seed(1)
     images = torch.rand(40, 1, 28, 28)
-    found = probes.embedded(context, images, seed=0)
-    assert list(found) == [row.name for row in probes.rows(context)]
+    found = probes.probe_features(context, images, seed=0)
+    assert list(found) == [row.name for row in probes.probe_rows(context)]
     for kind, network in (("SketchEmbedding", context.model.network), ("Conv-VAE", context.baseline.network)):
         with torch.no_grad():
             latent = network.encode(images)
@@ -120,9 +122,9 @@ def test_sampled_embeddings_have_the_noise_of_the_model(context):
         noise /= np.exp(latent.logvar.numpy() / 2)
         assert stats.kstest(noise.flatten(), "norm").pvalue > 0.01
     np.testing.assert_allclose(found["Raw pixels"], 1 - images.flatten(1).numpy(), atol=1e-6)
-    again = probes.embedded(context, images, seed=0)
+    again = probes.probe_features(context, images, seed=0)
     np.testing.assert_array_equal(found["Conv-VAE, sampled z"], again["Conv-VAE, sampled z"])
-    other = probes.embedded(context, images, seed=1)
+    other = probes.probe_features(context, images, seed=1)
     assert (found["Conv-VAE, sampled z"] != other["Conv-VAE, sampled z"]).mean() > 0.9
 
 
@@ -131,11 +133,11 @@ def test_map_keeps_neighbours_together():
     random = np.random.default_rng(0)
     truth = np.arange(90) % 3
     features = 6 * np.eye(10)[truth] + random.normal(size=(90, 10))
-    flat = probes.projected(features, seed=0)
+    flat = probes.umap_projection(features, seed=0)
     assert (flat.min(), flat.max()) == (0, 1)
     distance = cdist(flat, flat) + 9 * np.eye(90)
     assert (truth[distance.argmin(axis=1)] == truth).mean() > 0.95
-    np.testing.assert_array_equal(flat, probes.projected(features, seed=0))
+    np.testing.assert_array_equal(flat, probes.umap_projection(features, seed=0))
 
 
 def test_figure_has_every_point_and_draws_its_examples_as_lines():
@@ -162,7 +164,7 @@ def test_relations_are_reported(context, flat):
     assert part.values["count/raw-pixels/accuracy"] == 100
     assert part.tables[0].rows[-1] == ["chance", "25", "50", "25", "25", "25"]
     assert part.facts["drawings"] == "14 of circle, 14 of snowman, 14 of square, 14 of television"
-    assert "asked about 16 others (16 of the real classes)" in part.about
+    assert "tested on 16 others (16 for the real classes)" in part.about
     again = relations.relations(context, train=24, test=16, repeats=2)
     assert again.values == part.values
     assert again.figures == part.figures
@@ -170,21 +172,23 @@ def test_relations_are_reported(context, flat):
 
 def test_real_classes_are_balanced_and_never_asked_about_what_was_learned(context):
     found = relations.Examples.real(context.pictures, 24, 200, seed=0, size=28)
-    assert len(found.truth) == 4 * 14
-    assert np.bincount(found.truth[:24]).tolist() == [6, 6, 6, 6]
+    assert len(found.targets) == 4 * 14
+    assert np.bincount(found.targets[:24]).tolist() == [6, 6, 6, 6]
     flat = found.images.flatten(1).numpy()
     # A picture is in its class, as the store has it, and there once.
     for number, name in enumerate(relations.REAL):
         whole = context.pictures.images(context.pictures.select(name)).flatten(1).numpy()
-        distance = cdist(flat[found.truth == number], whole)
+        distance = cdist(flat[found.targets == number], whole)
         assert distance.min(axis=1).max() < 1e-4
         assert len(set(distance.argmin(axis=1))) == 14
-    with pytest.raises(DataError, match="14 drawings of 'circle'.*none of the 56.*--train"):
+    with pytest.raises(DataError, match="14 drawings of 'circle'.*none is left for testing.*--train"):
         relations.Examples.real(context.pictures, 100, 200, seed=0, size=28)
 
 
 def test_spatial_variables_are_reported(context, flat, monkeypatch):
-    monkeypatch.setattr(spatial, "nonlinear", lambda part, seed: probes.Fit(float(len(part.train)), 0.5))
+    monkeypatch.setattr(
+        spatial, "nonlinear", lambda part, seed: probes.RegressionScore(float(len(part.train)), 0.5)
+    )
     part = parts.make("spatial", context, train=80, few=30, test=40, repeats=1, nonlinear_repeats=1)
     assert len(part.values) == 3 * 5 * 2 * 3 * 2
     for variable, spread in (("angle", 1.04), ("distance", 6), ("size", 18)):
@@ -201,9 +205,9 @@ def test_spatial_variables_are_reported(context, flat, monkeypatch):
         spatial.spatial(context, train=80, few=500)
 
 
-def test_a_study_without_a_vae_is_probed_alone(checkpoints, store):
+def test_model_without_a_baseline_is_probed_alone(checkpoints, store):
     context = EvaluationContext(checkpoints[0], vae="none")
-    assert [row.key for row in probes.rows(context)] == [
+    assert [row.key for row in probes.probe_rows(context)] == [
         "sketchembedding-sampled-z",
         "sketchembedding-mean-z",
         "raw-pixels",

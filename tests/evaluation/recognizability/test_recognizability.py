@@ -24,7 +24,7 @@ from sketchembed.evaluation.recognizability.predictions import (
     TRAINING,
     VAE,
     Choices,
-    judge,
+    classify,
     measure,
 )
 from sketchembed.hub.model_files import load_network, save
@@ -33,9 +33,11 @@ from sketchembed.networks.conv_vae import ConvVAE, ConvVAEConfig, scale
 from sketchembed.networks.resnet import ResNet, ResNetConfig
 from sketchembed.runs.ranks import Ranks
 from sketchembed.training import recognizability_classifier
-from sketchembed.training.recognizability_classifier import Recipe, classifier
+from sketchembed.training.recognizability_classifier import Recipe, classifier, load, trained
 
 TINY = ModelConfig(width=8, latent=12, hidden=10, hyper=6, embedding=2, mixtures=3, max_length=12)
+WIDTH = 8
+"""PyTorch's gradient of convolutions with 4 channels crashes on some CPUs, so the trained networks have 8."""
 CLASSES = {"seen": quickdraw.class_names("seen")[:3], "unseen": quickdraw.class_names("unseen")[:3]}
 
 
@@ -77,7 +79,8 @@ def folder(tmp_path_factory):
 @pytest.fixture
 def context(folder):
     paths = {"checkpoint": str(folder / "net.safetensors"), "vae": str(folder / "vae.safetensors")}
-    return EvaluationContext(**paths, out=folder / "out", folder=str(folder / "data"), accelerator="cpu")
+    options = {"out": folder / "out", "folder": str(folder / "data"), "accelerator": "cpu"}
+    return EvaluationContext(**paths, **options, classifier=classifier)
 
 
 def opened(folder, which="seen"):
@@ -86,7 +89,7 @@ def opened(folder, which="seen"):
     return data
 
 
-def judge_of(data, seed=0, **sizes):
+def classifier_of(data, seed=0, **sizes):
     torch.manual_seed(seed)
     config = ResNetConfig(
         **({"depth": 18, "width": 4, "classes": len(data.labels)} | sizes), labels=data.labels
@@ -97,63 +100,63 @@ def judge_of(data, seed=0, **sizes):
 def test_real_drawings_are_judged_as_scikit_learn_counts_them(folder, context):
     data = opened(folder)
     # Not trained, but with averages of its own: it answers something of everything.
-    net = judge_of(data).train()
+    net = classifier_of(data).train()
     with torch.no_grad():
         for _ in range(60):
             net(context.pictures.images(data.drawings.train, 32))
         net.eval()
         net.fc.bias -= net(context.pictures.images(data.drawings.held_out, 32)).mean(0)
     found = measure(context, net, data)
-    assert list(found.answers) == [HELD_OUT, TRAINING, DRAWN, SCALED, VAE]
-    assert set(found.given) == set(data.drawings.held_out)
-    assert len(found.answers[TRAINING]) == len(data.drawings.train)
-    names = [data.store.class_names[data.store.labels[index]] for index in found.given]
+    assert list(found.predicted) == [HELD_OUT, TRAINING, DRAWN, SCALED, VAE]
+    assert set(found.inputs) == set(data.drawings.held_out)
+    assert len(found.predicted[TRAINING]) == len(data.drawings.train)
+    names = [data.store.class_names[data.store.labels[index]] for index in found.inputs]
     answers = [
-        data.labels[int(net.predict(context.pictures.images([index], 32)))] for index in found.given.tolist()
+        data.labels[int(net.predict(context.pictures.images([index], 32)))] for index in found.inputs.tolist()
     ]
     assert len(set(answers)) > 1
-    assert [data.labels[number] for number in found.answers[HELD_OUT]] == answers
-    assert float(found.right(HELD_OUT).double().mean()) == pytest.approx(accuracy_score(names, answers))
+    assert [data.labels[number] for number in found.predicted[HELD_OUT]] == answers
+    assert float(found.correct(HELD_OUT).double().mean()) == pytest.approx(accuracy_score(names, answers))
     assert found.class_mean(HELD_OUT) == pytest.approx(balanced_accuracy_score(names, answers))
 
 
 def test_a_model_that_draws_its_input_is_recognised_as_its_input_is(folder, context, monkeypatch):
     data = opened(folder)
-    net = judge_of(data)
+    net = classifier_of(data)
     truth = context.pictures.strokes(np.random.default_rng(0).permutation(data.drawings.held_out))
     monkeypatch.setattr(context.net, "generate", lambda z, *_, **__: truth[: len(z), :10])
     found = measure(context, net, data)
-    assert torch.equal(found.answers[DRAWN], found.answers[HELD_OUT])
+    assert torch.equal(found.predicted[DRAWN], found.predicted[HELD_OUT])
     assert torch.equal(found.rows, truth[:, : found.rows.shape[1]])
     assert not truth[:, found.rows.shape[1] :, :4].any()
     monkeypatch.setattr(context.baseline.network, "decode", lambda z: torch.full((len(z), 1, 32, 32), 60.0))
     blank = int(net.predict(torch.ones(1, 1, 32, 32)))
-    assert set(measure(context, net, data).answers[VAE].tolist()) == {blank}
+    assert set(measure(context, net, data).predicted[VAE].tolist()) == {blank}
 
 
 def test_choices_change_what_is_judged(folder, context):
     data = opened(folder)
-    net = judge_of(data)
+    net = classifier_of(data)
     by_default = measure(context, net, data)
     again = measure(context, net, data, Choices())
     assert torch.equal(by_default.rows, again.rows)
     for choices in (Choices(z="mean"), Choices(temperature=1.0, component="argmax")):
         assert not torch.equal(measure(context, net, data, choices).rows, by_default.rows)
     own = measure(context, net, data, Choices(inputs="training", count=20))
-    assert len(own.given) == 20
-    assert set(own.given) < set(data.drawings.train)
-    assert torch.equal(own.truth[DRAWN], own.truth[TRAINING])
+    assert len(own.inputs) == 20
+    assert set(own.inputs) < set(data.drawings.train)
+    assert torch.equal(own.targets[DRAWN], own.targets[TRAINING])
     context.vae = "none"
     del context.baseline
-    assert VAE not in measure(context, net, data).answers
+    assert VAE not in measure(context, net, data).predicted
 
 
 def test_batch_norm_in_training_mode_takes_the_block_s_own_statistics(folder):
     data = opened(folder)
-    net = judge_of(data)
+    net = classifier_of(data)
     images = torch.rand(10, 1, 32, 32)
     before = {name: value.clone() for name, value in net.state_dict().items()}
-    answers = judge(net, lambda rows: images[rows.start : rows.stop], 10, "training", Ranks())
+    answers = classify(net, lambda rows: images[rows.start : rows.stop], 10, "training", Ranks())
     assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
     assert not net.training
 
@@ -183,7 +186,7 @@ def quick(monkeypatch):
 
     def tiny(preset, depth=None, steps=None):
         recipe = read(preset, depth, steps or 6)
-        network = ResNetConfig(**(recipe.network.to_dict() | {"width": 4}))
+        network = ResNetConfig(**(recipe.network.to_dict() | {"width": WIDTH}))
         return Recipe(preset, network, recipe.task, 16, recipe.steps, 3, "32-true")
 
     monkeypatch.setattr(Recipe, "of", tiny)
@@ -193,7 +196,10 @@ def quick(monkeypatch):
 def test_part_trains_keeps_and_reports(folder, context, quick, capsys):
     part = make("recognizability", context)
     assert "training a ResNet-18 on" in capsys.readouterr().out
-    assert [row[0] for row in part.tables[0].rows][2:4] == ["SketchEmbedNet, drawn once", "Conv-VAE"]
+    assert [row[0] for row in part.tables[0].rows][2:4] == [
+        "SketchEmbedNet, one drawing per input",
+        "Conv-VAE, reconstructions",
+    ]
     held = part.facts["seen.inputs"]
     assert part.values["seen/held-out/pictures"] == held == part.facts["seen.held_out_drawings"]
     share = part.values["unseen/sketchembednet/accuracy"]
@@ -226,33 +232,34 @@ def test_training_goes_on_where_it_stopped(folder, quick, tmp_path, monkeypatch)
     save_as_ever = recognizability_classifier.save
     monkeypatch.setattr(recognizability_classifier, "save", stop)
     with pytest.raises(KeyboardInterrupt):
-        classifier(recipe, data, Ranks(), tmp_path / "a")
+        trained(recipe, data, Ranks(), tmp_path / "a")
     (work,) = (tmp_path / "a").iterdir()
     last = work / "step-6.ckpt"
     assert last.exists()
     # As if it had stopped after three of the six steps.
     other = Recipe(**(vars(recipe) | {"steps": 3}))
     with pytest.raises(KeyboardInterrupt):
-        classifier(other, data, Ranks(), tmp_path / "b")
+        trained(other, data, Ranks(), tmp_path / "b")
     (half,) = (tmp_path / "b").iterdir()
     last.unlink()
     (half / "step-3.ckpt").rename(work / "step-3.ckpt")
     monkeypatch.setattr(recognizability_classifier, "save", save_as_ever)
-    net, file = classifier(recipe, data, Ranks(), tmp_path / "a")
+    file = trained(recipe, data, Ranks(), tmp_path / "a")
     assert file.exists()
     assert not work.exists()
-    whole, _ = classifier(recipe, data, Ranks(), tmp_path / "c")
+    resumed = load(file, data).state_dict()
+    whole = load(trained(recipe, data, Ranks(), tmp_path / "c"), data)
     for name, value in whole.state_dict().items():
-        torch.testing.assert_close(net.state_dict()[name], value, msg=name)
+        torch.testing.assert_close(resumed[name], value, msg=name)
 
 
 def test_steps_stretch_the_schedule():
     recipe = Recipe.of("classifier", depth=50, steps=1200)
     assert recipe.task["lr_steps"] == {400: 0.005, 800: 0.001, 1000: 0.0001}
     assert (recipe.network.depth, recipe.steps, recipe.batch_size) == (50, 1200, 256)
-    assert recipe.shortened(10_000_000) == recipe
+    assert recipe.limited(10_000_000) == recipe
     # A hundred passes over 768 drawings.
-    assert recipe.shortened(768).task["lr_steps"] == {100: 0.005, 200: 0.001, 250: 0.0001}
+    assert recipe.limited(768).task["lr_steps"] == {100: 0.005, 200: 0.001, 250: 0.0001}
     small = Recipe.of("classifier-cpu", steps=80)
     assert small.task["lr_decay_steps"] == 80
     assert (small.network.width, small.network.image_size) == (16, 32)
@@ -260,25 +267,31 @@ def test_steps_stretch_the_schedule():
         Recipe.of("classifier", steps=0)
 
 
-def test_classifier_that_is_named_must_know_the_classes(folder, context, tmp_path):
-    data, recipe = opened(folder), Recipe.of("classifier-cpu")
-    right = save(judge_of(data), tmp_path / "right.safetensors")
-    net, file = classifier(recipe, data, Ranks(), tmp_path, str(right))
-    assert file == right
+def test_given_classifier_must_have_the_classes(folder, context, tmp_path):
+    data = opened(folder)
+    right = save(classifier_of(data), tmp_path / "right.safetensors")
+    net, file, steps = classifier(data, Ranks(), tmp_path, preset="classifier-cpu", path=str(right))
+    assert (file, steps) == (right, None)
     assert net.config.labels == CLASSES["seen"]
-    other = save(judge_of(opened(folder, "unseen")), tmp_path / "other.safetensors")
+    other = save(classifier_of(opened(folder, "unseen")), tmp_path / "other.safetensors")
     with pytest.raises(
-        CheckpointError, match=f"has 3 classes, but not '{CLASSES['seen'][0]}'.*the 3 seen classes"
+        CheckpointError, match=f"has 3 classes, without '{CLASSES['seen'][0]}'.*the 3 seen classes"
     ):
-        classifier(recipe, data, Ranks(), tmp_path, str(other))
-    with pytest.raises(CheckpointError, match="contains a sketchembednet"):
-        classifier(recipe, data, Ranks(), tmp_path, context.checkpoint)
+        classifier(data, Ranks(), tmp_path, preset="classifier-cpu", path=str(other))
+    with pytest.raises(CheckpointError, match="is a sketchembednet; expected a classifier"):
+        classifier(data, Ranks(), tmp_path, preset="classifier-cpu", path=context.checkpoint)
+
+
+def test_part_without_a_source_of_classifiers_is_rejected(context):
+    context.classifier = None
+    with pytest.raises(ConfigError, match="context has no classifier"):
+        make("recognizability", context)
 
 
 def test_command_line(folder, tmp_path, capsys, monkeypatch):
     monkeypatch.setenv("WANDB_MODE", "disabled")
     for which in ("seen", "unseen"):
-        save(judge_of(opened(folder, which)), tmp_path / f"{which}.safetensors")
+        save(classifier_of(opened(folder, which)), tmp_path / f"{which}.safetensors")
     given = ["--checkpoint", str(folder / "net.safetensors"), "--vae", "none", "--accelerator", "cpu"]
     given += ["--folder", str(folder / "data"), "--out", str(tmp_path / "out")]
     named = [f"--{which}_classifier={tmp_path / which}.safetensors" for which in ("seen", "unseen")]
@@ -298,30 +311,31 @@ import sys
 import torch
 sys.path.insert(0, {path!r})
 import test_recognizability as tests
-from sketchembed.evaluation.recognizability import predictions as verdicts
-from sketchembed.training.recognizability_classifier import Recipe, classifier
+from sketchembed.evaluation.recognizability import predictions
+from sketchembed.training.recognizability_classifier import Recipe, load, trained
 from sketchembed.evaluation.context import EvaluationContext
 from sketchembed.networks.resnet import ResNetConfig
 from pathlib import Path
 torch.set_num_threads(1)
-verdicts.BLOCK = 5
+predictions.BLOCK = 5
 folder = Path({folder!r})
 files = str(folder / "net.safetensors"), str(folder / "vae.safetensors")
 context = EvaluationContext(*files, folder=str(folder / "data"),
               devices="{devices}", accelerator="cpu")
 context.net
-sizes = ResNetConfig(18, width=4, stem="small")
+sizes = ResNetConfig(18, width=tests.WIDTH, stem="small")
 recipe = Recipe("tiny", sizes, {{"lr": 3e-3}}, 16, 4, 2, "32-true")
 data = tests.opened(folder)
-trained, file = classifier(recipe, data, context.ranks, folder / "trained{devices}")
-net = tests.judge_of(data)
-choices = verdicts.Choices("training", temperature=0.5, batch_norm="training", count=13)
-found = verdicts.measure(context, net, data, choices)
-total = torch.stack([value.double().sum() for value in trained.state_dict().values()]).sum().reshape(1)
+file = trained(recipe, data, context.ranks, folder / "trained{devices}")
+classifier = load(file, data)
+net = tests.classifier_of(data)
+choices = predictions.Choices("training", temperature=0.5, batch_norm="training", count=13)
+found = predictions.measure(context, net, data, choices)
+total = torch.stack([value.double().sum() for value in classifier.state_dict().values()]).sum().reshape(1)
 mine = context.ranks.fabric.all_gather(total).reshape(-1)
 assert (mine == mine[0]).all(), mine
 if context.ranks.is_rank_zero:
-    torch.save({{"rows": found.rows, **found.answers}}, {out!r})
+    torch.save({{"rows": found.rows, **found.predicted}}, {out!r})
     assert file.exists()
 """
 

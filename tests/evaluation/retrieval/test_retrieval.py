@@ -11,19 +11,19 @@ from sketchembed.evaluation.retrieval.retrieval_scores import CHANCE, PIXELS
 from sketchembed.evaluation.retrieval.search import retrieve
 
 
-def test_what_is_nearest_is_what_scikit_learn_finds(small_study, monkeypatch):
+def test_what_is_nearest_is_what_scikit_learn_finds(small_context, monkeypatch):
     kept = []
     monkeypatch.setattr(search, "grid_svg", lambda rows, **_: (kept.append(rows), "<svg/>")[1])
-    part = retrieve(small_study, nearest=3, queries=6, gallery=7, scores=False)
-    pictures, (rows,) = small_study.pictures, kept
-    searched = np.concatenate([pictures.up_to(name, 7) for name in pictures.classes])
+    part = retrieve(small_context, nearest=3, queries=6, gallery=7, scores=False)
+    pictures, (rows,) = small_context.pictures, kept
+    searched = np.concatenate([pictures.select_up_to(name, 7) for name in pictures.classes])
     assert part.facts["gallery"] == len(searched)
-    for model, first in ((small_study.both[0], 2), (small_study.both[1], 6)):
-        z = small_study.embed(model, pictures.images(searched)).numpy()
+    for model, first in ((small_context.models[0], 2), (small_context.models[1], 6)):
+        z = small_context.embed(model, pictures.images(searched)).numpy()
         finder = NearestNeighbors(n_neighbors=4, metric="cosine", algorithm="brute").fit(z)
         for row in rows:
             (query,) = [n for n in range(len(pictures.store)) if pictures.sketches([n])[0] == row[0].content]
-            away, found = finder.kneighbors(small_study.embed(model, pictures.images([query])).numpy())
+            away, found = finder.kneighbors(small_context.embed(model, pictures.images([query])).numpy())
             pairs = zip(away[0], searched[found[0]], strict=True)
             others = [(distance, index) for distance, index in pairs if index != query][:3]
             shown = [float(tile.label.split("\n")[-1]) for tile in row[first : first + 3]]
@@ -40,14 +40,14 @@ def _class(pictures, index):
     return pictures.store.class_names[pictures.store.labels[index]]
 
 
-def test_a_picture_finds_the_drawing_that_it_was_made_of(small_study, tmp_path):
-    small_study.vae = "none"
-    pictures = small_study.pictures
-    searched = np.concatenate([pictures.up_to(name, 4) for name in pictures.classes])
+def test_a_picture_finds_the_drawing_that_it_was_made_of(small_context, tmp_path):
+    small_context.vae = "none"
+    pictures = small_context.pictures
+    searched = np.concatenate([pictures.select_up_to(name, 4) for name in pictures.classes])
     chosen = searched[[5, 30]]
     for number, sketch in enumerate(pictures.sketches(chosen)):
         sketch.to_png(tmp_path / f"{number}.png", 200, width=4)
-    part = retrieve(small_study, tmp_path, nearest=2, gallery=4, scores=False)
+    part = retrieve(small_context, tmp_path, nearest=2, gallery=4, scores=False)
     by_pixels = [row for row in part.tables[0].rows if row[1] == PIXELS]
     assert [row[0] for row in by_pixels] == ["0", "1"]
     assert [row[2].rsplit(" (", 1)[0] for row in by_pixels] == [_class(pictures, index) for index in chosen]
@@ -55,14 +55,14 @@ def test_a_picture_finds_the_drawing_that_it_was_made_of(small_study, tmp_path):
     assert "2 images" in part.about
 
 
-def test_mean_average_precision_is_sklearns(small_study):
-    part = retrieve(small_study, queries=1, nearest=1, gallery=1, measured=12)
-    pictures = small_study.pictures
-    chosen = np.concatenate([pictures.up_to(name, 12) for name in pictures.unseen])
+def test_mean_average_precision_is_sklearns(small_context):
+    part = retrieve(small_context, queries=1, nearest=1, gallery=1, measured=12)
+    pictures = small_context.pictures
+    chosen = np.concatenate([pictures.select_up_to(name, 12) for name in pictures.unseen])
     labels = pictures.store.labels[chosen]
     for kind, vectors in (
         ("pixels", (1 - pictures.images(chosen)).flatten(1).double().numpy()),
-        ("sketchembednet", small_study.net.embed(pictures.images(chosen)).double().numpy()),
+        ("sketchembednet", small_context.net.embed(pictures.images(chosen)).double().numpy()),
     ):
         close = cosine_similarity(vectors)
         scores = []
@@ -74,30 +74,30 @@ def test_mean_average_precision_is_sklearns(small_study):
     assert part.values["unseen/chance/precision-1"] == pytest.approx(11 / 47)
     assert part.values["unseen/pixels/map"] > part.values["unseen/chance/map"]
     assert [row[1] for row in part.tables[1].rows[:4]] == [
-        *(model.name for model in small_study.both),
+        *(model.name for model in small_context.models),
         PIXELS,
         CHANCE,
     ]
     assert [figure.name for figure in part.figures] == ["retrieval-nearest", "retrieval-map"]
 
 
-def test_classes_without_a_second_drawing_are_left_out(small_study, tmp_path, monkeypatch):
-    small_study.pictures.sketches([3])[0].to_png(tmp_path / "0.png")
-    small_study.pictures = Pictures(small_study.pictures.store, [], small_study.pictures.unseen)
-    part = retrieve(small_study, queries=1, nearest=1, gallery=1, measured=12)
+def test_classes_without_a_second_drawing_are_left_out(small_context, tmp_path, monkeypatch):
+    small_context.pictures.sketches([3])[0].to_png(tmp_path / "0.png")
+    small_context.pictures = Pictures(small_context.pictures.store, [], small_context.pictures.unseen)
+    part = retrieve(small_context, queries=1, nearest=1, gallery=1, measured=12)
     assert {row[0] for row in part.tables[1].rows} == {"unseen classes, held out"}
     assert part.about.count("drawings of") == 2
     assert "retrieval-map" in [figure.name for figure in part.figures]
-    store = small_study.pictures.store
-    small_study.pictures = Pictures(store, store.class_names, [])
+    store = small_context.pictures.store
+    small_context.pictures = Pictures(store, store.class_names, [])
     monkeypatch.setattr(store, "partitions", np.zeros(len(store), dtype=np.uint8))
-    part = retrieve(small_study, tmp_path / "0.png", nearest=1, gallery=1)
+    part = retrieve(small_context, tmp_path / "0.png", nearest=1, gallery=1)
     assert "left out: no class has two drawings" in part.about
     assert len(part.tables) == 1
 
 
-def test_mistakes_are_told(small_study, tmp_path):
+def test_mistakes_are_told(small_context, tmp_path):
     with pytest.raises(ConfigError, match="nearest is 0"):
-        retrieve(small_study, nearest=0)
+        retrieve(small_context, nearest=0)
     with pytest.raises(DataError, match="no image at"):
-        retrieve(small_study, tmp_path / "none.png")
+        retrieve(small_context, tmp_path / "none.png")

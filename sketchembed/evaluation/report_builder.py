@@ -1,4 +1,4 @@
-"""The report of a checkpoint: every part that is asked for, kept on disk, on one page that grows."""
+"""Build the report of a checkpoint: compute its parts, keep them on disk, and update the page after each."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from sketchembed.data.folders import data_folder
 from sketchembed.errors import SketchEmbedError
 from sketchembed.evaluation.context import EvaluationContext
 from sketchembed.evaluation.models import Model
-from sketchembed.evaluation.parts import about, make
+from sketchembed.evaluation.parts import make, summary
 from sketchembed.files.reading import digest
 from sketchembed.reporting.part import Part
 from sketchembed.reporting.report_page import Entry, ReportPage
@@ -27,21 +27,20 @@ from sketchembed.runs.provenance import provenance
 
 PAGE = "report.html"
 REQUEST = "request"
-"""The fact of a part that says what it was computed from."""
-BEAT = 60.0
-"""Seconds between lines that say that a part is still being computed."""
+"""Key of the digest of all that a part depends on, among the facts of the part."""
+PROGRESS_SECONDS = 60.0
+"""Seconds between two progress lines of a part."""
 
 
-class Report:
-    """Parts of one context on one page.
+class ReportBuilder:
+    """Computes the parts of a report and writes its page.
 
-    A part that has been computed before, of the same models with the same options, is read and not
-    computed again.
+    A part that was computed before, for the same models and options, is read from its file.
 
     Args:
-        context: the checkpoint, and the folder to write to.
-        options: of each part, by its name, in the order of the page.
-        fresh: compute every part anew.
+        context: the models, and the output folder.
+        options: options of each part by name, in the order of the page.
+        fresh: compute every part again.
     """
 
     def __init__(
@@ -52,48 +51,48 @@ class Report:
             "checkpoint": digest(context.model.path)[:16],
             "vae": digest(context.baseline.path)[:16] if context.baseline else None,
         }
-        self.entries = {name: Entry(name, about(name)) for name in options}
-        found = [] if fresh else [part for part in map(self._kept, options) if part]
-        # All processes leave out the same parts, whatever one of them has written meanwhile.
+        self.entries = {name: Entry(name, summary(name)) for name in options}
+        found = [] if fresh else [part for part in map(self._read, options) if part]
+        # All ranks skip the same parts, whatever one of them has written in the meantime.
         for name in context.ranks.broadcast([part.name for part in found]):
             part = next(part for part in found if part.name == name)
             self.entries[name] = Entry(name, part.title, "done", part)
 
     @property
     def parts(self) -> list[Part]:
-        """Those that are there."""
+        """The parts that are done."""
         return [entry.part for entry in self.entries.values() if entry.part]
 
     @property
     def failures(self) -> dict[str, str]:
-        """Why parts could not be computed, by their names."""
+        """Error messages of the parts that failed, by part name."""
         return {name: entry.message for name, entry in self.entries.items() if entry.state == "failed"}
 
     def run(self) -> Path:
-        """Compute what is not there yet, and write the page before the first part and after every one.
+        """Compute the missing parts; write the page before the first part and after each.
 
         Returns:
-            the page's path.
+            the path of the page.
 
         Raises:
-            KeyboardInterrupt: if it was stopped; the page says so, and what is finished is kept.
+            KeyboardInterrupt: if stopped; the page says so, and finished parts are kept.
         """
         begun = time.monotonic()
         count = len(self.entries)
         for number, (name, entry) in enumerate(self.entries.items(), start=1):
             head = f"[{number}/{count}] {name}"
             if entry.state == "done":
-                self._say(f"{head}: kept from before")
+                self._print(f"{head}: already computed")
                 continue
             entry.state, entry.message = "begun", f"since {datetime.now():%H:%M}."
             self._write()
-            self._say(f"{head}: {entry.title}")
+            self._print(f"{head}: {entry.title}")
             try:
-                with self._beat(head, begun):
+                with self._progress(head, begun):
                     part = make(name, self.context, **self.options[name])
             except SketchEmbedError as error:
                 entry.state, entry.message = "failed", str(error)
-                self._say(f"{head}: {error}")
+                self._print(f"{head}: {error}")
             except BaseException:
                 entry.state, entry.message = "stopped", f"at {datetime.now():%H:%M}."
                 self._write()
@@ -103,12 +102,12 @@ class Report:
                 if self.context.ranks.is_rank_zero:
                     part.write(self.context.out)
                 entry.state, entry.title, entry.part = "done", part.title, part
-                self._say(f"{head}: done in {duration(part.seconds)}")
+                self._print(f"{head}: done in {duration(part.seconds)}")
         return self._write()
 
     def request(self, name: str) -> str:
         """Return a digest of all that a part depends on: models, data folder, options, seed and version."""
-        asked = {
+        values = {
             **self.models,
             "part": name,
             "options": dict(self.options[name]),
@@ -116,47 +115,46 @@ class Report:
             "seed": self.context.seed,
             "version": __version__,
         }
-        return hashlib.sha256(json.dumps(asked, sort_keys=True, default=str).encode()).hexdigest()[:16]
+        return hashlib.sha256(json.dumps(values, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
-    def _kept(self, name: str) -> Part | None:
-        """Return a part that was computed before of the same; None if there is none."""
+    def _read(self, name: str) -> Part | None:
+        """Return a part that was computed for the same request; None if there is none."""
         with suppress(ValueError):
             part = Part.read(self.context.out / f"{name}.json")
             if part.name == name and part.facts.get(REQUEST) == self.request(name):
                 return part
         return None
 
-    # ---- the page --------------------------------------------------------------------------------------
+    # ---- page ------------------------------------------------------------------------------------------
 
     def page(self) -> ReportPage:
-        """Return the page of what is there so far."""
+        """Return the page with the parts that are done."""
         context, model, net = self.context, self.context.model, self.context.net.config
-        beside, source = context.baseline, provenance(model.path)
-        done, count = len(self.parts), len(self.entries)
+        baseline, source = context.baseline, provenance(model.path)
+        failed = f", {len(self.failures)} failed" if self.failures else ""
         seconds = sum(part.seconds for part in self.parts)
-        written = f"{datetime.now().astimezone():%Y-%m-%d %H:%M}"
-        failed = f", {len(self.failures)} could not be computed" if self.failures else ""
         facts = {
-            "model": f"{net.encoder} {net.width}, {net.decoder} {net.hidden}, z of {net.latent} numbers",
+            "model": f"{net.encoder} {net.width}, {net.decoder} {net.hidden}, latent size {net.latent}",
             **_named(model),
             "classes": f"{source['classes']} seen, {source.get('classes_unseen', 0)} unseen"
             if "classes" in source
             else None,
-            "data's digest": source.get("data_digest"),
-            "checkpoint's digest": self.models["checkpoint"],
-            **{f"Conv-VAE's {key}": value for key, value in (_named(beside) if beside else {}).items()},
-            "Conv-VAE's digest": self.models["vae"],
+            "data digest": source.get("data_digest"),
+            "checkpoint digest": self.models["checkpoint"],
+            **{f"Conv-VAE {key}": value for key, value in (_named(baseline) if baseline else {}).items()},
+            "Conv-VAE digest": self.models["vae"],
             "seed": context.seed,
             "version": __version__,
         }
-        details = {
-            "Options of this report": yaml.safe_dump(self._asked(), sort_keys=False, allow_unicode=True)
-        }
+        options = {"seed": context.seed, "data folder": str(data_folder(context.folder))}
+        options |= json.loads(json.dumps(dict(self.options), default=str))
+        details = {"Options of this report": yaml.safe_dump(options, sort_keys=False, allow_unicode=True)}
         if "config" in source:
-            details["Configuration of the training"] = source["config"]
+            details["Training configuration"] = source["config"]
         return ReportPage(
             f"Report on {model.run}",
-            f"{done} of {count} parts{failed}; computed in {duration(seconds)}; written {written}.",
+            f"{len(self.parts)} of {len(self.entries)} parts{failed}; computed in {duration(seconds)}; "
+            f"written {datetime.now().astimezone():%Y-%m-%d %H:%M}.",
             facts,
             list(self.entries.values()),
             details,
@@ -164,35 +162,28 @@ class Report:
             context.facts(),
         )
 
-    def _asked(self) -> dict[str, Any]:
-        plain: dict[str, Any] = json.loads(json.dumps(dict(self.options), default=str))
-        return {"seed": self.context.seed, "data folder": str(data_folder(self.context.folder)), **plain}
-
     def _write(self) -> Path:
         path = self.context.out / PAGE
         return self.page().write(path) if self.context.ranks.is_rank_zero else path
 
     # ---- progress --------------------------------------------------------------------------------------
 
-    def _say(self, line: str) -> None:
+    def _print(self, line: str) -> None:
         if self.context.ranks.is_rank_zero:
             print(line, flush=True)
 
     @contextmanager
-    def _beat(self, head: str, begun: float) -> Iterator[None]:
-        """Say now and then that a part is still being computed.
-
-        A line a minute and no bar, since parts may have one of their own.
-        """
+    def _progress(self, head: str, begun: float) -> Iterator[None]:
+        """Print a line at regular intervals while a part is computed; parts may show their own bar."""
         ended = threading.Event()
         started = time.monotonic()
 
-        def beat() -> None:
-            while not ended.wait(BEAT):
+        def report() -> None:
+            while not ended.wait(PROGRESS_SECONDS):
                 now = time.monotonic()
-                self._say(f"{head}: {duration(now - started)} so far, {duration(now - begun)} in all")
+                self._print(f"{head}: running for {duration(now - started)}, {duration(now - begun)} in all")
 
-        thread = threading.Thread(target=beat, daemon=True)
+        thread = threading.Thread(target=report, daemon=True)
         thread.start()
         try:
             yield
@@ -202,13 +193,13 @@ class Report:
 
 
 def _named(model: Model) -> dict[str, Any]:
-    """Return facts of a model under names for people."""
+    """Return the facts about a model by their display names."""
     names = {"trained_on": "trained on", "drawings": "training drawings"}
     return {names.get(key, key): value for key, value in model.facts.items()}
 
 
 def duration(seconds: float | int) -> str:
-    """Return a time as a person says it."""
+    """Return a duration as text, such as ``2 min 5 s``."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     if hours:
