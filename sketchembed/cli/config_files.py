@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import os
+from dataclasses import is_dataclass
 from typing import Any
 
 import yaml
@@ -39,6 +40,8 @@ def trust_no_configuration() -> None:
             import_path_denylist=["*", *DENIED],
             import_path_allowlist=[*ALLOWED, *own],
             instantiate_subclass_spec_in_any=False,
+            # A dataclass is a group of options, even if it has a base class.
+            subclasses_disabled=[is_dataclass],
         )
     except ValueError as error:
         raise ConfigError(
