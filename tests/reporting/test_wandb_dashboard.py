@@ -11,7 +11,7 @@ from fake_wandb import environment, metrics_of, records
 
 from sketchembed.cli import main
 from sketchembed.evaluation.fewshot.fewshot_table import FewShotReport
-from sketchembed.evaluation.fewshot.scores import Score
+from sketchembed.evaluation.fewshot.scores import EpisodeSetting, Score
 from sketchembed.evaluation.wandb_results import save_scores
 from sketchembed.reporting.wandb_dashboard import spec, workspace
 
