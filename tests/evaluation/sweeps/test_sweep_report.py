@@ -63,13 +63,13 @@ def omniglot(tmp_path, monkeypatch):
 @pytest.fixture
 def asked(monkeypatch):
     """List the checkpoints that are asked few-shot episodes."""
-    paths, hold = [], FewShotProtocol.hold
+    paths, hold = [], FewShotProtocol.run
 
     def noted(self, models, *rest, **options):
         paths.extend(f"{model.path.parents[1].name}/{model.path.name}" for model in models)
         return hold(self, models, *rest, **options)
 
-    monkeypatch.setattr(FewShotProtocol, "hold", noted)
+    monkeypatch.setattr(FewShotProtocol, "run", noted)
     return paths
 
 
