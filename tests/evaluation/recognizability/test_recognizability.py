@@ -37,7 +37,7 @@ from sketchembed.training.recognizability_classifier import Recipe, classifier, 
 
 TINY = ModelConfig(width=8, latent=12, hidden=10, hyper=6, embedding=2, mixtures=3, max_length=12)
 WIDTH = 8
-"""PyTorch's gradient of convolutions with 4 channels crashes on some CPUs, so the trained networks have 8."""
+"""Width of trained networks. With 4 channels, PyTorch's gradient of convolutions crashes on some CPUs."""
 CLASSES = {"seen": quickdraw.class_names("seen")[:3], "unseen": quickdraw.class_names("unseen")[:3]}
 
 
