@@ -121,7 +121,7 @@ def _parameters(path: str) -> list[str]:
     found: dict[str, None] = {}
     try:
         for kind in inspect.getmro(getattr(sys.modules[module], name)):
-            found |= dict.fromkeys(inspect.signature(kind.__init__).parameters)
+            found |= dict.fromkeys(inspect.signature(kind).parameters)
     except (KeyError, AttributeError, ValueError, TypeError):
         pass
     return [name for name in found if name not in ("self", "args", "kwargs")]
