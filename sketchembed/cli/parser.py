@@ -113,17 +113,15 @@ def _describe_type(kind: str) -> str:
 
 
 def _parameters(path: str) -> list[str]:
-    """Return the parameters of a class by its import path; none if it was not imported.
+    """Return the parameters of a class and its base classes by its import path; none if it was not imported.
 
     It is not imported here, because importing a class that an untrusted configuration names runs code.
     """
     module, _, name = path.rpartition(".")
+    found: dict[str, None] = {}
     try:
-        imported: Any = getattr(sys.modules[module], name)
-        return [
-            known
-            for known in inspect.signature(imported).parameters
-            if known not in ("self", "args", "kwargs")
-        ]
+        for kind in inspect.getmro(getattr(sys.modules[module], name)):
+            found |= dict.fromkeys(inspect.signature(kind).parameters)
     except (KeyError, AttributeError, ValueError, TypeError):
-        return []
+        pass
+    return [name for name in found if name not in ("self", "args", "kwargs")]
