@@ -191,8 +191,6 @@ def untrained_baselines(
     images: ImageSet, head: str, device: torch.device, names: Sequence[str]
 ) -> list[Method]:
     """Return the named baselines that are not trained before the episodes."""
-    torch.manual_seed(0)
-    network = for_inference(Conv4(images.channels, size=images.size).to(device).eval())
     raw = EmbeddingMethod("Raw pixels", pixel_features, head)
     methods: dict[str, Method] = {
         "pixels": raw,
@@ -203,16 +201,19 @@ def untrained_baselines(
             about={"k": 1, "features": "raw pixels"},
             shared=raw if "pixels" in names else None,
         ),
+        "scratch": FromScratchMethod(),
+    }
+    if "random" in names:
+        torch.manual_seed(0)
+        network = for_inference(Conv4(images.channels, size=images.size).to(device).eval())
         # Images are inverted, so that the zero padding of convolutions continues the paper.
-        "random": EmbeddingMethod(
+        methods["random"] = EmbeddingMethod(
             "Random CNN (Conv4)",
             lambda batch: network(invert(batch)),
             head,
             about={"seed": 0, "input": "ink"},
-        ),
-        "scratch": FromScratchMethod(),
-    }
-    return [method for name, method in methods.items() if name in names]
+        )
+    return [methods[name] for name in ("pixels", "neighbours", "random", "scratch") if name in names]
 
 
 def takes_images(network: Network, images: ImageSet) -> bool:
