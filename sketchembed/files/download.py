@@ -37,8 +37,7 @@ from sketchembed.files.http import (
 from sketchembed.files.locks import try_lock
 from sketchembed.files.writing import sync_folder
 
-ATTEMPTS = 5
-"""Attempts to complete a broken transfer. A host that does not answer is tried twice."""
+ATTEMPTS = 5  # attempts to complete a broken transfer; a host that does not answer is tried twice
 
 Counter = Callable[[bytes], int | None]
 """Takes a file chunk by chunk. Returns None until it is long enough, then the bytes of this chunk to keep."""

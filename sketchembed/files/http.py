@@ -19,8 +19,7 @@ from sketchembed.errors import DataError, SketchEmbedError
 
 CONNECT_TIMEOUT = 5.0
 """Seconds to connect, over all addresses of a host together. Short, as callers have a fallback."""
-CHUNK = 1 << 16
-"""Bytes that are read at once."""
+CHUNK = 1 << 16  # bytes that are read at once
 
 
 class NetworkError(SketchEmbedError):

@@ -27,23 +27,19 @@ FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF")
 JPEG = ("JPEG", "MPO")
 SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff"}
 """Suffixes of image files in a folder."""
-MAX_PIXELS = 2**25
-"""34 million pixels, such as 8192 × 4096: decoding takes at most half a gigabyte."""
-MAX_WEBP_PIXELS = MAX_PIXELS // 2
-"""Pillow holds four copies of a WEBP image while it decodes it."""
+MAX_PIXELS = 2**25  # 34 million pixels, such as 8192 × 4096: decoding takes at most half a gigabyte
+MAX_WEBP_PIXELS = MAX_PIXELS // 2  # Pillow holds four copies of a WEBP image while it decodes it
 MAX_JPEG_PIXELS = 2 * MAX_PIXELS
 """67 million pixels. A JPEG with a single scan can be decoded at half its resolution."""
-MAX_JPEG_BYTES = 2**26
-"""Decoding a JPEG holds its coefficients in memory besides its pixels."""
-MAX_SCANS = 64
-"""Limit of scans in a progressive JPEG. About ten are usual; each takes a pass over all pixels."""
+MAX_JPEG_BYTES = 2**26  # decoding a JPEG holds its coefficients in memory besides its pixels
+MAX_SCANS = 64  # of a progressive JPEG; about ten are usual, and each takes a pass over all pixels
+    64  # limit of scans in a progressive JPEG: about ten are usual, and each takes a pass over all pixels
+)
 EXPECTED = "a complete PNG, JPEG, BMP, GIF, WEBP or TIFF file"
 FIX = "Check the file, or save it again as PNG"
 
-ORIENTATION = 0x0112
-"""EXIF 2.3 and TIFF 6.0: tag of the orientation."""
-TILE_SIZE = (322, 323)
-"""TIFF 6.0: tags of the width and height of a tile."""
+ORIENTATION = 0x0112  # EXIF 2.3 and TIFF 6.0: tag of the orientation
+TILE_SIZE = (322, 323)  # TIFF 6.0: tags of the width and height of a tile
 
 
 def open_image(source: Path | bytes, name: str, *, expected: str = EXPECTED, fix: str = FIX) -> Image.Image:

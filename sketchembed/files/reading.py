@@ -19,14 +19,11 @@ from pathlib import Path
 
 from sketchembed.errors import DataError
 
-MAX_BYTES = 2**27
-"""Largest file that is read, in bytes."""
-MAX_ENTRIES = 1 << 18
-"""Most entries of an archive; the largest data set has a third of that."""
+MAX_BYTES = 2**27  # largest file that is read, in bytes
+MAX_ENTRIES = 1 << 18  # most entries of an archive; the largest data set has a third of that
 MAX_NOTES = 1 << 20
 """Largest tar entry in bytes that only extends another header, for example with a long name."""
-MAX_TEXT = 1 << 20
-"""Largest small text file, such as a run's facts, in bytes."""
+MAX_TEXT = 1 << 20  # largest small text file, such as a run's facts, in bytes
 _NOTES = (
     tarfile.GNUTYPE_LONGNAME,
     tarfile.GNUTYPE_LONGLINK,
@@ -98,9 +95,6 @@ def check_file_size(size: int, name: str, most: int = MAX_BYTES) -> None:
             expected=f"at most {most:,}",
             fix="Save it smaller, or remove it",
         )
-
-
-# ---- archives --------------------------------------------------------------------------------------------
 
 
 def read_member(archive: zipfile.ZipFile, entry: str, most: int = MAX_BYTES) -> bytes:

@@ -12,8 +12,7 @@ from typing import BinaryIO
 
 from sketchembed.files.locks import try_lock
 
-LEFTOVER_AGE = 60.0
-"""Age in seconds from which an unlocked unfinished file or folder counts as abandoned."""
+LEFTOVER_AGE = 60.0  # age in seconds from which an unlocked unfinished file or folder counts as abandoned
 
 
 @contextlib.contextmanager

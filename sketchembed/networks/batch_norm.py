@@ -10,10 +10,8 @@ from jaxtyping import Float
 from torch import Tensor, distributed, nn
 from torch.nn import functional
 
-BLOCK = 1 << 18
-"""Values per partial sum on a CPU; a block of this size fits into the cache."""
-REDUCED = (0, 1, 2)
-"""Dimensions of a block that the statistics of a channel reduce: images, rows, columns."""
+BLOCK = 1 << 18  # values per partial sum on a CPU; a block of this size fits into the cache
+REDUCED = (0, 1, 2)  # dimensions of a block that the statistics of a channel reduce: images, rows, columns
 
 
 class BatchNorm2d(nn.BatchNorm2d):

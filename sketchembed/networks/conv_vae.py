@@ -17,8 +17,7 @@ from sketchembed.networks.precision import at_least_float32
 from sketchembed.networks.resnet12 import ResNet12
 from sketchembed.networks.sketchembednet import Latent
 
-STRIDE = 16
-"""Pixels per position of the smallest feature map, after four max poolings."""
+STRIDE = 16  # pixels per position of the smallest feature map, after four max poolings
 
 
 @dataclass(frozen=True)

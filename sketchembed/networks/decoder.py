@@ -22,10 +22,8 @@ from sketchembed.networks.precision import at_least_float32
 
 PEN_STATES = 3
 STROKE = 5
-POSITION_SCALE = 0.25
-"""Factor of pen positions, which gives them about the range of the offsets."""
-END_LOGIT = 20.0
-"""Logit of the end of the drawing in padding that is not computed."""
+POSITION_SCALE = 0.25  # factor of pen positions, which gives them about the range of the offsets
+END_LOGIT = 20.0  # logit of the end of the drawing in padding that is not computed
 
 
 class StrokeDistribution(NamedTuple):

@@ -21,8 +21,7 @@ from torch.nn import functional
 
 from sketchembed.raster.kernels import triton_module
 
-KERNELS = "sketchembed.raster.raster_triton"
-"""CUDA kernels, which evaluate all pairs instead of a list."""
+KERNELS = "sketchembed.raster.raster_triton"  # CUDA kernels, which evaluate all pairs instead of a list
 
 PAIR_LIMIT = 1 << 22
 """Maximum length of a list of pairs (about 0.4 GB). A batch with more pairs is split into halves."""

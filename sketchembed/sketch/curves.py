@@ -7,13 +7,10 @@ import math
 import numpy as np
 from jaxtyping import Float
 
-MIN_POINTS = 8
-"""Minimum number of inner points of a curve, however short it is."""
-MAX_POINTS = 10_000
-"""Maximum number of inner points of a curve, so that a file cannot exhaust the memory."""
+MIN_POINTS = 8  # minimum number of inner points of a curve, however short it is
+MAX_POINTS = 10_000  # maximum number of inner points of a curve, so that a file cannot exhaust the memory
 
-MIN_RADIUS = 1e-9
-"""Radius of an arc, relative to half its chord, below which it is a straight line."""
+MIN_RADIUS = 1e-9  # radius of an arc, relative to half its chord, below which it is a straight line
 
 Point = tuple[float, float]
 

@@ -25,8 +25,7 @@ import numpy as np
 from sketchembed.sketch.simplify import Distance, rdp
 from sketchembed.sketch.svg import path_data, read_strokes
 
-START = (0.0, 0.0, 1.0, 0.0, 0.0)
-"""The start token y_0 (paper section 3)."""
+START = (0.0, 0.0, 1.0, 0.0, 0.0)  # the start token y_0 (paper section 3)
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,8 +59,6 @@ class Sketch:
         if not isinstance(other, Sketch):
             return NotImplemented
         return np.array_equal(self.points, other.points) and np.array_equal(self.lifted, other.lifted)
-
-    # ---- formats -------------------------------------------------------------------------------
 
     @classmethod
     def from_strokes(cls, strokes: Iterable[np.ndarray | Sequence[Sequence[float | int]]]) -> Sketch:
@@ -126,8 +123,6 @@ class Sketch:
         rows[0] = START
         return rows
 
-    # ---- geometry ------------------------------------------------------------------------------
-
     @property
     def bounds(self) -> tuple[float, float, float, float]:
         """The bounding box, (x_min, y_min, x_max, y_max).
@@ -167,8 +162,6 @@ class Sketch:
             distance: see :func:`rdp`.
         """
         return Sketch.from_strokes(rdp(stroke, epsilon, distance) for stroke in self.strokes)
-
-    # ---- images --------------------------------------------------------------------------------
 
     def to_svg(
         self,

@@ -25,10 +25,8 @@ HIDDEN_TAGS = ("defs", "clipPath", "mask", "marker", "pattern", "symbol")
 
 NUMBERS_OF = {"M": 2, "L": 2, "H": 1, "V": 1, "C": 6, "S": 4, "Q": 4, "T": 2, "A": 7, "Z": 0}
 """Number of arguments of each path command."""
-SPACING = 1.0
-"""Approximate distance between the points of a curve, in the document's unit."""
-SVG_LIMIT = 2 << 20
-"""Maximum size of a document in bytes. The largest published sketch has about 80,000."""
+SPACING = 1.0  # approximate distance between the points of a curve, in the document's unit
+SVG_LIMIT = 2 << 20  # maximum size of a document in bytes; the largest published sketch has about 80,000
 MAX_POINTS = 100_000
 """Maximum number of points of a document, including those of curves. Simplifying more takes too long."""
 MAX_COORDINATE = 1e9

@@ -275,9 +275,6 @@ def _hyper_backward(
         )
 
 
-# ---- the functions that the loop calls -----------------------------------------------------------------
-
-
 def _launch(size: int) -> dict[str, Any]:
     block = triton.next_power_of_2(size)
     return {"BLOCK": block, "num_warps": 8 if block >= 1024 else 4}
