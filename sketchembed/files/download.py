@@ -180,11 +180,7 @@ def _receive(
     timeout: float,
     report: Callable[..., None],
 ) -> None:
-    """Receive the missing bytes of a file in one attempt.
-
-    Raises:
-        TransientError: if the connection breaks.
-    """
+    """Receive the missing bytes of a file in one attempt."""
     counter = make_counter() if make_counter else None
     if counter and part.cut(counter):
         return

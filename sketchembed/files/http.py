@@ -122,11 +122,7 @@ def remote_size(url: str, timeout: float) -> int | None:
 
 
 def refuse_page(url: str, content_type: str, start: bytes = b"") -> None:
-    """Refuse a web page, which is recognized by its content type or its first bytes.
-
-    Raises:
-        NetworkError: if it is one.
-    """
+    """Raise a NetworkError for a web page, which is recognized by its content type or its first bytes."""
     page = start[:15].lstrip().lower().startswith((b"<!doctype", b"<html"))
     if page or content_type.startswith("text/html"):
         raise NetworkError(

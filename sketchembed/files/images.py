@@ -33,8 +33,6 @@ MAX_JPEG_PIXELS = 2 * MAX_PIXELS
 """67 million pixels. A JPEG with a single scan can be decoded at half its resolution."""
 MAX_JPEG_BYTES = 2**26  # decoding a JPEG holds its coefficients in memory besides its pixels
 MAX_SCANS = 64  # of a progressive JPEG; about ten are usual, and each takes a pass over all pixels
-    64  # limit of scans in a progressive JPEG: about ten are usual, and each takes a pass over all pixels
-)
 EXPECTED = "a complete PNG, JPEG, BMP, GIF, WEBP or TIFF file"
 FIX = "Check the file, or save it again as PNG"
 
@@ -54,9 +52,6 @@ def open_image(source: Path | bytes, name: str, *, expected: str = EXPECTED, fix
         name: of the file, for error messages.
         expected: for error messages.
         fix: what the user should do, for error messages.
-
-    Returns:
-        An image in mode ``RGB``.
 
     Raises:
         DataError: if the file cannot be read, has none of :data:`FORMATS`, is damaged or incomplete, exceeds
@@ -97,17 +92,12 @@ def open_image(source: Path | bytes, name: str, *, expected: str = EXPECTED, fix
 def photo_pixels(
     picture: Image.Image, size: int, fit: Literal["cover", "contain"]
 ) -> UInt8[np.ndarray, "3 size size"]:
-    """Return a photo as the square input of a network, resized bilinearly with antialiasing.
+    """Return an RGB photo as the square input of a network, resized bilinearly with antialiasing.
 
     ImageOps.fit and ImageOps.pad round their boxes in another way, which would change the inputs of existing
-    models.
-
-    Args:
-        picture: in mode ``RGB``, of any size.
-        size: side of the result in pixels.
-        fit: ``cover`` scales the short side to `size` and crops the centre, as for mini-ImageNet; ``contain``
-            scales the long side and pads with black, as for Sketchy (paper section 4, "centered, padded and
-            resized"; black as in the released code).
+    models. ``cover`` scales the short side to `size` and crops the centre, as for mini-ImageNet. ``contain``
+    scales the long side and pads with black, as for Sketchy (paper section 4, "centered, padded and resized";
+    black as in the released code).
     """
     if fit == "cover":
         if picture.size != (size, size):
@@ -124,12 +114,7 @@ def photo_pixels(
 
 
 def contain_box(picture: tuple[int, int], size: int) -> tuple[int, int, int, int]:
-    """Return the box of a picture within its padded square: left, top, right and bottom in pixels.
-
-    Args:
-        picture: its width and height.
-        size: side of the square in pixels.
-    """
+    """Return the box of a picture within its padded square of `size` pixels: left, top, right and bottom."""
     width, height = (max(1, round(side * size / max(picture))) for side in picture)
     left, top = (size - width) // 2, (size - height) // 2
     return left, top, left + width, top + height
@@ -138,8 +123,7 @@ def contain_box(picture: tuple[int, int], size: int) -> tuple[int, int, int, int
 def png_uri(image: np.ndarray) -> str:
     """Return an image as a ``data:`` URI of a PNG file.
 
-    Args:
-        image: values in [0, 1], ``[h, w]`` or ``[channels, h, w]`` with 1 or 3 channels.
+    Its values are in [0, 1], ``[h, w]`` or ``[channels, h, w]`` with 1 or 3 channels.
     """
     values = np.round(np.clip(np.nan_to_num(image.astype(np.float64)), 0, 1) * 255).astype(np.uint8)
     if values.ndim == 3:

@@ -79,16 +79,7 @@ def digest(path: Path) -> str:
 
 
 def check_file_size(size: int, name: str, most: int = MAX_BYTES) -> None:
-    """Check the size of a file, or the size that an archive states for an entry.
-
-    Args:
-        size: in bytes.
-        name: of the file, for messages.
-        most: largest size in bytes.
-
-    Raises:
-        DataError: if the file is too large.
-    """
+    """Raise a DataError if a file, or an entry of an archive, has more than `most` bytes."""
     if size > most:
         raise DataError(
             f"{name} has {size:,} bytes",
@@ -100,13 +91,8 @@ def check_file_size(size: int, name: str, most: int = MAX_BYTES) -> None:
 def read_member(archive: zipfile.ZipFile, entry: str, most: int = MAX_BYTES) -> bytes:
     """Read a file of a zip, which may unpack to more than its stated size.
 
-    Args:
-        archive: the zip.
-        entry: path of the file in it.
-        most: largest size in bytes.
-
     Raises:
-        DataError: if the file is too large.
+        DataError: if it has more than `most` bytes.
     """
     size = archive.getinfo(entry).file_size
     check_file_size(size, f"{archive.filename}: {entry}", most)
@@ -117,16 +103,10 @@ def read_member(archive: zipfile.ZipFile, entry: str, most: int = MAX_BYTES) -> 
 def zip_files(
     path: Path, wanted: Callable[[str], object], *, expected: str, most: int = MAX_BYTES
 ) -> Iterator[tuple[str, bytes]]:
-    """Yield the name and the content of files in a zip, sorted by name.
-
-    Args:
-        path: of the zip.
-        wanted: decides by the name whether a file is read.
-        expected: what the zip should be, for messages.
-        most: largest size of a file in bytes.
+    """Yield the name and the content of those files of a zip whose names are `wanted`, sorted by name.
 
     Raises:
-        DataError: if the zip is damaged or a file is too large.
+        DataError: if the zip is damaged or a file has more than `most` bytes; `expected` describes the zip.
     """
     try:
         with zipfile.ZipFile(path) as archive:
@@ -142,9 +122,6 @@ def tar_files(path: Path) -> list[tuple[str, Callable[[], bytes]]]:
 
     Links, devices and sparse files are skipped. A compressed tar is refused, because listing it would unpack
     all of it. The stated sizes are checked before `tarfile` allocates memory for them.
-
-    Args:
-        path: of the tar.
 
     Raises:
         DataError: if it is damaged; also by the functions, if a file is damaged or too large.

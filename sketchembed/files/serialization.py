@@ -55,9 +55,7 @@ def has_aliases(text: str) -> bool:
 def dataclass_from_dict(kind: type[Made], values: Any) -> Made:
     """Build a dataclass from plain values, after checking their types.
 
-    Args:
-        kind: the dataclass. Its fields may be dataclasses, lists, dictionaries, literals and unions.
-        values: values by field name.
+    Its fields may be dataclasses, lists, dictionaries, literals and unions.
 
     Raises:
         ValueError: if a value is missing, of the wrong type, or of an unknown field.

@@ -17,12 +17,9 @@ REDUCED = (0, 1, 2)  # dimensions of a block that the statistics of a channel re
 class BatchNorm2d(nn.BatchNorm2d):
     """PyTorch's batch norm, which in training can use the statistics of the batch of all processes.
 
-    :class:`torch.nn.SyncBatchNorm` does not run on CPUs. State and parameter names are those of
-    :class:`torch.nn.BatchNorm2d`. This class differs from it only
-
-    - if `shared` is set, and
-    - in float32 on a CPU. There PyTorch adds the values of channels-last maps one by one, and the mean and
-      variance of a batch of drawings are wrong from the fourth digit on.
+    :class:`torch.nn.SyncBatchNorm` does not run on CPUs. This class differs from PyTorch's only if `shared`
+    is set, and in float32 on a CPU. There PyTorch adds the values of channels-last maps one by one, and the
+    mean and variance of a batch of drawings are wrong from the fourth digit on.
 
     Attributes:
         shared: whether the processes share one batch. All processes must then compute each training batch

@@ -92,10 +92,8 @@ class Conv4(nn.Module):
 def for_inference(network: Module) -> Module:
     """Return a copy of a network with the batch norms of its Conv4s fused into the convolutions.
 
-    Embedding on a CPU takes two thirds of the time. The outputs are equal up to rounding.
-
-    Args:
-        network: a network in evaluation mode.
+    The network must be in evaluation mode. Embedding on a CPU takes two thirds of the time. The outputs are
+    equal up to rounding.
     """
     network = copy.deepcopy(network)
     for module in network.modules():

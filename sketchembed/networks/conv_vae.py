@@ -64,12 +64,9 @@ class ConvVAE(Network):
     * ``sound``: the last block upsamples first; a transposed convolution then gives the logits of the whole
       canvas. z = μ + ε exp(logvar / 2).
 
-    Choices that the released code leaves open: images are scaled bilinearly without antialiasing, as in
-    TensorFlow; dense layers and the decoder's convolutions have Keras' default initialisation (Glorot's
-    uniform distribution, bias 0); grey images have one channel instead of three equal ones.
-
-    Args:
-        config: the sizes.
+    Where the released code leaves a choice, images are scaled bilinearly without antialiasing, dense layers
+    and the decoder's convolutions start with Glorot's uniform distribution and bias 0 (Keras' default), and
+    grey images have one channel instead of three equal ones.
     """
 
     kind = "conv-vae"
@@ -125,9 +122,7 @@ class ConvVAE(Network):
     ) -> tuple[Float[Tensor, "batch channels canvas canvas"], Latent]:
         """Return the logits of the canvas, decoded from a sample of z, and the Gaussian over z.
 
-        Args:
-            images: values in [0, 1].
-            noise: ε of z, sampled if not given.
+        Images are in [0, 1]. `noise` is ε of z, sampled if not given.
         """
         latent = self.encode(images)
         return self.decode(self.sample(latent, noise)), latent

@@ -27,14 +27,9 @@ END_LOGIT = 20.0  # logit of the end of the drawing in padding that is not compu
 
 
 class StrokeDistribution(NamedTuple):
-    """The distribution of the stroke at every step.
+    """The distribution of the stroke at every step."""
 
-    Attributes:
-        pen_logits: ``[batch, time, 3]``, logits of (s1, s2, s3).
-        mixture: distribution of the offsets.
-    """
-
-    pen_logits: Float[Tensor, "batch time 3"]
+    pen_logits: Float[Tensor, "batch time 3"]  # of (s1, s2, s3)
     mixture: GaussianMixture
 
 

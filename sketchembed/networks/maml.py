@@ -46,12 +46,6 @@ class SupportNormConv4(nn.Module):
 
     The scores of a query do not depend on the other queries. There are no running averages, so the network
     does not depend on the order of the tasks.
-
-    Args:
-        channels: channels of the image.
-        width: filters of each block.
-        pool: see :class:`~sketchembed.networks.conv4.Conv4`.
-        size: side of the image in pixels.
     """
 
     def __init__(self, channels: int, width: int, pool: Literal["mean", "flatten"], size: int) -> None:
@@ -92,9 +86,6 @@ class MAML(Network):
     one learned vector is equivalent (Ye and Chao 2022, UNICORN-MAML): it adds the same value to the scores of
     all classes, which cancels in the softmax. Finn et al. normalise queries by their own statistics; here
     the statistics are those of the support, see :class:`SupportNormConv4`.
-
-    Args:
-        config: the sizes and the inner loop.
     """
 
     kind = "maml"
@@ -120,12 +111,9 @@ class MAML(Network):
         support: Float[Tensor, "known channels size size"],
         query: Float[Tensor, "queries channels size size"],
     ) -> Float[Tensor, "queries way"]:
-        """Return the class scores of queries.
+        """Return the class scores of queries, normalised by the statistics of the support.
 
-        Args:
-            parameters: the result of :meth:`adapt`.
-            support: the images of the adaptation; their statistics normalise the queries.
-            query: the images to classify.
+        `parameters` is the result of :meth:`adapt` for this support.
         """
         return self._run(parameters, torch.cat([support, query]), len(support))[len(support) :]
 
@@ -147,8 +135,7 @@ class MAML(Network):
             first_order: treat the gradients of the steps as constants (first-order MAML).
 
         Returns:
-            The adapted parameters by name, with the head, ``[way, features]``, under ``head``.
-            Differentiable with respect to the parameters of this network.
+            The parameters by name, with the head, ``[way, features]``, under ``head``; differentiable.
         """
         head = support.new_zeros(way, self.encoder.features).requires_grad_()
         parameters: Parameters = dict(self.named_parameters()) | {"head": head}

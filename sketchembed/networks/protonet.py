@@ -32,13 +32,7 @@ class ProtoNetConfig(NetworkConfig):
 
 
 class ProtoNet(Network):
-    """A prototypical network.
-
-    *Source*: Snell et al. 2017; a supervised row of the paper's table 8.
-
-    Args:
-        config: the sizes.
-    """
+    """A prototypical network. *Source*: Snell et al. 2017; a supervised row of the paper's table 8."""
 
     kind = "protonet"
     config: ProtoNetConfig

@@ -34,14 +34,10 @@ class Canvas(NamedTuple):
     """Mapping of drawings to a canvas, ``pixels = points * scale + shift``.
 
     *Source*: paper equations 8 and 9, with the released code's margin.
-
-    Attributes:
-        scale: λ, pixels per unit of the drawing.
-        shift: x and y in pixels.
     """
 
-    scale: Float[Tensor, " batch"]
-    shift: Float[Tensor, "batch 2"]
+    scale: Float[Tensor, " batch"]  # λ, pixels per unit of the drawing
+    shift: Float[Tensor, "batch 2"]  # x and y in pixels
 
     @classmethod
     def fit(
@@ -51,14 +47,10 @@ class Canvas(NamedTuple):
         size: int,
         margin: float | int,
     ) -> Canvas:
-        """Scale and centre the bounding box of each drawing on a square canvas.
+        """Scale and centre the bounding box of the `present` points of each drawing on a square canvas.
 
-        Args:
-            points: absolute points in any unit.
-            present: which points belong to the drawing. If none does, one unit is one pixel and the origin is
-                the centre.
-            size: side of the canvas in pixels.
-            margin: empty border on each side in pixels.
+        The points are absolute, in any unit; size and margin are in pixels. If no point is present, one unit
+        is one pixel and the origin is the centre.
         """
         inside = present.unsqueeze(-1)
         low = points.masked_fill(~inside, math.inf).amin(dim=1)
@@ -98,17 +90,11 @@ def pen_down(stroke5: Float[Tensor, "batch n 5"]) -> Bool[Tensor, "batch n-1"]:
 
 
 class Pairs(NamedTuple):
-    """Pairs of a segment and a pixel near it, ordered by segment.
+    """Pairs of a segment and a pixel near it, ordered by segment."""
 
-    Attributes:
-        segment: index into the flattened ``[batch, n]`` segments.
-        pixel: index into the flattened ``[batch, size, size]`` pixels.
-        centre: centre of the pixel, x and y in pixels.
-    """
-
-    segment: Int[Tensor, " pairs"]
-    pixel: Int[Tensor, " pairs"]
-    centre: Float[Tensor, "2 pairs"]
+    segment: Int[Tensor, " pairs"]  # index into the flattened [batch, n] segments
+    pixel: Int[Tensor, " pairs"]  # index into the flattened [batch, size, size] pixels
+    centre: Float[Tensor, "2 pairs"]  # of the pixel, x and y in pixels
 
 
 @torch.no_grad()
@@ -175,7 +161,7 @@ def squared_distance(
     pixel_offset: float | int,
     reach: float | int = math.inf,
 ) -> Float[Tensor, "batch {size} {size}"]:
-    """Return the squared distance of each pixel to the nearest drawn segment, in pixels².
+    """Return the squared distance of each pixel to the nearest drawn segment in pixels²; infinite without one.
 
     The distance is exact and differentiable in the end points. Only the distance to the nearest segment is
     computed with gradient, so the graph holds a few images per drawing, whatever the number of segments.
@@ -188,9 +174,6 @@ def squared_distance(
         pixel_offset: coordinate of the centre of the first pixel: 0.5 in graphics libraries, 0 in the
             released code's pixel loss.
         reach: distance in pixels beyond which the result may be larger than the distance, or infinite.
-
-    Returns:
-        The squared distance, infinite if the drawing has no drawn segment.
     """
     kernels = triton_module(KERNELS, start)
     if kernels is not None:
@@ -265,13 +248,9 @@ def _point_segment(point: Tensor, start: Tensor, end: Tensor) -> Tensor:
 def sigmoid_ink(
     distance_squared: Float[Tensor, "*batch h w"], power: Literal[1, 2] = 2
 ) -> Float[Tensor, "*batch h w"]:
-    """Return the paper's differentiable ink, σ(2 - 5 d^power), which is at most 0.88.
+    """Return the paper's differentiable ink, σ(2 - 5 d^power), which is at most 0.88; d is in pixels.
 
     *Source*: equation 10 uses the distance (power 1), the released code its square (power 2).
-
-    Args:
-        distance_squared: d² in pixels².
-        power: exponent of the distance d.
     """
     # The square root is not differentiable at 0, so d is at least a thousandth of a pixel.
     distance = distance_squared if power == 2 else torch.sqrt(distance_squared.clamp_min(1e-6))
@@ -293,16 +272,11 @@ def draw_pen(
     width: float | int = 1.0,
     border: float | int | None = None,
 ) -> Float[Tensor, "batch {size} {size}"]:
-    """Draw stroke-5 rows with the pen ink, without gradient: the input of a model.
+    """Draw stroke-5 rows in any unit with the pen ink, without gradient: the input of a model.
 
     *Source*: paper appendix H.1; the released code's preprocessing (28 px, 3 px margin, 1 px lines with butt
-    caps, drawn by CairoSVG).
-
-    Args:
-        stroke5: rows in any unit. Row 0 is the start token, at the first point.
-        size: side of the image in pixels.
-        width: line width in pixels.
-        border: margin in pixels on each side; :func:`margin` of the size if not given.
+    caps, drawn by CairoSVG). Size, line width and border are in pixels; the border is :func:`margin` of the
+    size if not given.
     """
     points = absolute_points(stroke5)
     canvas = Canvas.fit(points, stroke5[..., 4] < 0.5, size, margin(size) if border is None else border)
@@ -368,14 +342,9 @@ def pen_coverage(
 def _strip_coverage(across: Tensor, side_x: Tensor, side_y: Tensor, width: float | int) -> Tensor:
     """Return the area of unit squares within an infinite strip.
 
-    Projected across the strip, a square has the density of the sum of two uniform variables of widths
-    `side_x` and `side_y`.
-
-    Args:
-        across: signed distance of the square's centre from the centre line of the strip.
-        side_x: |cos| of the strip's angle.
-        side_y: |sin| of the strip's angle.
-        width: of the strip.
+    Projected across the strip, whose angle has the cosine ±`side_x` and the sine ±`side_y`, a square has the
+    density of the sum of two uniform variables of these widths. `across` is the signed distance of its centre
+    from the centre line of the strip.
     """
     # At least a hundredth of a pixel, which is invisible, to avoid a division by zero.
     side_x, side_y = side_x.clamp_min(1e-2), side_y.clamp_min(1e-2)

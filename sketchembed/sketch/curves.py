@@ -18,10 +18,8 @@ Point = tuple[float, float]
 def bezier(points: list[Point], spacing: float) -> Float[np.ndarray, "n 2"]:
     """Sample a Bézier curve at uniform steps of its parameter, without its first point.
 
-    Args:
-        points: the start point, the control points and the end point: 3 for a quadratic curve, 4 for a
-            cubic one.
-        spacing: approximate distance between the samples, in the unit of the points.
+    `points` are the start point, one or two control points and the end point. `spacing` is the approximate
+    distance between the samples, in their unit.
     """
     control = np.array(points, dtype=np.float64)
     length = float(np.linalg.norm(np.diff(control, axis=0), axis=1).sum())

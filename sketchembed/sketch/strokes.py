@@ -30,16 +30,13 @@ START = (0.0, 0.0, 1.0, 0.0, 0.0)  # the start token y_0 (paper section 3)
 
 @dataclass(frozen=True, eq=False)
 class Sketch:
-    """A drawing.
+    """A drawing: its points in any unit, and whether the pen is lifted after each of them.
 
-    Attributes:
-        points: absolute x and y in any unit, float64 ``[n, 2]``.
-        lifted: whether the pen is lifted after each point, bool ``[n]``. In a complete drawing the last one
-            is True.
+    In a complete drawing the pen is lifted after the last point.
     """
 
-    points: np.ndarray
-    lifted: np.ndarray
+    points: np.ndarray  # absolute x and y, float64 [n, 2]
+    lifted: np.ndarray  # bool [n]
 
     def __post_init__(self) -> None:
         """Convert to arrays and check the shapes."""
@@ -105,9 +102,6 @@ class Sketch:
         Row 0 is the start token. It replaces the first point's offset and pen flag, as in the released code
         (docs/deviations.md). Rows after the end are ``(0, 0, 0, 0, 1)``.
 
-        Args:
-            length: sequence length T, at least the number of points.
-
         Raises:
             ValueError: if the drawing is empty or has more than `length` points.
         """
@@ -125,24 +119,16 @@ class Sketch:
 
     @property
     def bounds(self) -> tuple[float, float, float, float]:
-        """The bounding box, (x_min, y_min, x_max, y_max).
-
-        Raises:
-            ValueError: if the drawing is empty.
-        """
+        """The bounding box, (x_min, y_min, x_max, y_max); a ValueError if the drawing is empty."""
         if not len(self):
             raise ValueError("an empty drawing has no bounds")
         low, high = self.points.min(axis=0), self.points.max(axis=0)
         return float(low[0]), float(low[1]), float(high[0]), float(high[1])
 
     def fit(self, size: float | int, margin: float | int = 0.0) -> Sketch:
-        """Scale and centre the drawing on a square canvas, keeping the aspect ratio.
+        """Scale and centre the drawing on a square canvas with a margin, keeping the aspect ratio.
 
         *Source*: paper appendix H.1 and the released code's preprocessing.
-
-        Args:
-            size: side of the canvas.
-            margin: empty border on each side, in the same unit.
         """
         x0, y0, x1, y1 = self.bounds
         extent = max(x1 - x0, y1 - y0)
@@ -155,12 +141,7 @@ class Sketch:
         return Sketch(self.points * factor, self.lifted)
 
     def simplified(self, epsilon: float | int, distance: Distance = "line") -> Sketch:
-        """Simplify each stroke by :func:`rdp`.
-
-        Args:
-            epsilon: tolerance, in the drawing's unit.
-            distance: see :func:`rdp`.
-        """
+        """Simplify each stroke by :func:`rdp`; `epsilon` is in the drawing's unit."""
         return Sketch.from_strokes(rdp(stroke, epsilon, distance) for stroke in self.strokes)
 
     def to_svg(
@@ -197,23 +178,11 @@ class Sketch:
 
     @classmethod
     def from_svg(cls, source: str | Path) -> Sketch:
-        """Read the lines and curves of an SVG document, see :func:`~sketchembed.sketch.svg.read_strokes`.
-
-        Args:
-            source: a path, or the document itself (a string that starts with ``<``).
-
-        Raises:
-            DataError: if the document cannot be read or is not supported.
-        """
+        """Read the lines and curves of an SVG document, see :func:`~sketchembed.sketch.svg.read_strokes`."""
         return cls.from_strokes(read_strokes(source))
 
     def to_png(self, path: str | Path, size: int = 256, **options: Any) -> None:
-        """Write the drawing as a PNG file, rendered by CairoSVG.
-
-        Args:
-            path: output file.
-            size: side in pixels.
-            options: other arguments of :meth:`to_svg`.
+        """Write the drawing as a PNG file, rendered by CairoSVG; `options` are those of :meth:`to_svg`.
 
         Raises:
             ImportError: if the system library libcairo2 is missing.
@@ -222,11 +191,7 @@ class Sketch:
 
 
 def cairosvg() -> ModuleType:
-    """Import CairoSVG on demand, since it needs a system library.
-
-    Raises:
-        ImportError: if CairoSVG or the system library libcairo2 is missing.
-    """
+    """Import CairoSVG on demand, since it needs a system library."""
     try:
         return importlib.import_module("cairosvg")
     except (ImportError, OSError) as error:

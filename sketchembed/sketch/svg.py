@@ -45,11 +45,8 @@ Control = tuple[str, Point] | None
 def path_data(stroke: ArrayLike, decimals: int = 2) -> str:
     """Return a stroke as SVG path data (the attribute ``d``), or an empty string if no point is finite.
 
-    A single point becomes a line of zero length, which is visible with round line caps.
-
-    Args:
-        stroke: points, ``[n, 2]`` or flat ``[x0, y0, x1, y1, ...]``. Points that are not finite are skipped.
-        decimals: number of decimals to which coordinates are rounded.
+    A stroke is ``[n, 2]`` or flat ``[x0, y0, x1, y1, ...]``. Points that are not finite are skipped. A single
+    point becomes a line of zero length, which is visible with round line caps.
     """
     flat = np.asarray(stroke, dtype=np.float64).reshape(-1)
     points = flat[: len(flat) // 2 * 2].reshape(-1, 2)
@@ -227,11 +224,7 @@ def _commands(data: str, name: str) -> list[tuple[str, list[float]]]:
 def _follow(command: str, values: list[float], pen: Point, control: Control) -> tuple[list[Point], Control]:
     """Return the points that one command adds, and its last control point if it is a Bézier curve.
 
-    Args:
-        command: any letter of :data:`NUMBERS_OF` but Z; lower case for relative coordinates.
-        values: its arguments.
-        pen: the current point.
-        control: of the previous command; a smooth curve (S, T) starts with its reflection.
+    Commands in lower case are relative. A smooth curve (S, T) starts with the reflection of `control`.
     """
     kind = command.upper()
     from_x, from_y = pen if command.islower() else (0.0, 0.0)

@@ -20,9 +20,9 @@ from sketchembed.training.task import VALIDATION_SETS, Task, drawn_images, rows_
 class VAELoss(NamedTuple):
     """The loss of a VAE and its terms in nats, each the mean over a batch."""
 
-    loss: Float[Tensor, ""]
-    reconstruction: Float[Tensor, ""]
-    kl: Float[Tensor, ""]
+    loss: Float[Tensor, ""]  # reconstruction + kl_weight * kl
+    reconstruction: Float[Tensor, ""]  # cross-entropy of the pixels
+    kl: Float[Tensor, ""]  # divergence of z from a unit Gaussian
 
 
 class AutoencodingTask(Task):

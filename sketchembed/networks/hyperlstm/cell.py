@@ -37,19 +37,12 @@ KERAS_EPS = 1e-3
 
 
 class HyperState(NamedTuple):
-    """The state of the cell, in float32 even under autocast.
+    """The state of the cell, in float32 even under autocast."""
 
-    Attributes:
-        h: ``[batch, hidden]``, main output.
-        g: ``[batch, hyper]``, hyper output.
-        c: ``[batch, hidden]``, main cell state.
-        d: ``[batch, hyper]``, hyper cell state, the activations of the paper's appendix K.
-    """
-
-    h: Float[Tensor, "batch hidden"]
-    g: Float[Tensor, "batch hyper"]
-    c: Float[Tensor, "batch hidden"]
-    d: Float[Tensor, "batch hyper"]
+    h: Float[Tensor, "batch hidden"]  # main output
+    g: Float[Tensor, "batch hyper"]  # hyper output
+    c: Float[Tensor, "batch hidden"]  # main cell state
+    d: Float[Tensor, "batch hyper"]  # hyper cell state, the activations of the paper's appendix K
 
 
 class GateNorm(nn.Module):
@@ -162,10 +155,7 @@ class HyperLSTMCell(nn.Module):
         return HyperState(h, g, c, d)
 
     def modulation(self, code: Float[Tensor, "batch hyper"]) -> tuple[Tensor, Tensor, Tensor]:
-        """Return the scales of the input and recurrent terms, and the additive term.
-
-        Each is ``[batch, 4 hidden]``, with the gates side by side.
-        """
+        """Return the scales of both terms and the additive term, each ``[batch, 4 hidden]``."""
         bias = torch.cat([self.embed_bias, self.embed_bias.new_zeros(GATES * self.embedding)])
         small = (self.embed(code) + bias).unflatten(-1, (MAPS, self.embedding))
         maps = torch.bmm(small.transpose(0, 1), self.expand)  # [12, batch, hidden]

@@ -1,8 +1,7 @@
 """The element-wise operations of a HyperLSTM step as four Triton kernels, with one program per sequence.
 
-They compute the functions of :mod:`~sketchembed.networks.hyperlstm.pointwise` in float32, and save the same
-values for the backward pass. Each kernel covers everything between two matrix products: the gates, their
-norms and the cell of one sequence stay in registers.
+They compute the functions of :mod:`~sketchembed.networks.hyperlstm.pointwise` in float32. The gates, their
+norms and the cell of one sequence stay in registers between two matrix products.
 """
 
 from __future__ import annotations

@@ -170,16 +170,9 @@ def hyper_backward(
 ) -> None:
     """Compute the gradients of :func:`hyper_forward`.
 
-    Writes the gradients d_norm, hyper_norm, hyper_x, and the hyper part of product to `grad`.
-
-    Args:
-        w: the weights.
-        now: values that the forward pass saved.
-        grad: output.
-        dg: gradient of the hyper output as the state of the next step, ``[n, hyper]``.
-        d_code: gradient of the input of the maps: the new cell state (released) or the hyper output.
-        d: previous hyper cell state.
-        dd: gradient of the new hyper cell state; overwritten by that of `d`.
+    Writes the gradients d_norm, hyper_norm, hyper_x, and the hyper part of product to `grad`. `dg` is the
+    gradient of the hyper output as the state of the next step, and `d_code` that of the input of the maps.
+    `dd` is the gradient of the new cell state; it is overwritten by that of the previous one, `d`.
     """
     n, hyper = d.shape
     gates, tanh = now["hyper_gates"], now["tanh_d"]

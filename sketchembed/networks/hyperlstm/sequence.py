@@ -1,13 +1,9 @@
 """The HyperLSTM over whole sequences, several times as fast as the cell.
 
-The result is that of :class:`~sketchembed.networks.hyperlstm.cell.HyperLSTMCell`, applied step by step. Here
-each step takes one recurrent product for h, the backward pass is written by hand without an autograd graph
-per step, and the gradient of each weight is one product after the loop. Sequences that have ended are not
-computed: rows are packed, see :class:`~sketchembed.networks.hyperlstm.packing.Packing`.
-
-Under autocast, products are in bfloat16. Norms, gates and states are in float32 (float64 in float64).
-pointwise.py has the operations between the products, and hyperlstm_triton.py the same for CUDA. Symbols are
-those of cell.py: h and c are the main output and cell state, g and d those of the hypernetwork.
+The result is that of :class:`~sketchembed.networks.hyperlstm.cell.HyperLSTMCell`, applied step by step. The
+backward pass is written by hand, the gradient of each weight is one product after the loop, and rows are
+packed, so that sequences that have ended are not computed. Under autocast, products are in bfloat16, and
+norms, gates and states in float32 (float64 in float64). Symbols are those of cell.py.
 """
 
 from __future__ import annotations
