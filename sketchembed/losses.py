@@ -154,9 +154,7 @@ def drawing_loss(
 
 
 def kl_loss(
-    latent: Latent,
-    tolerance: float | int = 0.0,
-    over_processes: Callable[[Tensor], Tensor] | None = None,
+    latent: Latent, tolerance: float | int = 0.0, over_processes: Callable[[Tensor], Tensor] | None = None
 ) -> Float[Tensor, ""]:
     """Return the KL divergence of N(μ, σ²) from N(0, 1) in nats, the mean over the dimensions of z.
 

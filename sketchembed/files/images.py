@@ -154,9 +154,7 @@ def _limit_size(opened: Image.Image, content: bytes, name: str) -> None:
 
 def _too_large(name: str, pixels: str, most: int) -> DataError:
     return DataError(
-        f"{name} has {pixels} pixels",
-        expected=f"at most {most:,}",
-        fix="Scale it down, or leave it out",
+        f"{name} has {pixels} pixels", expected=f"at most {most:,}", fix="Scale it down, or leave it out"
     )
 
 

@@ -82,9 +82,7 @@ def check_file_size(size: int, name: str, most: int = MAX_BYTES) -> None:
     """Raise a DataError if a file, or an entry of an archive, has more than `most` bytes."""
     if size > most:
         raise DataError(
-            f"{name} has {size:,} bytes",
-            expected=f"at most {most:,}",
-            fix="Save it smaller, or remove it",
+            f"{name} has {size:,} bytes", expected=f"at most {most:,}", fix="Save it smaller, or remove it"
         )
 
 

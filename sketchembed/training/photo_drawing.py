@@ -27,10 +27,7 @@ class PhotoDrawingTask(DrawingTask):
     """
 
     def __init__(
-        self,
-        network: ModelConfig | None = None,
-        augmentation: PairAugmentation | None = None,
-        **kwargs: Any,
+        self, network: ModelConfig | None = None, augmentation: PairAugmentation | None = None, **kwargs: Any
     ) -> None:
         network = network or ModelConfig(encoder="resnet12", image_size=84, channels=3, max_length=100)
         super().__init__(network, augmentation=None, input_augmentation=None, **kwargs)

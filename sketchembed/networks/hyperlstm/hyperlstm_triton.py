@@ -230,9 +230,7 @@ def _main_backward(
         tl.store(d_maps + map_at + 8 * rows * size, found, mask)
         scaled = found * tl.load(maps + map_at + 4 * rows * size, mask, 0.0)
         tl.store(
-            d_product + row * product_stride + gate * size + cols,
-            scaled.to(d_product.dtype.element_ty),
-            mask,
+            d_product + row * product_stride + gate * size + cols, scaled.to(d_product.dtype.element_ty), mask
         )
 
 
@@ -268,9 +266,7 @@ def _hyper_backward(
         found = _norm_gradient(grad * weight, normal, scale, mask, size)
         tl.store(d_x + place, found, mask)
         tl.store(
-            d_product + row * product_stride + gate * size + cols,
-            found.to(d_product.dtype.element_ty),
-            mask,
+            d_product + row * product_stride + gate * size + cols, found.to(d_product.dtype.element_ty), mask
         )
 
 
