@@ -66,10 +66,10 @@ def check_range(what: str, value: int, least: int, most: int | None = None) -> N
         raise ConfigError(f"{what} is {value}", expected=expected, fix=f"Change --{what}")
 
 
-def nearest(name: str, known: Iterable[str], count: int = 3) -> str:
-    """Return the `count` known names that are most similar to `name`, quoted and joined, for a message."""
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Return the three known names that are most similar to `name`, quoted and joined, for a message."""
     options = list(known)
     lowered = {option.lower(): option for option in options}
-    close = difflib.get_close_matches(name.lower(), list(lowered), n=count, cutoff=0.4)
-    picked = [lowered[option] for option in close] or sorted(options)[:count]
+    close = difflib.get_close_matches(name.lower(), list(lowered), n=3, cutoff=0.4)
+    picked = [lowered[option] for option in close] or sorted(options)[:3]
     return ", ".join(f"'{option}'" for option in picked)

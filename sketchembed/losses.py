@@ -84,13 +84,8 @@ class PixelLoss:
 
         The prediction is a teacher-forced sample, as in the released code: the most likely component with
         reparameterised noise (equation 5), and the thresholded pen. π and the pen therefore have no gradient.
-
-        Args:
-            mixture: p_t at each step.
-            pen_logits: logits of the pen states.
-            stroke5: the target with its start token, T + 1 rows, in normalised units.
-            size: side of the canvas in pixels.
-            noise: ε of equation 5, sampled if not given.
+        `stroke5` is the target with its start token, T + 1 rows, in normalised units; the canvas has `size`
+        pixels, and `noise` is ε of equation 5.
         """
         self._blur.to(stroke5.device)
         points = rasterize.absolute_points(stroke5)
@@ -159,12 +154,8 @@ def kl_loss(
     """Return the KL divergence of N(μ, σ²) from N(0, 1) in nats, the mean over the dimensions of z.
 
     *Source*: Ha and Eck 2018. The paper does not use it (section 3.1), nor does the default configuration.
-
-    Args:
-        latent: the Gaussian over z.
-        tolerance: divergence per dimension below which the loss is constant.
-        over_processes: returns the mean over all processes that share a batch. The tolerance applies to the
-            divergence of the whole batch.
+    Below the tolerance the loss is constant. The tolerance applies to the divergence of the whole batch, so
+    processes that share a batch pass `over_processes`, which returns the mean of a value over all of them.
     """
     mean, logvar = at_least_float32(latent.mean), at_least_float32(latent.logvar)
     divergence = 0.5 * (mean**2 + logvar.exp() - 1 - logvar).mean()

@@ -64,8 +64,7 @@ def download(
         title: of the progress bar; the name of the file by default.
 
     Raises:
-        NetworkError: if the server cannot be reached, the connection keeps breaking, or a web page comes
-            instead of the file.
+        NetworkError: if the server cannot be reached, or sends a web page instead of the file.
         DataError: if the file does not exist, its digest is wrong twice, or it cannot be written.
     """
     destination = Path(destination)

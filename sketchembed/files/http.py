@@ -29,10 +29,8 @@ class NetworkError(SketchEmbedError):
 class TransientError(Exception):
     """A failure after which another attempt may succeed.
 
-    Args:
-        why: what happened.
-        reached: whether the server answered. If it did not, more than one further attempt is pointless.
-        restart: whether the data received so far are useless.
+    If the server was not reached, more than one further attempt is pointless. `restart` says that the data
+    received so far are useless.
     """
 
     def __init__(self, why: object, *, reached: bool = True, restart: bool = False) -> None:

@@ -45,13 +45,8 @@ def open_image(source: Path | bytes, name: str, *, expected: str = EXPECTED, fix
 
     The EXIF orientation is applied, transparent parts become white, the first frame of an animation is used,
     and 16-bit values are reduced to their high byte. CMYK is converted without a colour profile, and other
-    colour profiles are ignored, as are damaged metadata unless Pillow rejects the file.
-
-    Args:
-        source: the file, or its content.
-        name: of the file, for error messages.
-        expected: for error messages.
-        fix: what the user should do, for error messages.
+    colour profiles are ignored, as are damaged metadata unless Pillow rejects the file. The source is a file
+    or its content; the other arguments are for error messages.
 
     Raises:
         DataError: if the file cannot be read, has none of :data:`FORMATS`, is damaged or incomplete, exceeds

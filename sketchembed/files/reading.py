@@ -41,15 +41,10 @@ _TAR_ERRORS = (tarfile.TarError, *_DAMAGED)
 def read_file(path: Path, name: str, *, expected: str, fix: str, most: int = MAX_BYTES) -> bytes:
     """Read a file that may be anything, such as a folder, a pipe without a writer, or a link to itself.
 
-    Args:
-        path: of the file.
-        name: of the file, for messages.
-        expected: what the file should be, for messages.
-        fix: what to do if it is not, for messages.
-        most: largest size in bytes.
+    For messages, `name` is that of the file, and `expected` and `fix` are what it should be and what to do.
 
     Raises:
-        DataError: if it is not a regular file, is not readable, or is too large.
+        DataError: if it is not a regular file, is not readable, or has more than `most` bytes.
     """
     try:
         status = path.stat()

@@ -77,9 +77,7 @@ def save(
     dtype: torch.dtype | None = None,
     provenance: Mapping[str, Any] | None = None,
 ) -> Path:
-    """Write a network as published weights, a safetensors file with its description.
-
-    An existing file is replaced only when the new one is complete.
+    """Write a network as published weights, a safetensors file with its description, whole or not at all.
 
     Args:
         net: the network.

@@ -10,6 +10,8 @@ from jaxtyping import Float
 from torch import Tensor, distributed, nn
 from torch.nn import functional
 
+from sketchembed.networks.precision import at_least_float32
+
 BLOCK = 1 << 18  # values per partial sum on a CPU; a block of this size fits into the cache
 REDUCED = (0, 1, 2)  # dimensions of a block that the statistics of a channel reduce: images, rows, columns
 
@@ -56,7 +58,7 @@ class _Normalise(torch.autograd.Function):
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         found = []
         for (block,) in _blocks(maps):
-            values = _wide(block)
+            values = at_least_float32(block)
             mean = values.mean(REDUCED)
             centred = values - mean
             count = torch.full_like(mean, block[..., 0].numel())
@@ -81,7 +83,7 @@ class _Normalise(torch.autograd.Function):
         rate = torch.rsqrt(variance + ctx.eps)
         found = []
         for block, grad_block in _blocks(maps, grads[0]):
-            grad = _wide(grad_block)
+            grad = at_least_float32(grad_block)
             found.append(torch.stack([grad.sum(REDUCED), (grad * (block - mean)).sum(REDUCED) * rate]))
         own = torch.stack(found).double().sum(0)
         # Mean and variance depend on the rows of all processes, so this part of the gradient does too.
@@ -102,10 +104,6 @@ def _blocks(*maps: Tensor) -> Iterator[tuple[Tensor, ...]]:
     images, channels, height, width = maps[0].shape
     size = max(1, BLOCK // (channels * height * width)) if maps[0].device.type == "cpu" else images
     yield from zip(*(torch.split(each.permute(0, 2, 3, 1), size) for each in maps), strict=True)
-
-
-def _wide(block: Tensor) -> Tensor:
-    return block if block.dtype == torch.float64 else block.float()
 
 
 def _gather_blocks(own: Tensor, shared: bool) -> Tensor:

@@ -33,6 +33,12 @@ def normalised(convolution: Convolution) -> Convolution:
     return convolution
 
 
+def convolution_block(inputs: int, outputs: int) -> list[nn.Module]:
+    """Return a 3 × 3 convolution, batch norm and ReLU."""
+    convolution = normalised(nn.Conv2d(inputs, outputs, 3, padding=1))
+    return [convolution, batch_norm(outputs), nn.ReLU(inplace=True)]
+
+
 def init_convolutions(network: nn.Module) -> None:
     """Initialise every convolution as Keras does: Glorot's normal distribution, bias 0."""
     for module in network.modules():
@@ -68,11 +74,7 @@ class Conv4(nn.Module):
         if size < 2**pools:
             raise ValueError(f"an image side of {size} is too small for {pools} max poolings")
         for number in range(4):
-            blocks += [
-                normalised(nn.Conv2d(channels if number == 0 else width, width, 3, padding=1)),
-                batch_norm(width),
-                nn.ReLU(inplace=True),
-            ]
+            blocks += convolution_block(channels if number == 0 else width, width)
             if number < pools:
                 blocks.append(nn.MaxPool2d(2))
         self.blocks = nn.Sequential(*blocks)

@@ -36,12 +36,8 @@ class StrokeDistribution(NamedTuple):
 class StrokeDecoder(nn.Module, ABC):
     """Base of the decoders, with the initial state and the mixture density head.
 
-    Args:
-        latent: size of z.
-        hidden: size of the recurrent output.
-        state: size of the whole recurrent state.
-        mixtures: M, the number of Gaussians.
-        position: whether the input also contains the position of the pen; in the paper it does not.
+    The recurrent output has the size `hidden`, and the whole recurrent state the size `state`. With
+    `position` the input also contains the position of the pen; in the paper it does not.
     """
 
     def __init__(self, latent: int, hidden: int, state: int, mixtures: int, position: bool) -> None:

@@ -127,15 +127,14 @@ class MAML(Network):
     ) -> Parameters:
         """Return the parameters after steps of gradient descent on the cross-entropy of the support.
 
+        They are differentiable, by name, with the head, ``[way, features]``, under ``head``.
+
         Args:
             support: images in [0, 1].
             labels: classes, 0 to way - 1.
             way: number of classes.
             steps: number of steps; ``config.inner_steps`` if not given.
             first_order: treat the gradients of the steps as constants (first-order MAML).
-
-        Returns:
-            The parameters by name, with the head, ``[way, features]``, under ``head``; differentiable.
         """
         head = support.new_zeros(way, self.encoder.features).requires_grad_()
         parameters: Parameters = dict(self.named_parameters()) | {"head": head}

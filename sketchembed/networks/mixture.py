@@ -67,9 +67,6 @@ class GaussianMixture(NamedTuple):
                 one (the released code).
             noise: ε, standard normal, sampled if not given.
             generator: random number generator.
-
-        Raises:
-            ValueError: if the temperature is negative.
         """
         if temperature < 0:
             raise ValueError(f"temperature {temperature} is negative; 0 is greedy, 1 the distribution itself")

@@ -24,13 +24,7 @@ class NetworkConfig:
 
 
 class Network(nn.Module):
-    """Base of the networks that a checkpoint or a weights file can hold.
-
-    Attributes:
-        kind: name of the class in such a file.
-        facts: attributes that are stored with the weights, beside the sizes.
-        config: the sizes.
-    """
+    """Base of the networks that a checkpoint or a weights file can hold."""
 
     kind: ClassVar[str]
     facts: ClassVar[tuple[str, ...]] = ()

@@ -271,10 +271,10 @@ class SketchEmbedNet(SketchEncoder):
         seed: int | None = None,
         component: Literal["sample", "argmax"] = "sample",
     ) -> list[Sketch]:
-        """Draw each image.
+        """Draw each image, with values in [0, 1]; drawings are dark lines (0) on white (1).
 
         Args:
-            images: values in [0, 1]; drawings are dark lines (0) on white (1).
+            images: the images.
             temperature: 0 is greedy and always gives the same drawing.
             seed: seed of the sampling; random if not given.
             component: see :meth:`generate`.

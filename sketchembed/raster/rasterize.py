@@ -113,7 +113,8 @@ def near_pairs(
         end: end points of the segments.
         drawn: whether the pen is down along each segment.
         size: side of the image in pixels.
-        pixel_offset: coordinate of the centre of the first pixel.
+        pixel_offset: coordinate of the centre of the first pixel: 0.5 in graphics libraries, 0 in the
+            released code's pixel loss.
         reach: in pixels; infinity lists all pixels.
 
     Returns:
@@ -161,19 +162,11 @@ def squared_distance(
     pixel_offset: float | int,
     reach: float | int = math.inf,
 ) -> Float[Tensor, "batch {size} {size}"]:
-    """Return the squared distance of each pixel to the nearest drawn segment in pixels²; infinite without one.
+    """Return the squared distance of each pixel to the nearest drawn segment in pixels², or infinity.
 
     The distance is exact and differentiable in the end points. Only the distance to the nearest segment is
     computed with gradient, so the graph holds a few images per drawing, whatever the number of segments.
-
-    Args:
-        start: start points of the segments, x and y in pixels.
-        end: end points of the segments.
-        drawn: whether the pen is down along each segment.
-        size: side of the image in pixels.
-        pixel_offset: coordinate of the centre of the first pixel: 0.5 in graphics libraries, 0 in the
-            released code's pixel loss.
-        reach: distance in pixels beyond which the result may be larger than the distance, or infinite.
+    Beyond `reach` the result may be larger than the distance. For the arguments see :func:`near_pairs`.
     """
     kernels = triton_module(KERNELS, start)
     if kernels is not None:
@@ -292,17 +285,11 @@ def pen_coverage(
     size: int,
     width: float | int = 1.0,
 ) -> Float[Tensor, "batch {size} {size}"]:
-    """Return the fraction of each pixel that lines cover, approximating CairoSVG.
+    """Return the fraction of each pixel that lines of a width in pixels cover, approximating CairoSVG.
 
     The coverage of a pixel by one segment is a product: the exact area of the pixel within an infinite strip
-    of the line's width, and the coverage along the line.
-
-    Args:
-        start: start points of the segments, x and y in pixels; the centre of the first pixel is at 0.5.
-        end: end points of the segments; the next segment, if drawn, starts there.
-        drawn: whether the pen is down along each segment.
-        size: side of the image in pixels.
-        width: line width in pixels.
+    of the line's width, and the coverage along the line. For the other arguments see :func:`near_pairs`; the
+    centre of the first pixel is at 0.5, and a drawn segment starts where the previous one ends.
     """
     reach = width / 2 + 0.71  # the corners of a pixel are 0.71 from its centre
     kernels = triton_module(KERNELS, start)

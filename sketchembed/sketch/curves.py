@@ -36,17 +36,9 @@ def arc(
 ) -> Float[np.ndarray, "n 2"]:
     """Sample an elliptical arc at uniform steps of its angle, without its first point.
 
-    *Source*: SVG 2, appendix B.2.4 and B.2.5. Radii that are too small are scaled up, and an arc with a zero
-    radius is a straight line.
-
-    Args:
-        start: start point.
-        radii: of the ellipse; signs are ignored.
-        rotation: of the ellipse's x axis, in degrees.
-        large: whether to follow the longer of the two possible arcs.
-        sweep: whether the angle increases.
-        end: end point.
-        spacing: approximate distance between the samples.
+    *Source*: SVG 2, appendix B.2.4 and B.2.5. The rotation is in degrees. The arc is the longer of the two
+    possible ones if `large`, and its angle increases if `sweep`. Signs of radii are ignored, radii that are
+    too small are scaled up, and an arc with a zero radius is a straight line.
     """
     rx, ry = abs(radii[0]), abs(radii[1])
     if start == end:

@@ -22,7 +22,7 @@ from xml.sax.saxutils import quoteattr
 
 import numpy as np
 
-from sketchembed.sketch.simplify import Distance, rdp
+from sketchembed.sketch.simplify import rdp
 from sketchembed.sketch.svg import path_data, read_strokes
 
 START = (0.0, 0.0, 1.0, 0.0, 0.0)  # the start token y_0 (paper section 3)
@@ -140,9 +140,9 @@ class Sketch:
         """Multiply all coordinates by `factor`."""
         return Sketch(self.points * factor, self.lifted)
 
-    def simplified(self, epsilon: float | int, distance: Distance = "line") -> Sketch:
+    def simplified(self, epsilon: float | int) -> Sketch:
         """Simplify each stroke by :func:`rdp`; `epsilon` is in the drawing's unit."""
-        return Sketch.from_strokes(rdp(stroke, epsilon, distance) for stroke in self.strokes)
+        return Sketch.from_strokes(rdp(stroke, epsilon) for stroke in self.strokes)
 
     def to_svg(
         self,

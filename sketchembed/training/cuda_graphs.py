@@ -52,16 +52,10 @@ class StepLosses(nn.Module):
 
 
 def capture(task: Any, inputs: StepInputs) -> Callable[..., tuple[Tensor, Tensor]]:
-    """Capture the losses of a step and their gradients.
+    """Return :meth:`StepLosses.forward` of a drawing task as a CUDA graph for inputs of the given shapes.
 
-    The warm-up steps change the running statistics of batch norm, which are restored afterwards.
-
-    Args:
-        task: a drawing task, in training mode and on its device.
-        inputs: inputs of the right shapes; their values do not matter.
-
-    Returns:
-        :meth:`StepLosses.forward` for inputs of these shapes.
+    The task is in training mode. The warm-up steps change the running statistics of batch norm, which are
+    restored afterwards.
     """
     kept = {name: buffer.clone() for name, buffer in task.net.named_buffers()}
     autocast = torch.autocast(

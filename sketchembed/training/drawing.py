@@ -111,13 +111,10 @@ class DrawingTask(Task):
         noise: Float[Tensor, "batch latent"],
         drawn: Float[Tensor, "samples batch steps 2"] | None,
     ) -> Terms:
-        """Return the terms of the loss of a batch: the model's input and the target drawings.
+        """Return the terms of the loss of a batch.
 
-        Args:
-            image: the model's input.
-            stroke5: the target drawings.
-            noise: ε of z.
-            drawn: ε of the pixel loss' samples; None to leave out the pixel loss.
+        `image` is the model's input, and `stroke5` the target drawings. `noise` is ε of z, and `drawn` ε of
+        the pixel loss' samples; the pixel loss is left out without the latter.
         """
         stroke5 = self.net.add_start_token(stroke5)
         distribution, latent = self.net(image, stroke5, noise, self.skip_padding)

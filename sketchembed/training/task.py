@@ -138,14 +138,10 @@ class Task(pl.LightningModule):
         return self._generator(batch_idx * self.world_size + self.global_rank, dataloader_idx)
 
     def log_training(self, values: Mapping[str, Tensor], size: int, **shared: float) -> None:
-        """Log the values of a training step, by name without ``train/``.
+        """Log `values` of a training step, averaged over the ranks, and `shared` ones, equal on all.
 
-        One reduction for all values is cheaper than a torchmetrics object per value.
-
-        Args:
-            values: values to average over the ranks.
-            size: number of items in this rank's batch.
-            shared: values that are equal on all ranks.
+        One reduction for all values is cheaper than a torchmetrics object per value. `size` is the number of
+        items in this rank's batch.
         """
         means = self.mean_over_ranks(
             torch.stack([at_least_float32(value.detach()) for value in values.values()])

@@ -115,11 +115,6 @@ class HyperLSTMCell(nn.Module):
             self.expand[: 2 * GATES].fill_(0.1 / self.embedding)
             self.expand[2 * GATES :].fill_(1.0 if self.variant == "released" else 0.0)
 
-    def initial_state(self, batch: int, like: Tensor) -> HyperState:
-        """Return a state of zeros with the dtype and device of `like`."""
-        h, g = like.new_zeros(batch, self.hidden), like.new_zeros(batch, self.hyper)
-        return HyperState(h, g, h, g)
-
     def project(self, x: Float[Tensor, "*batch inputs"]) -> tuple[Tensor, Tensor]:
         """Return the input terms of the hyper gates and of the main gates.
 

@@ -29,17 +29,10 @@ def run_sequence(
     state: HyperState,
     counts: list[int],
 ) -> tuple[Float[Tensor, "rows hidden"], HyperState]:
-    """Run the cell over packed sequences.
+    """Run the cell over packed sequences; return the packed h of all steps and the last state of each sequence.
 
-    Args:
-        cell: the cell.
-        hyper_x: input terms of the hyper gates (:meth:`HyperLSTMCell.project`), packed.
-        main_x: input terms of the main gates, packed.
-        state: state before the first step, ``[batch, ...]``, in the order of the packing.
-        counts: number of sequences in each step, not increasing; their sum is the number of rows.
-
-    Returns:
-        h of every step, packed, and the state of each sequence after its last step.
+    `hyper_x` and `main_x` are the packed input terms (:meth:`HyperLSTMCell.project`), `state` is the state
+    before the first step in the order of the packing, and `counts` are the numbers of sequences in the steps.
     """
     dtype = torch.get_autocast_dtype(hyper_x.device.type)
     low = dtype if torch.is_autocast_enabled(hyper_x.device.type) else hyper_x.dtype
