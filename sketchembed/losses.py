@@ -22,8 +22,7 @@ from sketchembed.raster import rasterize
 from sketchembed.raster.blur import GaussianBlur
 
 DENSITY_FLOOR = 1e-6  # added to p(Δ), as in the released code, so that no offset costs more than 13.8 nats
-KL_TOLERANCE = 0.2
-"""KL divergence in nats per dimension below which drawing tasks have no KL loss (Ha and Eck 2018)."""
+KL_TOLERANCE = 0.2  # nats per dimension below which drawing tasks have no KL loss (Ha and Eck 2018)
 
 
 def pen_loss(

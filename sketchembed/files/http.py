@@ -17,8 +17,7 @@ from typing import Any
 from sketchembed._version import __version__
 from sketchembed.errors import DataError, SketchEmbedError
 
-CONNECT_TIMEOUT = 5.0
-"""Seconds to connect, over all addresses of a host together. Short, as callers have a fallback."""
+CONNECT_TIMEOUT = 5.0  # seconds for all addresses of a host together; short, as callers have a fallback
 CHUNK = 1 << 16  # bytes that are read at once
 
 

@@ -25,12 +25,10 @@ from sketchembed.files.reading import check_file_size, read_file
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF")
 """Supported formats. For some of its other formats Pillow starts external programs."""
 JPEG = ("JPEG", "MPO")
-SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff"}
-"""Suffixes of image files in a folder."""
+SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff"}  # of image files
 MAX_PIXELS = 2**25  # 34 million pixels, such as 8192 × 4096: decoding takes at most half a gigabyte
 MAX_WEBP_PIXELS = MAX_PIXELS // 2  # Pillow holds four copies of a WEBP image while it decodes it
-MAX_JPEG_PIXELS = 2 * MAX_PIXELS
-"""67 million pixels. A JPEG with a single scan can be decoded at half its resolution."""
+MAX_JPEG_PIXELS = 2 * MAX_PIXELS  # a JPEG with a single scan can be decoded at half its resolution
 MAX_JPEG_BYTES = 2**26  # decoding a JPEG holds its coefficients in memory besides its pixels
 MAX_SCANS = 64  # of a progressive JPEG; about ten are usual, and each takes a pass over all pixels
 EXPECTED = "a complete PNG, JPEG, BMP, GIF, WEBP or TIFF file"

@@ -21,8 +21,7 @@ from sketchembed.errors import DataError
 
 MAX_BYTES = 2**27  # largest file that is read, in bytes
 MAX_ENTRIES = 1 << 18  # most entries of an archive; the largest data set has a third of that
-MAX_NOTES = 1 << 20
-"""Largest tar entry in bytes that only extends another header, for example with a long name."""
+MAX_NOTES = 1 << 20  # largest tar entry in bytes that only extends another header, such as a long name
 MAX_TEXT = 1 << 20  # largest small text file, such as a run's facts, in bytes
 _NOTES = (
     tarfile.GNUTYPE_LONGNAME,
@@ -82,11 +81,7 @@ def check_file_size(size: int, name: str, most: int = MAX_BYTES) -> None:
 
 
 def read_member(archive: zipfile.ZipFile, entry: str, most: int = MAX_BYTES) -> bytes:
-    """Read a file of a zip, which may unpack to more than its stated size.
-
-    Raises:
-        DataError: if it has more than `most` bytes.
-    """
+    """Read a file of a zip, which may unpack to more than its stated size, if it has at most `most` bytes."""
     size = archive.getinfo(entry).file_size
     check_file_size(size, f"{archive.filename}: {entry}", most)
     with archive.open(entry) as file:

@@ -28,8 +28,7 @@ from sketchembed.networks.sketchembednet import SketchEmbedNet
 
 PROVENANCE_KEY = "origin"  # key of the provenance in the metadata of published weights
 PREFIX = "net."
-PACKAGED = Path(__file__).parent / "weights"
-"""Folder of the models in the package; the name of a model is the name of its file."""
+PACKAGED = Path(__file__).parent / "weights"  # the models of the package, by file name
 # safetensors raises various errors for tensors of types that PyTorch lacks.
 _RAISED = (SafetensorError, OSError, ValueError, LookupError, AttributeError, TypeError, RuntimeError)
 
@@ -63,11 +62,7 @@ def load_network(path: str | Path, device: str | torch.device = "cpu") -> Networ
 
 
 def copy_weights(path: str | Path, net: torch.nn.Module) -> None:
-    """Copy the weights of a trained model into a network of the same sizes.
-
-    Raises:
-        CheckpointError: if the file does not exist, or the sizes differ.
-    """
+    """Copy the weights of a trained model into a network; other sizes are a CheckpointError."""
     load_weights(net, load_network(path).state_dict(), find(path))
 
 

@@ -155,25 +155,18 @@ def scale(
 
 def _decoder(config: ConvVAEConfig) -> nn.Sequential:
     """Return the layers from ``[batch, latent, 1, 1]`` to the logits of the canvas."""
-
-    def convolution(inputs: int, outputs: int) -> nn.ConvTranspose2d:
-        return nn.ConvTranspose2d(inputs, outputs, 3, padding=1)
-
-    def upsampling() -> nn.Module:
-        return nn.Upsample(scale_factor=2.0)
-
     layers: list[nn.Module] = [nn.Upsample(scale_factor=float(config.canvas // STRIDE))]
     for number in range(3):
         inputs = config.latent if number == 0 else config.width
-        layers += [
-            normalised(convolution(inputs, config.width)),
-            batch_norm(config.width),
-            nn.ReLU(inplace=True),
-            upsampling(),
-        ]
-    last = convolution(config.width, config.channels)
+        layers += [*_transposed_block(inputs, config.width), nn.Upsample(scale_factor=2.0)]
     if config.variant == "released":
-        layers += [normalised(last), batch_norm(config.channels), nn.ReLU(inplace=True), upsampling()]
+        layers += [*_transposed_block(config.width, config.channels), nn.Upsample(scale_factor=2.0)]
     else:
-        layers += [upsampling(), last]
+        last = nn.ConvTranspose2d(config.width, config.channels, 3, padding=1)
+        layers += [nn.Upsample(scale_factor=2.0), last]
     return nn.Sequential(*layers)
+
+
+def _transposed_block(inputs: int, outputs: int) -> list[nn.Module]:
+    convolution = normalised(nn.ConvTranspose2d(inputs, outputs, 3, padding=1))
+    return [convolution, batch_norm(outputs), nn.ReLU(inplace=True)]

@@ -18,8 +18,7 @@ from sketchembed.networks.precision import at_least_float32
 from sketchembed.networks.resnet12 import ResNet12
 from sketchembed.sketch import START, Sketch
 
-LIFTED_START = (0.0, 0.0, 0.0, 1.0, 0.0)
-"""Stroke-5 row of the lifted pen at the centre of the canvas, before the first point."""
+LIFTED_START = (0.0, 0.0, 0.0, 1.0, 0.0)  # the lifted pen at the centre, before the first point
 
 
 @dataclass(frozen=True)

@@ -1,12 +1,9 @@
 """Rasterization of strokes with two kinds of ink.
 
 *Source*: paper appendix A, equations 6 to 10. The *sigmoid* ink is the paper's differentiable ink. The *pen*
-ink draws lines of one pixel, as CairoSVG did for the paper's inputs.
-
-Segments are short and ink reaches one or two pixels, so fewer than one in fifty pairs of a segment and a
-pixel contribute. :func:`near_pairs` lists these pairs, and both inks are computed from the list.
-
-Images are ``[batch, H, W]`` with row = y (down) and column = x. Ink is 1 and the background is 0.
+ink draws lines of one pixel, as CairoSVG did for the paper's inputs. Fewer than one in fifty pairs of a
+segment and a pixel contribute. :func:`near_pairs` lists these pairs, and both inks are computed from the
+list. Images are ``[batch, H, W]`` with row = y (down) and column = x. Ink is 1 and the background is 0.
 """
 
 from __future__ import annotations
@@ -23,8 +20,7 @@ from sketchembed.raster.kernels import triton_module
 
 KERNELS = "sketchembed.raster.raster_triton"  # CUDA kernels, which evaluate all pairs instead of a list
 
-PAIR_LIMIT = 1 << 22
-"""Maximum length of a list of pairs (about 0.4 GB). A batch with more pairs is split into halves."""
+PAIR_LIMIT = 1 << 22  # about 0.4 GB; a batch with more pairs is split into halves
 
 MAX_DISTANCE_TERM = 22.0
 """The sigmoid ink σ(2 - x) is neglected for larger x: σ(-20) is 2e-9; the pixel loss is clipped at 1e-7."""
@@ -327,13 +323,9 @@ def pen_coverage(
 
 
 def _strip_coverage(across: Tensor, side_x: Tensor, side_y: Tensor, width: float | int) -> Tensor:
-    """Return the area of unit squares within an infinite strip.
-
-    Projected across the strip, whose angle has the cosine ±`side_x` and the sine ±`side_y`, a square has the
-    density of the sum of two uniform variables of these widths. `across` is the signed distance of its centre
-    from the centre line of the strip.
-    """
-    # At least a hundredth of a pixel, which is invisible, to avoid a division by zero.
+    """Return the area of unit squares, `across` away from its centre line, within an infinite strip."""
+    # Projected across the strip, a square has the density of the sum of two uniform variables of the widths
+    # |cos| and |sin| of the angle: at least a hundredth of a pixel, to avoid a division by zero.
     side_x, side_y = side_x.clamp_min(1e-2), side_y.clamp_min(1e-2)
     outer, inner = (side_x + side_y) / 2, (side_x - side_y) / 2
 

@@ -1,12 +1,9 @@
 """The class :class:`Sketch`: a drawing as points and pen lifts, with conversions to and from other formats.
 
-The x axis points right and the y axis down. There are three array formats:
-
-* absolute points with a flag for each, as :class:`Sketch` stores them;
-* *stroke-3*, rows ``(dx, dy, lift)``: offset from the previous point (first row: from the origin), and
-  whether the pen is lifted after this point;
-* *stroke-5*, rows ``(dx, dy, s1, s2, s3)``: offset, and one-hot pen state *after* this point: on paper,
-  lifted, drawing ended (paper section 3).
+The x axis points right and the y axis down. *stroke-3* rows are ``(dx, dy, lift)``: offset from the previous
+point (first row: from the origin), and whether the pen is lifted after this point. *stroke-5* rows are
+``(dx, dy, s1, s2, s3)``: offset, and one-hot pen state *after* this point: on paper, lifted, drawing ended
+(paper section 3).
 """
 
 from __future__ import annotations

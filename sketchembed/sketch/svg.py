@@ -20,17 +20,14 @@ from sketchembed.files.reading import check_file_size, read_file
 from sketchembed.sketch.curves import Point, arc, bezier
 
 LINE_TAGS = ("path", "polyline", "polygon", "line")
-HIDDEN_TAGS = ("defs", "clipPath", "mask", "marker", "pattern", "symbol")
-"""Elements whose children are not rendered in place."""
+HIDDEN_TAGS = ("defs", "clipPath", "mask", "marker", "pattern", "symbol")  # not rendered in place
 
 NUMBERS_OF = {"M": 2, "L": 2, "H": 1, "V": 1, "C": 6, "S": 4, "Q": 4, "T": 2, "A": 7, "Z": 0}
 """Number of arguments of each path command."""
 SPACING = 1.0  # approximate distance between the points of a curve, in the document's unit
 SVG_LIMIT = 2 << 20  # maximum size of a document in bytes; the largest published sketch has about 80,000
-MAX_POINTS = 100_000
-"""Maximum number of points of a document, including those of curves. Simplifying more takes too long."""
-MAX_COORDINATE = 1e9
-"""In the document's unit. Larger coordinates lose precision in differences and overflow in squares."""
+MAX_POINTS = 100_000  # of a document, including those of curves; simplifying more takes too long
+MAX_COORDINATE = 1e9  # larger coordinates lose precision in differences and overflow in squares
 SEPARATORS = " \t\r\n\f,"
 # Possessive quantifiers avoid backtracking: a number may be as long as the document.
 _NUMBER = r"[-+]?(?:[0-9]++\.?+[0-9]*+|\.[0-9]++)(?:[eE][-+]?[0-9]++)?+"

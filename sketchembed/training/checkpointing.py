@@ -15,8 +15,7 @@ from sketchembed.hub.model_files import by_step, save, step_of
 from sketchembed.runs.folder import MILESTONES
 from sketchembed.runs.run_logger import logged_run
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
-"""Signals that stop a run: Ctrl-C, preemption of the machine, and a scheduler's early warning."""
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)  # Ctrl-C, preemption, a scheduler's warning
 
 
 class Stopped(SystemExit):

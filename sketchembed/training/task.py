@@ -25,8 +25,7 @@ from sketchembed.networks.batch_norm import BatchNorm2d
 from sketchembed.networks.precision import at_least_float32
 from sketchembed.raster import rasterize
 
-VALIDATION_SETS = ("val", "unseen")
-"""Held-out drawings of the training classes, and drawings of held-out classes."""
+VALIDATION_SETS = ("val", "unseen")  # held-out drawings of the training classes, and held-out classes
 
 
 class Task(pl.LightningModule):

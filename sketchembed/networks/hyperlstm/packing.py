@@ -8,8 +8,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-ROUNDING = 16
-"""Multiple to which the number of sequences per step is rounded up, because kernels are compiled per size."""
+ROUNDING = 16  # rounds up the number of sequences per step, because kernels are compiled per size
 
 
 @dataclass(frozen=True)

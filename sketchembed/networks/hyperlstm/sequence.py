@@ -29,7 +29,7 @@ def run_sequence(
     state: HyperState,
     counts: list[int],
 ) -> tuple[Float[Tensor, "rows hidden"], HyperState]:
-    """Run the cell over packed sequences; return the packed h of all steps and the last state of each sequence.
+    """Run the cell over packed sequences; return the packed h of all steps and each sequence's last state.
 
     `hyper_x` and `main_x` are the packed input terms (:meth:`HyperLSTMCell.project`), `state` is the state
     before the first step in the order of the packing, and `counts` are the numbers of sequences in the steps.
@@ -46,10 +46,7 @@ def run_sequence(
 
 
 def _padded(rows: Tensor) -> Tensor:
-    """Append rows of zeros up to a multiple of 512.
-
-    The number of packed rows differs between batches, and 16-bit kernels on a CPU are compiled for each size.
-    """
+    """Append rows of zeros up to a multiple of 512, as 16-bit kernels on a CPU are compiled for each size."""
     missing = -len(rows) % 512
     return functional.pad(rows, (0, 0, 0, missing)) if missing else rows
 
