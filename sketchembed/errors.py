@@ -60,7 +60,7 @@ def check_known(what: str, name: str, known: Iterable[str]) -> None:
 
 
 def check_range(what: str, value: int, least: int, most: int | None = None) -> None:
-    """Raise a ConfigError if the number of the option `what` is less than `least` or more than `most`."""
+    """Raise a ConfigError if the value of the option `what` is less than `least` or more than `most`."""
     if value < least or (most is not None and value > most):
         expected = f"{least} or more" if most is None else f"{least} to {most}"
         raise ConfigError(f"{what} is {value}", expected=expected, fix=f"Change --{what}")

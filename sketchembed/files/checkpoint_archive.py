@@ -22,7 +22,7 @@ _NAMES = re.compile(
 
 
 def check_archive(path: Path) -> None:
-    """Raise an error unless a checkpoint is complete, not larger than its file, and made of plain values."""
+    """Raise an error unless a checkpoint is complete, no larger than its file, and made of plain values."""
     if not path.is_file():
         raise ValueError("not a regular file")
     with zipfile.ZipFile(path) as archive:

@@ -40,7 +40,7 @@ _TAR_ERRORS = (tarfile.TarError, *_DAMAGED)
 def read_file(path: Path, name: str, *, expected: str, fix: str, most: int = MAX_BYTES) -> bytes:
     """Read a file that may be anything, such as a folder, a pipe without a writer, or a link to itself.
 
-    For messages, `name` is that of the file, and `expected` and `fix` are what it should be and what to do.
+    Messages contain the `name` of the file, what is `expected` of it, and a `fix`.
 
     Raises:
         DataError: if it is not a regular file, is not readable, or has more than `most` bytes.
@@ -81,7 +81,7 @@ def check_file_size(size: int, name: str, most: int = MAX_BYTES) -> None:
 
 
 def read_member(archive: zipfile.ZipFile, entry: str, most: int = MAX_BYTES) -> bytes:
-    """Read a file of a zip, which may unpack to more than its stated size, if it has at most `most` bytes."""
+    """Read a file of a zip up to its stated size; a stated size of more than `most` bytes is a DataError."""
     size = archive.getinfo(entry).file_size
     check_file_size(size, f"{archive.filename}: {entry}", most)
     with archive.open(entry) as file:

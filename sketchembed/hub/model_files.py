@@ -62,7 +62,7 @@ def load_network(path: str | Path, device: str | torch.device = "cpu") -> Networ
 
 
 def copy_weights(path: str | Path, net: torch.nn.Module) -> None:
-    """Copy the weights of a trained model into a network; other sizes are a CheckpointError."""
+    """Copy the weights of a trained model into a network of the same sizes; others are a CheckpointError."""
     load_weights(net, load_network(path).state_dict(), find(path))
 
 
@@ -72,7 +72,9 @@ def save(
     dtype: torch.dtype | None = None,
     provenance: Mapping[str, Any] | None = None,
 ) -> Path:
-    """Write a network as published weights, a safetensors file with its description, whole or not at all.
+    """Write a network as published weights: a safetensors file that contains its description.
+
+    A file that exists is replaced only when the new one is complete.
 
     Args:
         net: the network.

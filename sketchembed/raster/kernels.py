@@ -16,7 +16,7 @@ variable TRITON_INTERPRET=1 must be set before Triton is first imported."""
 
 
 def triton_module(name: str, like: Tensor) -> ModuleType | None:
-    """Return the module `name` of Triton kernels, or None if they cannot compute with tensors like `like`."""
+    """Return a module of Triton kernels, or None if they do not support the device or the type of `like`."""
     return None if why_not_triton(like.device, like.dtype) else import_module(name)
 
 

@@ -158,7 +158,7 @@ def squared_distance(
     pixel_offset: float | int,
     reach: float | int = math.inf,
 ) -> Float[Tensor, "batch {size} {size}"]:
-    """Return the squared distance of each pixel to the nearest drawn segment in pixels², or infinity.
+    """Return the squared distance in pixels² of each pixel to the nearest drawn segment, or infinity.
 
     The distance is exact and differentiable in the end points. Only the distance to the nearest segment is
     computed with gradient, so the graph holds a few images per drawing, whatever the number of segments.

@@ -18,8 +18,8 @@ Point = tuple[float, float]
 def bezier(points: list[Point], spacing: float) -> Float[np.ndarray, "n 2"]:
     """Sample a Bézier curve at uniform steps of its parameter, without its first point.
 
-    `points` are the start, one or two control points, and the end; `spacing` is about the distance of
-    samples.
+    `points` are the start point, one or two control points and the end point. `spacing` is the approximate
+    distance between the samples.
     """
     control = np.array(points, dtype=np.float64)
     length = float(np.linalg.norm(np.diff(control, axis=0), axis=1).sum())

@@ -10,7 +10,7 @@ Distance = Literal["line", "segment"]
 
 
 def rdp(points: np.ndarray, epsilon: float | int, distance: Distance = "line") -> np.ndarray:
-    """Simplify a polyline, ``[n, 2]``, by the Ramer-Douglas-Peucker algorithm; its ends remain.
+    """Simplify a polyline by the Ramer-Douglas-Peucker algorithm, which keeps both ends.
 
     *Source*: Douglas and Peucker 1973; paper appendix H.2 (ε = 2 for Omniglot) and H.3 (5 for Sketchy).
 

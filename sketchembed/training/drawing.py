@@ -113,8 +113,8 @@ class DrawingTask(Task):
     ) -> Terms:
         """Return the terms of the loss of a batch.
 
-        `image` is the model's input, and `stroke5` the target drawings. `noise` is ε of z, and `drawn` ε of
-        the pixel loss' samples; the pixel loss is left out without the latter.
+        `image` is the model's input, and `stroke5` the target drawings. `noise` is ε of z. `drawn` is ε of
+        the pixel loss' samples; None leaves out the pixel loss.
         """
         stroke5 = self.net.add_start_token(stroke5)
         distribution, latent = self.net(image, stroke5, noise, self.skip_padding)

@@ -74,7 +74,7 @@ class StepCheck(NamedTuple):
     names: list[str]  # parameters that have gradients
     finite: Bool[Tensor, " names"]
     failed: Float[Tensor, ""]  # 1 if a loss or a gradient of any rank is not finite, else 0
-    copied: torch.cuda.Event | None = None  # after it `failed` is on the host
+    copied: torch.cuda.Event | None = None  # after this event `failed` is on the host
 
     def copy_to_host(self) -> StepCheck:
         """Start to copy `failed` to the host without waiting for it."""

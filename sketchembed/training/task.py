@@ -137,7 +137,7 @@ class Task(pl.LightningModule):
         return self._generator(batch_idx * self.world_size + self.global_rank, dataloader_idx)
 
     def log_training(self, values: Mapping[str, Tensor], size: int, **shared: float) -> None:
-        """Log `values` of a training step, averaged over the ranks, and `shared` ones, equal on all.
+        """Log a training step: the means of `values` over the ranks, and `shared` values, equal on all ranks.
 
         One reduction for all values is cheaper than a torchmetrics object per value. `size` is the number of
         items in this rank's batch.

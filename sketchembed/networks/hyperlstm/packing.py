@@ -25,7 +25,7 @@ class Packing:
     counts: list[int]  # number of sequences in each step, at least 1, not increasing
     sequence: Int[Tensor, " rows"]
     step: Int[Tensor, " rows"]
-    real: Int[Tensor, " real_rows"] | None  # rows inside their sequences; None without rows from rounding
+    real: Int[Tensor, " real_rows"] | None  # rows inside their sequences; None without `lengths`
 
     @classmethod
     def of(

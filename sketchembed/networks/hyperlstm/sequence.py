@@ -29,10 +29,10 @@ def run_sequence(
     state: HyperState,
     counts: list[int],
 ) -> tuple[Float[Tensor, "rows hidden"], HyperState]:
-    """Run the cell over packed sequences; return the packed h of all steps and each sequence's last state.
+    """Run the cell over packed sequences; return h of all steps and the last state of each sequence.
 
-    `hyper_x` and `main_x` are the packed input terms (:meth:`HyperLSTMCell.project`), `state` is the state
-    before the first step in the order of the packing, and `counts` are the numbers of sequences in the steps.
+    `hyper_x` and `main_x` are packed input terms, see :meth:`HyperLSTMCell.project`. `state` is the state
+    before the first step in the order of the packing. `counts` are the numbers of sequences in the steps.
     """
     dtype = torch.get_autocast_dtype(hyper_x.device.type)
     low = dtype if torch.is_autocast_enabled(hyper_x.device.type) else hyper_x.dtype
