@@ -127,7 +127,7 @@ class MAML(Network):
     ) -> Parameters:
         """Return the parameters after steps of gradient descent on the cross-entropy of the support.
 
-        They are differentiable, by name, with the head, ``[way, features]``, under ``head``.
+        The result is differentiable. Its keys are the names of the parameters, and ``head``, ``[way, features]``.
 
         Args:
             support: images in [0, 1].

@@ -26,8 +26,8 @@ class NetworkConfig:
 class Network(nn.Module):
     """Base of the networks that a checkpoint or a weights file can hold."""
 
-    kind: ClassVar[str]
-    facts: ClassVar[tuple[str, ...]] = ()
+    kind: ClassVar[str]  # name of the class in such a file
+    facts: ClassVar[tuple[str, ...]] = ()  # attributes that are stored with the weights, beside the sizes
     config: Any
 
     @torch.no_grad()
