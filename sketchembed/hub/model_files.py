@@ -22,7 +22,7 @@ from sketchembed.errors import CheckpointError
 from sketchembed.files.checkpoint_archive import check_archive
 from sketchembed.files.serialization import parse_json
 from sketchembed.files.writing import whole_file
-from sketchembed.hub.registry import MODEL_KEY, build_network, describe, load_weights
+from sketchembed.hub.registry import MODEL_KEY, build_network, check_weights, describe
 from sketchembed.networks.network import Network
 from sketchembed.networks.sketchembednet import SketchEmbedNet
 
@@ -63,7 +63,9 @@ def load_network(path: str | Path, device: str | torch.device = "cpu") -> Networ
 
 def copy_weights(path: str | Path, net: torch.nn.Module) -> None:
     """Copy the weights of a trained model into a network of the same sizes; others are a CheckpointError."""
-    load_weights(net, load_network(path).state_dict(), find(path))
+    weights = load_network(path).state_dict()
+    check_weights(net, weights, path)
+    net.load_state_dict(weights)
 
 
 def save(

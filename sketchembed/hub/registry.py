@@ -119,12 +119,6 @@ def _unknown(path: Path, described: Mapping[str, Any], what: str) -> CheckpointE
     )
 
 
-def load_weights(net: nn.Module, weights: Mapping[str, Tensor], path: Path) -> None:
-    """Check weights with :func:`check_weights` and load them into a network."""
-    check_weights(net, weights, path)
-    net.load_state_dict(dict(weights))
-
-
 def check_weights(net: nn.Module, weights: Mapping[str, Tensor], path: Path | str) -> None:
     """Check that weights fit a network; `path` is their file, for the message.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import itertools
+from dataclasses import dataclass
 from typing import Literal, TypeVar
 
 import torch
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from sketchembed.networks.batch_norm import BatchNorm2d
+from sketchembed.networks.network import NetworkConfig
 
 Module = TypeVar("Module", bound=nn.Module)
 Convolution = TypeVar("Convolution", nn.Conv2d, nn.ConvTranspose2d)
@@ -46,6 +48,23 @@ def init_convolutions(network: nn.Module) -> None:
             nn.init.xavier_normal_(module.weight)
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
+
+
+@dataclass(frozen=True)
+class Conv4Config(NetworkConfig):
+    """The sizes of a network that consists of a Conv4.
+
+    Attributes:
+        width: filters of each block.
+        pool: see :class:`Conv4`.
+        image_size: side of the input in pixels.
+        channels: channels of the input.
+    """
+
+    width: int = 64
+    pool: Literal["mean", "flatten"] = "mean"
+    image_size: int = 28
+    channels: int = 1
 
 
 class Conv4(nn.Module):

@@ -12,30 +12,22 @@ from torch import Tensor, nn
 from torch.func import functional_call, replace_all_batch_norm_modules_
 from torch.nn import functional
 
-from sketchembed.networks.conv4 import Conv4
-from sketchembed.networks.network import Network, NetworkConfig
+from sketchembed.networks.conv4 import Conv4, Conv4Config
+from sketchembed.networks.network import Network
 
 Parameters = dict[str, Tensor]
 
 
 @dataclass(frozen=True)
-class MAMLConfig(NetworkConfig):
+class MAMLConfig(Conv4Config):
     """The sizes of a MAML network, and its inner loop.
 
     Attributes:
-        width: filters of each block of the Conv4.
-        pool: see :class:`~sketchembed.networks.conv4.Conv4`.
-        image_size: side of the input in pixels.
-        channels: channels of the input.
         inner_steps: steps of gradient descent on a support set in training.
         test_steps: the same in evaluation; Finn et al. train with 5 and evaluate with 10 on mini-ImageNet.
         inner_lr: learning rate of these steps.
     """
 
-    width: int = 64
-    pool: Literal["mean", "flatten"] = "mean"
-    image_size: int = 28
-    channels: int = 1
     inner_steps: int = 5
     test_steps: int = 10
     inner_lr: float = 0.1
@@ -127,7 +119,7 @@ class MAML(Network):
     ) -> Parameters:
         """Return the parameters after steps of gradient descent on the cross-entropy of the support.
 
-        The result is differentiable. Its keys are the names of the parameters, and ``head``, ``[way, features]``.
+        The result is differentiable. It contains the head, ``[way, features]``, as ``head``.
 
         Args:
             support: images in [0, 1].
