@@ -64,7 +64,7 @@ def load_network(path: str | Path, device: str | torch.device = "cpu") -> Networ
 def copy_weights(path: str | Path, net: torch.nn.Module) -> None:
     """Copy the weights of a trained model into a network of the same sizes; others are a CheckpointError."""
     weights = load_network(path).state_dict()
-    check_weights(net, weights, path)
+    check_weights(net, weights, find(path))
     net.load_state_dict(weights)
 
 
