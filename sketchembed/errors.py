@@ -49,16 +49,7 @@ class NonFiniteError(SketchEmbedError):
 
 
 def check_known(what: str, name: str, known: Iterable[str]) -> None:
-    """Check that a name exists.
-
-    Args:
-        what: kind of the name, for the message.
-        name: the name.
-        known: all existing names.
-
-    Raises:
-        ConfigError: if it does not exist.
-    """
+    """Raise a ConfigError if a name is not one of the known ones; `what` is its kind, for the message."""
     options = list(known)
     if name not in options:
         raise ConfigError(
@@ -69,32 +60,16 @@ def check_known(what: str, name: str, known: Iterable[str]) -> None:
 
 
 def check_range(what: str, value: int, least: int, most: int | None = None) -> None:
-    """Check that a number is in a range.
-
-    Args:
-        what: name of the option, for the message.
-        value: the number.
-        least: the smallest allowed number.
-        most: the largest allowed number; no limit if not given.
-
-    Raises:
-        ConfigError: if it is out of the range.
-    """
+    """Raise a ConfigError if the value of the option `what` is less than `least` or more than `most`."""
     if value < least or (most is not None and value > most):
         expected = f"{least} or more" if most is None else f"{least} to {most}"
         raise ConfigError(f"{what} is {value}", expected=expected, fix=f"Change --{what}")
 
 
-def nearest(name: str, known: Iterable[str], count: int = 3) -> str:
-    """Return the known names that are most similar to `name`, quoted and joined, for a message.
-
-    Args:
-        name: an unknown name.
-        known: all existing names.
-        count: largest number of names to return.
-    """
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Return the three known names that are most similar to `name`, quoted and joined, for a message."""
     options = list(known)
     lowered = {option.lower(): option for option in options}
-    close = difflib.get_close_matches(name.lower(), list(lowered), n=count, cutoff=0.4)
-    picked = [lowered[option] for option in close] or sorted(options)[:count]
+    close = difflib.get_close_matches(name.lower(), list(lowered), n=3, cutoff=0.4)
+    picked = [lowered[option] for option in close] or sorted(options)[:3]
     return ", ".join(f"'{option}'" for option in picked)

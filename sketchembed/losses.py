@@ -21,10 +21,8 @@ from sketchembed.networks.sketchembednet import Latent
 from sketchembed.raster import rasterize
 from sketchembed.raster.blur import GaussianBlur
 
-DENSITY_FLOOR = 1e-6
-"""Added to p(Δ), as in the released code, so that no offset costs more than 13.8 nats."""
-KL_TOLERANCE = 0.2
-"""KL divergence in nats per dimension below which drawing tasks have no KL loss (Ha and Eck 2018)."""
+DENSITY_FLOOR = 1e-6  # added to p(Δ), as in the released code, so that no offset costs more than 13.8 nats
+KL_TOLERANCE = 0.2  # nats per dimension below which drawing tasks have no KL loss (Ha and Eck 2018)
 
 
 def pen_loss(
@@ -32,11 +30,7 @@ def pen_loss(
 ) -> Float[Tensor, ""]:
     """Return the cross-entropy of the pen states, the mean over all T steps including the padding.
 
-    *Source*: paper section 3.1, L_pen.
-
-    Args:
-        logits: logits of the decoder.
-        target: one-hot (s1, s2, s3).
+    *Source*: paper section 3.1, L_pen. `target` is one-hot (s1, s2, s3).
     """
     return -(target * torch.log_softmax(at_least_float32(logits), dim=-1)).sum(-1).mean()
 
@@ -44,15 +38,10 @@ def pen_loss(
 def stroke_loss(
     mixture: GaussianMixture, offset: Float[Tensor, "batch time 2"], ended: Float[Tensor, "batch time"]
 ) -> Float[Tensor, ""]:
-    """Return the negative log-likelihood of the offsets.
+    """Return the negative log-likelihood of the offsets, in normalised units.
 
-    *Source*: equation 3. As in the released code, the end and the padding have no loss, the mean is still
-    over all T steps, and 1e-6 is added to p.
-
-    Args:
-        mixture: p_t at each step.
-        offset: Δ_t, in normalised units.
-        ended: s3 of the target, 0 or 1.
+    *Source*: equation 3. As in the released code, the end and the padding (`ended`, s3 of the target) have no
+    loss, the mean is still over all T steps, and 1e-6 is added to p.
     """
     log_p = mixture.log_prob(offset)
     floored = torch.logaddexp(log_p, log_p.new_full((), math.log(DENSITY_FLOOR)))
@@ -94,13 +83,8 @@ class PixelLoss:
 
         The prediction is a teacher-forced sample, as in the released code: the most likely component with
         reparameterised noise (equation 5), and the thresholded pen. π and the pen therefore have no gradient.
-
-        Args:
-            mixture: p_t at each step.
-            pen_logits: logits of the pen states.
-            stroke5: the target with its start token, T + 1 rows, in normalised units.
-            size: side of the canvas in pixels.
-            noise: ε of equation 5, sampled if not given.
+        `stroke5` is the target with its start token, T + 1 rows, in normalised units; the canvas has `size`
+        pixels, and `noise` is ε of equation 5.
         """
         self._blur.to(stroke5.device)
         points = rasterize.absolute_points(stroke5)
@@ -156,34 +140,21 @@ def drawing_loss(
 ) -> DrawingLoss:
     """Return pen + (1 - α) stroke + gate α pixel.
 
-    *Source*: equation 2; the gate is the released code's. A captured CUDA graph passes α and the gate as
-    tensors, because it cannot read Python numbers that change from step to step.
-
-    Args:
-        pen: L_pen.
-        stroke: L_stroke.
-        pixel: L_pixel.
-        alpha: α, 0 to 1.
-        gate: 1 for the paper's equation, 0 to exclude the pixel loss.
+    *Source*: equation 2, with a gate of 1. As in the released code, a gate of 0 excludes the pixel loss. A
+    captured CUDA graph passes α and the gate as tensors, because it cannot read Python numbers that change.
     """
     total = pen + (1 - alpha) * stroke + gate * alpha * pixel
     return DrawingLoss(total, pen, stroke, pixel)
 
 
 def kl_loss(
-    latent: Latent,
-    tolerance: float | int = 0.0,
-    over_processes: Callable[[Tensor], Tensor] | None = None,
+    latent: Latent, tolerance: float | int = 0.0, over_processes: Callable[[Tensor], Tensor] | None = None
 ) -> Float[Tensor, ""]:
     """Return the KL divergence of N(μ, σ²) from N(0, 1) in nats, the mean over the dimensions of z.
 
     *Source*: Ha and Eck 2018. The paper does not use it (section 3.1), nor does the default configuration.
-
-    Args:
-        latent: the Gaussian over z.
-        tolerance: divergence per dimension below which the loss is constant.
-        over_processes: returns the mean of a value over all processes, without gradient. Needed if they share
-            a batch, because the tolerance applies to the divergence of the whole batch.
+    Below the tolerance the loss is constant. The tolerance applies to the divergence of the whole batch, so
+    processes that share a batch pass `over_processes`, which returns the mean of a value over all of them.
     """
     mean, logvar = at_least_float32(latent.mean), at_least_float32(latent.logvar)
     divergence = 0.5 * (mean**2 + logvar.exp() - 1 - logvar).mean()

@@ -40,11 +40,9 @@ def cached(
 ) -> dict[str, np.ndarray]:
     """Return the arrays in a file, or compute and store them if it is missing, damaged or has another key.
 
-    Args:
-        path: of the ``.npz`` file, which is written completely or not at all.
-        key: digest of what the arrays depend on.
-        make: computes the arrays; none may contain Python objects.
-        is_valid: checks the types, shapes and ranges of arrays that were read.
+    The file is an ``.npz`` that is written whole or not at all, without Python objects. `key` is a digest of
+    what the arrays depend on. `make` computes them. `is_valid` checks the types, shapes and ranges of stored
+    arrays.
     """
     try:
         found = _read(path)

@@ -12,8 +12,7 @@ import re
 import zipfile
 from pathlib import Path
 
-PICKLE_LIMIT = 2 << 20
-"""Largest pickle in bytes, each of which makes at most one object. The paper's model takes 0.2 MB."""
+PICKLE_LIMIT = 2 << 20  # bytes, each of which makes at most one object; the paper's model takes 0.2 MB
 _NAMES = re.compile(
     r"collections (OrderedDict|Counter)|_codecs encode|torch (Size|device|\w+Storage|[a-z]+\d*(_\w+)?)"
     r"|torch\._utils (_rebuild_tensor_v2|_rebuild_parameter)|torch\.storage UntypedStorage"
@@ -23,11 +22,7 @@ _NAMES = re.compile(
 
 
 def check_archive(path: Path) -> None:
-    """Check that a checkpoint is complete, not larger than its file, and made of tensors and plain values.
-
-    Raises:
-        ValueError: if it is not; zipfile raises other errors for a damaged zip.
-    """
+    """Raise an error unless a checkpoint is complete, no larger than its file, and made of plain values."""
     if not path.is_file():
         raise ValueError("not a regular file")
     with zipfile.ZipFile(path) as archive:

@@ -37,8 +37,7 @@ from sketchembed.files.http import (
 from sketchembed.files.locks import try_lock
 from sketchembed.files.writing import sync_folder
 
-ATTEMPTS = 5
-"""Attempts to complete a broken transfer. A host that does not answer is tried twice."""
+ATTEMPTS = 5  # attempts to complete a broken transfer; a host that does not answer is tried twice
 
 Counter = Callable[[bytes], int | None]
 """Takes a file chunk by chunk. Returns None until it is long enough, then the bytes of this chunk to keep."""
@@ -65,8 +64,7 @@ def download(
         title: of the progress bar; the name of the file by default.
 
     Raises:
-        NetworkError: if the server cannot be reached, the connection keeps breaking, or a web page comes
-            instead of the file.
+        NetworkError: if the server cannot be reached, or sends a web page instead of the file.
         DataError: if the file does not exist, its digest is wrong twice, or it cannot be written.
     """
     destination = Path(destination)
@@ -181,11 +179,7 @@ def _receive(
     timeout: float,
     report: Callable[..., None],
 ) -> None:
-    """Receive the missing bytes of a file in one attempt.
-
-    Raises:
-        TransientError: if the connection breaks.
-    """
+    """Receive the missing bytes of a file in one attempt."""
     counter = make_counter() if make_counter else None
     if counter and part.cut(counter):
         return

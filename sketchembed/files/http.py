@@ -17,10 +17,8 @@ from typing import Any
 from sketchembed._version import __version__
 from sketchembed.errors import DataError, SketchEmbedError
 
-CONNECT_TIMEOUT = 5.0
-"""Seconds to connect, over all addresses of a host together. Short, as callers have a fallback."""
-CHUNK = 1 << 16
-"""Bytes that are read at once."""
+CONNECT_TIMEOUT = 5.0  # seconds for all addresses of a host together; short, as callers have a fallback
+CHUNK = 1 << 16  # bytes that are read at once
 
 
 class NetworkError(SketchEmbedError):
@@ -30,10 +28,8 @@ class NetworkError(SketchEmbedError):
 class TransientError(Exception):
     """A failure after which another attempt may succeed.
 
-    Args:
-        why: what happened.
-        reached: whether the server answered. If it did not, more than one further attempt is pointless.
-        restart: whether the data received so far are useless.
+    If the server was not reached, more than one further attempt is pointless. `restart` says that the data
+    received so far are useless.
     """
 
     def __init__(self, why: object, *, reached: bool = True, restart: bool = False) -> None:
@@ -123,11 +119,7 @@ def remote_size(url: str, timeout: float) -> int | None:
 
 
 def refuse_page(url: str, content_type: str, start: bytes = b"") -> None:
-    """Refuse a web page, which is recognized by its content type or its first bytes.
-
-    Raises:
-        NetworkError: if it is one.
-    """
+    """Raise a NetworkError for a web page, which is recognized by its content type or its first bytes."""
     page = start[:15].lstrip().lower().startswith((b"<!doctype", b"<html"))
     if page or content_type.startswith("text/html"):
         raise NetworkError(

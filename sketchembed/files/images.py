@@ -25,25 +25,17 @@ from sketchembed.files.reading import check_file_size, read_file
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF")
 """Supported formats. For some of its other formats Pillow starts external programs."""
 JPEG = ("JPEG", "MPO")
-SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff"}
-"""Suffixes of image files in a folder."""
-MAX_PIXELS = 2**25
-"""34 million pixels, such as 8192 × 4096: decoding takes at most half a gigabyte."""
-MAX_WEBP_PIXELS = MAX_PIXELS // 2
-"""Pillow holds four copies of a WEBP image while it decodes it."""
-MAX_JPEG_PIXELS = 2 * MAX_PIXELS
-"""67 million pixels. A JPEG with a single scan can be decoded at half its resolution."""
-MAX_JPEG_BYTES = 2**26
-"""Decoding a JPEG holds its coefficients in memory besides its pixels."""
-MAX_SCANS = 64
-"""Limit of scans in a progressive JPEG. About ten are usual; each takes a pass over all pixels."""
+SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff"}  # of image files
+MAX_PIXELS = 2**25  # 34 million pixels, such as 8192 × 4096: decoding takes at most half a gigabyte
+MAX_WEBP_PIXELS = MAX_PIXELS // 2  # Pillow holds four copies of a WEBP image while it decodes it
+MAX_JPEG_PIXELS = 2 * MAX_PIXELS  # a JPEG with a single scan can be decoded at half its resolution
+MAX_JPEG_BYTES = 2**26  # decoding a JPEG holds its coefficients in memory besides its pixels
+MAX_SCANS = 64  # of a progressive JPEG; about ten are usual, and each takes a pass over all pixels
 EXPECTED = "a complete PNG, JPEG, BMP, GIF, WEBP or TIFF file"
 FIX = "Check the file, or save it again as PNG"
 
-ORIENTATION = 0x0112
-"""EXIF 2.3 and TIFF 6.0: tag of the orientation."""
-TILE_SIZE = (322, 323)
-"""TIFF 6.0: tags of the width and height of a tile."""
+ORIENTATION = 0x0112  # EXIF 2.3 and TIFF 6.0: tag of the orientation
+TILE_SIZE = (322, 323)  # TIFF 6.0: tags of the width and height of a tile
 
 
 def open_image(source: Path | bytes, name: str, *, expected: str = EXPECTED, fix: str = FIX) -> Image.Image:
@@ -51,16 +43,8 @@ def open_image(source: Path | bytes, name: str, *, expected: str = EXPECTED, fix
 
     The EXIF orientation is applied, transparent parts become white, the first frame of an animation is used,
     and 16-bit values are reduced to their high byte. CMYK is converted without a colour profile, and other
-    colour profiles are ignored, as are damaged metadata unless Pillow rejects the file.
-
-    Args:
-        source: the file, or its content.
-        name: of the file, for error messages.
-        expected: for error messages.
-        fix: what the user should do, for error messages.
-
-    Returns:
-        An image in mode ``RGB``.
+    colour profiles are ignored, as are damaged metadata unless Pillow rejects the file. The source is a file
+    or its content; the other arguments are for error messages.
 
     Raises:
         DataError: if the file cannot be read, has none of :data:`FORMATS`, is damaged or incomplete, exceeds
@@ -101,17 +85,12 @@ def open_image(source: Path | bytes, name: str, *, expected: str = EXPECTED, fix
 def photo_pixels(
     picture: Image.Image, size: int, fit: Literal["cover", "contain"]
 ) -> UInt8[np.ndarray, "3 size size"]:
-    """Return a photo as the square input of a network, resized bilinearly with antialiasing.
+    """Return an RGB photo as the square input of a network, resized bilinearly with antialiasing.
 
     ImageOps.fit and ImageOps.pad round their boxes in another way, which would change the inputs of existing
-    models.
-
-    Args:
-        picture: in mode ``RGB``, of any size.
-        size: side of the result in pixels.
-        fit: ``cover`` scales the short side to `size` and crops the centre, as for mini-ImageNet; ``contain``
-            scales the long side and pads with black, as for Sketchy (paper section 4, "centered, padded and
-            resized"; black as in the released code).
+    models. ``cover`` scales the short side to `size` and crops the centre, as for mini-ImageNet. ``contain``
+    scales the long side and pads with black, as for Sketchy (paper section 4, "centered, padded and resized";
+    black as in the released code).
     """
     if fit == "cover":
         if picture.size != (size, size):
@@ -128,12 +107,7 @@ def photo_pixels(
 
 
 def contain_box(picture: tuple[int, int], size: int) -> tuple[int, int, int, int]:
-    """Return the box of a picture within its padded square: left, top, right and bottom in pixels.
-
-    Args:
-        picture: its width and height.
-        size: side of the square in pixels.
-    """
+    """Return the box of a picture within its padded square of `size` pixels: left, top, right and bottom."""
     width, height = (max(1, round(side * size / max(picture))) for side in picture)
     left, top = (size - width) // 2, (size - height) // 2
     return left, top, left + width, top + height
@@ -142,8 +116,7 @@ def contain_box(picture: tuple[int, int], size: int) -> tuple[int, int, int, int
 def png_uri(image: np.ndarray) -> str:
     """Return an image as a ``data:`` URI of a PNG file.
 
-    Args:
-        image: values in [0, 1], ``[h, w]`` or ``[channels, h, w]`` with 1 or 3 channels.
+    Its values are in [0, 1], ``[h, w]`` or ``[channels, h, w]`` with 1 or 3 channels.
     """
     values = np.round(np.clip(np.nan_to_num(image.astype(np.float64)), 0, 1) * 255).astype(np.uint8)
     if values.ndim == 3:
@@ -174,9 +147,7 @@ def _limit_size(opened: Image.Image, content: bytes, name: str) -> None:
 
 def _too_large(name: str, pixels: str, most: int) -> DataError:
     return DataError(
-        f"{name} has {pixels} pixels",
-        expected=f"at most {most:,}",
-        fix="Scale it down, or leave it out",
+        f"{name} has {pixels} pixels", expected=f"at most {most:,}", fix="Scale it down, or leave it out"
     )
 
 

@@ -18,11 +18,7 @@ def try_lock(file: int | IO[Any], *, unsupported: bool = True) -> bool:
     """Lock an open file or folder without waiting; return whether that succeeded.
 
     The lock belongs to the open file. It is released when the file is closed, here and in every child process
-    that inherited it.
-
-    Args:
-        file: an open file, or the descriptor of an open file or folder.
-        unsupported: what to return on a file system without locks.
+    that inherited it. On a file system without locks, `unsupported` is returned.
     """
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -19,14 +19,10 @@ from pathlib import Path
 
 from sketchembed.errors import DataError
 
-MAX_BYTES = 2**27
-"""Largest file that is read, in bytes."""
-MAX_ENTRIES = 1 << 18
-"""Most entries of an archive; the largest data set has a third of that."""
-MAX_NOTES = 1 << 20
-"""Largest tar entry in bytes that only extends another header, for example with a long name."""
-MAX_TEXT = 1 << 20
-"""Largest small text file, such as a run's facts, in bytes."""
+MAX_BYTES = 2**27  # largest file that is read, in bytes
+MAX_ENTRIES = 1 << 18  # most entries of an archive; the largest data set has a third of that
+MAX_NOTES = 1 << 20  # largest tar entry in bytes that only extends another header, such as a long name
+MAX_TEXT = 1 << 20  # largest small text file, such as a run's facts, in bytes
 _NOTES = (
     tarfile.GNUTYPE_LONGNAME,
     tarfile.GNUTYPE_LONGLINK,
@@ -44,15 +40,10 @@ _TAR_ERRORS = (tarfile.TarError, *_DAMAGED)
 def read_file(path: Path, name: str, *, expected: str, fix: str, most: int = MAX_BYTES) -> bytes:
     """Read a file that may be anything, such as a folder, a pipe without a writer, or a link to itself.
 
-    Args:
-        path: of the file.
-        name: of the file, for messages.
-        expected: what the file should be, for messages.
-        fix: what to do if it is not, for messages.
-        most: largest size in bytes.
+    Messages contain the `name` of the file, what is `expected` of it, and a `fix`.
 
     Raises:
-        DataError: if it is not a regular file, is not readable, or is too large.
+        DataError: if it is not a regular file, is not readable, or has more than `most` bytes.
     """
     try:
         status = path.stat()
@@ -82,38 +73,15 @@ def digest(path: Path) -> str:
 
 
 def check_file_size(size: int, name: str, most: int = MAX_BYTES) -> None:
-    """Check the size of a file, or the size that an archive states for an entry.
-
-    Args:
-        size: in bytes.
-        name: of the file, for messages.
-        most: largest size in bytes.
-
-    Raises:
-        DataError: if the file is too large.
-    """
+    """Raise a DataError if a file, or an entry of an archive, has more than `most` bytes."""
     if size > most:
         raise DataError(
-            f"{name} has {size:,} bytes",
-            expected=f"at most {most:,}",
-            fix="Save it smaller, or remove it",
+            f"{name} has {size:,} bytes", expected=f"at most {most:,}", fix="Save it smaller, or remove it"
         )
 
 
-# ---- archives --------------------------------------------------------------------------------------------
-
-
 def read_member(archive: zipfile.ZipFile, entry: str, most: int = MAX_BYTES) -> bytes:
-    """Read a file of a zip, which may unpack to more than its stated size.
-
-    Args:
-        archive: the zip.
-        entry: path of the file in it.
-        most: largest size in bytes.
-
-    Raises:
-        DataError: if the file is too large.
-    """
+    """Read a file of a zip up to its stated size; a stated size of more than `most` bytes is a DataError."""
     size = archive.getinfo(entry).file_size
     check_file_size(size, f"{archive.filename}: {entry}", most)
     with archive.open(entry) as file:
@@ -123,16 +91,10 @@ def read_member(archive: zipfile.ZipFile, entry: str, most: int = MAX_BYTES) -> 
 def zip_files(
     path: Path, wanted: Callable[[str], object], *, expected: str, most: int = MAX_BYTES
 ) -> Iterator[tuple[str, bytes]]:
-    """Yield the name and the content of files in a zip, sorted by name.
-
-    Args:
-        path: of the zip.
-        wanted: decides by the name whether a file is read.
-        expected: what the zip should be, for messages.
-        most: largest size of a file in bytes.
+    """Yield the name and the content of those files of a zip whose names are `wanted`, sorted by name.
 
     Raises:
-        DataError: if the zip is damaged or a file is too large.
+        DataError: if the zip is damaged or a file has more than `most` bytes; `expected` describes the zip.
     """
     try:
         with zipfile.ZipFile(path) as archive:
@@ -148,9 +110,6 @@ def tar_files(path: Path) -> list[tuple[str, Callable[[], bytes]]]:
 
     Links, devices and sparse files are skipped. A compressed tar is refused, because listing it would unpack
     all of it. The stated sizes are checked before `tarfile` allocates memory for them.
-
-    Args:
-        path: of the tar.
 
     Raises:
         DataError: if it is damaged; also by the functions, if a file is damaged or too large.

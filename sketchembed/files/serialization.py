@@ -15,11 +15,7 @@ Made = TypeVar("Made")
 
 
 def parse_json(text: str | bytes, **options: Any) -> Any:
-    """Return the value of a JSON text; `options` are those of :func:`json.loads`.
-
-    Raises:
-        ValueError: if it is not JSON, or nested too deeply.
-    """
+    """Return the value of a JSON text, or raise a ValueError; `options` are those of :func:`json.loads`."""
     try:
         return json.loads(text, **options)
     except RecursionError:
@@ -27,11 +23,7 @@ def parse_json(text: str | bytes, **options: Any) -> Any:
 
 
 def parse_yaml(text: str) -> Any:
-    """Return the value of a YAML text without aliases, made of plain values.
-
-    Raises:
-        ValueError: if it is not YAML, has aliases, or is nested too deeply.
-    """
+    """Return the value of a YAML text without aliases, made of plain values, or raise a ValueError."""
     import yaml  # not needed to load a model
 
     try:
@@ -55,9 +47,7 @@ def has_aliases(text: str) -> bool:
 def dataclass_from_dict(kind: type[Made], values: Any) -> Made:
     """Build a dataclass from plain values, after checking their types.
 
-    Args:
-        kind: the dataclass. Its fields may be dataclasses, lists, dictionaries, literals and unions.
-        values: values by field name.
+    Its fields may be dataclasses, lists, dictionaries, literals and unions.
 
     Raises:
         ValueError: if a value is missing, of the wrong type, or of an unknown field.

@@ -12,8 +12,7 @@ from typing import BinaryIO
 
 from sketchembed.files.locks import try_lock
 
-LEFTOVER_AGE = 60.0
-"""Age in seconds from which an unlocked unfinished file or folder counts as abandoned."""
+LEFTOVER_AGE = 60.0  # age in seconds from which an unlocked unfinished file or folder counts as abandoned
 
 
 @contextlib.contextmanager
@@ -22,12 +21,6 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
 
     The data are written to ``.NAME.PROCESS.part`` in the same folder and synced. The file is then renamed and
     the folder synced, so after a kill, a full disk or a power failure the previous file is still there.
-
-    Args:
-        path: of the file; its folder is created if needed.
-
-    Raises:
-        OSError: if the file cannot be written.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     work = path.with_name(f".{path.name}.{os.getpid()}.part")
@@ -54,10 +47,7 @@ def sync_folder(folder: Path) -> None:
 def remove_leftovers(folder: Path, pattern: str) -> None:
     """Remove unfinished files and folders whose writer was killed: unlocked, and older than a minute.
 
-    Args:
-        folder: to search.
-        pattern: of the names of unfinished files or folders. Writers hold their lock with
-            :func:`sketchembed.files.locks.locked`.
+    Writers hold the lock of such a file with :func:`sketchembed.files.locks.locked`.
     """
     for work in folder.glob(pattern):
         with contextlib.suppress(OSError):  # removed by another process meanwhile

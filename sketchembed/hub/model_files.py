@@ -22,15 +22,13 @@ from sketchembed.errors import CheckpointError
 from sketchembed.files.checkpoint_archive import check_archive
 from sketchembed.files.serialization import parse_json
 from sketchembed.files.writing import whole_file
-from sketchembed.hub.registry import MODEL_KEY, build_network, describe, load_weights
+from sketchembed.hub.registry import MODEL_KEY, build_network, check_weights, describe
 from sketchembed.networks.network import Network
 from sketchembed.networks.sketchembednet import SketchEmbedNet
 
-PROVENANCE_KEY = "origin"
-"""Key of the provenance in the metadata of published weights."""
+PROVENANCE_KEY = "origin"  # key of the provenance in the metadata of published weights
 PREFIX = "net."
-PACKAGED = Path(__file__).parent / "weights"
-"""Folder of the models in the package; the name of a model is the name of its file."""
+PACKAGED = Path(__file__).parent / "weights"  # the models of the package, by file name
 # safetensors raises various errors for tensors of types that PyTorch lacks.
 _RAISED = (SafetensorError, OSError, ValueError, LookupError, AttributeError, TypeError, RuntimeError)
 
@@ -57,31 +55,17 @@ def load(path: str | Path, device: str | torch.device = "cpu") -> SketchEmbedNet
 
 
 def load_network(path: str | Path, device: str | torch.device = "cpu") -> Network:
-    """Load a network of any kind, in evaluation mode.
-
-    Args:
-        path: see :func:`load`.
-        device: device of the network.
-
-    Raises:
-        CheckpointError: if the file does not exist, or this package did not write it.
-    """
+    """Load a network of any kind in evaluation mode; for arguments and errors see :func:`load`."""
     path = find(path)
     described, weights = _read_safetensors(path) if path.suffix == ".safetensors" else _read_checkpoint(path)
     return build_network(path, described, weights).to(device).eval()
 
 
 def copy_weights(path: str | Path, net: torch.nn.Module) -> None:
-    """Copy the weights of a trained model into a network of the same sizes.
-
-    Args:
-        path: see :func:`load`.
-        net: the network.
-
-    Raises:
-        CheckpointError: if the file does not exist, or the sizes differ.
-    """
-    load_weights(net, load_network(path).state_dict(), find(path))
+    """Copy the weights of a trained model into a network of the same sizes; others are a CheckpointError."""
+    weights = load_network(path).state_dict()
+    check_weights(net, weights, find(path))
+    net.load_state_dict(weights)
 
 
 def save(
@@ -90,13 +74,14 @@ def save(
     dtype: torch.dtype | None = None,
     provenance: Mapping[str, Any] | None = None,
 ) -> Path:
-    """Write a network as published weights, a safetensors file with its description.
+    """Write a network as published weights: a safetensors file that contains its description.
+
+    A file that exists is replaced only when the new one is complete.
 
     Args:
         net: the network.
-        path: the file. It is replaced only when the new one is complete.
-        dtype: type of the floating-point weights, such as ``torch.float16`` for half the size; unchanged if
-            not given.
+        path: the file.
+        dtype: type of the floating-point weights, such as ``torch.float16`` for half the size.
         provenance: how the model was trained, see :func:`sketchembed.runs.provenance.provenance`.
     """
     tensors = {

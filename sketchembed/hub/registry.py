@@ -23,8 +23,7 @@ from sketchembed.networks.protonet import ProtoNet, ProtoNetConfig
 from sketchembed.networks.resnet import ResNet, ResNetConfig
 from sketchembed.networks.sketchembednet import ModelConfig, SketchEmbedNet, SketchEncoder
 
-MODEL_KEY = "sketchembed"
-"""Key of the description in a checkpoint, and in the metadata of a weights file."""
+MODEL_KEY = "sketchembed"  # key of the description in a checkpoint, and in the metadata of a weights file
 MAX_SIZES = {"image_size": 512, "max_length": 1024, "channels": 16, "inner_steps": 1000, "test_steps": 1000}
 """Largest sizes, where the shape of no tensor limits them."""
 MAX_SIZE = 1 << 16
@@ -49,12 +48,7 @@ def describe(net: nn.Module) -> dict[str, Any]:
 
 
 def build_network(path: Path, described: Mapping[str, Any], weights: Mapping[str, Tensor]) -> Network:
-    """Build a network from its description and its weights.
-
-    Args:
-        path: file of both, for messages.
-        described: result of :func:`describe`.
-        weights: weights by name.
+    """Build a network from its weights and its description, see :func:`describe`.
 
     Raises:
         CheckpointError: if this version does not know the network, or the weights do not fit.
@@ -93,11 +87,7 @@ class _NoInitialisation(TorchFunctionMode):
 
 
 def _sizes(path: Path, described: Mapping[str, Any]) -> tuple[type[Network], Any]:
-    """Return the class and the configuration of the network that a file describes.
-
-    Raises:
-        CheckpointError: if this version does not know them, or a size is too large.
-    """
+    """Return the class and the checked configuration of the network that a file describes."""
     kind = described.get("kind", SketchEmbedNet.kind)
     if not isinstance(kind, str) or kind not in KINDS:
         raise _unknown(path, described, f"kind {kind!a:.40}")
@@ -129,19 +119,8 @@ def _unknown(path: Path, described: Mapping[str, Any], what: str) -> CheckpointE
     )
 
 
-def load_weights(net: nn.Module, weights: Mapping[str, Tensor], path: Path) -> None:
-    """Check weights with :func:`check_weights` and load them into a network."""
-    check_weights(net, weights, path)
-    net.load_state_dict(dict(weights))
-
-
 def check_weights(net: nn.Module, weights: Mapping[str, Tensor], path: Path | str) -> None:
-    """Check that weights fit a network.
-
-    Args:
-        net: the network.
-        weights: weights by name.
-        path: their file, for the message.
+    """Check that weights fit a network; `path` is their file, for the message.
 
     Raises:
         CheckpointError: naming the first tensor that is missing, unknown, or of another type or shape.

@@ -10,21 +10,18 @@ from jaxtyping import Float
 from torch import Tensor, distributed, nn
 from torch.nn import functional
 
-BLOCK = 1 << 18
-"""Values per partial sum on a CPU; a block of this size fits into the cache."""
-REDUCED = (0, 1, 2)
-"""Dimensions of a block that the statistics of a channel reduce: images, rows, columns."""
+from sketchembed.networks.precision import at_least_float32
+
+BLOCK = 1 << 18  # values per partial sum on a CPU; a block of this size fits into the cache
+REDUCED = (0, 1, 2)  # dimensions of a block that the statistics of a channel reduce: images, rows, columns
 
 
 class BatchNorm2d(nn.BatchNorm2d):
     """PyTorch's batch norm, which in training can use the statistics of the batch of all processes.
 
-    :class:`torch.nn.SyncBatchNorm` does not run on CPUs. State and parameter names are those of
-    :class:`torch.nn.BatchNorm2d`. This class differs from it only
-
-    - if `shared` is set, and
-    - in float32 on a CPU. There PyTorch adds the values of channels-last maps one by one, and the mean and
-      variance of a batch of drawings are wrong from the fourth digit on.
+    :class:`torch.nn.SyncBatchNorm` does not run on CPUs. This class differs from PyTorch's only if `shared`
+    is set, and in float32 on a CPU. There PyTorch adds the values of channels-last maps one by one, and the
+    mean and variance of a batch of drawings are wrong from the fourth digit on.
 
     Attributes:
         shared: whether the processes share one batch. All processes must then compute each training batch
@@ -61,7 +58,7 @@ class _Normalise(torch.autograd.Function):
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         found = []
         for (block,) in _blocks(maps):
-            values = _wide(block)
+            values = at_least_float32(block)
             mean = values.mean(REDUCED)
             centred = values - mean
             count = torch.full_like(mean, block[..., 0].numel())
@@ -86,7 +83,7 @@ class _Normalise(torch.autograd.Function):
         rate = torch.rsqrt(variance + ctx.eps)
         found = []
         for block, grad_block in _blocks(maps, grads[0]):
-            grad = _wide(grad_block)
+            grad = at_least_float32(grad_block)
             found.append(torch.stack([grad.sum(REDUCED), (grad * (block - mean)).sum(REDUCED) * rate]))
         own = torch.stack(found).double().sum(0)
         # Mean and variance depend on the rows of all processes, so this part of the gradient does too.
@@ -107,10 +104,6 @@ def _blocks(*maps: Tensor) -> Iterator[tuple[Tensor, ...]]:
     images, channels, height, width = maps[0].shape
     size = max(1, BLOCK // (channels * height * width)) if maps[0].device.type == "cpu" else images
     yield from zip(*(torch.split(each.permute(0, 2, 3, 1), size) for each in maps), strict=True)
-
-
-def _wide(block: Tensor) -> Tensor:
-    return block if block.dtype == torch.float64 else block.float()
 
 
 def _gather_blocks(own: Tensor, shared: bool) -> Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import itertools
+from dataclasses import dataclass
 from typing import Literal, TypeVar
 
 import torch
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from sketchembed.networks.batch_norm import BatchNorm2d
+from sketchembed.networks.network import NetworkConfig
 
 Module = TypeVar("Module", bound=nn.Module)
 Convolution = TypeVar("Convolution", nn.Conv2d, nn.ConvTranspose2d)
@@ -33,6 +35,12 @@ def normalised(convolution: Convolution) -> Convolution:
     return convolution
 
 
+def convolution_block(inputs: int, outputs: int) -> list[nn.Module]:
+    """Return a 3 × 3 convolution, batch norm and ReLU."""
+    convolution = normalised(nn.Conv2d(inputs, outputs, 3, padding=1))
+    return [convolution, batch_norm(outputs), nn.ReLU(inplace=True)]
+
+
 def init_convolutions(network: nn.Module) -> None:
     """Initialise every convolution as Keras does: Glorot's normal distribution, bias 0."""
     for module in network.modules():
@@ -40,6 +48,23 @@ def init_convolutions(network: nn.Module) -> None:
             nn.init.xavier_normal_(module.weight)
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
+
+
+@dataclass(frozen=True)
+class Conv4Config(NetworkConfig):
+    """The sizes of a network that consists of a Conv4.
+
+    Attributes:
+        width: filters of each block.
+        pool: see :class:`Conv4`.
+        image_size: side of the input in pixels.
+        channels: channels of the input.
+    """
+
+    width: int = 64
+    pool: Literal["mean", "flatten"] = "mean"
+    image_size: int = 28
+    channels: int = 1
 
 
 class Conv4(nn.Module):
@@ -68,11 +93,7 @@ class Conv4(nn.Module):
         if size < 2**pools:
             raise ValueError(f"an image side of {size} is too small for {pools} max poolings")
         for number in range(4):
-            blocks += [
-                normalised(nn.Conv2d(channels if number == 0 else width, width, 3, padding=1)),
-                batch_norm(width),
-                nn.ReLU(inplace=True),
-            ]
+            blocks += convolution_block(channels if number == 0 else width, width)
             if number < pools:
                 blocks.append(nn.MaxPool2d(2))
         self.blocks = nn.Sequential(*blocks)
@@ -92,10 +113,8 @@ class Conv4(nn.Module):
 def for_inference(network: Module) -> Module:
     """Return a copy of a network with the batch norms of its Conv4s fused into the convolutions.
 
-    Embedding on a CPU takes two thirds of the time. The outputs are equal up to rounding.
-
-    Args:
-        network: a network in evaluation mode.
+    The network must be in evaluation mode. Embedding on a CPU takes two thirds of the time. The outputs are
+    equal up to rounding.
     """
     network = copy.deepcopy(network)
     for module in network.modules():

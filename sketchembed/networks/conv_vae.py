@@ -17,8 +17,7 @@ from sketchembed.networks.precision import at_least_float32
 from sketchembed.networks.resnet12 import ResNet12
 from sketchembed.networks.sketchembednet import Latent
 
-STRIDE = 16
-"""Pixels per position of the smallest feature map, after four max poolings."""
+STRIDE = 16  # pixels per position of the smallest feature map, after four max poolings
 
 
 @dataclass(frozen=True)
@@ -65,12 +64,9 @@ class ConvVAE(Network):
     * ``sound``: the last block upsamples first; a transposed convolution then gives the logits of the whole
       canvas. z = μ + ε exp(logvar / 2).
 
-    Choices that the released code leaves open: images are scaled bilinearly without antialiasing, as in
-    TensorFlow; dense layers and the decoder's convolutions have Keras' default initialisation (Glorot's
-    uniform distribution, bias 0); grey images have one channel instead of three equal ones.
-
-    Args:
-        config: the sizes.
+    Where the released code leaves a choice, images are scaled bilinearly without antialiasing, dense layers
+    and the decoder's convolutions start with Glorot's uniform distribution and bias 0 (Keras' default), and
+    grey images have one channel instead of three equal ones.
     """
 
     kind = "conv-vae"
@@ -126,9 +122,7 @@ class ConvVAE(Network):
     ) -> tuple[Float[Tensor, "batch channels canvas canvas"], Latent]:
         """Return the logits of the canvas, decoded from a sample of z, and the Gaussian over z.
 
-        Args:
-            images: values in [0, 1].
-            noise: ε of z, sampled if not given.
+        Images are in [0, 1]. `noise` is ε of z, sampled if not given.
         """
         latent = self.encode(images)
         return self.decode(self.sample(latent, noise)), latent
@@ -161,25 +155,18 @@ def scale(
 
 def _decoder(config: ConvVAEConfig) -> nn.Sequential:
     """Return the layers from ``[batch, latent, 1, 1]`` to the logits of the canvas."""
-
-    def convolution(inputs: int, outputs: int) -> nn.ConvTranspose2d:
-        return nn.ConvTranspose2d(inputs, outputs, 3, padding=1)
-
-    def upsampling() -> nn.Module:
-        return nn.Upsample(scale_factor=2.0)
-
     layers: list[nn.Module] = [nn.Upsample(scale_factor=float(config.canvas // STRIDE))]
     for number in range(3):
         inputs = config.latent if number == 0 else config.width
-        layers += [
-            normalised(convolution(inputs, config.width)),
-            batch_norm(config.width),
-            nn.ReLU(inplace=True),
-            upsampling(),
-        ]
-    last = convolution(config.width, config.channels)
+        layers += [*_transposed_block(inputs, config.width), nn.Upsample(scale_factor=2.0)]
     if config.variant == "released":
-        layers += [normalised(last), batch_norm(config.channels), nn.ReLU(inplace=True), upsampling()]
+        layers += [*_transposed_block(config.width, config.channels), nn.Upsample(scale_factor=2.0)]
     else:
-        layers += [upsampling(), last]
+        last = nn.ConvTranspose2d(config.width, config.channels, 3, padding=1)
+        layers += [nn.Upsample(scale_factor=2.0), last]
     return nn.Sequential(*layers)
+
+
+def _transposed_block(inputs: int, outputs: int) -> list[nn.Module]:
+    convolution = normalised(nn.ConvTranspose2d(inputs, outputs, 3, padding=1))
+    return [convolution, batch_norm(outputs), nn.ReLU(inplace=True)]

@@ -22,33 +22,22 @@ from sketchembed.networks.precision import at_least_float32
 
 PEN_STATES = 3
 STROKE = 5
-POSITION_SCALE = 0.25
-"""Factor of pen positions, which gives them about the range of the offsets."""
-END_LOGIT = 20.0
-"""Logit of the end of the drawing in padding that is not computed."""
+POSITION_SCALE = 0.25  # factor of pen positions, which gives them about the range of the offsets
+END_LOGIT = 20.0  # logit of the end of the drawing in padding that is not computed
 
 
 class StrokeDistribution(NamedTuple):
-    """The distribution of the stroke at every step.
+    """The distribution of the stroke at every step."""
 
-    Attributes:
-        pen_logits: ``[batch, time, 3]``, logits of (s1, s2, s3).
-        mixture: distribution of the offsets.
-    """
-
-    pen_logits: Float[Tensor, "batch time 3"]
+    pen_logits: Float[Tensor, "batch time 3"]  # of (s1, s2, s3)
     mixture: GaussianMixture
 
 
 class StrokeDecoder(nn.Module, ABC):
     """Base of the decoders, with the initial state and the mixture density head.
 
-    Args:
-        latent: size of z.
-        hidden: size of the recurrent output.
-        state: size of the whole recurrent state.
-        mixtures: M, the number of Gaussians.
-        position: whether the input also contains the position of the pen; in the paper it does not.
+    The recurrent output has the size `hidden`, and the whole recurrent state the size `state`. With
+    `position` the input also contains the position of the pen; in the paper it does not.
     """
 
     def __init__(self, latent: int, hidden: int, state: int, mixtures: int, position: bool) -> None:

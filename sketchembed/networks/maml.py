@@ -12,30 +12,22 @@ from torch import Tensor, nn
 from torch.func import functional_call, replace_all_batch_norm_modules_
 from torch.nn import functional
 
-from sketchembed.networks.conv4 import Conv4
-from sketchembed.networks.network import Network, NetworkConfig
+from sketchembed.networks.conv4 import Conv4, Conv4Config
+from sketchembed.networks.network import Network
 
 Parameters = dict[str, Tensor]
 
 
 @dataclass(frozen=True)
-class MAMLConfig(NetworkConfig):
+class MAMLConfig(Conv4Config):
     """The sizes of a MAML network, and its inner loop.
 
     Attributes:
-        width: filters of each block of the Conv4.
-        pool: see :class:`~sketchembed.networks.conv4.Conv4`.
-        image_size: side of the input in pixels.
-        channels: channels of the input.
         inner_steps: steps of gradient descent on a support set in training.
         test_steps: the same in evaluation; Finn et al. train with 5 and evaluate with 10 on mini-ImageNet.
         inner_lr: learning rate of these steps.
     """
 
-    width: int = 64
-    pool: Literal["mean", "flatten"] = "mean"
-    image_size: int = 28
-    channels: int = 1
     inner_steps: int = 5
     test_steps: int = 10
     inner_lr: float = 0.1
@@ -46,12 +38,6 @@ class SupportNormConv4(nn.Module):
 
     The scores of a query do not depend on the other queries. There are no running averages, so the network
     does not depend on the order of the tasks.
-
-    Args:
-        channels: channels of the image.
-        width: filters of each block.
-        pool: see :class:`~sketchembed.networks.conv4.Conv4`.
-        size: side of the image in pixels.
     """
 
     def __init__(self, channels: int, width: int, pool: Literal["mean", "flatten"], size: int) -> None:
@@ -92,9 +78,6 @@ class MAML(Network):
     one learned vector is equivalent (Ye and Chao 2022, UNICORN-MAML): it adds the same value to the scores of
     all classes, which cancels in the softmax. Finn et al. normalise queries by their own statistics; here
     the statistics are those of the support, see :class:`SupportNormConv4`.
-
-    Args:
-        config: the sizes and the inner loop.
     """
 
     kind = "maml"
@@ -120,12 +103,9 @@ class MAML(Network):
         support: Float[Tensor, "known channels size size"],
         query: Float[Tensor, "queries channels size size"],
     ) -> Float[Tensor, "queries way"]:
-        """Return the class scores of queries.
+        """Return the class scores of queries, normalised by the statistics of the support.
 
-        Args:
-            parameters: the result of :meth:`adapt`.
-            support: the images of the adaptation; their statistics normalise the queries.
-            query: the images to classify.
+        `parameters` is the result of :meth:`adapt` for this support.
         """
         return self._run(parameters, torch.cat([support, query]), len(support))[len(support) :]
 
@@ -139,16 +119,14 @@ class MAML(Network):
     ) -> Parameters:
         """Return the parameters after steps of gradient descent on the cross-entropy of the support.
 
+        The result is differentiable. It contains the head, ``[way, features]``, as ``head``.
+
         Args:
             support: images in [0, 1].
             labels: classes, 0 to way - 1.
             way: number of classes.
             steps: number of steps; ``config.inner_steps`` if not given.
             first_order: treat the gradients of the steps as constants (first-order MAML).
-
-        Returns:
-            The adapted parameters by name, with the head, ``[way, features]``, under ``head``.
-            Differentiable with respect to the parameters of this network.
         """
         head = support.new_zeros(way, self.encoder.features).requires_grad_()
         parameters: Parameters = dict(self.named_parameters()) | {"head": head}

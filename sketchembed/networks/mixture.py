@@ -22,19 +22,12 @@ RAW_LIMIT = 8.0
 
 
 class GaussianMixture(NamedTuple):
-    """A mixture of M components per element of the batch, as raw network outputs in float32 or wider.
+    """A mixture of M components per element of the batch, as raw network outputs in float32 or wider."""
 
-    Attributes:
-        logits: ``[*batch, M]``, unnormalised log π.
-        mean: ``[*batch, M, 2]``, in normalised offset units.
-        log_std: ``[*batch, M, 2]``.
-        correlation: ``[*batch, M]``, before the tanh.
-    """
-
-    logits: Float[Tensor, "*batch mix"]
-    mean: Float[Tensor, "*batch mix 2"]
+    logits: Float[Tensor, "*batch mix"]  # unnormalised log π
+    mean: Float[Tensor, "*batch mix 2"]  # in normalised offset units
     log_std: Float[Tensor, "*batch mix 2"]
-    correlation: Float[Tensor, "*batch mix"]
+    correlation: Float[Tensor, "*batch mix"]  # before the tanh
 
     @classmethod
     def from_output(cls, output: Float[Tensor, "*batch six_mix"]) -> GaussianMixture:
@@ -48,11 +41,7 @@ class GaussianMixture(NamedTuple):
         return cls(logits, mean, log_std, correlation.clamp(-RAW_LIMIT, RAW_LIMIT))
 
     def log_prob(self, offset: Float[Tensor, "*batch 2"]) -> Float[Tensor, "*batch"]:
-        """Return log p(Δ), equation 1, by log-sum-exp over the components.
-
-        Args:
-            offset: Δ, ``[*batch, 2]``, in normalised offset units.
-        """
+        """Return log p(Δ), equation 1, by log-sum-exp over the components. Δ is in normalised units."""
         x, y = ((offset.unsqueeze(-2) - self.mean) * torch.exp(-self.log_std)).unbind(-1)
         # With ρ = tanh a, 1 ± ρ = 2 σ(±2a). The quadratic form is then a sum of two squares, and 1 - ρ² a
         # product of two sigmoids. Neither loses precision when ρ is close to ±1.
@@ -78,9 +67,6 @@ class GaussianMixture(NamedTuple):
                 one (the released code).
             noise: ε, standard normal, sampled if not given.
             generator: random number generator.
-
-        Raises:
-            ValueError: if the temperature is negative.
         """
         if temperature < 0:
             raise ValueError(f"temperature {temperature} is negative; 0 is greedy, 1 the distribution itself")

@@ -24,16 +24,10 @@ class NetworkConfig:
 
 
 class Network(nn.Module):
-    """Base of the networks that a checkpoint or a weights file can hold.
+    """Base of the networks that a checkpoint or a weights file can hold."""
 
-    Attributes:
-        kind: name of the class in such a file.
-        facts: attributes that are stored with the weights, beside the sizes.
-        config: the sizes.
-    """
-
-    kind: ClassVar[str]
-    facts: ClassVar[tuple[str, ...]] = ()
+    kind: ClassVar[str]  # name of the class in such a file
+    facts: ClassVar[tuple[str, ...]] = ()  # attributes that are stored with the weights, beside the sizes
     config: Any
 
     @torch.no_grad()

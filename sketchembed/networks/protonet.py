@@ -2,43 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
-
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from sketchembed.networks.conv4 import Conv4
-from sketchembed.networks.network import Network, NetworkConfig
+from sketchembed.networks.conv4 import Conv4, Conv4Config
+from sketchembed.networks.network import Network
 from sketchembed.networks.precision import at_least_float32
 
 
-@dataclass(frozen=True)
-class ProtoNetConfig(NetworkConfig):
-    """The sizes of a prototypical network; the defaults are those of Snell et al. for Omniglot.
-
-    Attributes:
-        width: filters of each block of the Conv4.
-        pool: see :class:`~sketchembed.networks.conv4.Conv4`.
-        image_size: side of the input in pixels.
-        channels: channels of the input.
-    """
-
-    width: int = 64
-    pool: Literal["mean", "flatten"] = "mean"
-    image_size: int = 28
-    channels: int = 1
+class ProtoNetConfig(Conv4Config):
+    """The sizes of a prototypical network; the defaults are those of Snell et al. for Omniglot."""
 
 
 class ProtoNet(Network):
-    """A prototypical network.
-
-    *Source*: Snell et al. 2017; a supervised row of the paper's table 8.
-
-    Args:
-        config: the sizes.
-    """
+    """A prototypical network. *Source*: Snell et al. 2017; a supervised row of the paper's table 8."""
 
     kind = "protonet"
     config: ProtoNetConfig

@@ -45,13 +45,7 @@ class ResNetConfig(NetworkConfig):
 
 
 class Block(nn.Module, ABC):
-    """Base of both blocks: the ReLU of the sum of a residual branch and a shortcut.
-
-    Args:
-        inputs: input channels.
-        outputs: output channels.
-        stride: factor by which the side shrinks.
-    """
+    """Base of both blocks: the ReLU of the sum of a residual branch and a shortcut."""
 
     def __init__(self, inputs: int, outputs: int, stride: int) -> None:
         super().__init__()
@@ -113,14 +107,9 @@ class Bottleneck(Block):
 
 
 class ResNet(Network):
-    """A residual network that classifies images.
+    """A residual network that classifies images; layers have the names of torchvision, see :meth:`adopt`.
 
     *Source*: He et al. 2016; paper section 7 ("two separate ResNet-101 classifiers").
-
-    Layers have the names of torchvision, so that its weights load (:meth:`adopt`).
-
-    Args:
-        config: the sizes.
     """
 
     kind = "resnet"
@@ -173,13 +162,10 @@ class ResNet(Network):
         return classes
 
     def adopt(self, weights: Mapping[str, Tensor]) -> None:
-        """Load published weights, such as those of ImageNet.
+        """Load published weights of the same depth and width by torchvision's names, such as ImageNet's.
 
         The last layer keeps its weights if the number of classes differs. For grey images, the weights of the
         first layer are summed over the colours, which is equivalent.
-
-        Args:
-            weights: weights by torchvision's names, for the same depth and width.
 
         Raises:
             RuntimeError: if the other weights do not fit.

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from sketchembed.networks.conv4 import Pool, batch_norm, init_convolutions, normalised
+from sketchembed.networks.conv4 import Pool, batch_norm, convolution_block, init_convolutions, normalised
 
 
 class ResidualBlock(nn.Module):
@@ -23,11 +23,7 @@ class ResidualBlock(nn.Module):
         super().__init__()
         layers: list[nn.Module] = []
         for inputs in (channels, filters, filters):
-            layers += [
-                normalised(nn.Conv2d(inputs, filters, 3, padding=1)),
-                batch_norm(filters),
-                nn.ReLU(inplace=True),
-            ]
+            layers += convolution_block(inputs, filters)
         self.residual = nn.Sequential(*layers)
         self.shortcut = nn.Sequential(normalised(nn.Conv2d(channels, filters, 1)), batch_norm(filters))
         self.pool = nn.MaxPool2d(2, ceil_mode=True)

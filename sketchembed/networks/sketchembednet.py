@@ -18,8 +18,7 @@ from sketchembed.networks.precision import at_least_float32
 from sketchembed.networks.resnet12 import ResNet12
 from sketchembed.sketch import START, Sketch
 
-LIFTED_START = (0.0, 0.0, 0.0, 1.0, 0.0)
-"""Stroke-5 row of the lifted pen at the centre of the canvas, before the first point."""
+LIFTED_START = (0.0, 0.0, 0.0, 1.0, 0.0)  # the lifted pen at the centre, before the first point
 
 
 @dataclass(frozen=True)
@@ -75,12 +74,7 @@ class ModelConfig(NetworkConfig):
 
 
 class Latent(NamedTuple):
-    """The Gaussian over z, in float32 even under autocast.
-
-    Attributes:
-        mean: ``[batch, latent]``, the SketchEmbedding.
-        logvar: ``[batch, latent]``.
-    """
+    """The Gaussian over z, in float32 even under autocast; its mean is the SketchEmbedding."""
 
     mean: Float[Tensor, "batch latent"]
     logvar: Float[Tensor, "batch latent"]
@@ -93,9 +87,6 @@ class Latent(NamedTuple):
 
 class SketchEncoder(Network):
     """The encoder: a CNN, and two linear layers for the mean and the log-variance of z.
-
-    Args:
-        config: the sizes; those of the decoder have no effect.
 
     Raises:
         ValueError: if the images are too small for the CNN.
@@ -126,11 +117,7 @@ class SketchEncoder(Network):
         nn.init.constant_(self.logvar.bias, config.initial_logvar)
 
     def encode(self, image: Float[Tensor, "batch channels height width"]) -> Latent:
-        """Return the Gaussian over z.
-
-        Args:
-            image: values in [0, 1]; drawings are dark lines (0) on white (1).
-        """
+        """Return the Gaussian over z of images in [0, 1]; drawings are dark lines (0) on white (1)."""
         if self.config.shrink > 1:
             image = nn.functional.avg_pool2d(image, self.config.shrink)
         features = self.encoder(image)
@@ -177,15 +164,12 @@ class SketchEmbedNet(SketchEncoder):
         return encoder.train(self.training)
 
     def add_start_token(self, stroke5: Float[Tensor, "batch rows 5"]) -> Float[Tensor, "batch more_rows 5"]:
-        """Return the rows that train the decoder, which depend on where it starts.
+        """Return the rows that train the decoder, from rows with the start token in place of the first point.
 
-        A decoder that starts at the first point gets the rows unchanged. One that starts at the centre gets
-        one more row, the lifted pen at the centre of the drawing's bounding box. The first point is then an
-        offset like any other, as in the text of the paper (section 3: y_0 precedes the drawing), and the sum
-        of the offsets is the position of the pen on the canvas.
-
-        Args:
-            stroke5: rows with the start token in place of the first point.
+        A decoder that starts at the first point gets them unchanged. One that starts at the centre gets one
+        more row, the lifted pen at the centre of the drawing's bounding box. The first point is then an
+        offset like any other (paper section 3: y_0 precedes the drawing), and the offsets add up to the
+        position of the pen.
         """
         if self.config.start == "first point":
             return stroke5
@@ -210,8 +194,7 @@ class SketchEmbedNet(SketchEncoder):
 
         Args:
             image: values in [0, 1].
-            stroke5: the target with its start token, ``[batch, T + 1, 5]``, in normalised units, see
-                :meth:`add_start_token`.
+            stroke5: result of :meth:`add_start_token`, T + 1 rows, in normalised units.
             noise: ε of z, sampled if not given.
             skip_padding: skip the steps after the first end token, see :meth:`StrokeDecoder.forward`.
         """
@@ -287,10 +270,10 @@ class SketchEmbedNet(SketchEncoder):
         seed: int | None = None,
         component: Literal["sample", "argmax"] = "sample",
     ) -> list[Sketch]:
-        """Draw each image.
+        """Draw each image, with values in [0, 1]; drawings are dark lines (0) on white (1).
 
         Args:
-            images: values in [0, 1]; drawings are dark lines (0) on white (1).
+            images: the images.
             temperature: 0 is greedy and always gives the same drawing.
             seed: seed of the sampling; random if not given.
             component: see :meth:`generate`.

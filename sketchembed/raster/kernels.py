@@ -16,21 +16,14 @@ variable TRITON_INTERPRET=1 must be set before Triton is first imported."""
 
 
 def triton_module(name: str, like: Tensor) -> ModuleType | None:
-    """Return the module with Triton kernels, or None if they do not support a tensor's device or type.
-
-    Args:
-        name: of the module.
-        like: a tensor of the device and type to compute with.
-    """
+    """Return a module of Triton kernels, or None if they do not support the device or the type of `like`."""
     return None if why_not_triton(like.device, like.dtype) else import_module(name)
 
 
 def why_not_triton(device: torch.device, dtype: torch.dtype = torch.float32) -> str:
     """Return the reason why Triton kernels cannot be used, or an empty string if they can.
 
-    Args:
-        device: to compute on.
-        dtype: of the tensors that are not in 16 bits, such as states, norms and gates.
+    `dtype` is that of the tensors that are not in 16 bits, such as states, norms and gates.
     """
     if device.type != "cuda" and not INTERPRETED:
         return f"Triton has no kernels for {device.type}"

@@ -18,8 +18,7 @@ from torch import Tensor
 # ruff: noqa: ANN001, ANN202 - arguments of Triton kernels are pointers and constants without Python types
 # mypy: disable-error-code="no-untyped-def, untyped-decorator"
 
-TILE = 256
-"""Pixels per program."""
+TILE = 256  # pixels per program
 
 
 @triton.jit

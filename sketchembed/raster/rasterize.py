@@ -1,12 +1,9 @@
 """Rasterization of strokes with two kinds of ink.
 
 *Source*: paper appendix A, equations 6 to 10. The *sigmoid* ink is the paper's differentiable ink. The *pen*
-ink draws lines of one pixel, as CairoSVG did for the paper's inputs.
-
-Segments are short and ink reaches one or two pixels, so fewer than one in fifty pairs of a segment and a
-pixel contribute. :func:`near_pairs` lists these pairs, and both inks are computed from the list.
-
-Images are ``[batch, H, W]`` with row = y (down) and column = x. Ink is 1 and the background is 0.
+ink draws lines of one pixel, as CairoSVG did for the paper's inputs. Fewer than one in fifty pairs of a
+segment and a pixel contribute. :func:`near_pairs` lists these pairs, and both inks are computed from the
+list. Images are ``[batch, H, W]`` with row = y (down) and column = x. Ink is 1 and the background is 0.
 """
 
 from __future__ import annotations
@@ -21,11 +18,9 @@ from torch.nn import functional
 
 from sketchembed.raster.kernels import triton_module
 
-KERNELS = "sketchembed.raster.raster_triton"
-"""CUDA kernels, which evaluate all pairs instead of a list."""
+KERNELS = "sketchembed.raster.raster_triton"  # CUDA kernels, which evaluate all pairs instead of a list
 
-PAIR_LIMIT = 1 << 22
-"""Maximum length of a list of pairs (about 0.4 GB). A batch with more pairs is split into halves."""
+PAIR_LIMIT = 1 << 22  # about 0.4 GB; a batch with more pairs is split into halves
 
 MAX_DISTANCE_TERM = 22.0
 """The sigmoid ink σ(2 - x) is neglected for larger x: σ(-20) is 2e-9; the pixel loss is clipped at 1e-7."""
@@ -35,14 +30,10 @@ class Canvas(NamedTuple):
     """Mapping of drawings to a canvas, ``pixels = points * scale + shift``.
 
     *Source*: paper equations 8 and 9, with the released code's margin.
-
-    Attributes:
-        scale: λ, pixels per unit of the drawing.
-        shift: x and y in pixels.
     """
 
-    scale: Float[Tensor, " batch"]
-    shift: Float[Tensor, "batch 2"]
+    scale: Float[Tensor, " batch"]  # λ, pixels per unit of the drawing
+    shift: Float[Tensor, "batch 2"]  # x and y in pixels
 
     @classmethod
     def fit(
@@ -52,14 +43,10 @@ class Canvas(NamedTuple):
         size: int,
         margin: float | int,
     ) -> Canvas:
-        """Scale and centre the bounding box of each drawing on a square canvas.
+        """Scale and centre the bounding box of the `present` points of each drawing on a square canvas.
 
-        Args:
-            points: absolute points in any unit.
-            present: which points belong to the drawing. If none does, one unit is one pixel and the origin is
-                the centre.
-            size: side of the canvas in pixels.
-            margin: empty border on each side in pixels.
+        The points are absolute, in any unit; size and margin are in pixels. If no point is present, one unit
+        is one pixel and the origin is the centre.
         """
         inside = present.unsqueeze(-1)
         low = points.masked_fill(~inside, math.inf).amin(dim=1)
@@ -99,17 +86,11 @@ def pen_down(stroke5: Float[Tensor, "batch n 5"]) -> Bool[Tensor, "batch n-1"]:
 
 
 class Pairs(NamedTuple):
-    """Pairs of a segment and a pixel near it, ordered by segment.
+    """Pairs of a segment and a pixel near it, ordered by segment."""
 
-    Attributes:
-        segment: index into the flattened ``[batch, n]`` segments.
-        pixel: index into the flattened ``[batch, size, size]`` pixels.
-        centre: centre of the pixel, x and y in pixels.
-    """
-
-    segment: Int[Tensor, " pairs"]
-    pixel: Int[Tensor, " pairs"]
-    centre: Float[Tensor, "2 pairs"]
+    segment: Int[Tensor, " pairs"]  # index into the flattened [batch, n] segments
+    pixel: Int[Tensor, " pairs"]  # index into the flattened [batch, size, size] pixels
+    centre: Float[Tensor, "2 pairs"]  # of the pixel, x and y in pixels
 
 
 @torch.no_grad()
@@ -128,7 +109,8 @@ def near_pairs(
         end: end points of the segments.
         drawn: whether the pen is down along each segment.
         size: side of the image in pixels.
-        pixel_offset: coordinate of the centre of the first pixel.
+        pixel_offset: coordinate of the centre of the first pixel: 0.5 in graphics libraries, 0 in the
+            released code's pixel loss.
         reach: in pixels; infinity lists all pixels.
 
     Returns:
@@ -176,22 +158,11 @@ def squared_distance(
     pixel_offset: float | int,
     reach: float | int = math.inf,
 ) -> Float[Tensor, "batch {size} {size}"]:
-    """Return the squared distance of each pixel to the nearest drawn segment, in pixels².
+    """Return the squared distance in pixels² of each pixel to the nearest drawn segment, or infinity.
 
     The distance is exact and differentiable in the end points. Only the distance to the nearest segment is
     computed with gradient, so the graph holds a few images per drawing, whatever the number of segments.
-
-    Args:
-        start: start points of the segments, x and y in pixels.
-        end: end points of the segments.
-        drawn: whether the pen is down along each segment.
-        size: side of the image in pixels.
-        pixel_offset: coordinate of the centre of the first pixel: 0.5 in graphics libraries, 0 in the
-            released code's pixel loss.
-        reach: distance in pixels beyond which the result may be larger than the distance, or infinite.
-
-    Returns:
-        The squared distance, infinite if the drawing has no drawn segment.
+    Beyond `reach` the result may be larger than the distance. For the arguments see :func:`near_pairs`.
     """
     kernels = triton_module(KERNELS, start)
     if kernels is not None:
@@ -266,13 +237,9 @@ def _point_segment(point: Tensor, start: Tensor, end: Tensor) -> Tensor:
 def sigmoid_ink(
     distance_squared: Float[Tensor, "*batch h w"], power: Literal[1, 2] = 2
 ) -> Float[Tensor, "*batch h w"]:
-    """Return the paper's differentiable ink, σ(2 - 5 d^power), which is at most 0.88.
+    """Return the paper's differentiable ink, σ(2 - 5 d^power), which is at most 0.88; d is in pixels.
 
     *Source*: equation 10 uses the distance (power 1), the released code its square (power 2).
-
-    Args:
-        distance_squared: d² in pixels².
-        power: exponent of the distance d.
     """
     # The square root is not differentiable at 0, so d is at least a thousandth of a pixel.
     distance = distance_squared if power == 2 else torch.sqrt(distance_squared.clamp_min(1e-6))
@@ -294,16 +261,11 @@ def draw_pen(
     width: float | int = 1.0,
     border: float | int | None = None,
 ) -> Float[Tensor, "batch {size} {size}"]:
-    """Draw stroke-5 rows with the pen ink, without gradient: the input of a model.
+    """Draw stroke-5 rows in any unit with the pen ink, without gradient: the input of a model.
 
     *Source*: paper appendix H.1; the released code's preprocessing (28 px, 3 px margin, 1 px lines with butt
-    caps, drawn by CairoSVG).
-
-    Args:
-        stroke5: rows in any unit. Row 0 is the start token, at the first point.
-        size: side of the image in pixels.
-        width: line width in pixels.
-        border: margin in pixels on each side; :func:`margin` of the size if not given.
+    caps, drawn by CairoSVG). Size, line width and border are in pixels; the border is :func:`margin` of the
+    size if not given.
     """
     points = absolute_points(stroke5)
     canvas = Canvas.fit(points, stroke5[..., 4] < 0.5, size, margin(size) if border is None else border)
@@ -319,17 +281,11 @@ def pen_coverage(
     size: int,
     width: float | int = 1.0,
 ) -> Float[Tensor, "batch {size} {size}"]:
-    """Return the fraction of each pixel that lines cover, approximating CairoSVG.
+    """Return the fraction of each pixel that lines of a width in pixels cover, approximating CairoSVG.
 
     The coverage of a pixel by one segment is a product: the exact area of the pixel within an infinite strip
-    of the line's width, and the coverage along the line.
-
-    Args:
-        start: start points of the segments, x and y in pixels; the centre of the first pixel is at 0.5.
-        end: end points of the segments; the next segment, if drawn, starts there.
-        drawn: whether the pen is down along each segment.
-        size: side of the image in pixels.
-        width: line width in pixels.
+    of the line's width, and the coverage along the line. For the other arguments see :func:`near_pairs`; the
+    centre of the first pixel is at 0.5, and a drawn segment starts where the previous one ends.
     """
     reach = width / 2 + 0.71  # the corners of a pixel are 0.71 from its centre
     kernels = triton_module(KERNELS, start)
@@ -367,18 +323,9 @@ def pen_coverage(
 
 
 def _strip_coverage(across: Tensor, side_x: Tensor, side_y: Tensor, width: float | int) -> Tensor:
-    """Return the area of unit squares within an infinite strip.
-
-    Projected across the strip, a square has the density of the sum of two uniform variables of widths
-    `side_x` and `side_y`.
-
-    Args:
-        across: signed distance of the square's centre from the centre line of the strip.
-        side_x: |cos| of the strip's angle.
-        side_y: |sin| of the strip's angle.
-        width: of the strip.
-    """
-    # At least a hundredth of a pixel, which is invisible, to avoid a division by zero.
+    """Return the area of unit squares, `across` away from its centre line, within an infinite strip."""
+    # Projected across the strip, a square has the density of the sum of two uniform variables of the widths
+    # |cos| and |sin| of the angle: at least a hundredth of a pixel, to avoid a division by zero.
     side_x, side_y = side_x.clamp_min(1e-2), side_y.clamp_min(1e-2)
     outer, inner = (side_x + side_y) / 2, (side_x - side_y) / 2
 

@@ -7,13 +7,10 @@ import math
 import numpy as np
 from jaxtyping import Float
 
-MIN_POINTS = 8
-"""Minimum number of inner points of a curve, however short it is."""
-MAX_POINTS = 10_000
-"""Maximum number of inner points of a curve, so that a file cannot exhaust the memory."""
+MIN_POINTS = 8  # minimum number of inner points of a curve, however short it is
+MAX_POINTS = 10_000  # maximum number of inner points of a curve, so that a file cannot exhaust the memory
 
-MIN_RADIUS = 1e-9
-"""Radius of an arc, relative to half its chord, below which it is a straight line."""
+MIN_RADIUS = 1e-9  # radius of an arc, relative to half its chord, below which it is a straight line
 
 Point = tuple[float, float]
 
@@ -21,10 +18,8 @@ Point = tuple[float, float]
 def bezier(points: list[Point], spacing: float) -> Float[np.ndarray, "n 2"]:
     """Sample a Bézier curve at uniform steps of its parameter, without its first point.
 
-    Args:
-        points: the start point, the control points and the end point: 3 for a quadratic curve, 4 for a
-            cubic one.
-        spacing: approximate distance between the samples, in the unit of the points.
+    `points` are the start point, one or two control points and the end point. `spacing` is the approximate
+    distance between the samples.
     """
     control = np.array(points, dtype=np.float64)
     length = float(np.linalg.norm(np.diff(control, axis=0), axis=1).sum())
@@ -41,17 +36,9 @@ def arc(
 ) -> Float[np.ndarray, "n 2"]:
     """Sample an elliptical arc at uniform steps of its angle, without its first point.
 
-    *Source*: SVG 2, appendix B.2.4 and B.2.5. Radii that are too small are scaled up, and an arc with a zero
-    radius is a straight line.
-
-    Args:
-        start: start point.
-        radii: of the ellipse; signs are ignored.
-        rotation: of the ellipse's x axis, in degrees.
-        large: whether to follow the longer of the two possible arcs.
-        sweep: whether the angle increases.
-        end: end point.
-        spacing: approximate distance between the samples.
+    *Source*: SVG 2, appendix B.2.4 and B.2.5. The rotation is in degrees. The arc is the longer of the two
+    possible ones if `large`, and its angle increases if `sweep`. Signs of radii are ignored, radii that are
+    too small are scaled up, and an arc with a zero radius is a straight line.
     """
     rx, ry = abs(radii[0]), abs(radii[1])
     if start == end:

@@ -10,7 +10,7 @@ Distance = Literal["line", "segment"]
 
 
 def rdp(points: np.ndarray, epsilon: float | int, distance: Distance = "line") -> np.ndarray:
-    """Simplify a polyline by the Ramer-Douglas-Peucker algorithm.
+    """Simplify a polyline by the Ramer-Douglas-Peucker algorithm, which keeps both ends.
 
     *Source*: Douglas and Peucker 1973; paper appendix H.2 (ε = 2 for Omniglot) and H.3 (5 for Sketchy).
 
@@ -19,9 +19,6 @@ def rdp(points: np.ndarray, epsilon: float | int, distance: Distance = "line") -
         epsilon: maximum distance of a removed point from the chord, in the unit of the points.
         distance: ``"line"`` measures to the infinite line through the chord, as the released code does;
             ``"segment"`` measures to the chord itself, as most other libraries do.
-
-    Returns:
-        The remaining points, ``[m, 2]``, which include the first and the last.
     """
     points = np.asarray(points, dtype=np.float64)
     if len(points) < 3:

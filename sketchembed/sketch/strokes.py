@@ -1,12 +1,9 @@
 """The class :class:`Sketch`: a drawing as points and pen lifts, with conversions to and from other formats.
 
-The x axis points right and the y axis down. There are three array formats:
-
-* absolute points with a flag for each, as :class:`Sketch` stores them;
-* *stroke-3*, rows ``(dx, dy, lift)``: offset from the previous point (first row: from the origin), and
-  whether the pen is lifted after this point;
-* *stroke-5*, rows ``(dx, dy, s1, s2, s3)``: offset, and one-hot pen state *after* this point: on paper,
-  lifted, drawing ended (paper section 3).
+The x axis points right and the y axis down. *stroke-3* rows are ``(dx, dy, lift)``: offset from the previous
+point (first row: from the origin), and whether the pen is lifted after this point. *stroke-5* rows are
+``(dx, dy, s1, s2, s3)``: offset, and one-hot pen state *after* this point: on paper, lifted, drawing ended
+(paper section 3).
 """
 
 from __future__ import annotations
@@ -22,25 +19,21 @@ from xml.sax.saxutils import quoteattr
 
 import numpy as np
 
-from sketchembed.sketch.simplify import Distance, rdp
+from sketchembed.sketch.simplify import rdp
 from sketchembed.sketch.svg import path_data, read_strokes
 
-START = (0.0, 0.0, 1.0, 0.0, 0.0)
-"""The start token y_0 (paper section 3)."""
+START = (0.0, 0.0, 1.0, 0.0, 0.0)  # the start token y_0 (paper section 3)
 
 
 @dataclass(frozen=True, eq=False)
 class Sketch:
-    """A drawing.
+    """A drawing: its points in any unit, and whether the pen is lifted after each of them.
 
-    Attributes:
-        points: absolute x and y in any unit, float64 ``[n, 2]``.
-        lifted: whether the pen is lifted after each point, bool ``[n]``. In a complete drawing the last one
-            is True.
+    In a complete drawing the pen is lifted after the last point.
     """
 
-    points: np.ndarray
-    lifted: np.ndarray
+    points: np.ndarray  # absolute x and y, float64 [n, 2]
+    lifted: np.ndarray  # bool [n]
 
     def __post_init__(self) -> None:
         """Convert to arrays and check the shapes."""
@@ -60,8 +53,6 @@ class Sketch:
         if not isinstance(other, Sketch):
             return NotImplemented
         return np.array_equal(self.points, other.points) and np.array_equal(self.lifted, other.lifted)
-
-    # ---- formats -------------------------------------------------------------------------------
 
     @classmethod
     def from_strokes(cls, strokes: Iterable[np.ndarray | Sequence[Sequence[float | int]]]) -> Sketch:
@@ -108,9 +99,6 @@ class Sketch:
         Row 0 is the start token. It replaces the first point's offset and pen flag, as in the released code
         (docs/deviations.md). Rows after the end are ``(0, 0, 0, 0, 1)``.
 
-        Args:
-            length: sequence length T, at least the number of points.
-
         Raises:
             ValueError: if the drawing is empty or has more than `length` points.
         """
@@ -126,28 +114,18 @@ class Sketch:
         rows[0] = START
         return rows
 
-    # ---- geometry ------------------------------------------------------------------------------
-
     @property
     def bounds(self) -> tuple[float, float, float, float]:
-        """The bounding box, (x_min, y_min, x_max, y_max).
-
-        Raises:
-            ValueError: if the drawing is empty.
-        """
+        """The bounding box, (x_min, y_min, x_max, y_max); a ValueError if the drawing is empty."""
         if not len(self):
             raise ValueError("an empty drawing has no bounds")
         low, high = self.points.min(axis=0), self.points.max(axis=0)
         return float(low[0]), float(low[1]), float(high[0]), float(high[1])
 
     def fit(self, size: float | int, margin: float | int = 0.0) -> Sketch:
-        """Scale and centre the drawing on a square canvas, keeping the aspect ratio.
+        """Scale and centre the drawing on a square canvas with a margin, keeping the aspect ratio.
 
         *Source*: paper appendix H.1 and the released code's preprocessing.
-
-        Args:
-            size: side of the canvas.
-            margin: empty border on each side, in the same unit.
         """
         x0, y0, x1, y1 = self.bounds
         extent = max(x1 - x0, y1 - y0)
@@ -159,16 +137,9 @@ class Sketch:
         """Multiply all coordinates by `factor`."""
         return Sketch(self.points * factor, self.lifted)
 
-    def simplified(self, epsilon: float | int, distance: Distance = "line") -> Sketch:
-        """Simplify each stroke by :func:`rdp`.
-
-        Args:
-            epsilon: tolerance, in the drawing's unit.
-            distance: see :func:`rdp`.
-        """
-        return Sketch.from_strokes(rdp(stroke, epsilon, distance) for stroke in self.strokes)
-
-    # ---- images --------------------------------------------------------------------------------
+    def simplified(self, epsilon: float | int) -> Sketch:
+        """Simplify each stroke by :func:`rdp`; `epsilon` is in the drawing's unit."""
+        return Sketch.from_strokes(rdp(stroke, epsilon) for stroke in self.strokes)
 
     def to_svg(
         self,
@@ -204,23 +175,11 @@ class Sketch:
 
     @classmethod
     def from_svg(cls, source: str | Path) -> Sketch:
-        """Read the lines and curves of an SVG document, see :func:`~sketchembed.sketch.svg.read_strokes`.
-
-        Args:
-            source: a path, or the document itself (a string that starts with ``<``).
-
-        Raises:
-            DataError: if the document cannot be read or is not supported.
-        """
+        """Read the lines and curves of an SVG document, see :func:`~sketchembed.sketch.svg.read_strokes`."""
         return cls.from_strokes(read_strokes(source))
 
     def to_png(self, path: str | Path, size: int = 256, **options: Any) -> None:
-        """Write the drawing as a PNG file, rendered by CairoSVG.
-
-        Args:
-            path: output file.
-            size: side in pixels.
-            options: other arguments of :meth:`to_svg`.
+        """Write the drawing as a PNG file, rendered by CairoSVG; `options` are those of :meth:`to_svg`.
 
         Raises:
             ImportError: if the system library libcairo2 is missing.
@@ -229,11 +188,7 @@ class Sketch:
 
 
 def cairosvg() -> ModuleType:
-    """Import CairoSVG on demand, since it needs a system library.
-
-    Raises:
-        ImportError: if CairoSVG or the system library libcairo2 is missing.
-    """
+    """Import CairoSVG on demand, since it needs a system library."""
     try:
         return importlib.import_module("cairosvg")
     except (ImportError, OSError) as error:

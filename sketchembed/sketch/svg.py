@@ -20,19 +20,14 @@ from sketchembed.files.reading import check_file_size, read_file
 from sketchembed.sketch.curves import Point, arc, bezier
 
 LINE_TAGS = ("path", "polyline", "polygon", "line")
-HIDDEN_TAGS = ("defs", "clipPath", "mask", "marker", "pattern", "symbol")
-"""Elements whose children are not rendered in place."""
+HIDDEN_TAGS = ("defs", "clipPath", "mask", "marker", "pattern", "symbol")  # not rendered in place
 
 NUMBERS_OF = {"M": 2, "L": 2, "H": 1, "V": 1, "C": 6, "S": 4, "Q": 4, "T": 2, "A": 7, "Z": 0}
 """Number of arguments of each path command."""
-SPACING = 1.0
-"""Approximate distance between the points of a curve, in the document's unit."""
-SVG_LIMIT = 2 << 20
-"""Maximum size of a document in bytes. The largest published sketch has about 80,000."""
-MAX_POINTS = 100_000
-"""Maximum number of points of a document, including those of curves. Simplifying more takes too long."""
-MAX_COORDINATE = 1e9
-"""In the document's unit. Larger coordinates lose precision in differences and overflow in squares."""
+SPACING = 1.0  # approximate distance between the points of a curve, in the document's unit
+SVG_LIMIT = 2 << 20  # maximum size of a document in bytes; the largest published sketch has about 80,000
+MAX_POINTS = 100_000  # of a document, including those of curves; simplifying more takes too long
+MAX_COORDINATE = 1e9  # larger coordinates lose precision in differences and overflow in squares
 SEPARATORS = " \t\r\n\f,"
 # Possessive quantifiers avoid backtracking: a number may be as long as the document.
 _NUMBER = r"[-+]?(?:[0-9]++\.?+[0-9]*+|\.[0-9]++)(?:[eE][-+]?[0-9]++)?+"
@@ -47,11 +42,8 @@ Control = tuple[str, Point] | None
 def path_data(stroke: ArrayLike, decimals: int = 2) -> str:
     """Return a stroke as SVG path data (the attribute ``d``), or an empty string if no point is finite.
 
-    A single point becomes a line of zero length, which is visible with round line caps.
-
-    Args:
-        stroke: points, ``[n, 2]`` or flat ``[x0, y0, x1, y1, ...]``. Points that are not finite are skipped.
-        decimals: number of decimals to which coordinates are rounded.
+    A stroke is ``[n, 2]`` or flat ``[x0, y0, x1, y1, ...]``. Points that are not finite are skipped. A single
+    point becomes a line of zero length, which is visible with round line caps.
     """
     flat = np.asarray(stroke, dtype=np.float64).reshape(-1)
     points = flat[: len(flat) // 2 * 2].reshape(-1, 2)
@@ -229,11 +221,7 @@ def _commands(data: str, name: str) -> list[tuple[str, list[float]]]:
 def _follow(command: str, values: list[float], pen: Point, control: Control) -> tuple[list[Point], Control]:
     """Return the points that one command adds, and its last control point if it is a Bézier curve.
 
-    Args:
-        command: any letter of :data:`NUMBERS_OF` but Z; lower case for relative coordinates.
-        values: its arguments.
-        pen: the current point.
-        control: of the previous command; a smooth curve (S, T) starts with its reflection.
+    Commands in lower case are relative. A smooth curve (S, T) starts with the reflection of `control`.
     """
     kind = command.upper()
     from_x, from_y = pen if command.islower() else (0.0, 0.0)

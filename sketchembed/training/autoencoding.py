@@ -18,17 +18,11 @@ from sketchembed.training.task import VALIDATION_SETS, Task, drawn_images, rows_
 
 
 class VAELoss(NamedTuple):
-    """The loss of a VAE and its terms, each the mean over a batch.
+    """The loss of a VAE and its terms in nats, each the mean over a batch."""
 
-    Attributes:
-        loss: ``reconstruction + kl_weight * kl``.
-        reconstruction: cross-entropy of the pixels, in nats.
-        kl: KL divergence of z from a unit Gaussian, in nats.
-    """
-
-    loss: Float[Tensor, ""]
-    reconstruction: Float[Tensor, ""]
-    kl: Float[Tensor, ""]
+    loss: Float[Tensor, ""]  # reconstruction + kl_weight * kl
+    reconstruction: Float[Tensor, ""]  # cross-entropy of the pixels
+    kl: Float[Tensor, ""]  # divergence of z from a unit Gaussian
 
 
 class AutoencodingTask(Task):
@@ -65,11 +59,7 @@ class AutoencodingTask(Task):
     def images(
         self, batch: Float[Tensor, "batch rows 5"] | Float[Tensor, "batch channels size size"] | Pair
     ) -> Float[Tensor, "batch channels size size"]:
-        """Return the images of a batch in [0, 1].
-
-        Args:
-            batch: stroke-5 rows, which are drawn; images; or photos with sketches, which are not used.
-        """
+        """Return the images of a batch in [0, 1]; stroke-5 rows are drawn."""
         if isinstance(batch, Pair):
             return batch.images
         if batch.ndim == 4:

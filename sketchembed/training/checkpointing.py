@@ -15,16 +15,11 @@ from sketchembed.hub.model_files import by_step, save, step_of
 from sketchembed.runs.folder import MILESTONES
 from sketchembed.runs.run_logger import logged_run
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
-"""Signals that stop a run: Ctrl-C, preemption of the machine, and a scheduler's early warning."""
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)  # Ctrl-C, preemption, a scheduler's warning
 
 
 class Stopped(SystemExit):
-    """Stops a run that has saved; the exit status is 128 plus the signal's number.
-
-    Args:
-        number: the signal.
-    """
+    """Stops a run that has saved; the exit status is 128 plus the number of the signal."""
 
     def __init__(self, number: int) -> None:
         super().__init__(128 + number)
@@ -67,14 +62,8 @@ class Checkpoints(pl.callbacks.Checkpoint):
         self._saved = 0
         self._signal: int | None = None
 
-    # ---- when ------------------------------------------------------------------------------------
-
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Install the signal handlers.
-
-        Raises:
-            ConfigError: if the training has epochs.
-        """
+        """Install the signal handlers, and refuse a training that has epochs."""
         if trainer.num_training_batches != float("inf"):
             raise ConfigError(
                 f"trainer.limit_train_batches ends an epoch after {trainer.num_training_batches} batches",
@@ -93,11 +82,7 @@ class Checkpoints(pl.callbacks.Checkpoint):
     def on_train_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
     ) -> None:
-        """Save the steps so far if a checkpoint is due.
-
-        Raises:
-            Stopped: if a signal has asked the run to stop.
-        """
+        """Save the steps so far if a checkpoint is due, and stop if a signal has asked for it."""
         if batch_idx % trainer.accumulate_grad_batches:
             return
         if trainer.global_step % self.every_n_train_steps == 0:
@@ -123,8 +108,6 @@ class Checkpoints(pl.callbacks.Checkpoint):
             return self._signal
         asked = trainer.strategy.reduce_boolean_decision(self._signal is not None, all=False)
         return (self._signal or signal.SIGTERM) if asked else None
-
-    # ---- what ------------------------------------------------------------------------------------
 
     def _save(self, trainer: pl.Trainer) -> None:
         if trainer.global_step == self._saved:

@@ -68,11 +68,7 @@ class ClassificationTask(Task):
                 ) from error
 
     def setup(self, stage: str) -> None:
-        """Take the names of the classes from the data.
-
-        Raises:
-            ConfigError: if the data have more classes than the network.
-        """
+        """Take the names of the classes from the data; the network must have as many classes or more."""
         labels = getattr(getattr(self.trainer, "datamodule", None), "labels", None)
         if labels is None:
             return

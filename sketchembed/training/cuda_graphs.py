@@ -1,14 +1,13 @@
 """Capture the loss of a training step and its gradients as two CUDA graphs.
 
-The recurrent decoder alone launches about a thousand kernels of a few microseconds each, and launching them
-one by one takes longer than running them. With CUDA graphs the host launches the whole forward pass at once,
-then the whole backward pass. The optimizer, clipping, schedules and DDP remain Lightning's.
+The recurrent decoder launches about a thousand short kernels. Launching them one by one takes longer than
+running them. With CUDA graphs the host launches the whole forward pass at once, then the whole backward pass.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -18,54 +17,24 @@ from sketchembed.losses import drawing_loss
 from sketchembed.raster.kernels import why_not_triton
 
 
-@runtime_checkable
-class CapturableTask(Protocol):
-    """The part of a drawing task that a captured step uses."""
-
-    kl_weight: float
-    capture: bool
-    skip_padding: bool
-
-    @property
-    def net(self) -> nn.Module:
-        """The network."""
-
-    def terms(
-        self, image: Tensor, stroke5: Tensor, noise: Tensor, drawn: Tensor | None
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Return the pen, stroke, pixel and KL losses."""
-
-
 class StepInputs(NamedTuple):
-    """The inputs of a captured step, all on the device.
-
-    Attributes:
-        image: the model's input, ``[batch, channels, size, size]``.
-        stroke5: the augmented drawings, ``[batch, T + 1, 5]``.
-        noise: ε of z, ``[batch, latent]``.
-        drawn: ε of the pixel loss' samples, ``[samples, batch, steps, 2]``.
-        alpha: α, the weight of the pixel loss; the weight of the stroke loss is 1 - α.
-        gate: 1 if the pixel loss counts, 0 if α is too small.
-    """
+    """The inputs of a captured step, all on the device."""
 
     image: Float[Tensor, "batch channels size size"]
     stroke5: Float[Tensor, "batch rows 5"]
-    noise: Float[Tensor, "batch latent"]
-    drawn: Float[Tensor, "samples batch steps 2"]
+    noise: Float[Tensor, "batch latent"]  # ε of z
+    drawn: Float[Tensor, "samples batch steps 2"]  # ε of the pixel loss' samples
     alpha: Float[Tensor, ""]
-    gate: Float[Tensor, ""]
+    gate: Float[Tensor, ""]  # 1 if the pixel loss counts, 0 if α is too small
 
 
 class StepLosses(nn.Module):
     """The captured part of a step: from images, drawings and random numbers to the loss.
 
     It never synchronizes with the host, and all of its tensors have static shapes.
-
-    Args:
-        task: the task with the network and the losses.
     """
 
-    def __init__(self, task: CapturableTask) -> None:
+    def __init__(self, task: Any) -> None:
         super().__init__()
         self.net = task.net
         self._task = (task,)  # in a tuple, so that it is not registered as a submodule
@@ -82,17 +51,11 @@ class StepLosses(nn.Module):
         return total, torch.stack([pen, stroke, pixel, kl]).detach()
 
 
-def capture(task: CapturableTask, inputs: StepInputs) -> Callable[..., tuple[Tensor, Tensor]]:
-    """Capture the losses of a step and their gradients.
+def capture(task: Any, inputs: StepInputs) -> Callable[..., tuple[Tensor, Tensor]]:
+    """Return :meth:`StepLosses.forward` of a drawing task as a CUDA graph for inputs of the given shapes.
 
-    The warm-up steps change the running statistics of batch norm, which are restored afterwards.
-
-    Args:
-        task: the task, in training mode and on its device.
-        inputs: inputs of the right shapes; their values do not matter.
-
-    Returns:
-        :meth:`StepLosses.forward` for inputs of these shapes.
+    The task is in training mode. The warm-up steps change the running statistics of batch norm, which are
+    restored afterwards.
     """
     kept = {name: buffer.clone() for name, buffer in task.net.named_buffers()}
     autocast = torch.autocast(
@@ -109,17 +72,8 @@ def capture(task: CapturableTask, inputs: StepInputs) -> Callable[..., tuple[Ten
     return lambda *inputs: step(*inputs)
 
 
-def why_not_captured(
-    task: CapturableTask, device: torch.device, accumulate: int = 1, world_size: int = 1
-) -> str:
-    """Return the reason why the steps of a task are not captured; an empty string if they are.
-
-    Args:
-        task: the task.
-        device: the device of the training.
-        accumulate: number of batches per optimizer step.
-        world_size: number of ranks.
-    """
+def why_not_captured(task: Any, device: torch.device, accumulate: int = 1, world_size: int = 1) -> str:
+    """Return the reason why the steps of a drawing task are not captured; an empty string if they are."""
     if device.type != "cuda":
         return f"there are no graphs on {device.type}"
     if not task.capture:

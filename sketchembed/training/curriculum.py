@@ -49,6 +49,4 @@ class Curriculum(pl.Callback):
         """Set the task's α."""
         pl_module.alpha = self.alpha(trainer.global_step)  # type: ignore[assignment]
 
-    def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Set the task's α, because a run can validate before its first step."""
-        pl_module.alpha = self.alpha(trainer.global_step)  # type: ignore[assignment]
+    on_validation_start = on_train_batch_start  # a run can validate before its first step

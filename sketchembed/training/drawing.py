@@ -85,8 +85,6 @@ class DrawingTask(Task):
         self.capture = capture
         self._graph: Callable[..., tuple[Tensor, Tensor]] | None = None
 
-    # ---- one step --------------------------------------------------------------------------------
-
     def setup(self, stage: str) -> None:
         """Take the unit of the offsets from the data."""
         self._graph = None  # a graph of an earlier fit refers to weights at other addresses
@@ -99,9 +97,7 @@ class DrawingTask(Task):
     ) -> tuple[Float[Tensor, "batch channels size size"], Float[Tensor, "batch rows 5"]]:
         """Return the model's input, in [0, 1], and the target drawings.
 
-        Args:
-            batch: stroke-5 rows; :func:`~sketchembed.training.task.drawn_images` draws the input from them.
-            generator: random generator of the augmentation; None for no augmentation.
+        `batch` holds stroke-5 rows. They are augmented if there is a random generator.
         """
         stroke5: Tensor = batch if generator is None else self.augmentation(batch, generator)
         shown = stroke5 if generator is None else self.input_augmentation(stroke5, generator)
@@ -115,13 +111,10 @@ class DrawingTask(Task):
         noise: Float[Tensor, "batch latent"],
         drawn: Float[Tensor, "samples batch steps 2"] | None,
     ) -> Terms:
-        """Return the terms of the loss.
+        """Return the terms of the loss of a batch.
 
-        Args:
-            image: the model's input.
-            stroke5: the target drawings.
-            noise: ε of z.
-            drawn: ε of the pixel loss' samples; None to leave out the pixel loss.
+        `image` is the model's input, and `stroke5` the target drawings. `noise` is ε of z. `drawn` is ε of
+        the pixel loss' samples; None leaves out the pixel loss.
         """
         stroke5 = self.net.add_start_token(stroke5)
         distribution, latent = self.net(image, stroke5, noise, self.skip_padding)
@@ -152,11 +145,7 @@ class DrawingTask(Task):
     ) -> tuple[DrawingLoss, Float[Tensor, ""]]:
         """Return the loss of a batch with its terms, and the KL divergence of z from a unit Gaussian.
 
-        Args:
-            image: the model's input.
-            stroke5: the target drawings.
-            generator: random generator of the step.
-            with_pixels: compute the pixel loss for the log even if its weight is 0.
+        With `with_pixels`, the pixel loss is computed for the log even if its weight is 0.
         """
         noise, drawn = self.noises(stroke5, generator)
         gate = self.alpha > self.pixel_gate
@@ -200,14 +189,8 @@ class DrawingTask(Task):
         terms = zip(self.validation_terms, loss, strict=True)
         self.log_validation({f"{name}/{term}": value for term, value in terms}, len(stroke5))
 
-    # ---- checkpoints -----------------------------------------------------------------------------
-
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Take the unit of the offsets from the checkpoint, unless the data have set it.
-
-        Raises:
-            CheckpointError: if the checkpoint is of a model of other sizes.
-        """
+        """Check the weights. Take the unit of the offsets from the checkpoint unless the data have set it."""
         super().on_load_checkpoint(checkpoint)
         described = cast(dict[str, Any], checkpoint.get(MODEL_KEY, {}))
         if self.net.offset_scale == 1.0:

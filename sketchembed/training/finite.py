@@ -15,8 +15,7 @@ from sketchembed.runs.folder import Run
 from sketchembed.runs.run_logger import logged_run
 from sketchembed.training.step_check import NonFiniteStep, StepCheck, check_step, gather, non_finite_names
 
-MOST_EVENTS = 100
-"""Number of non-finite steps, the newest, that a checkpoint and a run's page list."""
+MOST_EVENTS = 100  # number of non-finite steps, the newest, that a checkpoint and a run's page list
 
 
 class Finite(pl.Callback):
@@ -54,8 +53,6 @@ class Finite(pl.Callback):
         self._losses: list[Tensor] = []
         self._pending: StepCheck | None = None
 
-    # ---- checkpoints -----------------------------------------------------------------------------
-
     @property
     def state_key(self) -> str:
         """The key of the state in checkpoints, which must not change with the name of the class."""
@@ -67,10 +64,9 @@ class Finite(pl.Callback):
         return {name: getattr(self, name) for name in names}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Restore the state of a checkpoint, of version 0.1.0 too.
+        """Restore the state of a checkpoint.
 
-        Version 0.1.0 could go back to an older checkpoint. Its ``passed_over`` is the number of batches that
-        such a run left out, so the data and the random numbers are ahead of the step by as much.
+        In version 0.1.0 a run could go back to an older checkpoint and leave out ``passed_over`` batches.
         """
         self.skipped, self.in_a_row = state_dict["skipped"], state_dict["in_a_row"]
         self.events = state_dict["events"]
@@ -79,19 +75,13 @@ class Finite(pl.Callback):
     def on_save_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """Handle the result of the last step, and refuse to save non-finite weights.
-
-        Raises:
-            NonFiniteError: if the last step or the weights are not finite and the run stops.
-        """
+        """Handle the result of the last step, and refuse to save non-finite weights."""
         self._settle(trainer, pl_module)
         checkpoint["callbacks"][self.state_key] = self.state_dict()  # the last step may have changed it
         weights = gather(trainer, non_finite_names(checkpoint["state_dict"]))[0]
         if weights:
             step = trainer.global_step - 1
             self._act(trainer, NonFiniteStep(step, step, [], 1, {}, [], weights, [], []))
-
-    # ---- a step ----------------------------------------------------------------------------------
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Set the task's step offset."""
@@ -120,11 +110,7 @@ class Finite(pl.Callback):
     def on_before_optimizer_step(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, optimizer: torch.optim.Optimizer
     ) -> None:
-        """Check the step; skip it if it is not finite.
-
-        Raises:
-            NonFiniteError: if the step is not finite and the run stops.
-        """
+        """Check the step; skip it or stop the run if it is not finite."""
         self._settle(trainer, pl_module)
         if not self._losses:  # the task returned no loss for this batch
             self._batches = []
@@ -167,11 +153,7 @@ class Finite(pl.Callback):
         return True
 
     def _act(self, trainer: pl.Trainer, found: NonFiniteStep) -> None:
-        """Record a non-finite step; return if it is skipped.
-
-        Raises:
-            NonFiniteError: if the run stops.
-        """
+        """Record a non-finite step, then stop the run, or return if the step is skipped."""
         why = ""
         if self.action == "skip":
             self.in_a_row += 1

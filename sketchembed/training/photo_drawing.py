@@ -27,10 +27,7 @@ class PhotoDrawingTask(DrawingTask):
     """
 
     def __init__(
-        self,
-        network: ModelConfig | None = None,
-        augmentation: PairAugmentation | None = None,
-        **kwargs: Any,
+        self, network: ModelConfig | None = None, augmentation: PairAugmentation | None = None, **kwargs: Any
     ) -> None:
         network = network or ModelConfig(encoder="resnet12", image_size=84, channels=3, max_length=100)
         super().__init__(network, augmentation=None, input_augmentation=None, **kwargs)
@@ -39,12 +36,7 @@ class PhotoDrawingTask(DrawingTask):
     def pairs(
         self, batch: Pair, generator: torch.Generator | None = None
     ) -> tuple[Float[Tensor, "batch 3 size size"], Float[Tensor, "batch rows 5"]]:
-        """Return the photos, in [0, 1], and their sketches.
-
-        Args:
-            batch: photos with sketches.
-            generator: random generator of the augmentation; None for no augmentation.
-        """
+        """Return the photos, in [0, 1], and their sketches, augmented if there is a random generator."""
         if generator is None:
             return batch.images, batch.stroke5
         return self.pair_augmentation(batch.images, batch.stroke5, generator)

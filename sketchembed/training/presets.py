@@ -51,12 +51,8 @@ def conf_folder() -> Path:
 def expand_preset(name: str) -> tuple[str, list[str], str]:
     """Return the name of a preset, its ``--config`` arguments, and the reason for the choice.
 
-    Args:
-        name: a preset; or ``auto`` (``auto-sketchy`` for photos), which is the paper's configuration on a
-            CUDA device and the CPU preset otherwise.
-
-    Raises:
-        ConfigError: if there is no such preset.
+    ``auto`` (``auto-sketchy`` for photos) is the paper's configuration on a CUDA device and the CPU preset
+    otherwise. A name that does not exist is a ConfigError.
     """
     why = "as requested"
     if name in AUTO:

@@ -27,8 +27,7 @@ PRINTED = (
     ("val/accuracy", "val accuracy", 3),
 )
 """Metrics in a line of progress: name, printed label, and decimals."""
-PAGE_SECONDS = 60
-"""Minimum time between two updates of the run's page."""
+PAGE_SECONDS = 60  # minimum time between two updates of the run's page
 
 
 class Monitor(pl.Callback):

@@ -13,35 +13,22 @@ from jaxtyping import Bool, Float
 from torch import Tensor, distributed
 
 Value = TypeVar("Value")
-SHOWN = 3
-"""Number of names that a message lists before it says how many more there are."""
+SHOWN = 3  # number of names that a message lists before it says how many more there are
 
 
 @dataclass(frozen=True)
 class NonFiniteStep:
-    """A training step with a non-finite loss, gradient or weight.
-
-    Attributes:
-        step: index of the optimizer step.
-        batch: index of the first batch of the step, in the order of the data.
-        ranks: ranks with a non-finite loss. Batch norm over all ranks can spread NaN from one to others.
-        world_size: number of ranks.
-        terms: the loss and its terms by name; one loss per batch if gradients are accumulated.
-        gradients: names of the parameters with non-finite gradients.
-        weights: names of the weights and buffers that were non-finite before the step.
-        items: the drawings of the step, as ``index (class)``, or its episodes.
-        broken: the items whose data contain non-finite numbers.
-    """
+    """A training step with a non-finite loss, gradient or weight."""
 
     step: int
-    batch: int
-    ranks: list[int]
+    batch: int  # the first batch of the step, in the order of the data
+    ranks: list[int]  # with a non-finite loss; batch norm over all ranks can spread NaN to others
     world_size: int
-    terms: dict[str, float]
-    gradients: list[str]
-    weights: list[str]
-    items: list[str]
-    broken: list[str]
+    terms: dict[str, float]  # the loss and its terms; one loss per batch if gradients are accumulated
+    gradients: list[str]  # parameters with non-finite gradients
+    weights: list[str]  # weights and buffers that were non-finite before the step
+    items: list[str]  # the drawings of the step, as "index (class)", or its episodes
+    broken: list[str]  # items whose data contain non-finite numbers
 
     @property
     def failed(self) -> dict[str, float]:
@@ -77,29 +64,17 @@ class NonFiniteStep:
 
 
 class StepCheck(NamedTuple):
-    """The result of checking a step; its numbers may still be on the device.
-
-    Attributes:
-        step: index of the optimizer step.
-        batch: index of the first batch of the step.
-        batches: batches of this rank; several if gradients are accumulated.
-        terms: loss terms as the step logged them.
-        losses: loss of each batch of this rank.
-        names: names of the parameters that have gradients.
-        finite: for each gradient, whether it is finite.
-        failed: 1 if a loss or a gradient of any rank is not finite, else 0.
-        copied: CUDA event after which `failed` is on the host; None if there is no copy to wait for.
-    """
+    """The result of checking a step; its numbers may still be on the device."""
 
     step: int
-    batch: int
-    batches: list[Any]
-    terms: dict[str, Tensor]
+    batch: int  # the first batch of the step
+    batches: list[Any]  # of this rank; several if gradients are accumulated
+    terms: dict[str, Tensor]  # as the step logged them
     losses: Float[Tensor, " batches"]
-    names: list[str]
+    names: list[str]  # parameters that have gradients
     finite: Bool[Tensor, " names"]
-    failed: Float[Tensor, ""]
-    copied: torch.cuda.Event | None = None
+    failed: Float[Tensor, ""]  # 1 if a loss or a gradient of any rank is not finite, else 0
+    copied: torch.cuda.Event | None = None  # after this event `failed` is on the host
 
     def copy_to_host(self) -> StepCheck:
         """Start to copy `failed` to the host without waiting for it."""
@@ -119,9 +94,7 @@ class StepCheck(NamedTuple):
     def describe(self, trainer: pl.Trainer, values: Mapping[str, Tensor]) -> NonFiniteStep:
         """Return the facts about a failed step, of all ranks; every rank must call it.
 
-        Args:
-            trainer: the trainer, whose data module names the drawings.
-            values: weights and buffers before the step, by name.
+        `values` are the weights and buffers before the step. The trainer's data module names the drawings.
         """
         data: Any = getattr(trainer, "datamodule", None)
         items: list[str] = []
@@ -158,12 +131,7 @@ def check_step(
 ) -> StepCheck:
     """Check the losses and the gradients of a step before the optimizer uses them.
 
-    Args:
-        trainer: the trainer.
-        task: the module with its gradients.
-        batches: batches of the step.
-        losses: the loss of each batch.
-        scaled: whether a gradient scaler handles infinite gradients; then only the losses are checked.
+    With `scaled`, a gradient scaler handles infinite gradients, so only the losses are checked.
     """
     gradients = {
         name: parameter.grad
@@ -216,11 +184,7 @@ def non_finite_names(tensors: Mapping[str, Tensor]) -> list[str]:
 
 
 def item_names(members: Mapping[str, Sequence[Any]]) -> list[str]:
-    """Return a name for each item of a batch: ``index (class)``, or ``episode id``.
-
-    Args:
-        members: what a data module's ``batch_members`` returns.
-    """
+    """Return a name for each item of ``batch_members`` of the data: ``index (class)``, or ``episode id``."""
     if "episodes" in members:
         return [f"episode {number}" for number in members["episodes"]]
     return [f"{index} ({name})" for index, name in zip(members["indices"], members["classes"], strict=True)]
@@ -229,8 +193,7 @@ def item_names(members: Mapping[str, Sequence[Any]]) -> list[str]:
 def broken_rows(batches: Sequence[Any]) -> list[int]:
     """Return the rows with non-finite numbers, counted through all batches.
 
-    Args:
-        batches: tensors, or dataclasses or tuples of tensors with the same first dimension.
+    A batch is a tensor, or a dataclass or tuple of tensors with the same first dimension.
     """
     found, before = set[int](), 0
     for batch in batches:

@@ -25,8 +25,7 @@ from sketchembed.networks.batch_norm import BatchNorm2d
 from sketchembed.networks.precision import at_least_float32
 from sketchembed.raster import rasterize
 
-VALIDATION_SETS = ("val", "unseen")
-"""Held-out drawings of the training classes, and drawings of held-out classes."""
+VALIDATION_SETS = ("val", "unseen")  # held-out drawings of the training classes, and held-out classes
 
 
 class Task(pl.LightningModule):
@@ -92,8 +91,6 @@ class Task(pl.LightningModule):
         self.logged = dictionary
         super().log_dict(dictionary, *args, **kwargs)
 
-    # ---- ranks -----------------------------------------------------------------------------------
-
     @property
     def world_size(self) -> int:
         """Number of ranks."""
@@ -121,8 +118,6 @@ class Task(pl.LightningModule):
         distributed.all_reduce(total)
         return total / self.world_size
 
-    # ---- random numbers --------------------------------------------------------------------------
-
     def _generator(self, step: int, stream: int) -> GlobalBatchGenerator:
         state = np.random.SeedSequence([self.seed, step, stream]).generate_state(1, np.uint64)
         generator = GlobalBatchGenerator(self.device)
@@ -141,17 +136,11 @@ class Task(pl.LightningModule):
         """Return the random generator of a validation batch, whichever rank has the batch."""
         return self._generator(batch_idx * self.world_size + self.global_rank, dataloader_idx)
 
-    # ---- metrics ---------------------------------------------------------------------------------
-
     def log_training(self, values: Mapping[str, Tensor], size: int, **shared: float) -> None:
-        """Log the values of a training step.
+        """Log a training step: the means of `values` over the ranks, and `shared` values, equal on all ranks.
 
-        One reduction for all values is cheaper than a torchmetrics object per value.
-
-        Args:
-            values: values to average over the ranks, by name without ``train/``.
-            size: number of items in this rank's batch.
-            shared: values that are equal on all ranks.
+        One reduction for all values is cheaper than a torchmetrics object per value. `size` is the number of
+        items in this rank's batch.
         """
         means = self.mean_over_ranks(
             torch.stack([at_least_float32(value.detach()) for value in values.values()])
@@ -160,12 +149,7 @@ class Task(pl.LightningModule):
         self.log_dict({f"train/{name}": value for name, value in logged.items()}, batch_size=size)
 
     def log_validation(self, values: Mapping[str, Tensor], size: int) -> None:
-        """Add a batch to the means over a validation set.
-
-        Args:
-            values: means over the batch, by names of `validation_terms` after ``val/`` or ``unseen/``.
-            size: number of items in the batch.
-        """
+        """Add the means over a batch of `size` items to those over its set, ``val/`` or ``unseen/``."""
         for name, value in values.items() if size else ():
             self._metric(name).update(value.detach(), size)
 
@@ -230,11 +214,7 @@ class Task(pl.LightningModule):
         checkpoint[MODEL_KEY] = describe(self.net)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Check that the weights fit the network.
-
-        Raises:
-            CheckpointError: if the checkpoint is of a model of other sizes.
-        """
+        """Check that the weights fit the network."""
         check_weights(self.net, network_weights(checkpoint), "the checkpoint")
 
 
@@ -248,9 +228,6 @@ def rows_in(batch: Any) -> int:
 def drawn_images(
     stroke5: Float[Tensor, "batch rows 5"], size: int, channels: int
 ) -> Float[Tensor, "batch {channels} {size} {size}"]:
-    """Draw the model's input: dark lines (0) on white (1).
-
-    *Source*: paper appendix H.1.
-    """
+    """Draw the model's input, dark lines (0) on white (1). *Source*: paper appendix H.1."""
     ink = rasterize.draw_pen(stroke5, size)
     return (1 - ink).unsqueeze(1).expand(-1, channels, -1, -1)

@@ -128,11 +128,11 @@ def test_truncated_checkpoint_is_refused(net, tmp_path):
 def test_weights_of_another_shape_name_the_tensor(net, tmp_path):
     other = SketchEmbedNet(ModelConfig(**(SMALL.to_dict() | {"hidden": 12})))
     with pytest.raises(CheckpointError, match=r"has '\S+' of shape \[.*\], not \["):
-        registry.load_weights(other, net.state_dict(), tmp_path / "x.ckpt")
+        registry.check_weights(other, net.state_dict(), tmp_path / "x.ckpt")
     state = dict(net.state_dict())
     state["extra"] = torch.zeros(1)
     with pytest.raises(CheckpointError, match="'extra', which the model lacks"):
-        registry.load_weights(net, state, tmp_path / "x.ckpt")
+        registry.check_weights(net, state, tmp_path / "x.ckpt")
 
 
 def test_unknown_settings_name_the_version(net, tmp_path, monkeypatch):

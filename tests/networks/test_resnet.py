@@ -146,7 +146,7 @@ def test_published_weights_see_grey_images_as_they_see_coloured_ones():
 
 
 def test_prediction_leaves_the_training_mode_and_its_averages_alone():
-    net = ResNet(ResNetConfig(18, classes=5, width=4)).train()
+    net = ResNet(ResNetConfig(18, classes=5, width=8)).train()
     before = {name: value.clone() for name, value in net.state_dict().items()}
     images = torch.rand(6, 1, 32, 32)
     alone = torch.cat([net.predict(image[None]) for image in images])

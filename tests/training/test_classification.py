@@ -14,7 +14,7 @@ from sketchembed.raster import rasterize
 from sketchembed.sketch import Sketch
 from sketchembed.training import ClassificationTask
 
-SIZES = ResNetConfig(18, classes=4, width=4, stem="small")
+SIZES = ResNetConfig(18, classes=4, width=8, stem="small")
 
 
 def task(**options):
@@ -96,12 +96,12 @@ def test_labels_are_the_data_s():
 
 def test_published_weights_are_started_from(tmp_path):
     torch.manual_seed(1)
-    theirs = ResNet(ResNetConfig(18, classes=10, width=4, stem="small", channels=3)).state_dict()
+    theirs = ResNet(ResNetConfig(18, classes=10, width=8, stem="small", channels=3)).state_dict()
     torch.save(theirs, tmp_path / "published.pth")
     one = task(weights=str(tmp_path / "published.pth"))
     torch.testing.assert_close(one.net.layer4[1].conv2.weight, theirs["layer4.1.conv2.weight"])
     assert one.net.fc.out_features == 4
-    torch.save(ResNet(ResNetConfig(50, width=4)).state_dict(), tmp_path / "deeper.pth")
+    torch.save(ResNet(ResNetConfig(50, width=8)).state_dict(), tmp_path / "deeper.pth")
     with pytest.raises(ConfigError, match=r"deeper.pth does not fit the network .* a ResNet-18"):
         task(weights=str(tmp_path / "deeper.pth"))
     (tmp_path / "broken.pth").write_bytes(b"nothing")

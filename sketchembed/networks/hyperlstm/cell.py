@@ -37,19 +37,12 @@ KERAS_EPS = 1e-3
 
 
 class HyperState(NamedTuple):
-    """The state of the cell, in float32 even under autocast.
+    """The state of the cell, in float32 even under autocast."""
 
-    Attributes:
-        h: ``[batch, hidden]``, main output.
-        g: ``[batch, hyper]``, hyper output.
-        c: ``[batch, hidden]``, main cell state.
-        d: ``[batch, hyper]``, hyper cell state, the activations of the paper's appendix K.
-    """
-
-    h: Float[Tensor, "batch hidden"]
-    g: Float[Tensor, "batch hyper"]
-    c: Float[Tensor, "batch hidden"]
-    d: Float[Tensor, "batch hyper"]
+    h: Float[Tensor, "batch hidden"]  # main output
+    g: Float[Tensor, "batch hyper"]  # hyper output
+    c: Float[Tensor, "batch hidden"]  # main cell state
+    d: Float[Tensor, "batch hyper"]  # hyper cell state, the activations of the paper's appendix K
 
 
 class GateNorm(nn.Module):
@@ -122,11 +115,6 @@ class HyperLSTMCell(nn.Module):
             self.expand[: 2 * GATES].fill_(0.1 / self.embedding)
             self.expand[2 * GATES :].fill_(1.0 if self.variant == "released" else 0.0)
 
-    def initial_state(self, batch: int, like: Tensor) -> HyperState:
-        """Return a state of zeros with the dtype and device of `like`."""
-        h, g = like.new_zeros(batch, self.hidden), like.new_zeros(batch, self.hyper)
-        return HyperState(h, g, h, g)
-
     def project(self, x: Float[Tensor, "*batch inputs"]) -> tuple[Tensor, Tensor]:
         """Return the input terms of the hyper gates and of the main gates.
 
@@ -162,10 +150,7 @@ class HyperLSTMCell(nn.Module):
         return HyperState(h, g, c, d)
 
     def modulation(self, code: Float[Tensor, "batch hyper"]) -> tuple[Tensor, Tensor, Tensor]:
-        """Return the scales of the input and recurrent terms, and the additive term.
-
-        Each is ``[batch, 4 hidden]``, with the gates side by side.
-        """
+        """Return the scales of both terms and the additive term, each ``[batch, 4 hidden]``."""
         bias = torch.cat([self.embed_bias, self.embed_bias.new_zeros(GATES * self.embedding)])
         small = (self.embed(code) + bias).unflatten(-1, (MAPS, self.embedding))
         maps = torch.bmm(small.transpose(0, 1), self.expand)  # [12, batch, hidden]

@@ -1,8 +1,7 @@
 """The element-wise operations of a HyperLSTM step as four Triton kernels, with one program per sequence.
 
-They compute the functions of :mod:`~sketchembed.networks.hyperlstm.pointwise` in float32, and save the same
-values for the backward pass. Each kernel covers everything between two matrix products: the gates, their
-norms and the cell of one sequence stay in registers.
+They compute the functions of :mod:`~sketchembed.networks.hyperlstm.pointwise` in float32. The gates, their
+norms and the cell of one sequence stay in registers between two matrix products.
 """
 
 from __future__ import annotations
@@ -231,9 +230,7 @@ def _main_backward(
         tl.store(d_maps + map_at + 8 * rows * size, found, mask)
         scaled = found * tl.load(maps + map_at + 4 * rows * size, mask, 0.0)
         tl.store(
-            d_product + row * product_stride + gate * size + cols,
-            scaled.to(d_product.dtype.element_ty),
-            mask,
+            d_product + row * product_stride + gate * size + cols, scaled.to(d_product.dtype.element_ty), mask
         )
 
 
@@ -269,13 +266,8 @@ def _hyper_backward(
         found = _norm_gradient(grad * weight, normal, scale, mask, size)
         tl.store(d_x + place, found, mask)
         tl.store(
-            d_product + row * product_stride + gate * size + cols,
-            found.to(d_product.dtype.element_ty),
-            mask,
+            d_product + row * product_stride + gate * size + cols, found.to(d_product.dtype.element_ty), mask
         )
-
-
-# ---- the functions that the loop calls -----------------------------------------------------------------
 
 
 def _launch(size: int) -> dict[str, Any]:

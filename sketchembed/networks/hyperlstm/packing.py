@@ -8,8 +8,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-ROUNDING = 16
-"""Multiple to which the number of sequences per step is rounded up, because kernels are compiled per size."""
+ROUNDING = 16  # rounds up the number of sequences per step, because kernels are compiled per size
 
 
 @dataclass(frozen=True)
@@ -18,36 +17,23 @@ class Packing:
 
     The first steps of all sequences come first, then the second steps, and so on, always with the longest
     sequence first.
-
-    Attributes:
-        batch: number of sequences.
-        time: number of steps of the padded batch.
-        order: ``[batch]``, indices of the sequences, the longest first.
-        counts: number of sequences in each step, at least 1, not increasing.
-        sequence: ``[rows]``, the sequence of each row.
-        step: ``[rows]``, the step of each row.
-        real: indices of the rows inside their sequences. Rounding adds other rows. None if there are none.
     """
 
-    batch: int
-    time: int
-    order: Int[Tensor, " batch"]
-    counts: list[int]
+    batch: int  # number of sequences
+    time: int  # number of steps of the padded batch
+    order: Int[Tensor, " batch"]  # indices of the sequences, the longest first
+    counts: list[int]  # number of sequences in each step, at least 1, not increasing
     sequence: Int[Tensor, " rows"]
     step: Int[Tensor, " rows"]
-    real: Int[Tensor, " real_rows"] | None
+    real: Int[Tensor, " real_rows"] | None  # rows inside their sequences; None without `lengths`
 
     @classmethod
     def of(
         cls, lengths: Int[Tensor, " batch"] | None, batch: int, time: int, device: torch.device
     ) -> Packing:
-        """Return the packing of a batch.
+        """Return the packing of a batch that is padded to `time` steps.
 
-        Args:
-            lengths: number of steps of each sequence, 1 to `time`; `time` for all if not given.
-            batch: number of sequences.
-            time: number of steps of the padded batch.
-            device: device of the sequences.
+        The `lengths` of the sequences are 1 to `time`; `time` for all if not given.
         """
         if lengths is None:
             # Made on the device: a CUDA graph cannot copy from the host.

@@ -1,9 +1,8 @@
-"""The element-wise operations of a HyperLSTM step, forward and backward, in PyTorch.
+"""The element-wise operations of a HyperLSTM step between its matrix products, forward and backward.
 
-A step consists of matrix products with norms, gates and cell updates between them. The latter are here, for
-the hypernetwork and for the main LSTM. :mod:`~sketchembed.networks.hyperlstm.hyperlstm_triton` has the same
-four functions for CUDA. In the forward functions, `x` is the input term of the gates, `product` the term of h
-and `recurrent` the term of the previous hyper output. The latter two may be in 16 bits.
+:mod:`~sketchembed.networks.hyperlstm.hyperlstm_triton` has the same four functions for CUDA. In the forward
+functions, `x` is the input term of the gates, `product` the term of h and `recurrent` the term of the
+previous hyper output. The latter two may be in 16 bits.
 
 tanh x = 2 σ(2x) - 1, and on a CPU σ is several times as fast as tanh. The factor 2 inside σ is part of the
 gain and shift of the preceding norm (:func:`weights_of`), and so is the bias of the forget gate.
@@ -122,17 +121,9 @@ def main_backward(
 ) -> Tensor:
     """Return the gradient of the maps in :func:`main_forward`, ``[12, n, hidden]``.
 
-    Writes the gradients c_norm, main_norm, pre, main_x, and the main part of product to `grad`.
-
-    Args:
-        w: the weights.
-        now: values that the forward pass saved.
-        grad: output.
-        x: input term of the gates, ``[n, 4, hidden]``.
-        out: gradient of h as an output, ``[n, hidden]``.
-        dh: gradient of h as the state of the next step.
-        c: previous cell state.
-        dc: gradient of the new cell state; overwritten by that of `c`.
+    Writes the gradients c_norm, main_norm, pre, main_x, and the main part of product to `grad`. `out` is the
+    gradient of h as an output, and `dh` that of h as the state of the next step. `dc` is the gradient of the
+    new cell state; it is overwritten by that of the previous one, `c`.
     """
     n, hidden = c.shape
     gates, tanh = now["gates"], now["tanh_c"]
@@ -170,16 +161,9 @@ def hyper_backward(
 ) -> None:
     """Compute the gradients of :func:`hyper_forward`.
 
-    Writes the gradients d_norm, hyper_norm, hyper_x, and the hyper part of product to `grad`.
-
-    Args:
-        w: the weights.
-        now: values that the forward pass saved.
-        grad: output.
-        dg: gradient of the hyper output as the state of the next step, ``[n, hyper]``.
-        d_code: gradient of the input of the maps: the new cell state (released) or the hyper output.
-        d: previous hyper cell state.
-        dd: gradient of the new hyper cell state; overwritten by that of `d`.
+    Writes the gradients d_norm, hyper_norm, hyper_x, and the hyper part of product to `grad`. `dg` is the
+    gradient of the hyper output as the state of the next step, and `d_code` that of the input of the maps.
+    `dd` is the gradient of the new cell state; it is overwritten by that of the previous one, `d`.
     """
     n, hyper = d.shape
     gates, tanh = now["hyper_gates"], now["tanh_d"]

@@ -1,13 +1,9 @@
 """The HyperLSTM over whole sequences, several times as fast as the cell.
 
-The result is that of :class:`~sketchembed.networks.hyperlstm.cell.HyperLSTMCell`, applied step by step. Here
-each step takes one recurrent product for h, the backward pass is written by hand without an autograd graph
-per step, and the gradient of each weight is one product after the loop. Sequences that have ended are not
-computed: rows are packed, see :class:`~sketchembed.networks.hyperlstm.packing.Packing`.
-
-Under autocast, products are in bfloat16. Norms, gates and states are in float32 (float64 in float64).
-pointwise.py has the operations between the products, and hyperlstm_triton.py the same for CUDA. Symbols are
-those of cell.py: h and c are the main output and cell state, g and d those of the hypernetwork.
+The result is that of :class:`~sketchembed.networks.hyperlstm.cell.HyperLSTMCell`, applied step by step. The
+backward pass is written by hand, the gradient of each weight is one product after the loop, and rows are
+packed, so that sequences that have ended are not computed. Under autocast, products are in bfloat16, and
+norms, gates and states in float32 (float64 in float64). Symbols are those of cell.py.
 """
 
 from __future__ import annotations
@@ -33,17 +29,10 @@ def run_sequence(
     state: HyperState,
     counts: list[int],
 ) -> tuple[Float[Tensor, "rows hidden"], HyperState]:
-    """Run the cell over packed sequences.
+    """Run the cell over packed sequences; return h of all steps and the last state of each sequence.
 
-    Args:
-        cell: the cell.
-        hyper_x: input terms of the hyper gates (:meth:`HyperLSTMCell.project`), packed.
-        main_x: input terms of the main gates, packed.
-        state: state before the first step, ``[batch, ...]``, in the order of the packing.
-        counts: number of sequences in each step, not increasing; their sum is the number of rows.
-
-    Returns:
-        h of every step, packed, and the state of each sequence after its last step.
+    `hyper_x` and `main_x` are packed input terms, see :meth:`HyperLSTMCell.project`. `state` is the state
+    before the first step in the order of the packing. `counts` are the numbers of sequences in the steps.
     """
     dtype = torch.get_autocast_dtype(hyper_x.device.type)
     low = dtype if torch.is_autocast_enabled(hyper_x.device.type) else hyper_x.dtype
@@ -57,10 +46,7 @@ def run_sequence(
 
 
 def _padded(rows: Tensor) -> Tensor:
-    """Append rows of zeros up to a multiple of 512.
-
-    The number of packed rows differs between batches, and 16-bit kernels on a CPU are compiled for each size.
-    """
+    """Append rows of zeros up to a multiple of 512, as 16-bit kernels on a CPU are compiled for each size."""
     missing = -len(rows) % 512
     return functional.pad(rows, (0, 0, 0, missing)) if missing else rows
 

@@ -122,7 +122,7 @@ def test_ha2017_has_a_norm_for_each_gate_and_cell():
 def test_state_stays_float32_under_autocast(variant):
     torch.manual_seed(0)
     cell = HyperLSTMCell(INPUTS, HIDDEN, HYPER, EMBEDDING, variant)
-    state = cell.initial_state(7, torch.zeros(1))
+    state = HyperState(*(torch.zeros(7, size) for size in (HIDDEN, HYPER, HIDDEN, HYPER)))
     x = torch.randn(7, INPUTS)
     plain = cell(x, state)
     with torch.autocast("cpu", dtype=torch.bfloat16):
