@@ -59,14 +59,7 @@ def read_drawing(
 
 
 def read_photo(path: Path, size: int) -> Float[Tensor, "3 size size"]:
-    """Read a photo of any size as the input of a model, scaled to fit and centred on black as in training.
-
-    Args:
-        path: of the image file.
-        size: side of the input in pixels.
-
-    Returns:
-        Red, green and blue in [0, 1].
+    """Read a photo of any size as RGB in [0, 1], scaled to fit and centred on black as in training.
 
     Raises:
         DataError: if the file is not an image.

@@ -201,7 +201,7 @@ def sketchy_seeds() -> list[Case]:
 
 def read_sketchy(folder: Path) -> object:
     try:
-        store = sketchy.prepare_sketchy(folder, folder / "prepared", size=16, rule="none", progress=False)
+        store = sketchy.prepare_sketchy(folder, folder / "prepared", size=16, rule="none")
     except DataError as error:
         if "no drawing was left" in str(error):
             return None

@@ -106,7 +106,11 @@ class DrawingDataModule(pl.LightningDataModule, ABC):
 
     @abstractmethod
     def prepare_store(self) -> DrawingStore:
-        """Open the prepared drawings, after preparing them if necessary."""
+        """Open the prepared drawings, after preparing them if necessary.
+
+        Raises:
+            DataError: if files are missing or damaged.
+        """
 
     @abstractmethod
     def split_classes(self, store: DrawingStore) -> tuple[list[str], list[str]]:
@@ -158,13 +162,7 @@ class DrawingDataModule(pl.LightningDataModule, ABC):
         )
 
     def batch_members(self, number: int, rank: int, world_size: int) -> dict[str, list[Any]]:
-        """Return the indices and the classes of the drawings in a training batch.
-
-        Args:
-            number: number of the batch, from 0.
-            rank: rank that trains on it.
-            world_size: number of ranks.
-        """
+        """Return the indices and classes of the drawings in a rank's training batch, counted from 0."""
         assert self.store is not None, "setup() has not been called"
         sampler = StepBatchSampler(self.train_indices, self.batch_size, self.seed, rank, world_size, number)
         indices = next(iter(sampler))

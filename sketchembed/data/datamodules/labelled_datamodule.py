@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -86,8 +86,7 @@ class LabelledSplit:
         }
 
 
-@dataclass(eq=False)
-class LabelledDrawings:
+class LabelledDrawings(NamedTuple):
     """A batch of drawings with labels.
 
     Attributes:
@@ -98,26 +97,9 @@ class LabelledDrawings:
     stroke5: Float[Tensor, "batch rows 5"]
     labels: Int[Tensor, " batch"]
 
-    def __len__(self) -> int:
-        """Return the number of drawings."""
-        return len(self.labels)
-
-    def to(self, *args: Any, **kwargs: Any) -> LabelledDrawings:
-        """Move the batch to another device or type."""
-        return LabelledDrawings(self.stroke5.to(*args, **kwargs), self.labels.to(*args, **kwargs))
-
-    def pin_memory(self) -> LabelledDrawings:
-        """Copy the batch to pinned memory."""
-        return LabelledDrawings(self.stroke5.pin_memory(), self.labels.pin_memory())
-
 
 class LabelledDataset(Dataset[LabelledDrawings]):
-    """Drawings of a store as stroke-5 rows, with class numbers.
-
-    Args:
-        drawings: dataset of the stroke-5 rows.
-        labels: names of the classes, in the order of their numbers.
-    """
+    """Drawings of a store as stroke-5 rows, with their class numbers, the indices into `labels`."""
 
     def __init__(self, drawings: DrawingDataset, labels: Sequence[str]) -> None:
         self.drawings = drawings

@@ -29,11 +29,7 @@ class OmniglotDataModule(DrawingDataModule):
         self.rotations = rotations
 
     def prepare_store(self) -> DrawingStore:
-        """Open the prepared strokes, after preparing them if necessary.
-
-        Raises:
-            DataError: if the stroke files are missing or damaged.
-        """
+        """Open the prepared strokes, after preparing them if necessary."""
         name = f"omniglot-t{self.max_length}" + ("" if self.rotations else "-upright")
         return omniglot.prepare_omniglot(
             self.folder / "omniglot",

@@ -30,11 +30,7 @@ class SketchyDataModule(PairDataModule):
         self.overlap = overlap
 
     def prepare_store(self) -> DrawingStore:
-        """Open the prepared pairs, after preparing them if necessary.
-
-        Raises:
-            DataError: if files are missing or damaged.
-        """
+        """Open the prepared pairs, after preparing them if necessary."""
         name = f"sketchy-t{self.max_length}-{self.image_size}px-{self.overlap}"
         return sketchy.prepare_sketchy(
             self.folder / "sketchy",
@@ -72,11 +68,7 @@ class TracedDataModule(PairDataModule):
         self.photos, self.max_points = photos, max_points
 
     def prepare_store(self) -> DrawingStore:
-        """Open the prepared pairs, after tracing the photos if necessary.
-
-        Raises:
-            DataError: if there are no photos.
-        """
+        """Open the prepared pairs, after tracing the photos if necessary."""
         return traced.prepare_traced(
             self.photos,
             self.folder,

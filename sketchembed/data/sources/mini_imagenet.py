@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from rich.progress import track
 
-from sketchembed.data.image_set import ImageSet, is_image_set
+from sketchembed.data.image_set import ImageSet, image_arrays, is_image_set
 from sketchembed.data.sources.splits import check_disjoint
 from sketchembed.errors import ConfigError, DataError
 from sketchembed.files.array_cache import cached, file_fingerprint
@@ -39,7 +39,7 @@ def load_mini_imagenet(folder: Path, prepared: Path, part: str = "test", size: i
     The first call reads the published files and caches the images in one file in `prepared`.
 
     Args:
-        folder: with ``PART.tar``, a folder ``PART`` of class folders, or ``PART.csv`` (columns
+        folder: folder with ``PART.tar``, a folder ``PART`` of class folders, or ``PART.csv`` (columns
             ``filename,label``) and a folder ``images``. Tars and folders must agree with a csv.
         prepared: folder for the cached file.
         part: ``train``, ``val`` or ``test``.
@@ -64,21 +64,14 @@ def load_mini_imagenet(folder: Path, prepared: Path, part: str = "test", size: i
     )
     about: dict[str, Any] = {"data": "mini-ImageNet", "split": "ravi", "part": part}
     about |= {"classes": len(found["class_names"]), "images": len(found["labels"])}
-    return ImageSet(
-        found["images"],
-        found["labels"].astype(np.int64),
-        found["class_names"].tolist(),
-        found["names"].tolist(),
-        None,
-        about,
-    )
+    return ImageSet.from_arrays(found, None, about)
 
 
 def read_list(path: Path) -> dict[str, str]:
     """Read a csv of ``filename,label``.
 
     Raises:
-        DataError: if it has other columns or an empty field, or if a name is a path.
+        DataError: if the file has other columns or an empty field, or if a name is a path.
     """
     out: dict[str, str] = {}
     expected, fix = "a list of files and classes", "Download the list again"
@@ -101,16 +94,13 @@ def read_list(path: Path) -> dict[str, str]:
 
 
 def model_photo(content: bytes, name: str, size: int) -> np.ndarray:
-    """Read a photo, uint8 ``[3, size, size]``: its shorter side scaled to `size`, then cropped to the centre.
+    """Read a photo as uint8 ``[3, size, size]``: its shorter side is scaled to `size` and its centre cropped.
 
     Raises:
         DataError: if it is not an image.
     """
     picture = open_image(content, f"'{name}'", expected=EXPECTED, fix=AGAIN)
     return photo_pixels(picture, size, "cover")
-
-
-# ---- preparation -----------------------------------------------------------------------------------------
 
 
 def _photos(folder: Path, part: str, listed: dict[str, str]) -> Iterator[tuple[str, str, bytes]]:
@@ -170,9 +160,4 @@ def _make_images(folder: Path, part: str, size: int, listed: dict[str, str]) -> 
             expected=f"every image that {part}.csv names",
             fix=AGAIN,
         )
-    return {
-        "images": np.stack(images),
-        "labels": np.array(labels, dtype=np.int32),
-        "names": np.array(names),
-        "class_names": np.array(list(classes)),
-    }
+    return image_arrays(np.stack(images), labels, names, list(classes))

@@ -7,6 +7,7 @@ This goes beyond the paper. Any photos can train the decoder, alone or before ph
 from __future__ import annotations
 
 import os
+import sys
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -15,8 +16,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from rich.console import Console
-from rich.progress import track
 
 from sketchembed.data.sources import contours
 from sketchembed.data.sources.mini_imagenet import load_mini_imagenet
@@ -41,9 +40,9 @@ class Photos(NamedTuple):
     Attributes:
         images: uint8 ``[n, 3, size, size]``.
         places: box of each photo in its image (left, top, right, bottom), without the padding.
-        names: of the photos, unique.
-        classes: of the photos, in groups; only for display.
-        errors: of files that are not photos.
+        names: unique names of the photos.
+        classes: class of each photo, in groups; only for display.
+        errors: errors of the files that are not photos.
     """
 
     images: np.ndarray
@@ -61,7 +60,6 @@ def prepare_traced(
     max_points: int = contours.MAX_POINTS,
     max_length: int = 100,
     size: int = 84,
-    progress: bool = True,
 ) -> DrawingStore:
     """Prepare the store of pairs, or open it if it was made of the same photos.
 
@@ -72,7 +70,6 @@ def prepare_traced(
         max_points: most points of a trace.
         max_length: T, see :class:`~sketchembed.data.datamodules.pair_datamodule.PairDataModule`.
         size: side of the photos in pixels.
-        progress: show a progress bar on a terminal, and a summary at the end.
 
     Raises:
         DataError: if there are no photos, none has contours, or the store cannot be written.
@@ -90,37 +87,27 @@ def prepare_traced(
     kept: list[int] = []
     store = write_store(
         destination,
-        _classes(found, max_points, kept, progress),
+        _classes(found, max_points, kept),
         source=f"traced {source.name}",
         max_length=max_length,
         dtype="<f4",
         about=about,
         arrays=lambda: {"photos": found.images, "photo_of": np.array(kept, dtype=np.int32)},
+        total=len(set(found.classes)),
     )
-    if progress:
-        line = f"traced: {len(store):,} of {len(found.names):,} photos in {source} have contours"
-        line += (
-            f", {len(found.errors):,} files are not photos; the first: {found.errors[0]}"
-            if found.errors
-            else ""
-        )
-        Console(stderr=True).print(line, highlight=False, soft_wrap=True)
+    line = f"traced: {len(store):,} of {len(found.names):,} photos in {source} have contours"
+    if found.errors:
+        line += f", {len(found.errors):,} files are not photos; the first: {found.errors[0]}"
+    print(line, file=sys.stderr)
     return store
 
 
-def _classes(found: Photos, max_points: int, kept: list[int], progress: bool) -> Iterator[ClassDrawings]:
+def _classes(found: Photos, max_points: int, kept: list[int]) -> Iterator[ClassDrawings]:
     """Trace one class after the other, and append the indices of photos with contours to `kept`."""
-    groups = [
-        (name, list(group)) for name, group in groupby(range(len(found.names)), found.classes.__getitem__)
-    ]
+    groups = groupby(range(len(found.names)), found.classes.__getitem__)
     with ProcessPoolExecutor(len(os.sched_getaffinity(0))) as pool:
-        for name, numbers in track(
-            groups,
-            description="Tracing photos",
-            console=Console(stderr=True),
-            transient=True,
-            disable=not progress,
-        ):
+        for name, group in groups:
+            numbers = list(group)
             images = [_inside(found.images[number], found.places[number]) for number in numbers]
             traces = pool.map(contours.trace, images, [max_points] * len(images), chunksize=CHUNK)
             rejected: Counter[str] = Counter()
