@@ -84,7 +84,7 @@ def thinned(ink: np.ndarray) -> np.ndarray:
 
 @cache
 def _tables() -> tuple[np.ndarray, np.ndarray]:
-    """Return for each of the 256 neighbourhoods whether the pixel is removed, for either pass."""
+    """Return, for either pass and each of the 256 neighbourhoods, whether the pixel is removed."""
     around = (np.arange(256) >> np.arange(8)[:, None] & 1).astype(bool)
     count = around.sum(0)
     crossings = (~around & np.roll(around, -1, axis=0)).sum(0)

@@ -23,9 +23,7 @@ from sketchembed.errors import DataError, nearest
 from sketchembed.sketch import Sketch, rdp
 
 UNSEEN = ("bus", "envelope", "hexagon", "lollipop", "moon", "sailboat", "traffic light")
-"""Held-out classes. They consist of parts that training classes have too: a bus has the wheels of a car, an
-envelope is a square with a triangle."""
-
+"""Held-out classes. Training classes have the same parts: a bus has the wheels of a car."""
 VERSION = 2
 """Version of the generator. Increase it if the drawings change, so that old stores are replaced."""
 
@@ -43,11 +41,7 @@ def class_names() -> list[str]:
 
 
 def doodle(name: str, rng: np.random.Generator) -> Sketch:
-    """Draw one doodle.
-
-    Args:
-        name: name of its class.
-        rng: source of all variation.
+    """Draw one doodle of a class.
 
     Returns:
         Drawing of 2 to 64 points with integer coordinates. The smallest x and y are 0, and the largest
@@ -77,17 +71,7 @@ def doodle(name: str, rng: np.random.Generator) -> Sketch:
 
 
 def drawings(name: str, count: int, seed: int) -> ClassDrawings:
-    """Draw the first doodles of a class.
-
-    In every 28 drawings there are one of the partition ``valid`` and one of ``test``.
-
-    Args:
-        name: name of the class.
-        count: number of drawings.
-        seed: seed of all variation.
-
-    Returns:
-        Drawings as stroke-3 rows, int16 ``[n, 3]``, with their partitions.
+    """Draw the first doodles of a class as int16 rows; one in 28 is of ``valid`` and one of ``test``.
 
     Raises:
         DataError: if there is no such class.
@@ -143,8 +127,7 @@ def _exclude_long(made: ClassDrawings, max_length: int) -> ClassDrawings:
 def _finish(pen: Pen) -> list[np.ndarray]:
     """Change the order of the strokes, transform the drawing, and add the tremor of the hand.
 
-    Returns:
-        Strokes ``[n_i, 2]`` in a box of about 255, with a point every few units.
+    The strokes ``[n_i, 2]`` fill a box of about 255, with a point every few units.
     """
     strokes = pen.strokes
     if len(strokes) > 2 and pen.chance(0.3):

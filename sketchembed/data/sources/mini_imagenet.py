@@ -17,7 +17,7 @@ from rich.progress import track
 
 from sketchembed.data.image_set import ImageSet, image_arrays, is_image_set
 from sketchembed.data.sources.splits import check_disjoint
-from sketchembed.errors import ConfigError, DataError
+from sketchembed.errors import DataError, check_known
 from sketchembed.files.array_cache import cached, file_fingerprint
 from sketchembed.files.images import open_image, photo_pixels
 from sketchembed.files.reading import read_file, tar_files
@@ -49,10 +49,7 @@ def load_mini_imagenet(folder: Path, prepared: Path, part: str = "test", size: i
         ConfigError: if there is no such part.
         DataError: if files are missing or damaged, or a class is in two parts.
     """
-    if part not in PARTS:
-        raise ConfigError(
-            f"mini-ImageNet has no part '{part}'", expected=f"one of {', '.join(PARTS)}", fix="Choose another"
-        )
+    check_known("mini-ImageNet part", part, PARTS)
     lists = {name: read_list(folder / f"{name}.csv") for name in PARTS if (folder / f"{name}.csv").is_file()}
     check_disjoint({name: sorted(set(found.values())) for name, found in lists.items()})
     sources = [folder / name for name in (f"{part}.tar", part, f"{part}.csv", "images")]

@@ -25,7 +25,7 @@ from sketchembed.data.sources.omniglot import (
     vinyals_split,
 )
 from sketchembed.data.sources.splits import check_disjoint, read_names
-from sketchembed.errors import ConfigError, DataError, check_known
+from sketchembed.errors import DataError, check_known
 from sketchembed.files.array_cache import cached, file_fingerprint
 from sketchembed.raster import rasterize
 from sketchembed.sketch import Sketch
@@ -85,12 +85,7 @@ def select_part(images: ImageSet, split: str, part: str) -> ImageSet:
     check_known("Omniglot split", split, SPLITS)
     vinyals = split == "vinyals"
     parts = vinyals_split() if vinyals else {"train": ["background"], "test": ["evaluation"]}
-    if part not in parts:
-        raise ConfigError(
-            f"the {split} split has no part '{part}'",
-            expected=f"one of {', '.join(parts)}",
-            fix="Choose another",
-        )
+    check_known(f"part of the {split} split", part, parts)
     if vinyals:
         check_disjoint(parts)
         chosen = images.select(parts[part]).with_rotations()

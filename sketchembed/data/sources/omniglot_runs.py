@@ -35,17 +35,13 @@ AGAIN = "Download the runs again"
 class OneShotRuns:
     """The runs as episodes of 20-way 1-shot, with one query per class.
 
-    The published images are copies of Omniglot's images and are identified by their pixels. So a model sees
-    these drawings in the same form as all others: as rasters of their strokes, or as images.
+    The published images are copies of Omniglot's images and are identified by their pixels. A model therefore
+    sees these drawings in the same form as all others: as rasters of their strokes, or as images.
 
     Args:
         data: upright images of the evaluation set (``lake``).
-        folder: of Omniglot's published files: ``*runs*.zip`` or unpacked runs, and ``images_evaluation``.
+        folder: folder of ``*runs*.zip`` or unpacked runs, and ``images_evaluation``.
         prepared: folder for the cached file.
-
-    Attributes:
-        way: number of classes in a run.
-        names: of the runs.
 
     Raises:
         DataError: if there are no runs, a run is incomplete, or an image is not one of Omniglot's.
@@ -193,7 +189,7 @@ def _read_answers(name: str, files: dict[str, bytes]) -> tuple[list[str], list[s
 
 
 def _run_files(source: Path) -> dict[str, dict[str, bytes]]:
-    """Return the files of the runs in a zip, or of the one run in a folder, by run and path in the run."""
+    """Return the files of the runs in a zip, or of the run in a folder, by run and path in the run."""
     if source.is_dir():
         expected, files = "a file of a run", {}
         for path in [*sorted(source.glob("*/*.png")), source / LABELS]:
