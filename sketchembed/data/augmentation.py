@@ -16,8 +16,7 @@ from torch.nn import functional
 
 from sketchembed.data.batch_random import normal, uniform
 
-LUMA = (0.299, 0.587, 0.114)
-"""Weights of red, green and blue in the luma (ITU-R BT.601)."""
+LUMA = (0.299, 0.587, 0.114)  # weights of red, green and blue in the luma (ITU-R BT.601)
 
 
 @dataclass(frozen=True)

@@ -32,8 +32,7 @@ FORMAT_VERSION = 1
 PARTITIONS = ("train", "valid", "test")
 OFFSET_LIMIT = 1000.0
 DTYPES = ("<i2", "<f4")
-MANIFEST_LIMIT = 32 << 20
-"""Maximum size of a manifest, in bytes; for Omniglot's 6,492 classes it is 1 MB."""
+MANIFEST_LIMIT = 32 << 20  # maximum size of a manifest, in bytes; for Omniglot's 6,492 classes it is 1 MB
 _BLOCK = 1 << 20
 
 
@@ -45,8 +44,7 @@ class ClassEntry:
         name: name of the class.
         counts: number of drawings in each partition.
         rejected: number of excluded drawings, by reason.
-        moments: count, sum and sum of squares of the offsets of the training drawings, from which
-            :meth:`DrawingStore.offset_scale` follows for any set of classes.
+        moments: count, sum and sum of squares of the offsets of the training drawings.
     """
 
     name: str
@@ -73,9 +71,6 @@ class DrawingStore:
 
     Attributes:
         arrays: optional arrays by name, such as the photos of the drawings.
-
-    Args:
-        path: folder of the store.
 
     Raises:
         DataError: if the folder is not a store, has another format version, or is incomplete.
@@ -193,9 +188,6 @@ class DrawingStore:
         """Return the standard deviation of the offsets of the training drawings, over x and y together.
 
         *Source*: Ha and Eck 2018; offsets divided by it have unit variance.
-
-        Args:
-            classes: names of the classes; default: all.
 
         Raises:
             DataError: if the classes have no training drawings, or all their offsets are equal.

@@ -13,8 +13,7 @@ from PIL import Image, ImageFilter
 
 from sketchembed.raster.rasterize import margin
 
-FINE = 4
-"""Resolution at which lines are thinned, relative to the size of the result."""
+FINE = 4  # resolution at which lines are thinned, relative to the size of the result
 RING = ((0, 1), (0, 2), (1, 2), (2, 2), (2, 1), (2, 0), (1, 0), (0, 0))
 """The eight neighbours (row, column) of the centre of a 3 × 3 square, clockwise from the north."""
 SQUARE = {(0, 0): 0b00011100, (0, 1): 0b01110000, (1, 0): 0b00000111, (1, 1): 0b11000001}

@@ -18,8 +18,7 @@ from sketchembed.data.sources import quickdraw
 from sketchembed.data.store import DrawingStore
 from sketchembed.errors import DataError
 
-MIN_HELD_OUT = 2
-"""Minimum number of held-out drawings per class, unless that is more than a third of the class."""
+MIN_HELD_OUT = 2  # held-out drawings per class, unless that is more than a third of the class
 
 
 @dataclass(frozen=True, eq=False)

@@ -47,8 +47,8 @@ class PairDataset(Dataset[Pair]):
 
     Args:
         store: store of pairs.
-        length: see :class:`~sketchembed.data.datamodules.drawing_datamodule.DrawingDataset`.
-        offset_scale: see there.
+        length: T, see :class:`~sketchembed.data.datamodules.drawing_datamodule.DrawingDataset`.
+        offset_scale: divisor of the offsets, in the store's unit.
 
     Raises:
         DataError: if the store has no valid array of photos.

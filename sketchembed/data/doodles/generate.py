@@ -24,8 +24,7 @@ from sketchembed.sketch import Sketch, rdp
 
 UNSEEN = ("bus", "envelope", "hexagon", "lollipop", "moon", "sailboat", "traffic light")
 """Held-out classes. Training classes have the same parts: a bus has the wheels of a car."""
-VERSION = 2
-"""Version of the generator. Increase it if the drawings change, so that old stores are replaced."""
+VERSION = 2  # version of the generator; increase it if the drawings change, so that old stores are replaced
 
 BOX = 255
 EPSILON = 2.0

@@ -13,8 +13,7 @@ from typing import TypeVar
 
 import numpy as np
 
-Number = float | int
-"""Written out because the runtime type checks of the tests do not accept an int for a float."""
+Number = float | int  # the runtime type checks of the tests do not accept an int for a float
 
 Point = tuple[Number, Number]
 T = TypeVar("T")

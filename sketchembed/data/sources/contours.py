@@ -20,33 +20,20 @@ from sketchembed.sketch.simplify import rdp
 
 # All constants were chosen by eye on photos of 84 pixels.
 MAX_POINTS = 60
-SIGMA = 1.75
-"""σ in pixels of the Gaussian derivatives; larger values give fewer details."""
+SIGMA = 1.75  # σ in pixels of the Gaussian derivatives; larger values give fewer details
 EPSILON = 1.2
-SURROUND = 7.0
-"""σ in pixels of the neighbourhood whose mean gradient measures texture."""
-SUPPRESSED = 0.6
-"""Share of that mean that is subtracted from an edge."""
-FAINTEST = 1.0
-"""Weakest gradient of an edge, in levels of 255 per pixel; smoothed JPEG noise is weaker."""
-WEAK, STRONG = 0.65, 0.9
-"""Quantiles of a photo's gradients: an edge must reach the second and ends at the first (hysteresis)."""
-FRAME = 2
-"""Width in pixels of the border where nothing is drawn, because some photos have a frame."""
-GAP = 6.0
-"""Largest gap in pixels between two ends that are joined because one line continues the other smoothly."""
-TOUCHING = 3.0
-"""Largest gap in pixels between two ends that are joined at a corner."""
-TAIL = 4
-"""Points, about 0.7 pixels apart, over which the direction of an end is measured."""
-SHORTEST = 10.0
-"""Shortest stroke in pixels."""
-BORDER_WEIGHT = 0.4
-"""Weight of a pixel at the border, relative to one in the centre, where most objects are."""
-LEAST = 0.1
-"""Lowest salience of a stroke, as a share of the highest one."""
-READING = (1.0, 1.0)
-"""Direction of reading, to the lower right; a stroke starts where the projection on it is smallest."""
+SURROUND = 7.0  # σ in pixels of the neighbourhood whose mean gradient measures texture
+SUPPRESSED = 0.6  # share of this mean that is subtracted from an edge
+FAINTEST = 1.0  # weakest gradient of an edge, in levels of 255 per pixel; smoothed JPEG noise is weaker
+WEAK, STRONG = 0.65, 0.9  # quantiles of the gradients where an edge ends, and that it must reach (hysteresis)
+FRAME = 2  # width in pixels of the border where nothing is drawn, because some photos have a frame
+GAP = 6.0  # largest gap in pixels between two ends that are joined if one line continues the other
+TOUCHING = 3.0  # largest gap in pixels between two ends that are joined at a corner
+TAIL = 4  # points, about 0.7 pixels apart, over which the direction of an end is measured
+SHORTEST = 10.0  # shortest stroke in pixels
+BORDER_WEIGHT = 0.4  # weight of a pixel at the border, relative to one in the centre, where most objects are
+LEAST = 0.1  # lowest salience of a stroke, as a share of the highest one
+READING = (1.0, 1.0)  # direction of reading; a stroke starts where the projection on it is smallest
 
 
 def trace(photo: np.ndarray, max_points: int = MAX_POINTS, epsilon: float | int = EPSILON) -> Sketch:

@@ -23,14 +23,11 @@ from sketchembed.files.images import open_image, photo_pixels
 from sketchembed.files.reading import read_file, tar_files
 
 PARTS = ("train", "val", "test")
-SIZE = 84
-"""Side of the images in pixels (paper section 4)."""
+SIZE = 84  # side of the images in pixels (paper section 4)
 SUFFIXES = {".jpg", ".jpeg", ".png"}
 EXPECTED, AGAIN = "a whole JPEG or PNG", "Download the archive again"
-LIST_LIMIT = 16 << 20
-"""Largest csv in bytes; the largest published one has 1.2 million."""
-FORMAT = 1
-"""Version of the prepared file."""
+LIST_LIMIT = 16 << 20  # largest csv in bytes; the largest published one has 1.2 million
+FORMAT = 1  # version of the prepared file
 
 
 def load_mini_imagenet(folder: Path, prepared: Path, part: str = "test", size: int = SIZE) -> ImageSet:

@@ -20,17 +20,13 @@ import numpy as np
 
 from sketchembed.errors import DataError
 
-MEMBER_LIMIT = 144 << 20
-"""Largest unpacked array file in bytes: room for 340,000 drawings, more than any class has."""
-RATIO_LIMIT = 100
-"""Largest ratio of an array file's unpacked and packed size; 2 to 4 for drawings."""
+MEMBER_LIMIT = 144 << 20  # largest unpacked array file in bytes: 340,000 drawings, more than any class has
+RATIO_LIMIT = 100  # largest ratio of an array file's unpacked and packed size; 2 to 4 for drawings
 STEPS_LIMIT, OBJECTS_LIMIT = 64, 16
 """Most opcodes, and most objects that they make, per drawing; drawings need about 30 and 8. An opcode takes
 8 bytes of memory, or 72 if it makes an object."""
-STEPS_AT_MOST, OBJECTS_AT_MOST = 12_000_000, 3_000_000
-"""Most opcodes and objects in total."""
-DRAWING_SIZE = 16
-"""Smallest pickled drawing in bytes, which bounds the number of drawings that a header may state."""
+STEPS_AT_MOST, OBJECTS_AT_MOST = 12_000_000, 3_000_000  # most opcodes and objects in total
+DRAWING_SIZE = 16  # smallest pickled drawing in bytes; bounds the number of drawings in a header
 
 _NPZ = "a whole .npz file of pickled drawings"
 _AGAIN = "Delete the file and download it again"

@@ -22,17 +22,12 @@ from sketchembed.files.reading import read_file, zip_files
 from sketchembed.sketch import Sketch
 
 SUFFIXES = {"strokes": ".txt", "images": ".png"}
-LIMITS = {"strokes": 1 << 18, "images": 1 << 20}
-"""Largest file in bytes. Published files have thousands (strokes) and hundreds (images)."""
-FAR = 1e6
-"""Largest coordinate in pixels; published drawings stay within the square."""
-EPSILON = 2.0
-"""Tolerance of the simplification, in pixels (paper appendix H.2)."""
-SPLIT = ("train", "val", "test")
-"""Parts of the Vinyals split, in the order of a store's partitions."""
+LIMITS = {"strokes": 1 << 18, "images": 1 << 20}  # in bytes; published files have thousands and hundreds
+FAR = 1e6  # largest coordinate in pixels; published drawings stay within the square
+EPSILON = 2.0  # tolerance of the simplification, in pixels (paper appendix H.2)
+SPLIT = ("train", "val", "test")  # parts of the Vinyals split, in the order of a store's partitions
 ROTATIONS = (0, 90, 180, 270)
-LAKE_PARTS = ("background", "evaluation")
-"""Parts of the published files (Lake et al. 2015)."""
+LAKE_PARTS = ("background", "evaluation")  # parts of the published files (Lake et al. 2015)
 CHARACTERS = 1623
 AGAIN = "Download the files again"
 

@@ -32,8 +32,7 @@ from sketchembed.sketch import Sketch
 
 Kind = Literal["strokes", "images"]
 SPLITS = ("vinyals", "lake", "lake-pooled")
-FORMAT = 2
-"""Version of the prepared file."""
+FORMAT = 2  # version of the prepared file
 RASTER_BATCH = 1024
 
 

@@ -23,12 +23,9 @@ from sketchembed.files.images import open_image
 from sketchembed.files.reading import read_file, zip_files
 
 LABELS = "class_labels.txt"
-FORMAT = 1
-"""Version of the prepared file."""
-FILE_LIMIT = 1 << 16
-"""Largest file in bytes; published images have a few hundred."""
-MOST_FILES = 4_000
-"""Most files of a zip; the published one has 20 runs of 41 files."""
+FORMAT = 1  # version of the prepared file
+FILE_LIMIT = 1 << 16  # largest file in bytes; published images have a few hundred
+MOST_FILES = 4_000  # most files of a zip; the published one has 20 runs of 41 files
 AGAIN = "Download the runs again"
 
 

@@ -26,12 +26,9 @@ from sketchembed.errors import DataError, nearest
 from sketchembed.files.array_cache import fingerprint
 from sketchembed.sketch import Sketch
 
-READER_VERSION = 1
-"""Incremented when the same files give other drawings; existing stores are then prepared again."""
-PUBLISHED_LENGTH = 1000
-"""Most points of a drawing before a further simplification; published drawings have fewer."""
-PARALLEL_BYTES = 32 << 20
-"""Size of the source files from which several processes read them; for less, they would start too late."""
+READER_VERSION = 1  # increase it if the same files give other drawings; stores are then prepared again
+PUBLISHED_LENGTH = 1000  # most points of a drawing before a further simplification; published ones have fewer
+PARALLEL_BYTES = 32 << 20  # size of the source files from which several processes read them
 
 _PREFIXES = re.compile(r"^(sketchrnn|full_simplified|full_binary)[_-]")
 _DEPTH = 3

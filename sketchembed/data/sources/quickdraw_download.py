@@ -17,8 +17,7 @@ from sketchembed.files.download import Counter, download
 from sketchembed.files.http import CHUNK, remote_size
 
 BASE_URL = "https://storage.googleapis.com/quickdraw_dataset"
-PACKED_LIMIT = 16 << 20
-"""Maximal size of a drawing in the packed form, in bytes; published drawings are far smaller."""
+PACKED_LIMIT = 16 << 20  # largest packed drawing in bytes; published ones are far smaller
 
 Form = Literal["npz", "ndjson", "bin"]
 

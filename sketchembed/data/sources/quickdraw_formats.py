@@ -33,15 +33,11 @@ from sketchembed.data.store import OFFSET_LIMIT, PARTITIONS
 from sketchembed.data.store_writer import ClassDrawings
 from sketchembed.errors import DataError
 
-MALFORMED_LIMIT = 0.01
-"""Largest share of malformed drawings in a file."""
-LINE_LIMIT = 4 << 20
-"""Longest line in bytes that is read in one piece; published lines have a few thousand."""
-PACKED_HEADER = struct.Struct("<Q2sbIH")
-"""Header of a packed drawing: key, country, recognized, time in s, number of strokes."""
+MALFORMED_LIMIT = 0.01  # largest share of malformed drawings in a file
+LINE_LIMIT = 4 << 20  # longest line in bytes that is read; published lines have a few thousand
+PACKED_HEADER = struct.Struct("<Q2sbIH")  # key, country, recognized, time in s, number of strokes
 
-_FLUSH = 4096
-"""Drawings that are converted to rows at once."""
+_FLUSH = 4096  # drawings that are converted to rows at once
 _SIMPLIFIED = "a simplified .ndjson file: one JSON drawing a line, strokes of two equally long lists"
 _PACKED = "whole drawings in the packed binary format"
 

@@ -24,14 +24,10 @@ from sketchembed.files.reading import check_file_size
 from sketchembed.sketch import Sketch
 from sketchembed.sketch.svg import SVG_LIMIT, read_strokes
 
-EPSILON = 5.0
-"""Tolerance of the simplification, in the sketches' unit, a pixel of their canvas (appendix H.3)."""
-SHORT = 0.1
-"""A stroke shorter than this part of the longest one is removed (code; appendix H.3 gives no number)."""
-SMALL = 0.03
-"""A stroke whose box is smaller than this part of the sketch's is removed (appendix H.3 gives no number)."""
-READER_VERSION = 1
-"""Incremented when the same files give another store; existing stores are then prepared again."""
+EPSILON = 5.0  # tolerance of the simplification, in pixels of the sketch's canvas (appendix H.3)
+SHORT = 0.1  # shorter strokes, relative to the longest one, are removed (released code)
+SMALL = 0.03  # strokes with a smaller box, relative to the sketch's, are removed (our value)
+READER_VERSION = 1  # increase it if the same files give another store; stores are then prepared again
 
 
 def prepare_sketchy(
@@ -45,12 +41,11 @@ def prepare_sketchy(
     """Prepare the store of pairs, or open it if it was made of the same files.
 
     Args:
-        folder: of the published files.
+        folder: folder of the published files.
         destination: folder of the store.
         max_length: sketches with more points are excluded and counted (section 4: 100).
         size: side of the photos in pixels.
-        rule: which photos are excluded because they show a test class of mini-ImageNet, see
-            :mod:`~sketchembed.data.sources.overlap`.
+        rule: which photos are excluded, see :mod:`~sketchembed.data.sources.overlap`.
 
     Raises:
         DataError: if files are missing or damaged, or the store cannot be written.
@@ -78,10 +73,14 @@ def prepare_sketchy(
         max_length=max_length,
         dtype="<f4",
         about=about,
-        arrays=reader.arrays,
+        arrays=lambda: {"photos": np.stack(reader.photos), "photo_of": np.array(reader.photo_of, np.int32)},
         total=len(found.sketches),
     )
-    print(reader.summary(store), file=sys.stderr)
+    line = (
+        f"sketchy: {len(store):,} sketches of {len(reader.photos):,} photos kept, {exclusion_summary(store)}"
+    )
+    line += f"; the first unreadable file: {reader.errors[0]}" if reader.errors else ""
+    print(line, file=sys.stderr)
     return store
 
 
@@ -140,16 +139,13 @@ def cropped_photo(content: bytes, name: str, size: int, box: Box | None = None) 
 
 
 class _PairReader:
-    """Reads one class after the other, and collects the photos."""
+    """Reads the sketches of one class after the other, and collects their photos."""
 
     def __init__(self, found: PublishedFiles, max_length: int, size: int, rule: Rule) -> None:
         self.found, self.max_length, self.size, self.rule = found, max_length, size, rule
         self.photos: list[np.ndarray] = []
         self.photo_of: list[int] = []
         self.errors: list[DataError] = []
-
-    def arrays(self) -> dict[str, np.ndarray]:
-        return {"photos": np.stack(self.photos), "photo_of": np.array(self.photo_of, dtype=np.int32)}
 
     def read_class(self, label: str) -> ClassDrawings:
         rejected: Counter[str] = Counter()
@@ -201,8 +197,3 @@ class _PairReader:
             self.errors.append(error)
             return None
         return len(self.photos) - 1
-
-    def summary(self, store: DrawingStore) -> str:
-        kept = f"sketchy: {len(store):,} sketches of {len(self.photos):,} photos kept"
-        line = f"{kept}, {exclusion_summary(store)}"
-        return line + (f"; the first unreadable file: {self.errors[0]}" if self.errors else "")

@@ -18,15 +18,11 @@ from pathlib import Path, PurePosixPath
 from sketchembed.errors import DataError
 from sketchembed.files.reading import check_file_size, read_file, tar_files
 
-CENTRED = "tx_000100000000"
-"""Folder of the photos that are rendered with the object in the centre, used if there are no others."""
-LIST_LIMIT = 32 << 20
-"""Largest list in bytes; ``stats.csv`` has 12 million."""
-MAX_SIDE = 4096
-"""Largest side in pixels that ``stats.csv`` may state; published photos have at most 500."""
+CENTRED = "tx_000100000000"  # photos rendered with the object in the centre, used if there are no others
+LIST_LIMIT = 32 << 20  # largest list in bytes; `stats.csv` has 12 million
+MAX_SIDE = 4096  # largest side in pixels that `stats.csv` may state; published photos have at most 500
 
-Read = Callable[[], bytes]
-"""Reads one file."""
+Read = Callable[[], bytes]  # reads one file
 Box = tuple[tuple[int, int], tuple[int, int, int, int]]
 """Width and height of the published photo, and the object's box in it: left, top, right, bottom."""
 

@@ -10,8 +10,7 @@ from importlib import resources
 
 from sketchembed.errors import DataError
 
-HELD_OUT_EVERY = 10
-"""One photo in ten is for validation, and another one for testing."""
+HELD_OUT_EVERY = 10  # one photo in ten is for validation, and another one for testing
 
 
 def read_names(name: str) -> list[str]:

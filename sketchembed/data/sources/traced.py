@@ -1,8 +1,4 @@
-"""Photos with traced contours instead of sketches, as a store of pairs.
-
-This goes beyond the paper. Any photos can train the decoder, alone or before photos with sketches. See
-:mod:`sketchembed.data.sources.contours` for the traces.
-"""
+"""Photos with traced contours instead of sketches, as a store of pairs. Not in the paper."""
 
 from __future__ import annotations
 
@@ -26,12 +22,9 @@ from sketchembed.errors import DataError
 from sketchembed.files.array_cache import fingerprint
 from sketchembed.files.images import SUFFIXES, contain_box, open_image, photo_pixels
 
-MINI_IMAGENET = "mini-imagenet"
-"""Name for the photos of mini-ImageNet's training part."""
-TRACER_VERSION = 1
-"""Incremented when the same photos give other traces; existing stores are then prepared again."""
-CHUNK = 64
-"""Photos that a process traces at once."""
+MINI_IMAGENET = "mini-imagenet"  # name for the photos of mini-ImageNet's training part
+TRACER_VERSION = 1  # increase it if the same photos give other traces; stores are then prepared again
+CHUNK = 64  # photos that a process traces at once
 
 
 class Photos(NamedTuple):
@@ -65,9 +58,9 @@ def prepare_traced(
 
     Args:
         photos: a folder of photos, which is searched recursively, or ``mini-imagenet``.
-        folder: of the data sets.
+        folder: folder of the data sets.
         prepared: folder of prepared stores.
-        max_points: most points of a trace.
+        max_points: maximum number of points of a trace.
         max_length: T, see :class:`~sketchembed.data.datamodules.pair_datamodule.PairDataModule`.
         size: side of the photos in pixels.
 
@@ -108,7 +101,10 @@ def _classes(found: Photos, max_points: int, kept: list[int]) -> Iterator[ClassD
     with ProcessPoolExecutor(len(os.sched_getaffinity(0))) as pool:
         for name, group in groups:
             numbers = list(group)
-            images = [_inside(found.images[number], found.places[number]) for number in numbers]
+            images = []
+            for number in numbers:
+                left, top, right, bottom = found.places[number]
+                images.append(found.images[number][:, top:bottom, left:right])
             traces = pool.map(contours.trace, images, [max_points] * len(images), chunksize=CHUNK)
             rejected: Counter[str] = Counter()
             drawings = []
@@ -119,11 +115,6 @@ def _classes(found: Photos, max_points: int, kept: list[int]) -> Iterator[ClassD
                 drawings.append((photo_partition(found.names[number]), trace.to_stroke3()))
                 kept.append(number)
             yield ClassDrawings(name, drawings, dict(rejected))
-
-
-def _inside(image: np.ndarray, place: tuple[int, int, int, int]) -> np.ndarray:
-    left, top, right, bottom = place
-    return image[:, top:bottom, left:right]
 
 
 def _mini_imagenet(folder: Path, prepared: Path, size: int) -> Photos:
