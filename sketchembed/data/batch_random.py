@@ -30,7 +30,7 @@ def uniform(
         size: shape of the result; `batch_dim` has the rows of this rank only.
         generator: a :class:`GlobalBatchGenerator`. Any other generator (None for PyTorch's default one) draws
             for the rows of this rank only.
-        like: tensor whose device and type to use.
+        like: tensor with the device and type of the result.
         batch_dim: dimension of the batch.
     """
     return _draw(torch.rand, size, generator, like, batch_dim)

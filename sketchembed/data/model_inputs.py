@@ -53,6 +53,7 @@ def read_drawing(
         raise DataError(f"{name} is blank", expected="lines that differ from the background", fix=fix)
     drawn = (ink - low > INK_THRESHOLD * contrast)[grey]
     rows, columns = (np.flatnonzero(drawn.any(axis=axis)) for axis in (1, 0))
+    del drawn
     grey = grey[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
     ink = (ink - low) / contrast
     return torch.from_numpy(1 - one_pixel_lines(ink[grey], size)).unsqueeze(0)

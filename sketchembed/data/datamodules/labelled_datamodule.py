@@ -113,13 +113,9 @@ class LabelledDataset(Dataset[LabelledDrawings]):
         """Return the class numbers of drawings; -1 for other classes."""
         return torch.from_numpy(self.numbers[np.asarray(self.drawings.store.labels[np.asarray(indices)])])
 
-    def __getitem__(self, index: int) -> LabelledDrawings:
-        """Return one drawing, as a batch."""
-        return self.__getitems__([index])
-
-    def __getitems__(self, indices: Sequence[int]) -> LabelledDrawings:
+    def __getitem__(self, indices: Sequence[int] | np.ndarray) -> LabelledDrawings:
         """Return a batch."""
-        return LabelledDrawings(self.drawings.__getitems__(indices), self.classes_of(indices))
+        return LabelledDrawings(self.drawings[indices], self.classes_of(indices))
 
 
 class LabelledQuickdrawDataModule(QuickdrawDataModule):

@@ -22,8 +22,6 @@ class OmniglotDataModule(DrawingDataModule):
         rotations: use the four rotations of each character as separate classes.
     """
 
-    title = "Omniglot"
-
     def __init__(self, *args: Any, rotations: bool = True, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.rotations = rotations

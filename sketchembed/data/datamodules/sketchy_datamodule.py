@@ -23,8 +23,6 @@ class SketchyDataModule(PairDataModule):
             ``class`` that overlaps (section 4), each ``image`` that overlaps (released code), or ``none``.
     """
 
-    title = "Sketchy"
-
     def __init__(self, *args: Any, overlap: Rule = "class", **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.overlap = overlap
@@ -54,8 +52,6 @@ class TracedDataModule(PairDataModule):
         photos: folder of photos, or ``mini-imagenet`` for the training part of mini-ImageNet.
         max_points: maximum number of points of a trace; at most T.
     """
-
-    title = "traced photos"
 
     def __init__(
         self,

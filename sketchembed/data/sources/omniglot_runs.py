@@ -1,8 +1,8 @@
 """Lake's official one-shot runs: the published folders on which people and programs were compared.
 
-*Source*: Lake et al. 2015. There are 20 runs of 20 trials, each within an alphabet. A trial asks which of 20
-characters, each seen once, an image of another drawer shows. A run's folder ``runNN`` holds ``training``,
-``test`` and ``class_labels.txt``, whose lines pair a test image with the training image of its class.
+*Source*: Lake et al. 2015. There are 20 runs of 20 trials, each within an alphabet. A trial classifies an
+image among 20 characters, each with one training image by another drawer. The folder ``runNN`` contains
+``training``, ``test`` and ``class_labels.txt``, with a test image and its training image in each line.
 """
 
 from __future__ import annotations

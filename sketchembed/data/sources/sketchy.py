@@ -76,9 +76,8 @@ def prepare_sketchy(
         arrays=lambda: {"photos": np.stack(reader.photos), "photo_of": np.array(reader.photo_of, np.int32)},
         total=len(found.sketches),
     )
-    line = (
-        f"sketchy: {len(store):,} sketches of {len(reader.photos):,} photos kept, {exclusion_summary(store)}"
-    )
+    line = f"sketchy: {len(store):,} sketches of {len(reader.photos):,} photos kept, "
+    line += exclusion_summary(store)
     line += f"; the first unreadable file: {reader.errors[0]}" if reader.errors else ""
     print(line, file=sys.stderr)
     return store

@@ -79,9 +79,9 @@ def test_batch_has_the_classes_of_its_drawings(store):
         int(store.select(["whole"])[0]),
         int(store.select(["one"])[0]),
     ]
-    batch = data.__getitems__(indices)
+    batch = data[indices]
     assert batch.labels.tolist() == [1, 0, -1]
-    assert torch.equal(batch.stroke5, rows.__getitems__(indices))
+    assert torch.equal(batch.stroke5, rows[indices])
     assert len(batch.stroke5) == 3
     moved = LightningDataModule().transfer_batch_to_device(batch, torch.device("meta"), 0)
     assert isinstance(moved, LabelledDrawings)

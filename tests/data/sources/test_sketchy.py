@@ -259,7 +259,7 @@ def test_split_is_by_photo_on_real_data(real_data, tmp_path):
     assert len(np.unique(store.labels)) == 118  # 125 less the 7 that overlap
     offsets = np.concatenate([store[row][:, :2] for row in module.train_indices]) / module.offset_scale
     assert offsets.std() == pytest.approx(1, abs=1e-3)
-    pair = module.dataset.__getitems__([5, 0])
+    pair = module.dataset[[5, 0]]
     assert isinstance(module.dataset, PairDataset)
     np.testing.assert_array_equal(pair.photo[1].numpy(), store.arrays["photos"][photo_of[0]])
     shares = np.bincount([photo_partition(f"n02691156_{number}") for number in range(3000)]) / 3000
