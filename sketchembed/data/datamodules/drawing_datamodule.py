@@ -151,7 +151,7 @@ class DrawingDataModule(pl.LightningDataModule, ABC):
         )
 
     def batch_members(self, number: int, rank: int, world_size: int) -> dict[str, list[Any]]:
-        """Return the indices and classes of the drawings in a rank's training batch, counted from 0."""
+        """Return the indices and classes of the drawings in a rank's training batch `number`, from 0."""
         assert self.store is not None, "setup() has not been called"
         sampler = StepBatchSampler(self.train_indices, self.batch_size, self.seed, rank, world_size, number)
         indices = next(iter(sampler))

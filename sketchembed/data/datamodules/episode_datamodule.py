@@ -129,7 +129,7 @@ class EpisodeDataModule(pl.LightningDataModule, ABC):
         return DataLoader(stream, batch_size=None)
 
     def batch_members(self, number: int, rank: int, world_size: int) -> dict[str, list[Any]]:
-        """Return the id of the episode in a rank's training batch, counted from 0."""
+        """Return the id of the episode in a rank's training batch `number`, from 0."""
         return {"episodes": [number * world_size + rank]}
 
     def val_dataloader(self) -> DataLoader:

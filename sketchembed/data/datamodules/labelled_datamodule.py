@@ -98,7 +98,7 @@ class LabelledDrawings(NamedTuple):
 
 
 class LabelledDataset(Dataset[LabelledDrawings]):
-    """Drawings of a store as stroke-5 rows, with their class numbers, the indices into `labels`."""
+    """Drawings of a store as stroke-5 rows with their class numbers, which are indices into `labels`."""
 
     def __init__(self, drawings: DrawingDataset, labels: Sequence[str]) -> None:
         self.drawings = drawings

@@ -79,7 +79,7 @@ class MiniImageNetDataModule(pl.LightningDataModule):
         return DataLoader(ImageDataset(data), batch_size=None, sampler=batches, pin_memory=pinned)
 
     def batch_members(self, number: int, rank: int, world_size: int) -> dict[str, list[Any]]:
-        """Return the indices, classes and names of the photos in a rank's training batch, counted from 0."""
+        """Return the indices, classes and names of the photos in a rank's training batch `number`, from 0."""
         train = self.parts["train"]
         order = np.arange(len(train))
         rows = next(iter(StepBatchSampler(order, self.batch_size, self.seed, rank, world_size, number)))

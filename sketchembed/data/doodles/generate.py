@@ -70,7 +70,7 @@ def doodle(name: str, rng: np.random.Generator) -> Sketch:
 
 
 def drawings(name: str, count: int, seed: int) -> ClassDrawings:
-    """Draw the first doodles of a class as int16 rows; one in 28 is of ``valid`` and one of ``test``.
+    """Draw the first `count` doodles of a class; one in 28 is for validation and one for testing.
 
     Raises:
         DataError: if there is no such class.
