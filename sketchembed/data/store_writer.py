@@ -134,7 +134,8 @@ def _write_classes(
     console = Console(stderr=True)
     progress = Progress(console=console, transient=True, disable=not console.is_terminal)
     with (work / "points.bin").open("wb") as file, progress:
-        for number, (name, drawings, rejected) in enumerate(progress.track(classes, total, None, title)):
+        shown = progress.track(classes, total, description=title)
+        for number, (name, drawings, rejected) in enumerate(shown):
             parts = np.array([part for part, _ in drawings], dtype=np.uint8)
             entry = ClassEntry(name, np.bincount(parts, minlength=3).tolist(), dict(rejected))
             sizes = np.array([len(rows) for _, rows in drawings], dtype=np.int64)
