@@ -246,7 +246,7 @@ def sketchy_loader(path, work):
 def traced_loader(path, work):
     published(work, "mine/photo.jpg", path)
     try:
-        store = traced.prepare_traced(str(work / "mine"), work, work / "prepared", progress=False)
+        store = traced.prepare_traced(str(work / "mine"), work, work / "prepared")
     except DataError as error:
         if "no drawing was left" in str(error):  # a right answer: some of the files have nothing on them
             return None

@@ -175,7 +175,7 @@ class FitCLI(LightningCLI):
             if not getattr(module, "fallback", False):
                 raise
             self.announcement = (
-                f"NOT {module.title.upper()}: there are no drawings in {module.folder}, and none can be "
+                f"NOT QUICK, DRAW!: there are no drawings in {module.folder}, and none can be "
                 f"downloaded ({error}). This run uses generated doodles instead."
             )
             given = config.data.init_args

@@ -16,8 +16,7 @@ from torch.nn import functional
 
 from sketchembed.data.batch_random import normal, uniform
 
-LUMA = (0.299, 0.587, 0.114)
-"""Weights of red, green and blue in the luma (ITU-R BT.601)."""
+LUMA = (0.299, 0.587, 0.114)  # weights of red, green and blue in the luma (ITU-R BT.601)
 
 
 @dataclass(frozen=True)
@@ -43,12 +42,7 @@ class Augmentation:
     def __call__(
         self, stroke5: Float[Tensor, "batch n 5"], generator: torch.Generator | None = None
     ) -> Float[Tensor, "batch n 5"]:
-        """Return changed drawings with the same pen states.
-
-        Args:
-            stroke5: rows with their start token, in normalised units.
-            generator: source of random numbers, on the drawings' device.
-        """
+        """Return changed drawings with the same pen states; rows begin with their start token."""
         if self.rotation or self.scale or self.shear or self.flip:
             matrix = self._matrices(stroke5, generator)
             offsets = _multiply(stroke5[..., :2], matrix)
@@ -100,13 +94,7 @@ class PairAugmentation:
         stroke5: Float[Tensor, "batch n 5"],
         generator: torch.Generator | None = None,
     ) -> tuple[Float[Tensor, "batch 3 size size"], Float[Tensor, "batch n 5"]]:
-        """Return changed photos, and changed drawings with the same pen states.
-
-        Args:
-            photo: values in [0, 1].
-            stroke5: rows with their start token, in normalised units.
-            generator: source of random numbers, on the photos' device.
-        """
+        """Return changed photos in [0, 1], and changed drawings with the same pen states."""
         chances = uniform((9, len(photo)), generator, photo, batch_dim=1) * 2 - 1
         if self.rotation or self.scale or self.shift or self.flip:
             matrix = self._matrices(chances[:3])

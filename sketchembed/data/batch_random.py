@@ -13,11 +13,8 @@ class GlobalBatchGenerator(torch.Generator):
     """Generator that draws numbers for the global batch; each rank uses its own rows.
 
     All ranks set the same seed and draw in the same order, so row i of the global batch gets the same numbers
-    whichever rank computes it. Each rank discards the numbers of the other rows.
-
-    Attributes:
-        rank: rank of this process.
-        world_size: number of ranks; all have the same number of rows.
+    whichever rank computes it. Each rank discards the numbers of the other rows. All ranks have the same
+    number of rows.
     """
 
     rank: int = 0
@@ -33,7 +30,7 @@ def uniform(
         size: shape of the result; `batch_dim` has the rows of this rank only.
         generator: a :class:`GlobalBatchGenerator`. Any other generator (None for PyTorch's default one) draws
             for the rows of this rank only.
-        like: tensor whose device and type to use.
+        like: tensor with the device and type of the result.
         batch_dim: dimension of the batch.
     """
     return _draw(torch.rand, size, generator, like, batch_dim)

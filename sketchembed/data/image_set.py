@@ -40,6 +40,15 @@ class ImageSet:
         """Return the number of images."""
         return len(self.images)
 
+    @classmethod
+    def from_arrays(
+        cls, arrays: Mapping[str, np.ndarray], groups: list[str] | None, about: dict[str, Any]
+    ) -> ImageSet:
+        """Return the image set of the arrays ``images``, ``labels``, ``names`` and ``class_names``."""
+        names, class_names = arrays["names"].tolist(), arrays["class_names"].tolist()
+        labels = arrays["labels"].astype(np.int64)
+        return cls(arrays["images"], labels, class_names, names, groups, about)
+
     @property
     def channels(self) -> int:
         """Number of channels of an image."""
@@ -108,14 +117,16 @@ class ImageSet:
         )
 
 
-def is_image_set(arrays: Mapping[str, np.ndarray], channels: int, size: int) -> bool:
-    """Return whether arrays that were read from a file form a valid image set.
+def image_arrays(
+    images: np.ndarray, labels: list[int], names: list[str], class_names: list[str]
+) -> dict[str, np.ndarray]:
+    """Return the arrays of an image set that are stored in a file."""
+    text = {"names": np.array(names), "class_names": np.array(class_names)}
+    return {"images": images, "labels": np.array(labels, dtype=np.int32)} | text
 
-    Args:
-        arrays: the arrays ``images``, ``labels``, ``names`` and ``class_names``.
-        channels: expected number of channels.
-        size: expected side of the images, in pixels.
-    """
+
+def is_image_set(arrays: Mapping[str, np.ndarray], channels: int, size: int) -> bool:
+    """Return whether the arrays of :func:`image_arrays`, read from a file, form a valid image set."""
     images, labels, names, classes = (arrays[name] for name in ("images", "labels", "names", "class_names"))
     return (
         images.dtype == np.uint8

@@ -14,10 +14,8 @@ from sketchembed.data.thinning import one_pixel_lines
 from sketchembed.errors import DataError
 from sketchembed.files.images import EXPECTED, SUFFIXES, open_image, photo_pixels
 
-INK_THRESHOLD = 0.15
-"""Darkness, relative to the range of the picture, above which a pixel is ink when the drawing is cropped."""
-MIN_CONTRAST = 0.02
-"""Difference between the lightest and the darkest grey level, in [0, 1], below which a picture is blank."""
+INK_THRESHOLD = 0.15  # darkness of ink when the drawing is cropped, relative to the range of the picture
+MIN_CONTRAST = 0.02  # minimum range of the grey levels, in [0, 1]; a picture with less is blank
 
 
 def read_drawing(
@@ -30,9 +28,9 @@ def read_drawing(
     one pixel wide. The size, position and line width of the drawing therefore do not matter.
 
     Args:
-        source: an image file of any mode, or its content.
+        source: an image file, or its content.
         size: side of the input in pixels.
-        name: of the file, for error messages; its path if not given.
+        name: name of the file, for error messages; default: its path.
         fix: what the user should do, for error messages.
 
     Returns:
@@ -53,20 +51,16 @@ def read_drawing(
     contrast = high - low
     if contrast < MIN_CONTRAST:
         raise DataError(f"{name} is blank", expected="lines that differ from the background", fix=fix)
-    box = _bounding_box((ink - low > INK_THRESHOLD * contrast)[grey])
+    drawn = (ink - low > INK_THRESHOLD * contrast)[grey]
+    rows, columns = (np.flatnonzero(drawn.any(axis=axis)) for axis in (1, 0))
+    del drawn
+    grey = grey[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
     ink = (ink - low) / contrast
-    return torch.from_numpy(1 - one_pixel_lines(ink[grey[box]], size)).unsqueeze(0)
+    return torch.from_numpy(1 - one_pixel_lines(ink[grey], size)).unsqueeze(0)
 
 
 def read_photo(path: Path, size: int) -> Float[Tensor, "3 size size"]:
-    """Read a photo of any size as the input of a model, scaled to fit and centred on black as in training.
-
-    Args:
-        path: of the image file.
-        size: side of the input in pixels.
-
-    Returns:
-        Red, green and blue in [0, 1].
+    """Read a photo of any size as RGB in [0, 1], scaled to fit and centred on black as in training.
 
     Raises:
         DataError: if the file is not an image.
@@ -92,9 +86,3 @@ def image_files(source: Path) -> list[Path]:
             fix="Check the path",
         )
     return found
-
-
-def _bounding_box(ink: np.ndarray) -> tuple[slice, slice]:
-    """Return the rows and columns that contain ink, bool ``[height, width]`` with at least one True."""
-    rows, columns = (np.flatnonzero(ink.any(axis=axis)) for axis in (1, 0))
-    return slice(int(rows[0]), int(rows[-1]) + 1), slice(int(columns[0]), int(columns[-1]) + 1)

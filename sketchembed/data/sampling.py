@@ -17,15 +17,7 @@ VALIDATION_BATCH = 128
 
 
 def check_batch_size(batch_size: int, world_size: int) -> None:
-    """Check that a global batch can be divided evenly among ranks.
-
-    Args:
-        batch_size: items per step, over all ranks.
-        world_size: number of ranks.
-
-    Raises:
-        DataError: if it cannot.
-    """
+    """Raise a DataError if a global batch cannot be divided evenly among ranks."""
     if batch_size % world_size:
         raise DataError(
             f"a batch of {batch_size} cannot be divided over {world_size} processes",
@@ -44,8 +36,6 @@ class StepBatchSampler(Sampler[list[int]]):
     Args:
         indices: items to draw from, int64 ``[n]``.
         batch_size: items per step, over all ranks.
-        seed: seed of the shuffles.
-        rank: rank of this process.
         world_size: number of ranks; must divide `batch_size`.
         first_step: first step to yield.
 

@@ -32,9 +32,7 @@ FORMAT_VERSION = 1
 PARTITIONS = ("train", "valid", "test")
 OFFSET_LIMIT = 1000.0
 DTYPES = ("<i2", "<f4")
-"""Types of the rows."""
-MANIFEST_LIMIT = 32 << 20
-"""Maximum size of a manifest, in bytes; for Omniglot's 6,492 classes it is 1 MB."""
+MANIFEST_LIMIT = 32 << 20  # maximum size of a manifest, in bytes; for Omniglot's 6,492 classes it is 1 MB
 _BLOCK = 1 << 20
 
 
@@ -46,8 +44,7 @@ class ClassEntry:
         name: name of the class.
         counts: number of drawings in each partition.
         rejected: number of excluded drawings, by reason.
-        moments: count, sum and sum of squares of the offsets of the training drawings, from which
-            :meth:`DrawingStore.offset_scale` follows for any set of classes.
+        moments: count, sum and sum of squares of the offsets of the training drawings.
     """
 
     name: str
@@ -75,9 +72,6 @@ class DrawingStore:
     Attributes:
         arrays: optional arrays by name, such as the photos of the drawings.
 
-    Args:
-        path: folder of the store.
-
     Raises:
         DataError: if the folder is not a store, has another format version, or is incomplete.
     """
@@ -85,7 +79,9 @@ class DrawingStore:
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         try:
-            self.manifest = self._read_manifest()
+            path, fix = self.path / "manifest.json", "Prepare the data again"
+            content = read_file(path, "it", expected="a manifest", fix=fix, most=MANIFEST_LIMIT)
+            self.manifest: dict[str, Any] = dict(parse_json(content))
         except (OSError, ValueError, TypeError, DataError) as error:
             raise self._error(f"has no readable manifest.json ({error})") from error
         if self.manifest.get("format_version") != FORMAT_VERSION:
@@ -98,13 +94,6 @@ class DrawingStore:
             self._open(layout)
         except (OSError, ValueError, OverflowError) as error:
             raise self._error(f"is incomplete or damaged ({error})") from error
-
-    def _read_manifest(self) -> dict[str, Any]:
-        path = self.path / "manifest.json"
-        content = read_file(
-            path, "it", expected="a manifest", fix="Prepare the data again", most=MANIFEST_LIMIT
-        )
-        return dict(parse_json(content))
 
     def _open(self, layout: _Layout) -> None:
         points, rows, count = self.path / "points.bin", layout.rows, layout.drawings
@@ -147,7 +136,7 @@ class DrawingStore:
         return found
 
     def __reduce__(self) -> tuple[type[DrawingStore], tuple[Path]]:
-        """Pickle the path only, so that a worker process opens the files instead of copying them."""
+        """Pickle the path only. A worker process opens the files instead of copying them."""
         return type(self), (self.path,)
 
     def _error(self, problem: str) -> DataError:
@@ -200,9 +189,6 @@ class DrawingStore:
 
         *Source*: Ha and Eck 2018; offsets divided by it have unit variance.
 
-        Args:
-            classes: names of the classes; default: all.
-
         Raises:
             DataError: if the classes have no training drawings, or all their offsets are equal.
         """
@@ -215,11 +201,7 @@ class DrawingStore:
         return math.sqrt(variance)
 
     def verify(self) -> None:
-        """Compare every file with its digest.
-
-        Raises:
-            DataError: naming the first file that differs.
-        """
+        """Compare every file with its digest, and raise a DataError for the first that differs."""
         digests: dict[str, str] = self.manifest["digests"]
         files = ["points.bin", *(f"{name}.npy" for name in ("starts", "labels", "partitions", *self.arrays))]
         for name in files:
@@ -237,11 +219,7 @@ def _are_moments(moments: list[float], rows: int) -> bool:
 def _check_ranges(
     starts: np.ndarray, labels: np.ndarray, partitions: np.ndarray, rows: int, classes: int
 ) -> None:
-    """Check that the drawings are consecutive, and that their classes and partitions exist.
-
-    Raises:
-        ValueError: if not.
-    """
+    """Check that the drawings are consecutive, and that their classes and partitions exist."""
     if starts[0] != 0 or starts[-1] != rows:
         raise ValueError(f"starts.npy does not cover the {rows} rows of points.bin")
     for first in range(0, len(labels), _BLOCK):
@@ -265,7 +243,7 @@ def open_if_current(path: str | Path, about: Mapping[str, Any]) -> DrawingStore 
 
 
 def count_rejected(classes: Iterable[ClassEntry]) -> Counter[str]:
-    """Return the number of excluded drawings of all classes together, by reason."""
+    """Return the total number of excluded drawings, by reason."""
     total: Counter[str] = Counter()
     for entry in classes:
         total.update(entry.rejected)

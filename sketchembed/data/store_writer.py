@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from rich.console import Console
+from rich.progress import Progress
 
 from sketchembed.data.store import FORMAT_VERSION, OFFSET_LIMIT, ClassEntry, DrawingStore, count_rejected
 from sketchembed.errors import DataError
@@ -43,7 +45,7 @@ def write_store(
     dtype: str = "<i2",
     about: dict[str, Any] | None = None,
     arrays: Callable[[], dict[str, np.ndarray]] | None = None,
-    progress: Callable[[str], None] | None = None,
+    total: int | None = None,
 ) -> DrawingStore:
     """Write a store, completely or not at all.
 
@@ -57,24 +59,19 @@ def write_store(
         dtype: type of the rows: ``<i2`` or ``<f4``.
         about: additional entries of the manifest, such as a fingerprint of the source files.
         arrays: returns optional arrays by name; called after all classes have been read.
-        progress: called with the name of each class after it has been written.
+        total: number of classes, for the progress bar.
 
     Raises:
         DataError: if there are no drawings, if `path` exists and is not a store, or if writing fails.
     """
     path = Path(path)
-    if path.exists() and not (path / "manifest.json").exists() and (path.is_file() or any(path.iterdir())):
-        raise DataError(
-            f"{path} exists and is not a store",
-            expected="a path that does not exist, or a store to replace",
-            fix="Choose another folder; this one was not changed",
-        )
+    _check_replaceable(path)
     remove_leftovers(path.parent, f".{path.name}.????????")
     work = path.parent / f".{path.name}.{secrets.token_hex(4)}"
     try:
         work.mkdir(parents=True)  # tempfile would deny other users access
         with locked(work):
-            entries, manifest = _write_classes(work, classes, dtype, progress)
+            entries, manifest = _write_classes(work, classes, dtype, f"Preparing {source}", total)
             if not manifest["drawings"]:
                 rejected = dict(count_rejected(entries))
                 raise DataError(
@@ -100,6 +97,16 @@ def write_store(
     return DrawingStore(path)
 
 
+def _check_replaceable(path: Path) -> None:
+    """Check that a path is free, an empty folder or a store."""
+    if path.exists() and not (path / "manifest.json").exists() and (path.is_file() or any(path.iterdir())):
+        raise DataError(
+            f"{path} exists and is not a store",
+            expected="a path that does not exist, or a store to replace",
+            fix="Choose another folder; this one was not changed",
+        )
+
+
 def _put_in_place(work: Path, path: Path) -> None:
     """Rename a complete folder to its final path, even if another process writes a store there meanwhile."""
     aside = work.with_name(f"{work.name}.old")
@@ -117,15 +124,18 @@ def _put_in_place(work: Path, path: Path) -> None:
 
 
 def _write_classes(
-    work: Path, classes: Iterable[ClassDrawings], dtype: str, progress: Callable[[str], None] | None
+    work: Path, classes: Iterable[ClassDrawings], dtype: str, title: str, total: int | None
 ) -> tuple[list[ClassEntry], dict[str, Any]]:
     """Write the files of all drawings; return the classes and the entries of the manifest."""
     entries: list[ClassEntry] = []
     lengths: list[np.ndarray] = []
     labels: list[np.ndarray] = []
     partitions: list[np.ndarray] = []
-    with (work / "points.bin").open("wb") as file:
-        for number, (name, drawings, rejected) in enumerate(classes):
+    console = Console(stderr=True)
+    progress = Progress(console=console, transient=True, disable=not console.is_terminal)
+    with (work / "points.bin").open("wb") as file, progress:
+        shown = progress.track(classes, total, description=title)
+        for number, (name, drawings, rejected) in enumerate(shown):
             parts = np.array([part for part, _ in drawings], dtype=np.uint8)
             entry = ClassEntry(name, np.bincount(parts, minlength=3).tolist(), dict(rejected))
             sizes = np.array([len(rows) for _, rows in drawings], dtype=np.int64)
@@ -139,8 +149,6 @@ def _write_classes(
             lengths.append(sizes)
             labels.append(np.full(len(drawings), number, dtype=np.int32))
             partitions.append(parts)
-            if progress is not None:
-                progress(name)
         file.flush()
         os.fsync(file.fileno())
     starts = np.concatenate([[0], np.cumsum(np.concatenate([*lengths, np.zeros(0, np.int64)]))])
@@ -158,6 +166,7 @@ def _write_classes(
 
 
 def _write_arrays(work: Path, arrays: dict[str, np.ndarray], digests: dict[str, str]) -> dict[str, Any]:
+    """Write the optional arrays; return their entries of the manifest."""
     for name, array in arrays.items():
         np.save(work / f"{name}.npy", array)
     written = {f"{name}.npy": digest(work / f"{name}.npy") for name in arrays}

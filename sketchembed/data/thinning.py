@@ -13,8 +13,7 @@ from PIL import Image, ImageFilter
 
 from sketchembed.raster.rasterize import margin
 
-FINE = 4
-"""Resolution at which lines are thinned, relative to the size of the result."""
+FINE = 4  # resolution at which lines are thinned, relative to the size of the result
 RING = ((0, 1), (0, 2), (1, 2), (2, 2), (2, 1), (2, 0), (1, 0), (0, 0))
 """The eight neighbours (row, column) of the centre of a 3 × 3 square, clockwise from the north."""
 SQUARE = {(0, 0): 0b00011100, (0, 1): 0b01110000, (1, 0): 0b00000111, (1, 1): 0b11000001}
@@ -84,7 +83,7 @@ def thinned(ink: np.ndarray) -> np.ndarray:
 
 @cache
 def _tables() -> tuple[np.ndarray, np.ndarray]:
-    """Return for each of the 256 neighbourhoods whether the pixel is removed, for either pass."""
+    """Return, for either pass and each of the 256 neighbourhoods, whether the pixel is removed."""
     around = (np.arange(256) >> np.arange(8)[:, None] & 1).astype(bool)
     count = around.sum(0)
     crossings = (~around & np.roll(around, -1, axis=0)).sum(0)

@@ -116,7 +116,7 @@ class Pictures:
 
     def strokes(self, indices: Sequence[int] | np.ndarray) -> Float[Tensor, "batch rows 5"]:
         """Return drawings in stroke-5 format and normalised units, beginning with the start token."""
-        return self.dataset.__getitems__([int(index) for index in indices])
+        return self.dataset[[int(index) for index in indices]]
 
     def images(
         self, indices: Sequence[int] | np.ndarray, size: int = 28

@@ -98,7 +98,7 @@ class ClassificationTask(Task):
         logits = self.logits(self.augmentation(batch.stroke5, generator))
         loss = functional.cross_entropy(logits, batch.labels, label_smoothing=self.label_smoothing)
         found = {"loss": loss, "accuracy": accuracy(logits, batch.labels)}
-        self.log_training(found, len(batch), lr=self.learning_rate(self.global_step))
+        self.log_training(found, rows_in(batch), lr=self.learning_rate(self.global_step))
         return loss
 
     def validation_step(self, batch: LabelledDrawings, batch_idx: int) -> None:
@@ -107,7 +107,7 @@ class ClassificationTask(Task):
             return
         logits = self.logits(batch.stroke5)
         loss = functional.cross_entropy(logits, batch.labels)
-        self.log_validation({"val/loss": loss, "val/accuracy": accuracy(logits, batch.labels)}, len(batch))
+        self.log_validation({"val/loss": loss, "val/accuracy": accuracy(logits, batch.labels)}, len(logits))
 
 
 def accuracy(logits: Float[Tensor, "batch classes"], labels: Int[Tensor, " batch"]) -> Float[Tensor, ""]:

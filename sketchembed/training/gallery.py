@@ -134,5 +134,5 @@ class Gallery(pl.Callback):
             for label in np.sort(random.choice(present, min(count, len(present)), replace=False)):
                 index = int(random.choice(indices[labels == label]))
                 chosen.append((data.store.class_names[label], seen, index))
-        batch = data.dataset.__getitems__([index for *_, index in chosen])  # type: ignore[attr-defined]
+        batch = data.dataset[[index for *_, index in chosen]]
         return [(name, seen) for name, seen, _ in chosen], batch

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, is_dataclass
+from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeVar
 
 import pytorch_lightning as pl
@@ -193,12 +193,11 @@ def item_names(members: Mapping[str, Sequence[Any]]) -> list[str]:
 def broken_rows(batches: Sequence[Any]) -> list[int]:
     """Return the rows with non-finite numbers, counted through all batches.
 
-    A batch is a tensor, or a dataclass or tuple of tensors with the same first dimension.
+    A batch is a tensor, or a tuple of tensors with the same first dimension.
     """
     found, before = set[int](), 0
     for batch in batches:
-        parts = vars(batch).values() if is_dataclass(batch) else batch
-        values: list[Tensor] = [batch] if isinstance(batch, Tensor) else list(parts)
+        values: list[Tensor] = [batch] if isinstance(batch, Tensor) else list(batch)
         for value in values:
             if value.ndim > 1:
                 bad = ~torch.isfinite(value.flatten(1)).all(1)

@@ -18,7 +18,6 @@ from torchmetrics import MeanMetric
 
 from sketchembed.data.batch_random import GlobalBatchGenerator
 from sketchembed.data.datamodules.episode_datamodule import EpisodeImages
-from sketchembed.data.datamodules.pair_datamodule import Pair
 from sketchembed.hub.model_files import network_weights
 from sketchembed.hub.registry import MODEL_KEY, check_weights, describe
 from sketchembed.networks.batch_norm import BatchNorm2d
@@ -222,7 +221,7 @@ def rows_in(batch: Any) -> int:
     """Return the number of drawings or images in a batch."""
     if isinstance(batch, EpisodeImages):
         return sum(part.shape[0] * part.shape[1] for part in batch)
-    return len(batch.stroke5 if isinstance(batch, Pair) else batch)
+    return len(batch if isinstance(batch, Tensor) else batch[0])
 
 
 def drawn_images(

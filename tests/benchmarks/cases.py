@@ -204,7 +204,7 @@ def loading(batch: int, length: int, rounds: int) -> Iterator[Case]:
 
         def read() -> None:
             for _ in range(20):
-                dataset.__getitems__(next(batches))
+                dataset[next(batches)]
 
         yield Case(f"loading, batches of {batch}", {"store": read}, rounds, {"store": 20 * batch}, "drawings")
 

@@ -77,7 +77,7 @@ def test_a_run_that_went_back_keeps_its_offset(old_run, monkeypatch):
     def train(self, batch, batch_idx):
         ahead = self._generator(self.global_step + 2, 0).initial_seed()
         members = self.trainer.datamodule.batch_members(self.global_step + 2, 0, 1)["indices"]
-        assert torch.equal(batch, self.trainer.datamodule.dataset.__getitems__(members))
+        assert torch.equal(batch, self.trainer.datamodule.dataset[members])
         seeds.append((self._training_generator(batch_idx).initial_seed(), ahead))
         return original(self, batch, batch_idx)
 

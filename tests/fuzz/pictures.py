@@ -201,7 +201,7 @@ def sketchy_seeds() -> list[Case]:
 
 def read_sketchy(folder: Path) -> object:
     try:
-        store = sketchy.prepare_sketchy(folder, folder / "prepared", size=16, rule="none", progress=False)
+        store = sketchy.prepare_sketchy(folder, folder / "prepared", size=16, rule="none")
     except DataError as error:
         if "no drawing was left" in str(error):
             return None
@@ -227,7 +227,7 @@ def use_store(store: DrawingStore) -> object:
     some = some[store.lengths[some] <= 100]
     some = some[store.lengths[some] > 0]
     if len(some) and "photos" in store.arrays:
-        batch = PairDataset(store, 100, scale).__getitems__(some.tolist())
+        batch = PairDataset(store, 100, scale)[some.tolist()]
         assert len(batch.photo) == len(some)
     for name in store.class_names:
         store.select([name])

@@ -59,14 +59,14 @@ def broken(data, monkeypatch):
     """Put a nan into a drawing's coordinates: the fifth one of batch 4."""
     bad = members(data, 4)[4]
     assert all(bad not in members(data, batch) for batch in (0, 1, 2, 3, 5, 6, 7, 8))
-    original = DrawingDataset.__getitems__
+    original = DrawingDataset.__getitem__
 
     def gather(self, indices):
         rows = original(self, indices)
         rows[[at for at, index in enumerate(indices) if index == bad], 3, 0] = float("nan")
         return rows
 
-    monkeypatch.setattr(DrawingDataset, "__getitems__", gather)
+    monkeypatch.setattr(DrawingDataset, "__getitem__", gather)
     return bad
 
 

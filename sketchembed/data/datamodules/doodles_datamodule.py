@@ -14,8 +14,6 @@ class DoodlesDataModule(DrawingDataModule):
     There are 500 drawings per class unless `per_class` is given.
     """
 
-    title = "doodles"
-
     def prepare_store(self) -> DrawingStore:
         """Open the store of doodles, after generating it if necessary."""
         return generate.prepare(

@@ -27,7 +27,7 @@ class DrawingDataset(Dataset[Tensor]):
 
     Args:
         store: prepared drawings.
-        length: T; an item has T + 1 rows, beginning with the start token.
+        length: T; a drawing has T + 1 rows, beginning with the start token.
         offset_scale: divisor of the offsets, in the store's unit.
     """
 
@@ -38,11 +38,7 @@ class DrawingDataset(Dataset[Tensor]):
         """Return the number of drawings in the store."""
         return len(self.store)
 
-    def __getitem__(self, index: int) -> Float[Tensor, "rows 5"]:
-        """Return one drawing."""
-        return self.__getitems__([index])[0]
-
-    def __getitems__(self, indices: Sequence[int]) -> Float[Tensor, "batch rows 5"]:
+    def __getitem__(self, indices: Sequence[int] | np.ndarray) -> Float[Tensor, "batch rows 5"]:
         """Return a batch, read from the memory map at once.
 
         As in :meth:`Sketch.to_stroke5`, the start token replaces the first point.
@@ -65,11 +61,6 @@ class DrawingDataset(Dataset[Tensor]):
         return torch.from_numpy(out)
 
 
-def _identity(batch: Any) -> Any:
-    """Collate nothing: :meth:`DrawingDataset.__getitems__` returns whole batches."""
-    return batch
-
-
 class DrawingDataModule(pl.LightningDataModule, ABC):
     """Base class of the data sets of drawings.
 
@@ -84,8 +75,6 @@ class DrawingDataModule(pl.LightningDataModule, ABC):
         seed: seed of the order of the drawings.
         validation_drawings: maximum number of drawings in each of the two validation sets.
     """
-
-    title = "drawings"
 
     def __init__(
         self,
@@ -106,7 +95,11 @@ class DrawingDataModule(pl.LightningDataModule, ABC):
 
     @abstractmethod
     def prepare_store(self) -> DrawingStore:
-        """Open the prepared drawings, after preparing them if necessary."""
+        """Open the prepared drawings, after preparing them if necessary.
+
+        Raises:
+            DataError: if files are missing or damaged.
+        """
 
     @abstractmethod
     def split_classes(self, store: DrawingStore) -> tuple[list[str], list[str]]:
@@ -150,21 +143,15 @@ class DrawingDataModule(pl.LightningDataModule, ABC):
         position = stream_position(self.trainer)
         return DataLoader(
             self.dataset,
-            batch_sampler=StepBatchSampler(self.train_indices, self.batch_size, self.seed, *position),
-            collate_fn=_identity,
+            batch_size=None,  # an item of the dataset is a batch
+            sampler=StepBatchSampler(self.train_indices, self.batch_size, self.seed, *position),
             num_workers=self.num_workers,
             persistent_workers=self.num_workers > 0,
             pin_memory=torch.cuda.is_available(),
         )
 
     def batch_members(self, number: int, rank: int, world_size: int) -> dict[str, list[Any]]:
-        """Return the indices and the classes of the drawings in a training batch.
-
-        Args:
-            number: number of the batch, from 0.
-            rank: rank that trains on it.
-            world_size: number of ranks.
-        """
+        """Return the indices and classes of the drawings in a rank's training batch `number`, from 0."""
         assert self.store is not None, "setup() has not been called"
         sampler = StepBatchSampler(self.train_indices, self.batch_size, self.seed, rank, world_size, number)
         indices = next(iter(sampler))
@@ -178,8 +165,8 @@ class DrawingDataModule(pl.LightningDataModule, ABC):
         loaders = []
         for indices in (self.seen_indices, self.unseen_indices):
             if len(indices):
-                batches = [batch.tolist() for batch in validation_batches(indices, self.trainer)]
-                loaders.append(DataLoader(self.dataset, batch_sampler=batches, collate_fn=_identity))
+                batches = validation_batches(indices, self.trainer)
+                loaders.append(DataLoader(self.dataset, batch_size=None, sampler=batches))
         return loaders
 
     def facts(self) -> dict[str, object]:

@@ -104,8 +104,8 @@ class EpisodeDataModule(pl.LightningDataModule, ABC):
         """Load the images and check that there are enough of them.
 
         Raises:
-            ConfigError: if there are fewer validation episodes than ranks, since a rank without an episode
-                would wait forever for the others.
+            ConfigError: if there are fewer validation episodes than ranks. A rank without an episode would
+                wait forever for the others.
             DataError: if there are too few classes or images for an episode.
         """
         episodes, world_size = self.validation_episodes, self.trainer.world_size if self.trainer else 1
@@ -129,13 +129,7 @@ class EpisodeDataModule(pl.LightningDataModule, ABC):
         return DataLoader(stream, batch_size=None)
 
     def batch_members(self, number: int, rank: int, world_size: int) -> dict[str, list[Any]]:
-        """Return the id of the episode in a training batch.
-
-        Args:
-            number: number of the batch, from 0.
-            rank: rank that trains on it.
-            world_size: number of ranks.
-        """
+        """Return the id of the episode in a rank's training batch `number`, from 0."""
         return {"episodes": [number * world_size + rank]}
 
     def val_dataloader(self) -> DataLoader:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -18,8 +18,7 @@ from sketchembed.data.sources import quickdraw
 from sketchembed.data.store import DrawingStore
 from sketchembed.errors import DataError
 
-MIN_HELD_OUT = 2
-"""Minimum number of held-out drawings per class, unless that is more than a third of the class."""
+MIN_HELD_OUT = 2  # held-out drawings per class, unless that is more than a third of the class
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,8 +85,7 @@ class LabelledSplit:
         }
 
 
-@dataclass(eq=False)
-class LabelledDrawings:
+class LabelledDrawings(NamedTuple):
     """A batch of drawings with labels.
 
     Attributes:
@@ -98,26 +96,9 @@ class LabelledDrawings:
     stroke5: Float[Tensor, "batch rows 5"]
     labels: Int[Tensor, " batch"]
 
-    def __len__(self) -> int:
-        """Return the number of drawings."""
-        return len(self.labels)
-
-    def to(self, *args: Any, **kwargs: Any) -> LabelledDrawings:
-        """Move the batch to another device or type."""
-        return LabelledDrawings(self.stroke5.to(*args, **kwargs), self.labels.to(*args, **kwargs))
-
-    def pin_memory(self) -> LabelledDrawings:
-        """Copy the batch to pinned memory."""
-        return LabelledDrawings(self.stroke5.pin_memory(), self.labels.pin_memory())
-
 
 class LabelledDataset(Dataset[LabelledDrawings]):
-    """Drawings of a store as stroke-5 rows, with class numbers.
-
-    Args:
-        drawings: dataset of the stroke-5 rows.
-        labels: names of the classes, in the order of their numbers.
-    """
+    """Drawings of a store as stroke-5 rows with their class numbers, which are indices into `labels`."""
 
     def __init__(self, drawings: DrawingDataset, labels: Sequence[str]) -> None:
         self.drawings = drawings
@@ -132,13 +113,9 @@ class LabelledDataset(Dataset[LabelledDrawings]):
         """Return the class numbers of drawings; -1 for other classes."""
         return torch.from_numpy(self.numbers[np.asarray(self.drawings.store.labels[np.asarray(indices)])])
 
-    def __getitem__(self, index: int) -> LabelledDrawings:
-        """Return one drawing, as a batch."""
-        return self.__getitems__([index])
-
-    def __getitems__(self, indices: Sequence[int]) -> LabelledDrawings:
+    def __getitem__(self, indices: Sequence[int] | np.ndarray) -> LabelledDrawings:
         """Return a batch."""
-        return LabelledDrawings(self.drawings.__getitems__(indices), self.classes_of(indices))
+        return LabelledDrawings(self.drawings[indices], self.classes_of(indices))
 
 
 class LabelledQuickdrawDataModule(QuickdrawDataModule):

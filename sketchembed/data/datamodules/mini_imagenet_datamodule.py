@@ -20,11 +20,7 @@ from sketchembed.data.sources import mini_imagenet
 
 
 class ImageDataset(Dataset[Tensor]):
-    """Batches of an image set.
-
-    Args:
-        data: images.
-    """
+    """Batches of an image set."""
 
     def __init__(self, data: ImageSet) -> None:
         self.data = data
@@ -83,13 +79,7 @@ class MiniImageNetDataModule(pl.LightningDataModule):
         return DataLoader(ImageDataset(data), batch_size=None, sampler=batches, pin_memory=pinned)
 
     def batch_members(self, number: int, rank: int, world_size: int) -> dict[str, list[Any]]:
-        """Return the indices, classes and names of the photos in a training batch.
-
-        Args:
-            number: number of the batch, from 0.
-            rank: rank that trains on it.
-            world_size: number of ranks.
-        """
+        """Return the indices, classes and names of the photos in a rank's training batch `number`, from 0."""
         train = self.parts["train"]
         order = np.arange(len(train))
         rows = next(iter(StepBatchSampler(order, self.batch_size, self.seed, rank, world_size, number)))

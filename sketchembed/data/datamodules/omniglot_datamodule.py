@@ -22,18 +22,12 @@ class OmniglotDataModule(DrawingDataModule):
         rotations: use the four rotations of each character as separate classes.
     """
 
-    title = "Omniglot"
-
     def __init__(self, *args: Any, rotations: bool = True, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.rotations = rotations
 
     def prepare_store(self) -> DrawingStore:
-        """Open the prepared strokes, after preparing them if necessary.
-
-        Raises:
-            DataError: if the stroke files are missing or damaged.
-        """
+        """Open the prepared strokes, after preparing them if necessary."""
         name = f"omniglot-t{self.max_length}" + ("" if self.rotations else "-upright")
         return omniglot.prepare_omniglot(
             self.folder / "omniglot",

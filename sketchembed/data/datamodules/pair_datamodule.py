@@ -47,8 +47,8 @@ class PairDataset(Dataset[Pair]):
 
     Args:
         store: store of pairs.
-        length: see :class:`~sketchembed.data.datamodules.drawing_datamodule.DrawingDataset`.
-        offset_scale: see there.
+        length: T, see :class:`~sketchembed.data.datamodules.drawing_datamodule.DrawingDataset`.
+        offset_scale: divisor of the offsets, in the store's unit.
 
     Raises:
         DataError: if the store has no valid array of photos.
@@ -78,14 +78,10 @@ class PairDataset(Dataset[Pair]):
         """Return the number of drawings."""
         return len(self.drawings)
 
-    def __getitem__(self, index: int) -> Pair:
-        """Return one drawing with its photo, as a batch of one."""
-        return self.__getitems__([index])
-
-    def __getitems__(self, indices: Sequence[int]) -> Pair:
+    def __getitem__(self, indices: Sequence[int] | np.ndarray) -> Pair:
         """Return a batch, read from the memory maps at once."""
         photos = self.photos[self.photo_of[np.asarray(indices, dtype=np.int64)]]
-        return Pair(torch.from_numpy(photos), self.drawings.__getitems__(indices))
+        return Pair(torch.from_numpy(photos), self.drawings[indices])
 
 
 class PairDataModule(DrawingDataModule):

@@ -32,8 +32,6 @@ class QuickdrawDataModule(DrawingDataModule):
         fallback: train on doodles if there are neither data nor a network.
     """
 
-    title = "Quick, Draw!"
-
     def __init__(
         self,
         *args: Any,

@@ -23,18 +23,12 @@ class SketchyDataModule(PairDataModule):
             ``class`` that overlaps (section 4), each ``image`` that overlaps (released code), or ``none``.
     """
 
-    title = "Sketchy"
-
     def __init__(self, *args: Any, overlap: Rule = "class", **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.overlap = overlap
 
     def prepare_store(self) -> DrawingStore:
-        """Open the prepared pairs, after preparing them if necessary.
-
-        Raises:
-            DataError: if files are missing or damaged.
-        """
+        """Open the prepared pairs, after preparing them if necessary."""
         name = f"sketchy-t{self.max_length}-{self.image_size}px-{self.overlap}"
         return sketchy.prepare_sketchy(
             self.folder / "sketchy",
@@ -59,8 +53,6 @@ class TracedDataModule(PairDataModule):
         max_points: maximum number of points of a trace; at most T.
     """
 
-    title = "traced photos"
-
     def __init__(
         self,
         *args: Any,
@@ -72,11 +64,7 @@ class TracedDataModule(PairDataModule):
         self.photos, self.max_points = photos, max_points
 
     def prepare_store(self) -> DrawingStore:
-        """Open the prepared pairs, after tracing the photos if necessary.
-
-        Raises:
-            DataError: if there are no photos.
-        """
+        """Open the prepared pairs, after tracing the photos if necessary."""
         return traced.prepare_traced(
             self.photos,
             self.folder,

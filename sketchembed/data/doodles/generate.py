@@ -23,11 +23,8 @@ from sketchembed.errors import DataError, nearest
 from sketchembed.sketch import Sketch, rdp
 
 UNSEEN = ("bus", "envelope", "hexagon", "lollipop", "moon", "sailboat", "traffic light")
-"""Held-out classes. They consist of parts that training classes have too: a bus has the wheels of a car, an
-envelope is a square with a triangle."""
-
-VERSION = 2
-"""Version of the generator. Increase it if the drawings change, so that old stores are replaced."""
+"""Held-out classes. Training classes have the same parts: a bus has the wheels of a car."""
+VERSION = 2  # version of the generator; increase it if the drawings change, so that old stores are replaced
 
 BOX = 255
 EPSILON = 2.0
@@ -43,11 +40,7 @@ def class_names() -> list[str]:
 
 
 def doodle(name: str, rng: np.random.Generator) -> Sketch:
-    """Draw one doodle.
-
-    Args:
-        name: name of its class.
-        rng: source of all variation.
+    """Draw one doodle of a class.
 
     Returns:
         Drawing of 2 to 64 points with integer coordinates. The smallest x and y are 0, and the largest
@@ -77,17 +70,7 @@ def doodle(name: str, rng: np.random.Generator) -> Sketch:
 
 
 def drawings(name: str, count: int, seed: int) -> ClassDrawings:
-    """Draw the first doodles of a class.
-
-    In every 28 drawings there are one of the partition ``valid`` and one of ``test``.
-
-    Args:
-        name: name of the class.
-        count: number of drawings.
-        seed: seed of all variation.
-
-    Returns:
-        Drawings as stroke-3 rows, int16 ``[n, 3]``, with their partitions.
+    """Draw the first `count` doodles of a class; one in 28 is for validation and one for testing.
 
     Raises:
         DataError: if there is no such class.
@@ -143,8 +126,7 @@ def _exclude_long(made: ClassDrawings, max_length: int) -> ClassDrawings:
 def _finish(pen: Pen) -> list[np.ndarray]:
     """Change the order of the strokes, transform the drawing, and add the tremor of the hand.
 
-    Returns:
-        Strokes ``[n_i, 2]`` in a box of about 255, with a point every few units.
+    The strokes ``[n_i, 2]`` fill a box of about 255, with a point every few units.
     """
     strokes = pen.strokes
     if len(strokes) > 2 and pen.chance(0.3):

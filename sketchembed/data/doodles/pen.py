@@ -13,8 +13,7 @@ from typing import TypeVar
 
 import numpy as np
 
-Number = float | int
-"""Written out because the runtime type checks of the tests do not accept an int for a float."""
+Number = float | int  # the runtime type checks of the tests do not accept an int for a float
 
 Point = tuple[Number, Number]
 T = TypeVar("T")
@@ -89,15 +88,9 @@ class Pen:
         self._add(np.concatenate([(_WEIGHTS @ windows).reshape(-1, 2), knots[-1:]]))
 
     def arc(self, x: Number, y: Number, rx: Number, ry: Number, start: Number, end: Number) -> None:
-        """Draw a part of an ellipse.
+        """Draw a part of an ellipse with centre (x, y), half width rx and half height ry.
 
-        Args:
-            x: x of the centre.
-            y: y of the centre.
-            rx: half the width.
-            ry: half the height.
-            start: first angle, in degrees; 0 is to the right, 90 is down.
-            end: last angle, in degrees.
+        The angles are in degrees: 0 is to the right, 90 is down.
         """
         start, end = self.near(start, 5 * self.slop), self.near(end, 5 * self.slop)
         angle = np.radians(np.linspace(start, end, 20))
@@ -108,14 +101,7 @@ class Pen:
     # ---- closed strokes ------------------------------------------------------------------------
 
     def loop(self, x: Number, y: Number, rx: Number, ry: Number | None = None) -> None:
-        """Draw a circle or an ellipse, which begins at a random place and is not quite closed.
-
-        Args:
-            x: x of the centre.
-            y: y of the centre.
-            rx: half the width.
-            ry: half the height; default: `rx`.
-        """
+        """Draw a circle of radius rx, or an ellipse. It begins at a random place and is not quite closed."""
         ry = rx if ry is None else ry
         start = self.between(-math.pi, math.pi) if self.chance(0.25) else self.near(-math.pi / 2, 0.5)
         ramp = np.linspace(0.0, 1.0, 34 if max(rx, ry) > 14 else 16)
@@ -127,16 +113,7 @@ class Pen:
         self._add(spots + self._slip(max(rx, ry)), closed=True)
 
     def bumps(self, x: Number, y: Number, rx: Number, ry: Number, lobes: int, depth: Number) -> None:
-        """Draw a scalloped loop, such as a cloud or the petals of a flower, in one stroke.
-
-        Args:
-            x: x of the centre.
-            y: y of the centre.
-            rx: half the width.
-            ry: half the height.
-            lobes: number of lobes.
-            depth: depth of the notches, as a fraction of the radius.
-        """
+        """Draw a scalloped loop, such as a cloud; notches have a `depth` as a fraction of the radius."""
         ramp = np.linspace(0.0, 1.0, 9 * lobes + 1)
         phase = lobes * (ramp + np.interp(ramp, np.linspace(0, 1, 5), self.rng.normal(0, 0.15 / lobes, 5)))
         angle = self.between(0, 2 * math.pi) + 2 * math.pi * ramp

@@ -11,8 +11,7 @@ from collections.abc import Callable
 
 from sketchembed.data.doodles.pen import Number, Pen, ring
 
-SHAPES: dict[str, Callable[[Pen], None]] = {}
-"""All classes by name."""
+SHAPES: dict[str, Callable[[Pen], None]] = {}  # all classes by name
 
 
 def shape(draw: Callable[[Pen], None]) -> Callable[[Pen], None]:

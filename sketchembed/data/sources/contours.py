@@ -1,8 +1,7 @@
 """Strokes traced along the contours of a photo, so that photos without sketches can train the decoder.
 
-This goes beyond the paper, whose photos (Sketchy's) come with sketches by people. A trace is not a human
-sketch: the method finds edges, not objects. Shadows, patterns and backgrounds are drawn if they have as much
-contrast as the object, and a cluttered photo gives pieces of contours that nobody would draw.
+Not in the paper. A trace is not a human sketch: the method finds edges, not objects. It also draws shadows,
+patterns and backgrounds of high contrast.
 
 An edge is where the gradient is largest along its own direction (Canny 1986), located by the zero crossing of
 the second derivative in that direction (Lindeberg 1998). Marching squares follow it as a line with subpixel
@@ -21,41 +20,23 @@ from sketchembed.sketch.simplify import rdp
 
 # All constants were chosen by eye on photos of 84 pixels.
 MAX_POINTS = 60
-SIGMA = 1.75
+SIGMA = 1.75  # σ in pixels of the Gaussian derivatives; larger values give fewer details
 EPSILON = 1.2
-SURROUND = 7.0
-"""σ in pixels of the neighbourhood whose mean gradient measures texture."""
-SUPPRESSED = 0.6
-"""Share of that mean that is subtracted from an edge."""
-FAINTEST = 1.0
-"""Weakest gradient of an edge, in levels of 255 per pixel; smoothed JPEG noise is weaker."""
-WEAK, STRONG = 0.65, 0.9
-"""Quantiles of a photo's gradients: an edge must reach the second and ends at the first (hysteresis)."""
-FRAME = 2
-"""Width in pixels of the border where nothing is drawn, because some photos have a frame."""
-GAP = 6.0
-"""Largest gap in pixels between two ends that are joined because one line continues the other smoothly."""
-TOUCHING = 3.0
-"""Largest gap in pixels between two ends that are joined at a corner."""
-TAIL = 4
-"""Points, about 0.7 pixels apart, over which the direction of an end is measured."""
-SHORTEST = 10.0
-"""Shortest stroke in pixels."""
-BORDER_WEIGHT = 0.4
-"""Weight of a pixel at the border, relative to one in the centre, where most objects are."""
-LEAST = 0.1
-"""Lowest salience of a stroke, as a share of the highest one."""
-READING = (1.0, 1.0)
-"""Direction of reading, to the lower right: a stroke starts at the point with the smallest projection on
-it."""
+SURROUND = 7.0  # σ in pixels of the neighbourhood whose mean gradient measures texture
+SUPPRESSED = 0.6  # share of this mean that is subtracted from an edge
+FAINTEST = 1.0  # weakest gradient of an edge, in levels of 255 per pixel; smoothed JPEG noise is weaker
+WEAK, STRONG = 0.65, 0.9  # quantiles of the gradients: an edge ends below WEAK and must reach STRONG
+FRAME = 2  # width in pixels of the border where nothing is drawn, because some photos have a frame
+GAP = 6.0  # largest gap in pixels between two ends that are joined if one line continues the other
+TOUCHING = 3.0  # largest gap in pixels between two ends that are joined at a corner
+TAIL = 4  # points, about 0.7 pixels apart, over which the direction of an end is measured
+SHORTEST = 10.0  # shortest stroke in pixels
+BORDER_WEIGHT = 0.4  # weight of a pixel at the border, relative to one in the centre, where most objects are
+LEAST = 0.1  # lowest salience of a stroke, as a share of the highest one
+READING = (1.0, 1.0)  # direction of reading; a stroke starts where the projection on it is smallest
 
 
-def trace(
-    photo: np.ndarray,
-    max_points: int = MAX_POINTS,
-    sigma: float | int = SIGMA,
-    epsilon: float | int = EPSILON,
-) -> Sketch:
+def trace(photo: np.ndarray, max_points: int = MAX_POINTS, epsilon: float | int = EPSILON) -> Sketch:
     """Draw the most salient contours of a photo.
 
     The salience of a contour is the sum of the gradient along it, with a higher weight in the centre. Strokes
@@ -66,17 +47,16 @@ def trace(
     Args:
         photo: uint8 ``[3, height, width]``. The constants suit sides of 84 pixels; scale larger photos first.
         max_points: most points in total. Strokes are never cut.
-        sigma: of the Gaussian derivatives in pixels; larger values give fewer details.
         epsilon: tolerance of :func:`~sketchembed.sketch.simplify.rdp` in pixels.
 
     Returns:
-        the sketch in pixels, with (0, 0) at the centre of the upper left pixel; empty if there are no
+        The sketch in pixels, with (0, 0) at the centre of the upper left pixel; empty if there are no
         contours.
     """
     height, width = photo.shape[1:]
     if min(height, width) <= 2 * FRAME + 1:
         return Sketch.from_strokes([])
-    strength, lines = _edges(_main_colour(photo), sigma)
+    strength, lines = _edges(_main_colour(photo))
     ranked = []
     for line in _joined(lines):
         steps = _length(np.diff(line, axis=0))
@@ -110,9 +90,9 @@ def _main_colour(photo: np.ndarray) -> np.ndarray:
     return projected
 
 
-def _edges(image: np.ndarray, sigma: float | int) -> tuple[np.ndarray, list[np.ndarray]]:
+def _edges(image: np.ndarray) -> tuple[np.ndarray, list[np.ndarray]]:
     """Return the strength of each pixel's edge, ``[height, width]``, and lines of (x, y) along the edges."""
-    smooth = gaussian_filter(image, sigma)
+    smooth = gaussian_filter(image, SIGMA)
     dy, dx = np.gradient(smooth)
     # `second` and `third` have the signs of the second and third derivative along the gradient.
     y, x = np.gradient(dx**2 + dy**2)

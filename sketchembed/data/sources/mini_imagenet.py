@@ -15,22 +15,19 @@ from typing import Any
 import numpy as np
 from rich.progress import track
 
-from sketchembed.data.image_set import ImageSet, is_image_set
+from sketchembed.data.image_set import ImageSet, image_arrays, is_image_set
 from sketchembed.data.sources.splits import check_disjoint
-from sketchembed.errors import ConfigError, DataError
+from sketchembed.errors import DataError, check_known
 from sketchembed.files.array_cache import cached, file_fingerprint
 from sketchembed.files.images import open_image, photo_pixels
 from sketchembed.files.reading import read_file, tar_files
 
 PARTS = ("train", "val", "test")
-SIZE = 84
-"""Side of the images in pixels (paper section 4)."""
+SIZE = 84  # side of the images in pixels (paper section 4)
 SUFFIXES = {".jpg", ".jpeg", ".png"}
 EXPECTED, AGAIN = "a whole JPEG or PNG", "Download the archive again"
-LIST_LIMIT = 16 << 20
-"""Largest csv in bytes; the largest published one has 1.2 million."""
-FORMAT = 1
-"""Version of the prepared file."""
+LIST_LIMIT = 16 << 20  # largest csv in bytes; the largest published one has 1.2 million
+FORMAT = 1  # version of the prepared file
 
 
 def load_mini_imagenet(folder: Path, prepared: Path, part: str = "test", size: int = SIZE) -> ImageSet:
@@ -39,7 +36,7 @@ def load_mini_imagenet(folder: Path, prepared: Path, part: str = "test", size: i
     The first call reads the published files and caches the images in one file in `prepared`.
 
     Args:
-        folder: with ``PART.tar``, a folder ``PART`` of class folders, or ``PART.csv`` (columns
+        folder: folder with ``PART.tar``, a folder ``PART`` of class folders, or ``PART.csv`` (columns
             ``filename,label``) and a folder ``images``. Tars and folders must agree with a csv.
         prepared: folder for the cached file.
         part: ``train``, ``val`` or ``test``.
@@ -49,10 +46,7 @@ def load_mini_imagenet(folder: Path, prepared: Path, part: str = "test", size: i
         ConfigError: if there is no such part.
         DataError: if files are missing or damaged, or a class is in two parts.
     """
-    if part not in PARTS:
-        raise ConfigError(
-            f"mini-ImageNet has no part '{part}'", expected=f"one of {', '.join(PARTS)}", fix="Choose another"
-        )
+    check_known("mini-ImageNet part", part, PARTS)
     lists = {name: read_list(folder / f"{name}.csv") for name in PARTS if (folder / f"{name}.csv").is_file()}
     check_disjoint({name: sorted(set(found.values())) for name, found in lists.items()})
     sources = [folder / name for name in (f"{part}.tar", part, f"{part}.csv", "images")]
@@ -64,21 +58,14 @@ def load_mini_imagenet(folder: Path, prepared: Path, part: str = "test", size: i
     )
     about: dict[str, Any] = {"data": "mini-ImageNet", "split": "ravi", "part": part}
     about |= {"classes": len(found["class_names"]), "images": len(found["labels"])}
-    return ImageSet(
-        found["images"],
-        found["labels"].astype(np.int64),
-        found["class_names"].tolist(),
-        found["names"].tolist(),
-        None,
-        about,
-    )
+    return ImageSet.from_arrays(found, None, about)
 
 
 def read_list(path: Path) -> dict[str, str]:
     """Read a csv of ``filename,label``.
 
     Raises:
-        DataError: if it has other columns or an empty field, or if a name is a path.
+        DataError: if the file has other columns or an empty field, or if a name is a path.
     """
     out: dict[str, str] = {}
     expected, fix = "a list of files and classes", "Download the list again"
@@ -101,16 +88,13 @@ def read_list(path: Path) -> dict[str, str]:
 
 
 def model_photo(content: bytes, name: str, size: int) -> np.ndarray:
-    """Read a photo, uint8 ``[3, size, size]``: its shorter side scaled to `size`, then cropped to the centre.
+    """Read a photo as uint8 ``[3, size, size]``: its shorter side is scaled to `size` and its centre cropped.
 
     Raises:
         DataError: if it is not an image.
     """
     picture = open_image(content, f"'{name}'", expected=EXPECTED, fix=AGAIN)
     return photo_pixels(picture, size, "cover")
-
-
-# ---- preparation -----------------------------------------------------------------------------------------
 
 
 def _photos(folder: Path, part: str, listed: dict[str, str]) -> Iterator[tuple[str, str, bytes]]:
@@ -170,9 +154,4 @@ def _make_images(folder: Path, part: str, size: int, listed: dict[str, str]) -> 
             expected=f"every image that {part}.csv names",
             fix=AGAIN,
         )
-    return {
-        "images": np.stack(images),
-        "labels": np.array(labels, dtype=np.int32),
-        "names": np.array(names),
-        "class_names": np.array(list(classes)),
-    }
+    return image_arrays(np.stack(images), labels, names, list(classes))

@@ -1,14 +1,9 @@
 """Read ``.npz`` files of pickled object arrays without executing the pickles.
 
-The sketch-rnn files hold drawings of different lengths as NumPy object arrays, which NumPy pickles. A pickle
-is a program, so three checks restrict it:
-
-* The sizes that the archive states are bounded before anything is unpacked.
-* A scan admits only opcodes that build numbers, text, bytes, tuples and lists, and bounds their number. The
-  list of permitted globals and a limit on the size are not enough: ten bytes make the unpickler reserve
-  34 GB for its memo, and every byte can make an object of 64 bytes.
-* The only permitted globals are the four that describe an array. A passive stand-in replaces each of them,
-  and its type, shape and length are checked before it becomes an array.
+The sketch-rnn files hold drawings as pickled object arrays. A pickle is a program, so three checks restrict
+it. The sizes that the archive states are bounded. A scan admits only opcodes that build plain values, and
+bounds their number: ten bytes can make the unpickler reserve 34 GB for its memo. The only permitted globals
+are the four that describe an array, and a checked stand-in replaces each of them.
 """
 
 from __future__ import annotations
@@ -25,36 +20,27 @@ import numpy as np
 
 from sketchembed.errors import DataError
 
-MEMBER_LIMIT = 144 << 20
-"""Largest unpacked array file in bytes: room for 340,000 drawings, more than any class has."""
-RATIO_LIMIT = 100
-"""Largest ratio of an array file's unpacked and packed size; 2 to 4 for drawings."""
+MEMBER_LIMIT = 144 << 20  # largest unpacked array file in bytes: 340,000 drawings, more than any class has
+RATIO_LIMIT = 100  # largest ratio of an array file's unpacked and packed size; 2 to 4 for drawings
 STEPS_LIMIT, OBJECTS_LIMIT = 64, 16
 """Most opcodes, and most objects that they make, per drawing; drawings need about 30 and 8. An opcode takes
 8 bytes of memory, or 72 if it makes an object."""
-STEPS_AT_MOST, OBJECTS_AT_MOST = 12_000_000, 3_000_000
-"""Most opcodes and objects in total."""
-DRAWING_SIZE = 16
-"""Smallest pickled drawing in bytes, which bounds the number of drawings that a header may state."""
+STEPS_AT_MOST, OBJECTS_AT_MOST = 12_000_000, 3_000_000  # most opcodes and objects in total
+DRAWING_SIZE = 16  # smallest pickled drawing in bytes; bounds the number of drawings in a header
 
 _NPZ = "a whole .npz file of pickled drawings"
 _AGAIN = "Delete the file and download it again"
 
 
-def opening_bytes(path: str | Path, expected: str, count: int = 512) -> bytes:
-    """Return a file's first bytes, and refuse what is often found in place of a data file.
-
-    Args:
-        path: of the file.
-        expected: what the file should be, for the message.
-        count: number of bytes.
+def opening_bytes(path: str | Path, expected: str) -> bytes:
+    """Return the first 512 bytes of a file that should be `expected`.
 
     Raises:
         DataError: if the file is missing, empty, a web page, or a Git LFS pointer.
     """
     try:
         with Path(path).open("rb") as file:
-            head = file.read(count)
+            head = file.read(512)
     except OSError as error:
         fix = "Check the path and its permissions"
         what = f"{path} cannot be read ({error.strerror or error})"
@@ -75,14 +61,14 @@ def read_object_arrays(path: str | Path, names: Sequence[str]) -> dict[str, list
     Reads files of Python 2 and 3, NumPy 1 and 2.
 
     Args:
-        path: of the ``.npz`` file.
-        names: of the wanted arrays, each one-dimensional.
+        path: path of the ``.npz`` file.
+        names: names of the wanted arrays, each one-dimensional.
 
     Returns:
-        for each name a list of read-only numeric arrays of any shape.
+        Lists of read-only numeric arrays of any shape, by name.
 
     Raises:
-        DataError: if the file is damaged, too large or no ``.npz`` file, if an array is missing, or
+        DataError: if the file is damaged, too large or not an ``.npz`` file, if an array is missing, or
             if its pickle contains anything but numeric arrays. The message names a forbidden global.
     """
     head = opening_bytes(path, _NPZ)
@@ -117,9 +103,7 @@ def _read_member(archive: zipfile.ZipFile, path: str | Path, name: str) -> list[
         return _arrays(archive.read(info), where)
     except DataError:
         raise
-    except (
-        Exception
-    ) as error:  # damaged data raise many types of error: of zlib, the header, pickle and others
+    except Exception as error:  # zlib, the header, pickle and others raise many types for damaged data
         why = (str(error) or type(error).__name__).splitlines()[0]
         what = f"{where} is cut short or damaged ({why})"
         raise DataError(what, expected=_NPZ, fix=_AGAIN) from error

@@ -22,17 +22,12 @@ from sketchembed.files.reading import read_file, zip_files
 from sketchembed.sketch import Sketch
 
 SUFFIXES = {"strokes": ".txt", "images": ".png"}
-LIMITS = {"strokes": 1 << 18, "images": 1 << 20}
-"""Largest file in bytes. Published files have thousands (strokes) and hundreds (images)."""
-FAR = 1e6
-"""Largest coordinate in pixels; published drawings stay within the square."""
-EPSILON = 2.0
-"""Tolerance of the simplification, in pixels (paper appendix H.2)."""
-SPLIT = ("train", "val", "test")
-"""Parts of the Vinyals split, in the order of a store's partitions."""
+LIMITS = {"strokes": 1 << 18, "images": 1 << 20}  # in bytes; published files have thousands and hundreds
+FAR = 1e6  # largest coordinate in pixels; published drawings stay within the square
+EPSILON = 2.0  # tolerance of the simplification, in pixels (paper appendix H.2)
+SPLIT = ("train", "val", "test")  # parts of the Vinyals split, in the order of a store's partitions
 ROTATIONS = (0, 90, 180, 270)
-LAKE_PARTS = ("background", "evaluation")
-"""Parts of the published files (Lake et al. 2015)."""
+LAKE_PARTS = ("background", "evaluation")  # parts of the published files (Lake et al. 2015)
 CHARACTERS = 1623
 AGAIN = "Download the files again"
 
@@ -46,7 +41,7 @@ def published_files(folder: Path, kind: Literal["strokes", "images"]) -> Iterato
     """Yield character (``Alphabet/character01``), name (``0001_01``) and content of every published file.
 
     Args:
-        folder: with ``KIND_background`` and ``KIND_evaluation``, as zip files or folders.
+        folder: folder with ``KIND_background`` and ``KIND_evaluation``, as zip files or folders.
         kind: strokes or images.
 
     Raises:
@@ -75,12 +70,8 @@ def published_files(folder: Path, kind: Literal["strokes", "images"]) -> Iterato
             )
 
 
-def published_strokes(folder: Path, epsilon: float = EPSILON) -> Iterator[tuple[str, str, Sketch]]:
+def published_strokes(folder: Path) -> Iterator[tuple[str, str, Sketch]]:
     """Yield character, name and simplified drawing of every stroke file.
-
-    Args:
-        folder: of the published files.
-        epsilon: tolerance of the simplification, in pixels.
 
     Raises:
         DataError: if files are missing or damaged.
@@ -88,18 +79,18 @@ def published_strokes(folder: Path, epsilon: float = EPSILON) -> Iterator[tuple[
     files = published_files(folder, "strokes")
     for character, name, content in track(files, "Omniglot strokes", total=20 * CHARACTERS, transient=True):
         sketch = parse_strokes(content.decode("utf-8", errors="replace"), f"{character}/{name}.txt")
-        yield character, name, simplify(sketch, epsilon)
+        yield character, name, simplify(sketch)
 
 
 def parse_strokes(text: str, name: str = "the text") -> Sketch:
     """Read one drawing.
 
     Args:
-        text: of the file.
-        name: of the file, for messages.
+        text: content of the file.
+        name: name of the file, for messages.
 
     Returns:
-        the drawing in pixels, y down, not yet simplified.
+        The drawing in pixels, y down, not yet simplified.
 
     Raises:
         DataError: if a line is not ``START``, ``BREAK`` or ``x,y,t``, or there is no point.
@@ -128,16 +119,12 @@ def parse_strokes(text: str, name: str = "the text") -> Sketch:
     return sketch
 
 
-def simplify(sketch: Sketch, epsilon: float = EPSILON) -> Sketch:
-    """Simplify each stroke; a stroke of one point becomes a short visible line.
+def simplify(sketch: Sketch) -> Sketch:
+    """Simplify each stroke of a drawing in pixels; a stroke of one point becomes a short visible line.
 
     *Source*: paper appendix H.2; the released code draws such a dot as half a pixel there and back.
-
-    Args:
-        sketch: in pixels.
-        epsilon: tolerance in pixels.
     """
-    simple = sketch.simplified(epsilon)
+    simple = sketch.simplified(EPSILON)
     return Sketch.from_strokes(
         np.array([stroke[0], stroke[0] + 0.5, stroke[0]]) if len(stroke) == 1 else stroke
         for stroke in simple.strokes
@@ -153,28 +140,27 @@ def rotate(sketch: Sketch, angle: int) -> Sketch:
 
 
 def prepare_omniglot(
-    folder: Path, destination: Path, *, max_length: int = 64, rotations: bool = True, epsilon: float = EPSILON
+    folder: Path, destination: Path, *, max_length: int = 64, rotations: bool = True
 ) -> DrawingStore:
     """Prepare a store of all stroke drawings, or open it if it exists.
 
     Its partitions are the parts of the Vinyals split.
 
     Args:
-        folder: of the published files.
+        folder: folder of the published files.
         destination: folder of the store.
-        max_length: T, the length of the longest drawing in points.
+        max_length: T, the maximum number of points of a drawing.
         rotations: make four classes of each character, rotated by 0, 90, 180 and 270 degrees.
-        epsilon: tolerance of the simplification, in pixels.
 
     Raises:
         DataError: if files are missing or damaged.
     """
-    about = {"rotations": rotations, "epsilon": epsilon, "max_length": max_length}
+    about = {"rotations": rotations, "epsilon": EPSILON, "max_length": max_length}
     if (existing := open_if_current(destination, about)) is not None:
         return existing
     part_of = {name: number for number, part in enumerate(SPLIT) for name in vinyals_split()[part]}
     drawings: dict[str, list[Sketch]] = {}
-    for character, _, sketch in published_strokes(folder, epsilon):
+    for character, _, sketch in published_strokes(folder):
         if character in part_of:
             drawings.setdefault(character, []).append(sketch)
 

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from rich.progress import track
 
-from sketchembed.data.image_set import ImageSet, is_image_set
+from sketchembed.data.image_set import ImageSet, image_arrays, is_image_set
 from sketchembed.data.model_inputs import read_drawing
 from sketchembed.data.sources.omniglot import (
     AGAIN,
@@ -25,15 +25,14 @@ from sketchembed.data.sources.omniglot import (
     vinyals_split,
 )
 from sketchembed.data.sources.splits import check_disjoint, read_names
-from sketchembed.errors import ConfigError, DataError, check_known
+from sketchembed.errors import DataError, check_known
 from sketchembed.files.array_cache import cached, file_fingerprint
 from sketchembed.raster import rasterize
 from sketchembed.sketch import Sketch
 
 Kind = Literal["strokes", "images"]
 SPLITS = ("vinyals", "lake", "lake-pooled")
-FORMAT = 2
-"""Version of the prepared file."""
+FORMAT = 2  # version of the prepared file
 RASTER_BATCH = 1024
 
 
@@ -43,8 +42,8 @@ def load_omniglot(folder: Path, prepared: Path, kind: Kind = "strokes", size: in
     The first call reads the published files and caches the images in one file in `prepared`.
 
     Args:
-        folder: with ``images_background``, ``images_evaluation`` and, for strokes, ``strokes_background`` and
-            ``strokes_evaluation``, as zip files or folders.
+        folder: folder with ``images_background``, ``images_evaluation`` and, for strokes,
+            ``strokes_background`` and ``strokes_evaluation``, as zip files or folders.
         prepared: folder for the cached file.
         kind: ``strokes`` rasterizes the pen strokes (simplified with ε = 2) like training inputs, and uses
             the published image of a drawing without strokes; ``images`` uses the published images.
@@ -65,14 +64,7 @@ def load_omniglot(folder: Path, prepared: Path, kind: Kind = "strokes", size: in
     class_names = found["class_names"].tolist()
     about = {"data": "Omniglot", "source": kind, "drawings": len(found["labels"])}
     about["image_stands_in"] = int(found["stand_in"].sum())
-    return ImageSet(
-        found["images"],
-        found["labels"].astype(np.int64),
-        class_names,
-        found["names"].tolist(),
-        [name.split("/")[0] for name in class_names],
-        about,
-    )
+    return ImageSet.from_arrays(found, [name.split("/")[0] for name in class_names], about)
 
 
 def select_part(images: ImageSet, split: str, part: str) -> ImageSet:
@@ -80,7 +72,7 @@ def select_part(images: ImageSet, split: str, part: str) -> ImageSet:
 
     Args:
         images: of :func:`load_omniglot`.
-        split: ``vinyals``, in which four rotations of each character are classes; ``lake``, upright, for
+        split: ``vinyals``, whose classes are four rotations of each character; ``lake``, upright, for
             episodes within an alphabet; or ``lake-pooled``, the same classes for episodes over all alphabets.
         part: ``train``, ``val`` or ``test``. Lake's split has no ``val``; its ``train`` is the background set
             and its ``test`` the evaluation set.
@@ -92,12 +84,7 @@ def select_part(images: ImageSet, split: str, part: str) -> ImageSet:
     check_known("Omniglot split", split, SPLITS)
     vinyals = split == "vinyals"
     parts = vinyals_split() if vinyals else {"train": ["background"], "test": ["evaluation"]}
-    if part not in parts:
-        raise ConfigError(
-            f"the {split} split has no part '{part}'",
-            expected=f"one of {', '.join(parts)}",
-            fix="Choose another",
-        )
+    check_known(f"part of the {split} split", part, parts)
     if vinyals:
         check_disjoint(parts)
         chosen = images.select(parts[part]).with_rotations()
@@ -121,27 +108,6 @@ def _of_alphabets(images: ImageSet, alphabets: list[str]) -> list[str]:
     return [name for name in images.class_names if name.split("/")[0] in alphabets]
 
 
-def character_image(content: bytes, name: str, size: int) -> np.ndarray:
-    """Convert a published image of a character to a model input.
-
-    Args:
-        content: of the image file.
-        name: of the file, for messages.
-        size: side of the result in pixels.
-
-    Returns:
-        uint8 ``[size, size]``, dark on white.
-
-    Raises:
-        DataError: if it is not an image, or is blank.
-    """
-    drawing = read_drawing(content, size, name, fix=AGAIN)
-    return np.round(drawing[0].numpy() * 255).astype(np.uint8)
-
-
-# ---- preparation -----------------------------------------------------------------------------------------
-
-
 def _is_valid(arrays: dict[str, np.ndarray], size: int) -> bool:
     stand_in = arrays["stand_in"]
     return (
@@ -163,24 +129,19 @@ def _make_images(folder: Path, kind: Kind, size: int) -> dict[str, np.ndarray]:
         names.append(name)
         sketch = strokes.get((character, name))
         sketches.append(sketch)
-        images.append(
-            np.zeros((size, size), dtype=np.uint8)
-            if sketch
-            else character_image(content, f"{character}/{name}.png", size)
-        )
+        if sketch:
+            images.append(np.zeros((size, size), dtype=np.uint8))
+        else:
+            drawing = read_drawing(content, size, f"{character}/{name}.png", fix=AGAIN)
+            images.append(_as_bytes(drawing[0].numpy()))
     if not images:
         raise DataError(
             f"the image archives in {folder} hold no .png", expected="Omniglot's images", fix=AGAIN
         )
     out = np.stack(images)[:, None]
     _rasterize(sketches, out, size)
-    return {
-        "images": out,
-        "labels": np.array(labels, dtype=np.int32),
-        "names": np.array(names),
-        "class_names": np.array(list(characters)),
-        "stand_in": np.array([kind == "strokes" and sketch is None for sketch in sketches]),
-    }
+    stand_in = np.array([kind == "strokes" and sketch is None for sketch in sketches])
+    return image_arrays(out, labels, names, list(characters)) | {"stand_in": stand_in}
 
 
 def _rasterize(sketches: list[Sketch | None], out: np.ndarray, size: int) -> None:
@@ -191,8 +152,8 @@ def _rasterize(sketches: list[Sketch | None], out: np.ndarray, size: int) -> Non
         places, batch = zip(*drawn[first : first + RASTER_BATCH], strict=True)
         length = max(len(sketch) for sketch in batch)
         rows = torch.from_numpy(np.stack([sketch.to_stroke5(length) for sketch in batch]))
-        out[list(places), 0] = _as_bytes(rasterize.draw_pen(rows, size).numpy())
+        out[list(places), 0] = _as_bytes(1 - rasterize.draw_pen(rows, size).numpy())
 
 
-def _as_bytes(ink: np.ndarray) -> np.ndarray:
-    return np.round((1 - ink) * 255).clip(0, 255).astype(np.uint8)
+def _as_bytes(image: np.ndarray) -> np.ndarray:
+    return np.round(image * 255).clip(0, 255).astype(np.uint8)

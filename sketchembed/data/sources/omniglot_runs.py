@@ -1,8 +1,8 @@
 """Lake's official one-shot runs: the published folders on which people and programs were compared.
 
-*Source*: Lake et al. 2015. There are 20 runs of 20 trials, each within an alphabet. A trial asks which of 20
-characters, each seen once, an image of another drawer shows. A run's folder ``runNN`` holds ``training``,
-``test`` and ``class_labels.txt``, whose lines pair a test image with the training image of its class.
+*Source*: Lake et al. 2015. There are 20 runs of 20 trials, each within an alphabet. A trial classifies an
+image among 20 characters, each with one training image by another drawer. The folder ``runNN`` contains
+``training``, ``test`` and ``class_labels.txt``, with a test image and its training image in each line.
 """
 
 from __future__ import annotations
@@ -23,29 +23,22 @@ from sketchembed.files.images import open_image
 from sketchembed.files.reading import read_file, zip_files
 
 LABELS = "class_labels.txt"
-FORMAT = 1
-"""Version of the prepared file."""
-FILE_LIMIT = 1 << 16
-"""Largest file in bytes; published images have a few hundred."""
-MOST_FILES = 4_000
-"""Most files of a zip; the published one has 20 runs of 41 files."""
+FORMAT = 1  # version of the prepared file
+FILE_LIMIT = 1 << 16  # largest file in bytes; published images have a few hundred
+MOST_FILES = 4_000  # most files of a zip; the published one has 20 runs of 41 files
 AGAIN = "Download the runs again"
 
 
 class OneShotRuns:
     """The runs as episodes of 20-way 1-shot, with one query per class.
 
-    The published images are copies of Omniglot's images and are identified by their pixels. So a model sees
-    these drawings in the same form as all others: as rasters of their strokes, or as images.
+    The published images are copies of Omniglot's images and are identified by their pixels. A model therefore
+    sees these drawings in the same form as all others: as rasters of their strokes, or as images.
 
     Args:
         data: upright images of the evaluation set (``lake``).
-        folder: of Omniglot's published files: ``*runs*.zip`` or unpacked runs, and ``images_evaluation``.
+        folder: folder of ``*runs*.zip`` or unpacked runs, and ``images_evaluation``.
         prepared: folder for the cached file.
-
-    Attributes:
-        way: number of classes in a run.
-        names: of the runs.
 
     Raises:
         DataError: if there are no runs, a run is incomplete, or an image is not one of Omniglot's.
@@ -193,7 +186,7 @@ def _read_answers(name: str, files: dict[str, bytes]) -> tuple[list[str], list[s
 
 
 def _run_files(source: Path) -> dict[str, dict[str, bytes]]:
-    """Return the files of the runs in a zip, or of the one run in a folder, by run and path in the run."""
+    """Return the files of the runs in a zip, or of the run in a folder, by run and path in the run."""
     if source.is_dir():
         expected, files = "a file of a run", {}
         for path in [*sorted(source.glob("*/*.png")), source / LABELS]:

@@ -24,15 +24,14 @@ class with such a photo (``class``, as in the paper), or nothing."""
 
 def overlaps(synset: str) -> bool:
     """Return whether a synset, such as ``n02129165``, overlaps a test class of mini-ImageNet."""
-    return synset in _overlapping_synsets()
+    return synset in read_fields("mini_imagenet_test_overlap")
 
 
 def synset_of(name: str) -> str | None:
     """Return the synset in the name of a photo, or None.
 
-    Args:
-        name: in the form of ImageNet and Sketchy, ``n02691156_10151``, or of mini-ImageNet's csv,
-            ``n0153282900000005``; with or without folders and a suffix.
+    The name has the form of ImageNet and Sketchy, ``n02691156_10151``, or of mini-ImageNet's csv,
+    ``n0153282900000005``. It may have folders and a suffix.
     """
     found = re.match(r"(n\d{8})(_\d|\d{8}(?!\d))", PurePath(name).name)
     return found[1] if found else None
@@ -40,7 +39,7 @@ def synset_of(name: str) -> str | None:
 
 @cache
 def overlapping_classes() -> frozenset[str]:
-    """Return the folders of those classes of Sketchy of which a synset overlaps."""
+    """Return the classes of Sketchy with a synset that overlaps."""
     synsets = read_fields("sketchy_synsets")
     return frozenset(name for name, own in synsets.items() if any(map(overlaps, own.split())))
 
@@ -50,8 +49,8 @@ def is_allowed(rule: Rule, class_name: str, photo_name: str) -> bool:
 
     Args:
         rule: which photos are excluded.
-        class_name: folder of the photo, which need not be a class of Sketchy.
-        photo_name: name of the photo's file. Without a synset in it, only the class is checked.
+        class_name: folder of the photo; other names than Sketchy's classes are allowed.
+        photo_name: file name of the photo. If it has no synset, only the class is checked.
     """
     if rule == "none":
         return True
@@ -59,8 +58,3 @@ def is_allowed(rule: Rule, class_name: str, photo_name: str) -> bool:
     if synset is not None and overlaps(synset):
         return False
     return rule == "image" or class_name not in overlapping_classes()
-
-
-@cache
-def _overlapping_synsets() -> frozenset[str]:
-    return frozenset(read_fields("mini_imagenet_test_overlap"))

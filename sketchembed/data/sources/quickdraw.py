@@ -17,8 +17,6 @@ from urllib.parse import unquote
 
 import joblib
 import numpy as np
-from rich.console import Console
-from rich.progress import Progress
 
 from sketchembed.data.sources.quickdraw_formats import READERS, read_class
 from sketchembed.data.sources.splits import read_names
@@ -28,12 +26,9 @@ from sketchembed.errors import DataError, nearest
 from sketchembed.files.array_cache import fingerprint
 from sketchembed.sketch import Sketch
 
-READER_VERSION = 1
-"""Incremented when the same files give other drawings; existing stores are then prepared again."""
-PUBLISHED_LENGTH = 1000
-"""Most points of a drawing before a further simplification; published drawings have fewer."""
-PARALLEL_BYTES = 32 << 20
-"""Size of the source files from which several processes read them; for less, they would start too late."""
+READER_VERSION = 1  # increase it if the same files give other drawings; stores are then prepared again
+PUBLISHED_LENGTH = 1000  # most points of a drawing before a further simplification; published ones have fewer
+PARALLEL_BYTES = 32 << 20  # size of the source files from which several processes read them
 
 _PREFIXES = re.compile(r"^(sketchrnn|full_simplified|full_binary)[_-]")
 _DEPTH = 3
@@ -50,11 +45,7 @@ def class_names(which: Literal["all", "seen", "unseen"] = "all") -> list[str]:
 
 
 def check_classes(names: Sequence[str]) -> None:
-    """Check that names are Quick, Draw! classes.
-
-    Raises:
-        DataError: for the first name that is not, with the most similar classes.
-    """
+    """Raise a DataError for the first name that is not a class of Quick, Draw!."""
     known = class_names()
     for name in names:
         if name not in set(known):
@@ -65,18 +56,17 @@ def check_classes(names: Sequence[str]) -> None:
             )
 
 
-def split_classes(split: str, classes: Sequence[str], seed: int = 0) -> tuple[list[str], list[str]]:
+def split_classes(split: str, classes: Sequence[str]) -> tuple[list[str], list[str]]:
     """Split classes into training classes and held-out classes.
 
     Args:
-        split: ``paper`` for the released lists of 300 and 45 classes, or a number: this many random training
-            classes.
+        split: ``paper`` for the released lists of 300 and 45 classes, or the number of random training
+            classes. Classes are ranked by a digest of their names. A larger training set therefore contains
+            every smaller one, and an additional class changes nothing else.
         classes: the available classes.
-        seed: of the random split. Classes are ranked by a digest of seed and name, so a larger training set
-            contains every smaller one, and an additional class changes nothing else.
 
     Returns:
-        the training classes and the held-out classes, each in the order of `classes`.
+        The training classes and the held-out classes, each in the order of `classes`.
 
     Raises:
         DataError: if the split is neither, or the number exceeds the number of classes.
@@ -84,7 +74,7 @@ def split_classes(split: str, classes: Sequence[str], seed: int = 0) -> tuple[li
     if split == "paper":
         held = set(class_names("unseen"))
     elif split.isascii() and split.isdecimal() and 1 <= int(split) <= len(classes):
-        ranked = sorted(classes, key=lambda known: hashlib.sha256(os.fsencode(f"{seed}:{known}")).digest())
+        ranked = sorted(classes, key=lambda known: hashlib.sha256(os.fsencode(f"0:{known}")).digest())
         held = set(ranked[int(split) :])
     else:
         raise DataError(
@@ -103,10 +93,10 @@ def find_class_files(folder: str | Path) -> dict[str, Path]:
     ``cat.npz`` to ``cat.full.npz``. Raw (not simplified) files are skipped.
 
     Args:
-        folder: of the data sets, or of Quick, Draw! alone.
+        folder: folder of the data sets, or of Quick, Draw! alone.
 
     Returns:
-        the file of each class, in the order of the class list; empty if there are none.
+        The file of each class, in the order of the class list; empty if there are none.
     """
     folder = Path(folder)
     known = {name: number for number, name in enumerate(class_names())}
@@ -146,12 +136,11 @@ def prepare_quickdraw(
     max_length: int = 64,
     per_class: int | None = None,
     epsilon: float | int = 0,
-    progress: bool = True,
 ) -> DrawingStore:
     """Prepare a store of all classes, or open it if it was made of the same files with the same options.
 
-    Files are compared by name, size and time. Several processes read a large set that is parsed from text or
-    simplified; the store has the same bytes.
+    Files are compared by name, size and time. Several processes read a large set of text files, or one that
+    is simplified; the store has the same bytes.
 
     Args:
         sources: file of each class, from :func:`find_class_files`.
@@ -160,7 +149,6 @@ def prepare_quickdraw(
         per_class: most drawings of each class; all by default.
         epsilon: tolerance of a further simplification, before long drawings are excluded, in the files' unit
             (the larger side of a drawing is 255); 0 keeps the published drawings.
-        progress: show a progress bar on a terminal, and a summary at the end.
 
     Raises:
         DataError: if there is no source, a source is damaged, or the store cannot be written.
@@ -182,21 +170,16 @@ def prepare_quickdraw(
     digest = fingerprint([*facts, *_file_facts(sources)])
     if (existing := open_if_current(destination, {"fingerprint": digest})) is not None:
         return existing
-    console = Console(stderr=True)
     began = time.perf_counter()
-    with Progress(console=console, transient=True, disable=not (progress and sys.stderr.isatty())) as bar:
-        task = bar.add_task("Preparing Quick, Draw!", total=len(sources))
-        store = write_store(
-            destination,
-            _read_all(sources, max_length, per_class, epsilon),
-            source="quickdraw",
-            max_length=max_length,
-            about={"fingerprint": digest, "per_class": per_class, "epsilon": epsilon},
-            progress=lambda _: bar.advance(task),
-        )
-    if progress:
-        seconds = time.perf_counter() - began
-        console.print(f"{summary(store)}; {seconds:.1f} s", highlight=False, soft_wrap=True)
+    store = write_store(
+        destination,
+        _read_all(sources, max_length, per_class, epsilon),
+        source="quickdraw",
+        max_length=max_length,
+        about={"fingerprint": digest, "per_class": per_class, "epsilon": epsilon},
+        total=len(sources),
+    )
+    print(f"{summary(store)}; {time.perf_counter() - began:.1f} s", file=sys.stderr)
     return store
 
 

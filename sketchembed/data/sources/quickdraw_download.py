@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import struct
+import sys
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Literal
 from urllib.parse import quote
-
-from rich.console import Console
 
 from sketchembed.data.sources.quickdraw import check_classes
 from sketchembed.data.sources.quickdraw_formats import PACKED_HEADER
@@ -18,8 +17,7 @@ from sketchembed.files.download import Counter, download
 from sketchembed.files.http import CHUNK, remote_size
 
 BASE_URL = "https://storage.googleapis.com/quickdraw_dataset"
-PACKED_LIMIT = 16 << 20
-"""Maximal size of a drawing in the packed form, in bytes; published drawings are far smaller."""
+PACKED_LIMIT = 16 << 20  # largest packed drawing in bytes; published ones are far smaller
 
 Form = Literal["npz", "ndjson", "bin"]
 
@@ -33,24 +31,22 @@ def download_quickdraw(
     *,
     form: Form = "npz",
     per_class: int | None = None,
-    progress: bool = True,
     base_url: str = BASE_URL,
     timeout: float = 30.0,
 ) -> dict[str, Path]:
     """Download missing class files of Quick, Draw! to ``<folder>/quickdraw``.
 
     Args:
-        folder: of the data sets.
-        classes: names.
+        folder: folder of the data sets.
+        classes: names of the classes.
         form: ``npz`` (sketch-rnn), ``ndjson`` (simplified) or ``bin`` (packed).
         per_class: download only the first `per_class` drawings of each class, including drawings that are
             excluded later. ``npz`` files are always downloaded whole.
-        progress: show a progress bar on a terminal.
-        base_url: of the published files or of a mirror.
+        base_url: address of the published files or of a mirror.
         timeout: seconds without a byte after which a connection counts as broken.
 
     Returns:
-        the file of each class.
+        The file of each class.
 
     Raises:
         NetworkError: if the server cannot be reached.
@@ -60,8 +56,8 @@ def download_quickdraw(
     if per_class is not None and per_class < 1:
         fix = "Choose a larger number, or omit the option"
         raise DataError(f"the number of drawings per class is {per_class}", expected="at least 1", fix=fix)
-    if per_class is not None and form == "npz" and progress:
-        Console(stderr=True).print("npz files are downloaded whole; ndjson and bin files need not be")
+    if per_class is not None and form == "npz":
+        print("npz files are downloaded whole; ndjson and bin files need not be", file=sys.stderr)
     found = {}
     for number, name in enumerate(classes, start=1):
         url = f"{base_url}/{_REMOTE[form]}/{quote(name)}.{form}"
@@ -75,16 +71,12 @@ def download_quickdraw(
             if not counter and (form == "npz" or path.stat().st_size == remote_size(url, timeout)):
                 continue
         title = f"{name} ({number}/{len(classes)})"
-        download(url, path, counter=counter, progress=progress, timeout=timeout, title=title)
+        download(url, path, counter=counter, timeout=timeout, title=title)
     return found
 
 
 class LineCounter:
-    """Finds the end of the first `count` lines, each a drawing of the simplified form.
-
-    Args:
-        count: number of lines.
-    """
+    """Finds the end of the first `count` lines, each a drawing of the simplified form."""
 
     def __init__(self, count: int) -> None:
         self.left = count
@@ -102,11 +94,7 @@ class LineCounter:
 
 
 class PackedCounter:
-    """Finds the end of the first `count` packed drawings.
-
-    Args:
-        count: number of drawings.
-    """
+    """Finds the end of the first `count` packed drawings."""
 
     def __init__(self, count: int) -> None:
         self.left = count

@@ -33,15 +33,11 @@ from sketchembed.data.store import OFFSET_LIMIT, PARTITIONS
 from sketchembed.data.store_writer import ClassDrawings
 from sketchembed.errors import DataError
 
-MALFORMED_LIMIT = 0.01
-"""Largest share of malformed drawings in a file."""
-LINE_LIMIT = 4 << 20
-"""Longest line in bytes that is read in one piece; published lines have a few thousand."""
-PACKED_HEADER = struct.Struct("<Q2sbIH")
-"""Header of a packed drawing: key, country, recognized, time in s, number of strokes."""
+MALFORMED_LIMIT = 0.01  # largest share of malformed drawings in a file
+LINE_LIMIT = 4 << 20  # longest line in bytes that is read; published lines have a few thousand
+PACKED_HEADER = struct.Struct("<Q2sbIH")  # key, country, recognized, time in s, number of strokes
 
-_FLUSH = 4096
-"""Drawings that are converted to rows at once."""
+_FLUSH = 4096  # drawings that are converted to rows at once
 _SIMPLIFIED = "a simplified .ndjson file: one JSON drawing a line, strokes of two equally long lists"
 _PACKED = "whole drawings in the packed binary format"
 
@@ -49,15 +45,12 @@ _PACKED = "whole drawings in the packed binary format"
 def key_partition(key: int) -> int:
     """Return the partition of a drawing that was published without one: 0 train, 1 valid, 2 test.
 
-    It is computed from the CRC-32 of the key's eight little-endian bytes, modulo 30. Of 30 drawings, 28 are
-    for training and one each for validation and testing, as in the published partitions of 70,000, 2,500 and
-    2,500. It depends on the key alone, so it is the same in both forms and for any part of a file.
-
-    Args:
-        key: the drawing's `key_id`, 0 to 2^64 - 1.
+    It is computed from the CRC-32 of the eight little-endian bytes of the `key_id`, modulo 30. Of 30
+    drawings, 28 are for training and one each for validation and testing, as in the published partitions.
+    It depends on the key alone, so it is the same in both forms and for any part of a file.
 
     Raises:
-        OverflowError: if the key is out of range.
+        OverflowError: if the key is not in 0 to 2^64 - 1.
     """
     return (2, 1)[remainder] if (remainder := zlib.crc32(key.to_bytes(8, "little")) % 30) < 2 else 0
 
@@ -168,13 +161,13 @@ def read_class(path: str | Path, name: str, max_length: int, per_class: int | No
     """Read a class file in the form of its suffix.
 
     Args:
-        path: of the file.
-        name: of the class.
+        path: path of the file.
+        name: name of the class.
         max_length: drawings with more points are excluded.
         per_class: stop after this number of kept drawings; read all by default.
 
     Returns:
-        the drawings, int16 ``[n, 3]`` in units of a canvas of 0 to 255, in the file's order.
+        The drawings, int16 ``[n, 3]`` in units of a canvas of 0 to 255, in the file's order.
 
     Raises:
         DataError: if the file does not have the form of its suffix, is incomplete, or is malformed.
@@ -205,13 +198,9 @@ def _pair(stroke: Any) -> tuple[list[Any], list[Any]]:
 def _keep(
     flat: np.ndarray, lengths: list[int], parts: list[int], rejected: Counter[str]
 ) -> list[tuple[int, np.ndarray]]:
-    """Return the valid drawings as int16, and count the others.
+    """Return the valid drawings as int16, and count the others in `rejected`.
 
-    Args:
-        flat: rows ``[sum(lengths), 3]`` of all drawings, at least one each.
-        lengths: number of rows of each drawing.
-        parts: partition of each drawing.
-        rejected: counts of excluded drawings by reason, which are updated.
+    The rows of all drawings ``[sum(lengths), 3]`` are in `flat`, at least one each.
     """
     starts = np.concatenate([[0], np.cumsum(lengths)])
     bad = np.zeros(len(lengths), dtype=bool)
@@ -237,13 +226,7 @@ def _keep(
 
 
 class _Collector:
-    """Collects drawings of absolute points, and converts many at once to rows.
-
-    Args:
-        code: type of the points: ``B`` for bytes, ``d`` for any number.
-        max_length: length of the longest drawing kept.
-        per_class: number of drawings to collect; all by default.
-    """
+    """Collects drawings of absolute points (type ``B`` or ``d``), and converts many at once to rows."""
 
     def __init__(self, code: str, max_length: int, per_class: int | None) -> None:
         self.max_length = max_length
@@ -263,10 +246,7 @@ class _Collector:
     def add(self, part: int, strokes: list[tuple[Any, Any]], points: int | None = None) -> None:
         """Add a drawing, or count the reason for its exclusion.
 
-        Args:
-            part: its partition.
-            strokes: pairs of x and y coordinates, as bytes or lists of numbers.
-            points: number of points of the drawing, if `strokes` is incomplete.
+        A stroke is a pair of x and y coordinates. If `strokes` is incomplete, `points` is the total number.
 
         Raises:
             TypeError, OverflowError: if a coordinate is not a number. Nothing is added then.

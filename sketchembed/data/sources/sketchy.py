@@ -5,14 +5,12 @@
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
-from rich.console import Console
-from rich.progress import track
 
 from sketchembed.data.sources.overlap import Rule, is_allowed
 from sketchembed.data.sources.sketchy_files import Box, PublishedFiles, Read, find_files
@@ -26,14 +24,10 @@ from sketchembed.files.reading import check_file_size
 from sketchembed.sketch import Sketch
 from sketchembed.sketch.svg import SVG_LIMIT, read_strokes
 
-EPSILON = 5.0
-"""Tolerance of the simplification, in the sketches' unit, a pixel of their canvas (appendix H.3)."""
-SHORT = 0.1
-"""A stroke shorter than this part of the longest one is removed (code; appendix H.3 gives no number)."""
-SMALL = 0.03
-"""A stroke whose box is smaller than this part of the sketch's is removed (appendix H.3 gives no number)."""
-READER_VERSION = 1
-"""Incremented when the same files give another store; existing stores are then prepared again."""
+EPSILON = 5.0  # tolerance of the simplification, in pixels of the sketch's canvas (appendix H.3)
+SHORT = 0.1  # shorter strokes, relative to the longest one, are removed (released code)
+SMALL = 0.03  # strokes with a smaller box, relative to the sketch's, are removed (our value)
+READER_VERSION = 1  # increase it if the same files give another store; stores are then prepared again
 
 
 def prepare_sketchy(
@@ -43,18 +37,15 @@ def prepare_sketchy(
     max_length: int = 100,
     size: int = 84,
     rule: Rule = "class",
-    progress: bool = True,
 ) -> DrawingStore:
     """Prepare the store of pairs, or open it if it was made of the same files.
 
     Args:
-        folder: of the published files.
+        folder: folder of the published files.
         destination: folder of the store.
         max_length: sketches with more points are excluded and counted (section 4: 100).
         size: side of the photos in pixels.
-        rule: which photos are excluded because they show a test class of mini-ImageNet, see
-            :mod:`~sketchembed.data.sources.overlap`.
-        progress: show a progress bar on a terminal, and a summary at the end.
+        rule: which photos are excluded, see :mod:`~sketchembed.data.sources.overlap`.
 
     Raises:
         DataError: if files are missing or damaged, or the store cannot be written.
@@ -77,30 +68,32 @@ def prepare_sketchy(
     reader = _PairReader(found, max_length, size, rule)
     store = write_store(
         destination,
-        reader.classes(progress),
+        map(reader.read_class, sorted(found.sketches)),
         source="sketchy",
         max_length=max_length,
         dtype="<f4",
         about=about,
-        arrays=reader.arrays,
+        arrays=lambda: {"photos": np.stack(reader.photos), "photo_of": np.array(reader.photo_of, np.int32)},
+        total=len(found.sketches),
     )
-    if progress:
-        Console(stderr=True).print(reader.summary(store), highlight=False, soft_wrap=True)
+    line = f"sketchy: {len(store):,} sketches of {len(reader.photos):,} photos kept, "
+    line += exclusion_summary(store)
+    line += f"; the first unreadable file: {reader.errors[0]}" if reader.errors else ""
+    print(line, file=sys.stderr)
     return store
 
 
-def read_sketch(content: bytes, name: str, epsilon: float = EPSILON) -> Sketch:
+def read_sketch(content: bytes, name: str) -> Sketch:
     """Read a sketch, remove strokes that are short or small compared with the others, and simplify it.
 
     *Source*: appendix H.3. Some files lack their closing tag, which is appended as in the released code.
 
     Args:
-        content: of the SVG file, which holds lines and curves.
-        name: of the file, for messages.
-        epsilon: tolerance of the simplification, in the file's unit.
+        content: content of the SVG file.
+        name: name of the file, for messages.
 
     Returns:
-        the sketch in the file's unit; empty if no line has a length.
+        The sketch in the file's unit; empty if no line has a length.
 
     Raises:
         DataError: if it cannot be read as SVG, or is too large.
@@ -120,7 +113,7 @@ def read_sketch(content: bytes, name: str, epsilon: float = EPSILON) -> Sketch:
     whole = np.ptp(np.concatenate(strokes), axis=0).max()
     kept = (lengths >= SHORT * lengths.max()) & (sides >= SMALL * whole)
     long = Sketch.from_strokes(stroke for stroke, keep in zip(strokes, kept, strict=True) if keep)
-    return long.simplified(epsilon)
+    return long.simplified(EPSILON)
 
 
 def cropped_photo(content: bytes, name: str, size: int, box: Box | None = None) -> np.ndarray:
@@ -129,11 +122,11 @@ def cropped_photo(content: bytes, name: str, size: int, box: Box | None = None) 
     *Source*: appendix H.3; black as in the released code.
 
     Args:
-        content: of the file.
-        name: of the file, for messages.
+        content: content of the file.
+        name: name of the file, for messages.
         size: side in pixels.
-        box: of the object, to which the photo is cropped. It is given in pixels of the published photo, so
-            a photo rendered as a square is first scaled back to that size.
+        box: box of the object, to which the photo is cropped. It is in pixels of the published photo. A photo
+            rendered as a square is first scaled back to that size.
 
     Raises:
         DataError: if it is not an image.
@@ -145,7 +138,7 @@ def cropped_photo(content: bytes, name: str, size: int, box: Box | None = None) 
 
 
 class _PairReader:
-    """Reads one class after the other, and collects the photos."""
+    """Reads the sketches of one class after the other, and collects their photos."""
 
     def __init__(self, found: PublishedFiles, max_length: int, size: int, rule: Rule) -> None:
         self.found, self.max_length, self.size, self.rule = found, max_length, size, rule
@@ -153,20 +146,7 @@ class _PairReader:
         self.photo_of: list[int] = []
         self.errors: list[DataError] = []
 
-    def arrays(self) -> dict[str, np.ndarray]:
-        return {"photos": np.stack(self.photos), "photo_of": np.array(self.photo_of, dtype=np.int32)}
-
-    def classes(self, progress: bool) -> Iterator[ClassDrawings]:
-        for label in track(
-            sorted(self.found.sketches),
-            description="Preparing Sketchy",
-            console=Console(stderr=True),
-            transient=True,
-            disable=not progress,
-        ):
-            yield self._read_class(label)
-
-    def _read_class(self, label: str) -> ClassDrawings:
+    def read_class(self, label: str) -> ClassDrawings:
         rejected: Counter[str] = Counter()
         kept: list[tuple[int, np.ndarray]] = []
         numbers: dict[str, int | None] = {}
@@ -216,8 +196,3 @@ class _PairReader:
             self.errors.append(error)
             return None
         return len(self.photos) - 1
-
-    def summary(self, store: DrawingStore) -> str:
-        kept = f"sketchy: {len(store):,} sketches of {len(self.photos):,} photos kept"
-        line = f"{kept}, {exclusion_summary(store)}"
-        return line + (f"; the first unreadable file: {self.errors[0]}" if self.errors else "")

@@ -18,15 +18,11 @@ from pathlib import Path, PurePosixPath
 from sketchembed.errors import DataError
 from sketchembed.files.reading import check_file_size, read_file, tar_files
 
-CENTRED = "tx_000100000000"
-"""Folder of the photos that are rendered with the object in the centre, used if there are no others."""
-LIST_LIMIT = 32 << 20
-"""Largest list in bytes; ``stats.csv`` has 12 million."""
-MAX_SIDE = 4096
-"""Largest side in pixels that ``stats.csv`` may state; published photos have at most 500."""
+CENTRED = "tx_000100000000"  # photos rendered with the object in the centre, used if there are no others
+LIST_LIMIT = 32 << 20  # largest list in bytes; `stats.csv` has 12 million
+MAX_SIDE = 4096  # largest side in pixels that `stats.csv` may state; published photos have at most 500
 
-Read = Callable[[], bytes]
-"""Reads one file."""
+Read = Callable[[], bytes]  # reads one file
 Box = tuple[tuple[int, int], tuple[int, int, int, int]]
 """Width and height of the published photo, and the object's box in it: left, top, right, bottom."""
 
@@ -36,11 +32,11 @@ class PublishedFiles:
     """The files of the data set, found but not read yet.
 
     Attributes:
-        sketches: by class and name.
-        photos: by class and name.
+        sketches: readers of the sketches, by class and name.
+        photos: readers of the photos, by class and name.
         checked: names of the checked sketches, by class. In a class without a list all sketches are checked.
         invalid: names of the unusable sketches, by class.
-        boxes: of the objects, by photo.
+        boxes: boxes of the objects, by photo.
     """
 
     sketches: dict[str, dict[str, Read]] = field(default_factory=lambda: defaultdict(dict))
@@ -52,9 +48,6 @@ class PublishedFiles:
 
 def find_files(folder: Path) -> PublishedFiles:
     """Find the published files in a folder and in its tar files.
-
-    Args:
-        folder: of the data set.
 
     Raises:
         DataError: if there are no sketches or no photos, or a tar or list is damaged.
@@ -88,13 +81,6 @@ def find_files(folder: Path) -> PublishedFiles:
 
 def read_boxes(content: bytes, name: str) -> dict[str, Box]:
     """Read columns 3 (photo), 13 and 14 (size) and 15 to 18 (box) of ``stats.csv``.
-
-    Args:
-        content: of the file.
-        name: of the file, for messages.
-
-    Returns:
-        the size of each photo and the object's box.
 
     Raises:
         DataError: if a line has other columns, or a box outside of its photo.

@@ -5,12 +5,12 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Mapping, Sequence
+from functools import cache
 from importlib import resources
 
 from sketchembed.errors import DataError
 
-HELD_OUT_EVERY = 10
-"""One photo in ten is for validation, and another one for testing."""
+HELD_OUT_EVERY = 10  # one photo in ten is for validation, and another one for testing
 
 
 def read_names(name: str) -> list[str]:
@@ -19,20 +19,14 @@ def read_names(name: str) -> list[str]:
     return [line.strip() for line in text.splitlines() if line.strip() and not line.startswith("#")]
 
 
+@cache
 def read_fields(name: str) -> dict[str, str]:
     """Return the list ``lists/NAME.txt`` as a dictionary from the first word of each line to the rest."""
     return dict(line.split(maxsplit=1) for line in read_names(name))
 
 
 def check_disjoint(lists: Mapping[str, Sequence[str]]) -> None:
-    """Check that no class is listed twice, in two parts of a split or in one.
-
-    Args:
-        lists: the names of each part.
-
-    Raises:
-        DataError: if a class is listed twice.
-    """
+    """Raise a DataError if a class is listed twice, in two parts of a split or in one."""
     owner: dict[str, str] = {}
     for part, names in lists.items():
         for name in names:

@@ -1,12 +1,9 @@
-"""Photos with traced contours instead of sketches, as a store of pairs.
-
-This goes beyond the paper. Any photos can train the decoder, alone or before photos with sketches. See
-:mod:`sketchembed.data.sources.contours` for the traces.
-"""
+"""Photos with traced contours instead of sketches, as a store of pairs. Not in the paper."""
 
 from __future__ import annotations
 
 import os
+import sys
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -15,8 +12,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from rich.console import Console
-from rich.progress import track
 
 from sketchembed.data.sources import contours
 from sketchembed.data.sources.mini_imagenet import load_mini_imagenet
@@ -27,12 +22,9 @@ from sketchembed.errors import DataError
 from sketchembed.files.array_cache import fingerprint
 from sketchembed.files.images import SUFFIXES, contain_box, open_image, photo_pixels
 
-MINI_IMAGENET = "mini-imagenet"
-"""Name for the photos of mini-ImageNet's training part."""
-TRACER_VERSION = 1
-"""Incremented when the same photos give other traces; existing stores are then prepared again."""
-CHUNK = 64
-"""Photos that a process traces at once."""
+MINI_IMAGENET = "mini-imagenet"  # name for the photos of mini-ImageNet's training part
+TRACER_VERSION = 1  # increase it if the same photos give other traces; stores are then prepared again
+CHUNK = 64  # photos that a process traces at once
 
 
 class Photos(NamedTuple):
@@ -41,9 +33,9 @@ class Photos(NamedTuple):
     Attributes:
         images: uint8 ``[n, 3, size, size]``.
         places: box of each photo in its image (left, top, right, bottom), without the padding.
-        names: of the photos, unique.
-        classes: of the photos, in groups; only for display.
-        errors: of files that are not photos.
+        names: unique names of the photos.
+        classes: class of each photo, in groups; only for display.
+        errors: errors of the files that are not photos.
     """
 
     images: np.ndarray
@@ -61,18 +53,16 @@ def prepare_traced(
     max_points: int = contours.MAX_POINTS,
     max_length: int = 100,
     size: int = 84,
-    progress: bool = True,
 ) -> DrawingStore:
     """Prepare the store of pairs, or open it if it was made of the same photos.
 
     Args:
         photos: a folder of photos, which is searched recursively, or ``mini-imagenet``.
-        folder: of the data sets.
+        folder: folder of the data sets.
         prepared: folder of prepared stores.
-        max_points: most points of a trace.
+        max_points: maximum number of points of a trace.
         max_length: T, see :class:`~sketchembed.data.datamodules.pair_datamodule.PairDataModule`.
         size: side of the photos in pixels.
-        progress: show a progress bar on a terminal, and a summary at the end.
 
     Raises:
         DataError: if there are no photos, none has contours, or the store cannot be written.
@@ -90,38 +80,31 @@ def prepare_traced(
     kept: list[int] = []
     store = write_store(
         destination,
-        _classes(found, max_points, kept, progress),
+        _classes(found, max_points, kept),
         source=f"traced {source.name}",
         max_length=max_length,
         dtype="<f4",
         about=about,
         arrays=lambda: {"photos": found.images, "photo_of": np.array(kept, dtype=np.int32)},
+        total=len(set(found.classes)),
     )
-    if progress:
-        line = f"traced: {len(store):,} of {len(found.names):,} photos in {source} have contours"
-        line += (
-            f", {len(found.errors):,} files are not photos; the first: {found.errors[0]}"
-            if found.errors
-            else ""
-        )
-        Console(stderr=True).print(line, highlight=False, soft_wrap=True)
+    line = f"traced: {len(store):,} of {len(found.names):,} photos in {source} have contours"
+    if found.errors:
+        line += f", {len(found.errors):,} files are not photos; the first: {found.errors[0]}"
+    print(line, file=sys.stderr)
     return store
 
 
-def _classes(found: Photos, max_points: int, kept: list[int], progress: bool) -> Iterator[ClassDrawings]:
+def _classes(found: Photos, max_points: int, kept: list[int]) -> Iterator[ClassDrawings]:
     """Trace one class after the other, and append the indices of photos with contours to `kept`."""
-    groups = [
-        (name, list(group)) for name, group in groupby(range(len(found.names)), found.classes.__getitem__)
-    ]
+    groups = groupby(range(len(found.names)), found.classes.__getitem__)
     with ProcessPoolExecutor(len(os.sched_getaffinity(0))) as pool:
-        for name, numbers in track(
-            groups,
-            description="Tracing photos",
-            console=Console(stderr=True),
-            transient=True,
-            disable=not progress,
-        ):
-            images = [_inside(found.images[number], found.places[number]) for number in numbers]
+        for name, group in groups:
+            numbers = list(group)
+            images = []
+            for number in numbers:
+                left, top, right, bottom = found.places[number]
+                images.append(found.images[number][:, top:bottom, left:right])
             traces = pool.map(contours.trace, images, [max_points] * len(images), chunksize=CHUNK)
             rejected: Counter[str] = Counter()
             drawings = []
@@ -132,11 +115,6 @@ def _classes(found: Photos, max_points: int, kept: list[int], progress: bool) ->
                 drawings.append((photo_partition(found.names[number]), trace.to_stroke3()))
                 kept.append(number)
             yield ClassDrawings(name, drawings, dict(rejected))
-
-
-def _inside(image: np.ndarray, place: tuple[int, int, int, int]) -> np.ndarray:
-    left, top, right, bottom = place
-    return image[:, top:bottom, left:right]
 
 
 def _mini_imagenet(folder: Path, prepared: Path, size: int) -> Photos:

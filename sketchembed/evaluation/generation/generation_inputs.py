@@ -189,7 +189,7 @@ def _sketchy(context: EvaluationContext, shown: int, count: int, seen: bool) -> 
             fix="Add more of the data set",
         )
     rows = np.array([row for _, row in chosen])
-    pairs = module.dataset.__getitems__(rows.tolist())  # type: ignore[attr-defined]
+    pairs = module.dataset[rows.tolist()]
     return Inputs(
         "sketchy" if seen else "sketchy-unseen",
         "Sketchy: training classes, held-out photos" if seen else "Sketchy: held-out classes",

@@ -26,7 +26,7 @@ def store(tmp_path):
 
 def test_batch_gathered_at_once_equals_each_sketch_by_itself(store):
     dataset = DrawingDataset(store, length=16, offset_scale=7.0)
-    batch = dataset.__getitems__([3, 0, 2, 1])
+    batch = dataset[[3, 0, 2, 1]]
     for place, index in enumerate([3, 0, 2, 1]):
         sketch = Sketch.from_stroke3(store[index] / [7.0, 7.0, 1.0])
         np.testing.assert_allclose(batch[place], sketch.to_stroke5(16), atol=1e-5)

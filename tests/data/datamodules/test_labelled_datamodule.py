@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import torch
+from pytorch_lightning import LightningDataModule
 
 from sketchembed.data.datamodules.drawing_datamodule import DrawingDataset
 from sketchembed.data.datamodules.labelled_datamodule import (
@@ -78,11 +79,11 @@ def test_batch_has_the_classes_of_its_drawings(store):
         int(store.select(["whole"])[0]),
         int(store.select(["one"])[0]),
     ]
-    batch = data.__getitems__(indices)
+    batch = data[indices]
     assert batch.labels.tolist() == [1, 0, -1]
-    assert torch.equal(batch.stroke5, rows.__getitems__(indices))
-    assert len(batch) == 3
-    moved = batch.to(torch.device("meta"))
+    assert torch.equal(batch.stroke5, rows[indices])
+    assert len(batch.stroke5) == 3
+    moved = LightningDataModule().transfer_batch_to_device(batch, torch.device("meta"), 0)
     assert isinstance(moved, LabelledDrawings)
     assert moved.labels.device.type == moved.stroke5.device.type == "meta"
 
@@ -102,7 +103,7 @@ def test_real_drawings(which, real_classes):
     assert len(train & set(data.drawings.held_out.tolist())) == data.drawings.borrowed < 10
     batch = next(iter(data.train_dataloader()))
     names = [data.labels[label] for label in batch.labels]
-    assert len(batch) == 256
+    assert len(batch.labels) == 256
     assert len(set(names)) > 30
     facts = data.facts()
     assert (facts["classes_seen"], facts["classes_unseen"], facts["which"]) == (45, 0, which)

@@ -73,7 +73,7 @@ def test_bad_files_are_named(tmp_path):
     (folder / "test.tar").unlink()
     with pytest.raises(DataError, match="no test.tar, no folder test and no test.csv"):
         mini_imagenet.load_mini_imagenet(folder, tmp_path / "prepared", "test")
-    with pytest.raises(ConfigError, match="no part 'tests'"):
+    with pytest.raises(ConfigError, match="no mini-ImageNet part 'tests'"):
         mini_imagenet.load_mini_imagenet(folder, tmp_path / "prepared", "tests")
 
 

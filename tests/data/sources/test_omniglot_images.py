@@ -101,7 +101,7 @@ def test_split_names_what_is_missing(folder, tmp_path):
         omniglot_images.select_part(images, "vinyals", "test")
     with pytest.raises(ConfigError, match="no Omniglot split 'vinyal'.*nearest: 'vinyals'"):
         omniglot_images.select_part(images, "vinyal", "test")
-    with pytest.raises(ConfigError, match="no part 'val'"):
+    with pytest.raises(ConfigError, match="no part of the lake split 'val'"):
         omniglot_images.select_part(images, "lake", "val")
     with pytest.raises(DataError, match="no images of the alphabet"):
         omniglot_images.select_part(images, "lake", "test")

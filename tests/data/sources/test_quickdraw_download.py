@@ -468,7 +468,7 @@ def test_downloads_classes_once(
         assert have(per_class=400) == (400, 1)
     assert have() == (whole, 0 if form == "npz" else 1)
     assert have() == (whole, 0)
-    store = prepare_quickdraw(find_class_files(tmp_path), tmp_path / "store", per_class=5, progress=False)
+    store = prepare_quickdraw(find_class_files(tmp_path), tmp_path / "store", per_class=5)
     assert len(store) == 5
     assert [path for _, path, _ in site.requests if not re.search(r"/ice cream\.\w+$", path)] == []
 
@@ -477,7 +477,7 @@ def test_downloads_say_what_is_wrong(site: Site, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="Did you mean 'ice cream'"):
         download_quickdraw(tmp_path, ["icecream"], base_url=site.url)
     with pytest.raises(DataError, match=r"cat\.npz does not exist"):
-        download_quickdraw(tmp_path, ["cat"], base_url=site.url, progress=False)
+        download_quickdraw(tmp_path, ["cat"], base_url=site.url)
     with pytest.raises(DataError, match="number of drawings per class is 0"):
         download_quickdraw(tmp_path, ["cat"], form="bin", per_class=0, base_url=site.url)
     assert names(tmp_path) == []

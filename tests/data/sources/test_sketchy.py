@@ -74,7 +74,7 @@ def test_every_layout_gives_the_same_pairs(layout, tmp_path):
         write_tar(tmp_path / "sketchy" / "sketchy.tar", files)
     else:
         write(tmp_path / "sketchy", files)
-    store = sketchy.prepare_sketchy(tmp_path / "sketchy", tmp_path / "store", progress=False)
+    store = sketchy.prepare_sketchy(tmp_path / "sketchy", tmp_path / "store")
     assert store.class_names == ["axe"]
     assert store.classes[0].rejected == {"invalid": 2}
     # Each sketch is 50 pixels wider for each next photo, whose red is 40 more.
@@ -91,7 +91,7 @@ def test_every_layout_gives_the_same_pairs(layout, tmp_path):
     assert store.arrays["photos"].shape == (3, 3, 84, 84)
     # Made of the same, it is opened and not made anew.
     before = (tmp_path / "store" / "manifest.json").stat().st_mtime_ns
-    sketchy.prepare_sketchy(tmp_path / "sketchy", tmp_path / "store", progress=False)
+    sketchy.prepare_sketchy(tmp_path / "sketchy", tmp_path / "store")
     assert (tmp_path / "store" / "manifest.json").stat().st_mtime_ns == before
 
 
@@ -145,9 +145,7 @@ def test_too_long_sketches_are_counted_and_no_photo_gets_another_s(tmp_path):
     files = published()
     zigzag = "M 0 0 " + " ".join(f"L {10 * at} {100 * (at % 2)}" for at in range(1, 60))
     files["sketches/axe/n02764044_3-1.svg"] = svg(zigzag)
-    store = sketchy.prepare_sketchy(
-        write(tmp_path / "in", files), tmp_path / "out", max_length=50, progress=False
-    )
+    store = sketchy.prepare_sketchy(write(tmp_path / "in", files), tmp_path / "out", max_length=50)
     assert store.classes[0].rejected == {"invalid": 2, "too long": 1}
     assert store.arrays["photo_of"].tolist() == [0, 1, 2]
     assert store.lengths.max() == 3
@@ -187,7 +185,7 @@ def test_sketch_without_its_closing_tag_is_read():
 
 def test_unreadable_photo_takes_its_sketches_with_it(tmp_path):
     files = published() | {"photo/axe/n02764044_3.png": b"no image"}
-    store = sketchy.prepare_sketchy(write(tmp_path / "in", files), tmp_path / "out", progress=False)
+    store = sketchy.prepare_sketchy(write(tmp_path / "in", files), tmp_path / "out")
     assert store.classes[0].rejected == {"invalid": 2, "unreadable": 2}
     assert len(store.arrays["photos"]) == 2
 
@@ -205,7 +203,7 @@ def test_what_is_missing_is_said(tmp_path):
     for length in range(600, len(whole.rstrip(b"\0")), 700):  # in the midst of headers and of contents
         (tmp_path / "in" / "cut.tar").write_bytes(whole[:length])
         with pytest.raises(DataError, match=r"cut.tar cannot be read"):
-            sketchy.prepare_sketchy(tmp_path / "in", tmp_path / "out", progress=False)
+            sketchy.prepare_sketchy(tmp_path / "in", tmp_path / "out")
 
 
 def test_overlapping_photos_are_left_out_by_either_rule(tmp_path):
@@ -215,7 +213,7 @@ def test_overlapping_photos_are_left_out_by_either_rule(tmp_path):
         files[f"sketches/{label}/{name}-1.svg"] = svg("M 0 0 L 90 90")
     write(tmp_path / "in", files)
     kept = {
-        rule: len(sketchy.prepare_sketchy(tmp_path / "in", tmp_path / rule, rule=rule, progress=False))
+        rule: len(sketchy.prepare_sketchy(tmp_path / "in", tmp_path / rule, rule=rule))
         for rule in ("none", "image", "class")
     }
     # The electric guitar is a test class, the acoustic one is not, and both are Sketchy's guitars.
@@ -248,7 +246,7 @@ def test_real_paths_are_those_of_svgpathtools(real_data):
 @pytest.mark.slow
 def test_split_is_by_photo_on_real_data(real_data, tmp_path):
     module = SketchyDataModule(str(real_data))
-    module.prepare_store = lambda: sketchy.prepare_sketchy(real_data / "sketchy", tmp_path, progress=False)
+    module.prepare_store = lambda: sketchy.prepare_sketchy(real_data / "sketchy", tmp_path)
     module.setup()
     store, photo_of = module.store, module.store.arrays["photo_of"]
     train, seen, unseen = (
@@ -261,7 +259,7 @@ def test_split_is_by_photo_on_real_data(real_data, tmp_path):
     assert len(np.unique(store.labels)) == 118  # 125 less the 7 that overlap
     offsets = np.concatenate([store[row][:, :2] for row in module.train_indices]) / module.offset_scale
     assert offsets.std() == pytest.approx(1, abs=1e-3)
-    pair = module.dataset.__getitems__([5, 0])
+    pair = module.dataset[[5, 0]]
     assert isinstance(module.dataset, PairDataset)
     np.testing.assert_array_equal(pair.photo[1].numpy(), store.arrays["photos"][photo_of[0]])
     shares = np.bincount([photo_partition(f"n02691156_{number}") for number in range(3000)]) / 3000

@@ -40,10 +40,10 @@ def test_folder_of_photos_becomes_pairs(folder, tmp_path, capsys):
         np.testing.assert_allclose(points.min(0), orange.min(0) - [0, 21], atol=2.5)  # of the part not padded
     # Opened again, and made anew once there is another photo.
     before = (store.path / "manifest.json").stat().st_mtime_ns
-    traced.prepare_traced(str(folder), tmp_path, tmp_path / "prepared", progress=False)
+    traced.prepare_traced(str(folder), tmp_path, tmp_path / "prepared")
     assert (store.path / "manifest.json").stat().st_mtime_ns == before
     (folder / "b" / "11.jpg").unlink()
-    assert len(traced.prepare_traced(str(folder), tmp_path, tmp_path / "prepared", progress=False)) == 23
+    assert len(traced.prepare_traced(str(folder), tmp_path, tmp_path / "prepared")) == 23
 
 
 def test_module_divides_by_photo(folder, tmp_path):
