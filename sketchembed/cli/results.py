@@ -24,8 +24,8 @@ from sketchembed.hub.model_files import find
 from sketchembed.reporting.part import Part
 from sketchembed.reporting.results_page import ResultsSection, fewshot_tables, model_facts, results_page
 
+# Options of evaluations whose values are models.
 MODEL_OPTIONS = ("--checkpoint", "--vae", "--seen_classifier", "--unseen_classifier")
-"""Options of evaluations whose values are models."""
 
 
 @dataclass
@@ -36,10 +36,9 @@ class Section:
         name: name of its files.
         title: title with the numbers of the paper's tables.
         evaluate: its command line after ``sketchembed evaluate``.
-        means: names of additional rows, each with the models over which it is the mean (seeds of one
-            training).
-        paper: the paper's rows in per cent by setting, if they are not those of the report.
-        note: what a reader must know to compare.
+        means: models (seeds of one training) by the name of an additional row with their mean.
+        paper: the paper's rows in percent by setting, if they are not those of the report.
+        note: remarks on the comparison.
     """
 
     name: str
@@ -70,23 +69,14 @@ class Section:
 
 @dataclass
 class Plan:
-    """The content of ``results.yaml``.
-
-    Attributes:
-        about: introduction of the page.
-        sections: the tables.
-    """
+    """The content of ``results.yaml``: the introduction of the page, and its tables."""
 
     about: str
     sections: list[Section]
 
     @classmethod
     def read(cls, path: Path) -> Plan:
-        """Read a plan.
-
-        Raises:
-            ConfigError: if the file is not a plan.
-        """
+        """Read a plan, or raise a ConfigError."""
         content = read_file(path, str(path), expected="a list of results", fix="Name one with --plan")
         try:
             plan = dataclass_from_dict(cls, parse_yaml(content.decode("utf-8")))
