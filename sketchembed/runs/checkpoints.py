@@ -16,20 +16,15 @@ from sketchembed.files.writing import whole_file
 from sketchembed.hub.model_files import by_step, network_weights, read_raw
 from sketchembed.hub.registry import check_weights, misfit
 
+# Keys that a checkpoint needs for resuming.
 TRAINING_PARTS = ("state_dict", "optimizer_states", "lr_schedulers", "loops", "global_step")
-"""Keys that a checkpoint needs for resuming."""
 
 
 def newest_valid(folder: Path, net: torch.nn.Module, warn: Callable[[str], None]) -> Path | None:
     """Return the newest checkpoint of a folder from which training can resume; None if there is none.
 
-    A newer checkpoint that is damaged, or belongs to another model, is renamed to ``NAME.ckpt.damaged``.
-    With several ranks, call this on one of them only.
-
-    Args:
-        folder: the checkpoints.
-        net: the model that is trained.
-        warn: called with one line for each checkpoint that is skipped.
+    A newer checkpoint that is damaged, or belongs to another model, is renamed to ``NAME.ckpt.damaged``, and
+    `warn` gets one line about it. With several ranks, call this on one of them only.
     """
     for path in reversed(by_step(folder)):
         try:
@@ -62,15 +57,10 @@ class AtomicCheckpointIO(TorchCheckpointIO):
     def save_checkpoint(
         self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None
     ) -> None:
-        """Write a checkpoint.
-
-        Raises:
-            CheckpointError: if the file cannot be written.
-        """
+        """Write a checkpoint, or raise a CheckpointError."""
         path = Path(path)
         try:
-            # PyTorch reports a full disk as "unexpected pos 1008256 vs 1008148", so it writes to memory
-            # first.
+            # PyTorch reports a full disk as "unexpected pos 1008256 vs 1008148", hence the copy in memory.
             content = io.BytesIO()
             torch.save(checkpoint, content)
             with whole_file(path) as file:

@@ -16,8 +16,7 @@ def tune_process() -> None:
 
     A CPU computes many times slower with denormal numbers, which occur as squares of large distances and in
     Adam's moments. By default, glibc returns large freed blocks to the system, which clears and maps them
-    again in the next training step: keeping them makes a step a third faster. Other C libraries are left
-    alone.
+    again in the next training step: keeping them makes a step a third faster.
     """
     torch.set_flush_denormal(True)
     trim_threshold, mmap_threshold = -1, -3  # malloc.h
@@ -45,10 +44,7 @@ def quiet_lightning() -> Iterator[None]:
 
 
 def allow_tf32() -> None:
-    """Let CUDA multiply float32 matrices in TF32, which is several times faster and rounds to 10 bits.
-
-    Used for training only; evaluations compute in float32.
-    """
+    """Let CUDA multiply float32 matrices in TF32, for training only: it is faster and rounds to 10 bits."""
     torch.backends.cuda.matmul.allow_tf32 = True
     torch.backends.cudnn.allow_tf32 = True
 
