@@ -27,13 +27,7 @@ class AccuracyRow:
 
 
 def accuracy_figure(settings: Sequence[str], rows: Sequence[AccuracyRow], title: str = "") -> str:
-    """Return the figure as SVG.
-
-    Args:
-        settings: few-shot settings, from left to right.
-        rows: lines, from top to bottom.
-        title: title of the figure.
-    """
+    """Return the figure as SVG, with a panel per few-shot setting and `rows` from top to bottom."""
     with drawing_as_svg() as pyplot:
         size = (4 + 2.1 * len(settings), 1.2 + 0.32 * len(rows))
         figure, panels = pyplot.subplots(1, len(settings), sharey=True, squeeze=False, figsize=size)

@@ -49,12 +49,7 @@ class ResultsSection:
 
 
 def model_facts(name: str, path: Path) -> list[Cell]:
-    """Return the row of a model in the table of models.
-
-    Args:
-        name: name of the packaged model, or a path.
-        path: path of its file.
-    """
+    """Return the row of a model file in the table of models."""
     known = provenance(path)
     initial = re.search(r"^ *init_from: (?!null$)(\S+)$", known.get("config") or "", re.MULTILINE)
     seconds = known.get("seconds")
@@ -74,13 +69,7 @@ def model_facts(name: str, path: Path) -> list[Cell]:
 
 
 def results_page(about: str, models: Sequence[Sequence[Cell]], sections: Sequence[ResultsSection]) -> str:
-    """Return the page.
-
-    Args:
-        about: introduction.
-        models: rows of :func:`model_facts`.
-        sections: sections, in order.
-    """
+    """Return the page, with an introduction and the rows of :func:`model_facts`."""
     origin = (
         f"`sketchembed results` (version {__version__}) wrote this page. The command below a table computes"
         " the table again, with the packaged weights and the named data. Rows in italics show the paper's"

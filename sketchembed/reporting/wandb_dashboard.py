@@ -70,16 +70,7 @@ def dashboard(
 
 
 def workspace(entity: str, project: str, name: str) -> Any:
-    """Return the view as an object of W&B.
-
-    Args:
-        entity: W&B user or team.
-        project: W&B project.
-        name: name of the view.
-
-    Raises:
-        ConfigError: if the package wandb-workspaces is not installed.
-    """
+    """Return the view as an object of W&B; see :func:`dashboard` for the arguments."""
     try:
         panels: Any = import_module("wandb_workspaces.reports.v2")
         spaces: Any = import_module("wandb_workspaces.workspaces")

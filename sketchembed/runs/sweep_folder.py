@@ -85,7 +85,7 @@ class SweepFolder:
             file.write(json.dumps(content, indent=1).encode())
 
     def check_same(self) -> None:
-        """Check that runs in the folder belong to this sweep and have the same options; keep their messages."""
+        """Check that the folder contains runs of this sweep with the same options; keep their messages."""
         if not (self.path / FILE).exists():
             return
         before = SweepFolder.read(self.path)

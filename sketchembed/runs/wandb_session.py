@@ -169,7 +169,7 @@ def _obstacle(wandb: Any) -> str:
 
 
 def unreachable(url: str, limit: float | None = None) -> str:
-    """Return why a server cannot be reached within a limit in seconds; empty if it answers, with any status."""
+    """Return why a server does not answer within a limit in seconds; empty if it does, with any status."""
     limit = PROBE_LIMIT if limit is None else limit
     answer: queue.SimpleQueue[str] = queue.SimpleQueue()
     # The look-up of a name has no timeout, so the thread may be left behind.
