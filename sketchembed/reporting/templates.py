@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import math
+import json
 import re
-from collections.abc import Mapping
 from functools import cache
 from importlib import resources
 from pathlib import Path
@@ -52,11 +51,7 @@ def _source(name: str) -> Markup:
 
 def finite_json(value: Any) -> Any:
     """Return JSON values with None in place of NaN and infinity, which are not JSON."""
-    if isinstance(value, Mapping):
-        return {str(key): finite_json(one) for key, one in value.items()}
-    if isinstance(value, list | tuple):
-        return [finite_json(one) for one in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+    return json.loads(json.dumps(value), parse_constant=lambda _: None)
 
 
 def _script_json(text: str) -> Markup:
