@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from textwrap import wrap
 from typing import Any
@@ -19,33 +18,6 @@ MODEL_COLUMNS = [
     *("model", "preset", "training data", "drawings", "data digest", "seed", "steps", "training time"),
     *("size", "SHA-256"),
 ]
-
-
-@dataclass
-class ResultsSection:
-    """A section of the page.
-
-    Attributes:
-        title: heading.
-        evaluate: arguments of ``sketchembed evaluate``.
-        note: remarks on the comparison with the paper.
-        tables: results; empty if not computed yet.
-        facts: seeds, digests and seconds.
-    """
-
-    title: str
-    evaluate: str
-    note: str = ""
-    tables: list[Table] = field(default_factory=list)
-    facts: dict[str, Any] = field(default_factory=dict)
-
-    def markdown(self) -> str:
-        """Return heading, tables, note, command and facts in Markdown."""
-        facts = "; ".join(f"{key} {value}" for key, value in self.facts.items() if value is not None)
-        tables = [table.markdown() for table in self.tables] or ["*Not computed yet.*"]
-        command = f"`sketchembed evaluate {self.evaluate}`"
-        blocks = [f"## {self.title}", *tables, self.note.strip(), f"{command}  \n{facts}"]
-        return "\n\n".join(block for block in blocks if block)
 
 
 def model_facts(name: str, path: Path) -> list[Cell]:
@@ -68,8 +40,8 @@ def model_facts(name: str, path: Path) -> list[Cell]:
     ]
 
 
-def results_page(about: str, models: Sequence[Sequence[Cell]], sections: Sequence[ResultsSection]) -> str:
-    """Return the page, with an introduction and the rows of :func:`model_facts`."""
+def results_page(about: str, models: Sequence[Sequence[Cell]], sections: Sequence[str]) -> str:
+    """Return the page from an introduction, the rows of :func:`model_facts`, and sections in Markdown."""
     origin = (
         f"`sketchembed results` (version {__version__}) wrote this page. The command below a table computes"
         " the table again, with the packaged weights and the named data. Rows in italics show the paper's"
@@ -80,7 +52,7 @@ def results_page(about: str, models: Sequence[Sequence[Cell]], sections: Sequenc
         about.strip(),
         "\n".join(wrap(origin, 120)),
         Table("Models", MODEL_COLUMNS, [list(row) for row in models]).markdown(),
-        *(section.markdown() for section in sections),
+        *sections,
     ]
     return "\n\n".join(parts) + "\n"
 
