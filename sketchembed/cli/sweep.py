@@ -88,11 +88,7 @@ def plan_sweep(
 
 
 def check_options(folder: SweepFolder) -> None:
-    """Check the options of every run with the parser of `sketchembed fit`.
-
-    Raises:
-        ConfigError: if an option is invalid.
-    """
+    """Check the options of every run with the parser of `sketchembed fit`, or raise a ConfigError."""
     for name, run in folder.runs.items():
         errors = io.StringIO()
         with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(errors):

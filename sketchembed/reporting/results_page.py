@@ -65,9 +65,6 @@ def fewshot_tables(
     Args:
         report: content of ``fewshot.json``.
         means: models by the name of a row that contains their mean, with its interval over the models.
-
-    Raises:
-        ValueError: if the report lacks one of these models.
     """
     found = {
         row["method"]: {score["setting"]: score for score in row["scores"]}
@@ -83,9 +80,8 @@ def fewshot_tables(
         ends = tuple(f"({model})" for model in models)
         members = [scores for method, scores in found.items() if method.endswith(ends)]
         if len(members) != len(models):
-            raise ValueError(
-                f"the mean {name} is over {', '.join(models)}, but {len(members)} of them have scores"
-            )
+            wanted = ", ".join(models)
+            raise ValueError(f"the mean {name} is over {wanted}, but {len(members)} of them have scores")
         over = [student_interval([scores[key]["mean"] for scores in members]) for key in settings]
         cells = [f"{each.mean:.2f} ± {each.half:.2f}" for each in over]
         rows.append([f"{name}, mean of {len(models)} seeds", *cells])

@@ -28,7 +28,7 @@ def newest_valid(folder: Path, net: torch.nn.Module, warn: Callable[[str], None]
     """
     for path in reversed(by_step(folder)):
         try:
-            read_training(path, net)
+            _check_training(path, net)
         except CheckpointError as error:
             os.replace(path, path.with_name(f"{path.name}.damaged"))
             warn(f"{error.found}; the file is skipped and renamed to {path.name}.damaged")
@@ -37,18 +37,13 @@ def newest_valid(folder: Path, net: torch.nn.Module, warn: Callable[[str], None]
     return None
 
 
-def read_training(path: Path, net: torch.nn.Module) -> dict[str, Any]:
-    """Read a checkpoint of a training.
-
-    Raises:
-        CheckpointError: if it is damaged, lacks the state of the training, or does not fit the model.
-    """
+def _check_training(path: Path, net: torch.nn.Module) -> None:
+    """Check that a checkpoint is whole, contains the state of a training, and fits the model."""
     checkpoint = read_raw(path)
     for part in TRAINING_PARTS:
         if part not in checkpoint:
             raise misfit(path, f"has no '{part}'")
     check_weights(net, network_weights(checkpoint), path)
-    return checkpoint
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):

@@ -76,10 +76,11 @@ class RunOptions:
 
 
 class Run:
-    """The folder of a run."""
+    """The folder of a run, with the paths of its logged values and of its checkpoints."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.metrics_file, self.checkpoints = path / "metrics.jsonl", path / "checkpoints"
         self._lock: IO[str] | None = None
 
     @classmethod
@@ -160,8 +161,6 @@ class Run:
             for work in folder.glob(".*.part"):
                 work.unlink(missing_ok=True)
 
-    # ---- content -------------------------------------------------------------------------------------
-
     @property
     def facts(self) -> dict[str, Any]:
         """The content of ``run.json``; empty if it cannot be read."""
@@ -180,19 +179,9 @@ class Run:
         return {}
 
     @property
-    def metrics_file(self) -> Path:
-        """The path of the logged values; see :mod:`sketchembed.runs.metrics`."""
-        return self.path / "metrics.jsonl"
-
-    @property
     def config(self) -> str | None:
         """The configuration of the run; None if it cannot be read."""
         return read_text(self.path / "config.yaml") or None
-
-    @property
-    def checkpoints(self) -> Path:
-        """The folder of checkpoints."""
-        return self.path / "checkpoints"
 
     @property
     def last_checkpoint(self) -> Path | None:

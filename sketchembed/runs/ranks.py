@@ -25,12 +25,9 @@ class Ranks:
 
     Work is divided into blocks, which are dealt to the ranks in turn. The blocks do not depend on the number
     of ranks, so every result is the same to the last bit.
-
-    Attributes:
-        fabric: Lightning's launcher; None for a single process on the CPU.
     """
 
-    fabric: Fabric | None = None
+    fabric: Fabric | None = None  # Lightning's launcher; None for a single process on the CPU
 
     @classmethod
     def launch(cls, devices: str = "1", accelerator: str = "auto") -> Ranks:

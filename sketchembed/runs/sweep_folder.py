@@ -130,8 +130,6 @@ class SweepFolder:
         lock.flush()
         return lock
 
-    # ---- the runs --------------------------------------------------------------------------------------
-
     def run(self, name: str) -> Run | None:
         """Return the folder of a run, preferably a finished one; None if the run was not started."""
         others = set(self.runs) - {name}

@@ -47,9 +47,7 @@ class LocalSweep:
     ended. At most `jobs` run at the same time; `on_change` is called when the state of a run has changed.
     """
 
-    def __init__(
-        self, folder: SweepFolder, jobs: int = 1, on_change: Callable[[SweepFolder], object] | None = None
-    ) -> None:
+    def __init__(self, folder: SweepFolder, jobs: int, on_change: Callable[[SweepFolder], object]) -> None:
         check_range("jobs", jobs, 1)
         self.folder, self.jobs, self.on_change = folder, jobs, on_change
         self._attempts: list[Attempt] = []
@@ -103,8 +101,7 @@ class LocalSweep:
 
     def _save(self) -> None:
         self.folder.write()
-        if self.on_change is not None:
-            self.on_change(self.folder)
+        self.on_change(self.folder)
 
     def _start(self, run: SweepRun, watched: int, lock: int) -> None:
         slot = min(set(range(self.jobs)) - {attempt.slot for attempt in self._attempts})
