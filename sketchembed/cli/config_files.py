@@ -29,11 +29,7 @@ _plain_loader = get_loader("yaml")
 
 
 def trust_no_configuration() -> None:
-    """Allow configurations to name only this package, Lightning and the modules of :data:`IMPORTS_VARIABLE`.
-
-    Raises:
-        ConfigError: if :data:`IMPORTS_VARIABLE` contains something that is not a module's name.
-    """
+    """Let configurations name only this package, Lightning and the modules of :data:`IMPORTS_VARIABLE`."""
     own = [name.strip() for name in os.environ.get(IMPORTS_VARIABLE, "").split(",") if name.strip()]
     try:
         set_parsing_settings(

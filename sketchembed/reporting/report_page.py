@@ -59,10 +59,8 @@ class ReportPage:
     """Content of the page.
 
     Attributes:
-        title: heading.
         state: progress of the report, in one line.
         facts: properties of the models and the report; None and empty texts are not shown.
-        entries: the parts, in order.
         details: long texts by heading, such as the configuration.
         warning: text of a banner above the page.
         common: facts of all parts that are already among `facts`.

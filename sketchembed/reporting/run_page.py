@@ -13,11 +13,7 @@ from sketchembed.runs.metrics import read_curves
 
 
 def write_run_page(folder: str | Path) -> Path:
-    """Write ``index.html`` of a run and return its path; files that cannot be read are skipped.
-
-    Raises:
-        OSError: if the folder is not writable.
-    """
+    """Write ``index.html`` of a run and return its path; files that cannot be read are skipped."""
     run = Run(Path(folder))
     facts = finite_json(run.facts) or {"name": run.path.name}
     shown = {"facts": facts, "config": run.config or "", "curves": read_curves(run.metrics_file)}

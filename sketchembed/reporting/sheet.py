@@ -55,11 +55,7 @@ def contact_sheet_svg(items: Sequence[Item]) -> str:
 
 
 def contact_sheet_png(items: Sequence[Item]) -> bytes:
-    """Return the sheet as a PNG with two pixels per unit of the SVG, see :func:`contact_sheet_svg`.
-
-    Raises:
-        ImportError: if CairoSVG or the system library libcairo2 is missing.
-    """
+    """Return the sheet as a PNG with two pixels per unit of the SVG; needs CairoSVG and libcairo2."""
     png: bytes = cairosvg().svg2png(bytestring=contact_sheet_svg(items).encode(), scale=2)
     return png
 

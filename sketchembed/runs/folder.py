@@ -215,11 +215,7 @@ class Run:
 
 
 def trains_alike(one: str, other: str) -> bool:
-    """Return whether two configurations, as YAML, train the same model in the same way.
-
-    Settings in :data:`NOT_COMPARED`, such as the number of devices, are ignored. Names of older versions are
-    equal to the current ones.
-    """
+    """Return whether two configurations (YAML) train the same model; old names are equal to current ones."""
     return bool(_compared(one) == _compared(other))
 
 

@@ -14,9 +14,8 @@ import torch
 def tune_process() -> None:
     """Flush denormal numbers to zero, and make the C library keep freed memory.
 
-    A CPU computes many times slower with denormal numbers, which occur as squares of large distances and in
-    Adam's moments. By default, glibc returns large freed blocks to the system, which clears and maps them
-    again in the next training step: keeping them makes a step a third faster.
+    CPUs are many times slower with denormal numbers, which occur as squares of large distances and in Adam's
+    moments. A step is a third faster if glibc does not return large freed blocks to the system each time.
     """
     torch.set_flush_denormal(True)
     trim_threshold, mmap_threshold = -1, -3  # malloc.h

@@ -48,11 +48,14 @@ def update_config(config: Any) -> Any:
         return config
     config = _update_classes(config)
     for old, new in RENAMED.items():
-        _move(config, old, new)
-    for path, value in REMOVED.items():
+        value = pop_option(config, old)
+        group, name = _group(config, new)
+        if value is not _MISSING and group is not None:
+            group.setdefault(name, value)
+    for path, kept in REMOVED.items():
         found = pop_option(config, path)
-        if found is not _MISSING and found != value:
-            raise _unsupported(path, found, value)
+        if found is not _MISSING and found != kept:
+            raise _unsupported(path, found, kept)
     for path in IGNORED:
         pop_option(config, path)
     for (path, old), new in REPLACED.items():
@@ -63,11 +66,7 @@ def update_config(config: Any) -> Any:
 
 
 def update_arguments(arguments: list[str]) -> tuple[list[str], list[str]]:
-    """Return command-line arguments with the current names, and a note for each that was changed.
-
-    Raises:
-        ConfigError: if a removed option has a value that is not supported any more.
-    """
+    """Return command-line arguments with the current names, and a note for each that was changed."""
     updated, notes, words = list[str](), list[str](), iter(arguments)
     for word in words:
         option, equals, value = word.partition("=")
@@ -139,10 +138,3 @@ def pop_option(config: Any, path: str) -> Any:
     """Remove an option from a configuration and return its value; :data:`_MISSING` if there is none."""
     group, name = _group(config, path)
     return _MISSING if group is None else group.pop(name, _MISSING)
-
-
-def _move(config: dict[str, Any], old: str, new: str) -> None:
-    value = pop_option(config, old)
-    group, name = _group(config, new)
-    if value is not _MISSING and group is not None:
-        group.setdefault(name, value)

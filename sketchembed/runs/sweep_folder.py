@@ -38,7 +38,6 @@ class SweepRun:
     """A run of a sweep.
 
     Attributes:
-        name: name of the run and its folder.
         point: values of the swept parameters.
         words: its command line after ``sketchembed fit``; empty for the runs of W&B agents.
         message: why the last attempt failed; empty if it did not.
@@ -110,7 +109,9 @@ class SweepFolder:
         """Lock the folder until the returned file is closed, here and in the processes that inherit it."""
         self.path.mkdir(parents=True, exist_ok=True)
         lock = (self.path / ".lock").open("a+")
-        deadline, told = time.monotonic() + LOCK_WAIT, False
+        deadline = time.monotonic() + LOCK_WAIT
+        if not try_lock(lock):
+            print(f"waiting for another process to leave {self.path}", flush=True)
         while not try_lock(lock):
             if time.monotonic() > deadline:
                 lock.seek(0)
@@ -121,9 +122,6 @@ class SweepFolder:
                     expected="one sweep at a time in a folder",
                     fix="Wait for it, or stop it and run the command again",
                 )
-            if not told:
-                print(f"waiting for another process to leave {self.path}", flush=True)
-                told = True
             time.sleep(0.2)
         lock.truncate(0)
         lock.write(f"{os.getpid()}\n")
