@@ -14,7 +14,6 @@ class AccuracyRow:
     """A line of the figure; accuracies are in percent and listed by setting.
 
     Attributes:
-        name: label of the line.
         measured: dot with its interval.
         runs: small dots of single runs.
         paper: hollow diamonds.

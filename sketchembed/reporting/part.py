@@ -88,11 +88,9 @@ class Figure:
 class Drawings:
     """Drawings that a page replays stroke by stroke.
 
-    Attributes:
-        title: title in one line.
-        items: inputs with their samples, as in a run's sample files (see :data:`reporting.sheet.Item`). A
-            sample may have a ``label`` instead of a ``temperature``, and ``colours``, one per stroke. Items
-            without ``seen`` have no heading.
+    The items are inputs with their samples, as :data:`sketchembed.reporting.sheet.Item` describes. A sample
+    may have a ``label`` instead of a ``temperature``, and ``colours``, one per stroke. Items without ``seen``
+    have no heading.
     """
 
     title: str
@@ -105,7 +103,6 @@ class Part:
 
     Attributes:
         name: name of the command and of its files.
-        title: heading.
         about: question and method, in paragraphs separated by blank lines.
         tables, figures, drawings: in the order of the page.
         values: each number by a name with slashes, for W&B and for programs.

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from sketchembed.files.serialization import parse_yaml
+import yaml
+
 from sketchembed.reporting.part import TableHead
 from sketchembed.reporting.samples import thumbnails
 from sketchembed.reporting.templates import write_page
@@ -23,6 +24,7 @@ MARK = "<!-- the page of all runs -->"
 # Terms of the last validation, one column each.
 LOSSES = ("pen", "stroke", "pixel", "loss", "accuracy", "reconstruction")
 KINDS = {"sketchembednet": "SketchEmbedNet", "conv-vae": "Conv-VAE", "protonet": "ProtoNet", "maml": "MAML"}
+Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 @dataclass
@@ -44,7 +46,6 @@ class RunRow:
     """What the table shows of a run.
 
     Attributes:
-        name: name of the folder.
         state: ``finished``, ``running``, ``failed``, ``stopped`` or ``broken``.
         reason: reason of the state, if there is more to say.
         facts: text or number by name.
@@ -173,7 +174,7 @@ def _read_row(folder: Path) -> RunRow:
 
 def _fill(row: RunRow, folder: Path) -> None:
     run = Run(folder)
-    facts, config = run.facts, _mapping(parse_yaml(run.config or ""))
+    facts, config = run.facts, _mapping(yaml.load(run.config or "", Loader))
     file = run.metrics_file
     last, validation = _last_rows(file, file.stat().st_mtime_ns if file.exists() else 0)
     row.values = {term: validation[f"val/{term}"] for term in LOSSES if f"val/{term}" in validation}

@@ -33,7 +33,6 @@ class SweepFile:
     """A W&B sweep file with the method ``grid`` or ``random``.
 
     Attributes:
-        path: path of the file.
         name: name of the sweep; by default the name of the file.
         method: ``grid`` or ``random``.
         constants: options with the same value in all runs.
