@@ -65,7 +65,7 @@ class RunRow:
     link: str = ""
 
     def cells(self, terms: list[str], scores: list[tuple[str, str]]) -> dict[str, RunCell]:
-        """Return the cells by column: one for each term of the validation and each score, and the others."""
+        """Return the cells by the names of their columns; all of `terms` and `scores` have a column."""
         facts = self.facts
         steps, planned, seconds = facts.get("steps"), facts.get("planned"), facts.get("time")
         of = f" of {planned:,}" if isinstance(planned, int) and planned > 0 and planned != steps else ""

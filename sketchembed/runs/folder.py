@@ -76,7 +76,7 @@ class RunOptions:
 
 
 class Run:
-    """The folder of a run, with the paths of its logged values and of its checkpoints."""
+    """The folder of a run, with its `metrics_file` and its folder of `checkpoints`."""
 
     def __init__(self, path: Path) -> None:
         self.path = path

@@ -1,4 +1,4 @@
-"""The number of processes that `srun` has started; without it, each process would train its own run."""
+"""The number of processes that `srun` has started. Without it, Lightning would train a run in each."""
 
 from __future__ import annotations
 

@@ -151,7 +151,7 @@ def _parameters(path: Path, given: Any) -> tuple[dict[str, Any], dict[str, dict[
 
 
 def _command(path: Path, found: Mapping[str, Any]) -> tuple[list[str], list[str]]:
-    """Return the words of a command before its parameters, without ``sketchembed fit``, and after them."""
+    """Return the words between ``sketchembed fit`` and the parameters, and those after the parameters."""
     program = str(found.get("program") or "sketchembed")
     given = found.get("command") or ["${env}", "${interpreter}", "${program}", ARGS]
     if not isinstance(given, list):
