@@ -74,8 +74,10 @@ def _invalid(name: str, found: str, expected: str) -> ConfigError:
 
 
 def quantile(parameter: Mapping[str, Any], fraction: float) -> Any:
-    """Return a quantile of a swept parameter's distribution, for a fraction in [0, 1)."""
+    """Return a quantile of a parameter's distribution, for a fraction in [0, 1)."""
     kind = parameter["distribution"]
+    if kind == "constant":
+        return parameter["value"]
     if kind == "categorical":
         return parameter["values"][int(fraction * len(parameter["values"]))]
     low, high = parameter["min"], parameter["max"]
@@ -94,8 +96,8 @@ def grid_points(parameters: Mapping[str, Mapping[str, Any]]) -> list[Point]:
         kind = parameter["distribution"]
         if kind == "int_uniform":
             columns.append(list(range(parameter["min"], parameter["max"] + 1)))
-        elif kind == "categorical":
-            columns.append(parameter["values"])
+        elif kind in ("constant", "categorical"):
+            columns.append(parameter.get("values", [parameter.get("value")]))
         else:
             raise ConfigError(
                 f"the parameter {name} has a continuous distribution ({kind}) in a grid",
