@@ -1,13 +1,12 @@
 """Restrict what untrusted configuration files can name, and how large they can be.
 
-jsonargparse reads them with YAML's safe loader and checks the type of every value. Two risks are left. It
-imports the classes and functions that a file names before it checks their types. And YAML aliases can make a
-few lines arbitrarily large.
+jsonargparse reads them with YAML's safe loader and checks the type of every value. Two risks are left: it
+imports the named classes and functions before it checks their types, and YAML aliases can make a few lines
+arbitrarily large.
 """
 
 from __future__ import annotations
 
-import functools
 import os
 from dataclasses import is_dataclass
 from typing import Any
@@ -22,18 +21,15 @@ from sketchembed.runs.renamed import update_config
 IMPORTS_VARIABLE = "SKETCHEMBED_IMPORTS"
 """Environment variable with further modules that configurations may name, separated by commas."""
 ALLOWED = ("sketchembed", "pytorch_lightning")
+# Objects that call arbitrary functions.
 DENIED = ("pytorch_lightning.callbacks.LambdaCallback", "pytorch_lightning.callbacks.lambda_function")
-"""Objects that call arbitrary functions."""
-MAX_LETTERS = 1 << 18
-"""Largest size of a configuration; those of this package have about 3,000 letters."""
+MAX_LETTERS = 1 << 18  # those of this package have about 3,000
+# jsonargparse's own loader, which reads numbers and nulls as its parsers expect them.
+_plain_loader = get_loader("yaml")
 
 
 def trust_no_configuration() -> None:
-    """Allow configurations to name only this package, Lightning and the modules of :data:`IMPORTS_VARIABLE`.
-
-    Raises:
-        ConfigError: if :data:`IMPORTS_VARIABLE` contains something that is not a module's name.
-    """
+    """Let configurations name only this package, Lightning and the modules of :data:`IMPORTS_VARIABLE`."""
     own = [name.strip() for name in os.environ.get(IMPORTS_VARIABLE, "").split(",") if name.strip()]
     try:
         set_parsing_settings(
@@ -52,15 +48,6 @@ def trust_no_configuration() -> None:
     set_loader("yaml", _load, (yaml.YAMLError, ValueError))
 
 
-@functools.cache
-def _plain_loader() -> Any:
-    """Return jsonargparse's own loader, which reads numbers and nulls as its parsers expect them."""
-    return get_loader("yaml")
-
-
-_plain_loader()
-
-
 def _load(text: str) -> Any:
     """Load a configuration, or the value of an option, with the current names of old options."""
     if len(text) > MAX_LETTERS:
@@ -68,6 +55,6 @@ def _load(text: str) -> Any:
     try:
         if has_aliases(text):
             raise yaml.YAMLError("aliases (*name) are not supported")
-        return update_config(_plain_loader()(text))
+        return update_config(_plain_loader(text))
     except RecursionError:
         raise yaml.YAMLError("values that are nested too deeply") from None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Literal
 
 import numpy as np
@@ -42,9 +41,8 @@ def quickdraw_command(
     root = data_folder(folder)
     missing = [name for name in wanted if name not in quickdraw.find_class_files(root)]
     if missing:
-        download_quickdraw(
-            root, missing, form=form or ("ndjson" if per_class else "npz"), per_class=per_class
-        )
+        form = form or ("ndjson" if per_class else "npz")
+        download_quickdraw(root, missing, form=form, per_class=per_class)
     sources = quickdraw.find_class_files(root)
     name = f"quickdraw-t{max_length}" + (f"-n{per_class}" if per_class else "")
     destination = prepared_folder(root) / name
@@ -110,13 +108,11 @@ def traced_command(
     print(f"{store.path}: {len(store):,} photos with their traced contours")
 
 
-COMMANDS: dict[str, Callable[..., None]] = {
+COMMANDS = {
     "quickdraw": quickdraw_command,
     "doodles": doodles_command,
     "omniglot": omniglot_command,
     "sketchy": sketchy_command,
     "traced": traced_command,
 }
-
-
 run = command(COMMANDS, "data")

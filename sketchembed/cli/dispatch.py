@@ -36,13 +36,12 @@ def usage() -> str:
 def _dispatch(args: list[str]) -> None:
     if not args or args[0] in ("-h", "--help"):
         print(usage())
-        return
-    if args[0] == "--version":
+    elif args[0] == "--version":
         print(__version__)
-        return
-    check_known("command", args[0], COMMANDS)
-    # Imported on demand: `sketchembed --help` must not wait for torch.
-    import_module(f"sketchembed.cli.{args[0]}").run(args[1:])
+    else:
+        check_known("command", args[0], COMMANDS)
+        # Imported on demand: `sketchembed --help` must not wait for torch.
+        import_module(f"sketchembed.cli.{args[0]}").run(args[1:])
 
 
 def main(args: list[str] | None = None) -> None:
@@ -61,10 +60,9 @@ def run_guarded(function: Callable[[list[str]], None], args: list[str]) -> None:
         print(f"sketchembed: {error}", file=sys.stderr)
         raise SystemExit(error.status) from None
     except OSError as error:
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-        what = (
-            f"the disk is full ({error}). Free some space and run the command again" if full else str(error)
-        )
+        what = str(error)
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            what = f"the disk is full ({error}). Free some space and run the command again"
         print(f"sketchembed: {what}", file=sys.stderr)
         raise SystemExit(2) from None
     except KeyboardInterrupt:

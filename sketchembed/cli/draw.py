@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import torch
@@ -27,38 +26,24 @@ def draw(
         images: a PNG, JPEG, BMP, GIF, WEBP or TIFF file, or a folder of such files: photos for a model that
             was trained on photos, else pictures of drawings, dark on light or light on dark.
         checkpoint: a .ckpt or .safetensors file, a run's folder, or the name of a packaged model.
-        out: folder to write to.
+        out: folder to write to: ``NAME.svg`` and ``NAME.png``, or ``NAME-1.svg``, … for several samples.
         temperature: sampling temperature; 0 is greedy.
         samples: drawings per image.
         size: side of the drawings in pixels.
         seed: seed of the sampling.
     """
-    for path in draw_files(images, checkpoint, out, temperature, samples, size, seed):
-        print(path)
-
-
-def draw_files(
-    source: Path, checkpoint: Path, out: Path, temperature: float, samples: int, size: int, seed: int
-) -> Iterator[Path]:
-    """Draw images, and yield each file after it is written; see :func:`draw` for the arguments.
-
-    The files are ``NAME.svg`` and ``NAME.png``, or ``NAME-1.svg``, … for several samples.
-
-    Raises:
-        DataError: if an image cannot be read, or is blank.
-    """
-    files = image_files(source)
+    files = image_files(images)
     net = load(checkpoint)
     read = read_photo if net.config.takes_photos else read_drawing
-    images = torch.stack([read(path, net.config.image_size) for path in files])
+    inputs = torch.stack([read(path, net.config.image_size) for path in files])
     out.mkdir(parents=True, exist_ok=True)
     for number in range(samples):
-        for path, sketch in zip(files, net.draw(images, temperature, seed + number), strict=True):
+        for path, sketch in zip(files, net.draw(inputs, temperature, seed + number), strict=True):
             stem = path.stem if samples == 1 else f"{path.stem}-{number + 1}"
             (out / f"{stem}.svg").write_text(sketch.to_svg(size))
-            yield out / f"{stem}.svg"
+            print(out / f"{stem}.svg")
             sketch.to_png(out / f"{stem}.png", size)
-            yield out / f"{stem}.png"
+            print(out / f"{stem}.png")
 
 
 run = command(draw, "draw")

@@ -45,6 +45,5 @@ def evaluate_part(name: str, args: list[str]) -> None:
     part = make(name, context, **given)
     if context.ranks.is_rank_zero:
         print(part.markdown())
-        for path in part.write(context.out):
-            print(path)
+        print(*part.write(context.out), sep="\n")
         track_parts(name, [part], context.wandb, context.project, context.out)

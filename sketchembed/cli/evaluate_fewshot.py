@@ -29,17 +29,14 @@ def run(args: list[str]) -> None:
         if options["baselines"] == UNTRAINED:
             options["baselines"] = "none"
     protocol = FewShotProtocol(**options)
-    models = _load_models(
-        checkpoint, checkpoints, context.runs, channels=3 if protocol.data == "mini-imagenet" else 1
-    )
-    report = protocol.run(
-        models, context.runs, data_folder(context.folder), lambda: context.ranks, bool(checkpoints)
-    )
+    channels = 3 if protocol.data == "mini-imagenet" else 1
+    models = _load_models(checkpoint, checkpoints, context.runs, channels)
+    root = data_folder(context.folder)
+    report = protocol.run(models, context.runs, root, lambda: context.ranks, bool(checkpoints))
     if context.ranks.is_rank_zero:
         print(report.markdown())
         written = report.write(context.out)
-        for path in written:
-            print(path)
+        print(*written, sep="\n")
         track_fewshot(report, written[-1], context.wandb, context.project, context.out.parent)
         save_scores(report, context.wandb, context.project)
 
@@ -81,9 +78,8 @@ def _load_models(checkpoint: str | None, checkpoints: str | None, runs: Path, ch
     named = [Path(name) for name in (checkpoint or "").split(",") if name]
     series = [Path(name) for name in (checkpoints or "").split(",") if name]
     if named or series:
-        return [model for run in series for model in models_of_run(run)] + [
-            Model.load(path) for path in named
-        ]
+        models = [model for run in series for model in models_of_run(run)]
+        return models + [Model.load(path) for path in named]
     model = newest_model(runs, channels)
     if model:
         line = f"model   {model.path}, of the newest run"

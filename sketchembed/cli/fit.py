@@ -6,7 +6,6 @@ import argparse
 import os
 import signal
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -49,8 +48,7 @@ from sketchembed.training.gallery import Gallery
 from sketchembed.training.presets import expand_preset
 from sketchembed.training.progress import Monitor, RunPage
 
-MAX_SEED = 2**32 - 1
-"""The largest seed that NumPy accepts."""
+MAX_SEED = 2**32 - 1  # the largest that NumPy accepts
 DOODLES = "sketchembed.data.DoodlesDataModule"
 COMMON_DATA_OPTIONS = ("folder", "batch_size", "max_length", "num_workers", "seed", "validation_drawings")
 
@@ -60,12 +58,7 @@ class FitParser(OneLineErrorParser, LightningArgumentParser):
 
 
 class FitCLI(LightningCLI):
-    """LightningCLI with this project's option groups: ``curriculum``, ``finite``, ``checkpoint``, ``run``, ….
-
-    Args:
-        args: command line, starting with the subcommand.
-        preset: name of the preset, which becomes part of the run's name.
-    """
+    """LightningCLI with this project's option groups, such as ``curriculum``, ``finite`` and ``run``."""
 
     def __init__(self, args: list[str], preset: str = "custom") -> None:
         trust_no_configuration()
@@ -93,22 +86,15 @@ class FitCLI(LightningCLI):
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Add the option groups of this project."""
-        parser.add_lightning_class_args(Curriculum, "curriculum")
-        parser.add_lightning_class_args(Gallery, "gallery")
-        parser.add_lightning_class_args(Monitor, "monitor")
-        parser.add_lightning_class_args(Milestones, "milestones")
-        parser.add_lightning_class_args(Finite, "finite")
+        for callback in (Curriculum, Gallery, Monitor, Milestones, Finite):
+            parser.add_lightning_class_args(callback, callback.__name__.lower())
         parser.add_lightning_class_args(Checkpoints, "checkpoint")
         parser.add_class_arguments(RunOptions, "run")
         parser.link_arguments("seed_everything", "model.init_args.seed")
         parser.link_arguments("seed_everything", "data.init_args.seed")
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
-        """Parse the command line and its configuration files.
-
-        Raises:
-            ConfigError: if the parser fails with an exception of its own.
-        """
+        """Parse the command line and its configuration files; raise a ConfigError for every other error."""
         try:
             super().parse_arguments(parser, args)
         except SketchEmbedError:
@@ -125,10 +111,7 @@ class FitCLI(LightningCLI):
             check_range("--seed_everything", seed, 0, MAX_SEED)
 
     def _parse_ckpt_path(self) -> None:
-        """Check the checkpoint of ``--ckpt_path`` before the data are prepared.
-
-        Lightning's own method would let the checkpoint's hyperparameters override the command line.
-        """
+        """Check ``--ckpt_path`` early; Lightning's method would let its hyperparameters override options."""
         config = self.config[self.config.subcommand]
         if config.get("ckpt_path") is not None:
             read_raw(find(config.ckpt_path))
@@ -243,35 +226,30 @@ class FitCLI(LightningCLI):
         if run.last_checkpoint is not None:
             run.check_data(data.facts())
         run.rewind(step)
+        trainer = self.trainer
         parameters = sum(parameter.numel() for parameter in model.parameters())
-        device = self.trainer.strategy.root_device
+        device = trainer.strategy.root_device
         run.note(
             data=facts,
             parameters=parameters,
             device=str(device),
-            processes=self.trainer.world_size,
+            processes=trainer.world_size,
             model=model.net.config.to_dict(),
             kind=model.net.kind,
         )
-        say(f"model   {parameters / 1e6:.2f} million parameters on {device}, {self.trainer.max_steps} steps")
+        say(f"model   {parameters / 1e6:.2f} million parameters on {device}, {trainer.max_steps} steps")
         if isinstance(model, DrawingTask) and device.type == "cuda":
-            trainer = self.trainer
             why = why_not_captured(model, device, trainer.accumulate_grad_batches, trainer.world_size)
             say(f"step    not captured as CUDA graphs: {why}" if why else "step    captured as CUDA graphs")
         say(f"watch   {run.path / 'index.html'}")
         whole = yaml.safe_load(run.config or "") | {"preset": self.preset, "data_facts": facts}
-        for logger in self.trainer.loggers:
+        for logger in trainer.loggers:
             logger.log_hyperparams(whole)
 
     def _choose_checkpoint(self) -> int:
-        """Let the trainer resume from the run's newest valid checkpoint, or start from ``--ckpt_path``.
-
-        Returns:
-            number of steps that the checkpoint has behind it; 0 without a checkpoint.
-        """
+        """Resume from the run's newest valid checkpoint, or ``--ckpt_path``; return its number of steps."""
         folder, net = self.run_folder.checkpoints, self.model.net
-        warn: Callable[[str], None] = lambda line: say(f"warning {line}")  # noqa: E731
-        chosen = self.ranks.on_rank_zero(lambda: newest_valid(folder, net, warn))
+        chosen = self.ranks.on_rank_zero(lambda: newest_valid(folder, net, _warn))
         if chosen is not None:
             say(f"resume  from {chosen.name}")
         else:
@@ -343,12 +321,14 @@ def say(line: str) -> None:
         print(line, flush=True)
 
 
+def _warn(line: str) -> None:
+    say(f"warning {line}")
+
+
 def launch(trainer: Namespace) -> Ranks:
     """Start the ranks of a training, or connect to those that `torchrun` or SLURM has started.
 
-    Args:
-        trainer: options of the trainer. The number of ranks is set to that of `torchrun` if ``devices`` is
-            ``auto``, and to that of SLURM in any case.
+    SLURM's number of ranks overrides that of the trainer; `torchrun`'s only if ``devices`` is ``auto``.
     """
     here, everywhere = (int(os.environ.get(name, "1")) for name in ("LOCAL_WORLD_SIZE", "WORLD_SIZE"))
     if TorchElasticEnvironment.detect() and trainer.devices == "auto":
@@ -360,12 +340,7 @@ def launch(trainer: Namespace) -> Ranks:
 
 
 def run(args: list[str]) -> None:
-    """Run ``sketchembed fit``.
-
-    Args:
-        args: command line after ``fit``. ``--preset NAME`` inserts the configuration files of a preset before
-            all other arguments; of several presets the last one counts.
-    """
+    """Run ``sketchembed fit``; ``--preset NAME`` inserts configuration files before all other arguments."""
     exit_with_parent()
     presets = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     presets.add_argument("--preset", nargs="?", const="")

@@ -24,11 +24,7 @@ class OneLineErrorParser(ArgumentParser):
     """A parser that reports an error in one line, without its usage."""
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
-        """Report an error.
-
-        Raises:
-            ConfigError: always, except in a parser that jsonargparse uses inside another one.
-        """
+        """Raise a ConfigError, except in a parser that jsonargparse uses inside another one."""
         if not self.exit_on_error:
             super().error(message, ex)
         parser = getattr(ex, "subcommand_parser", None) or self

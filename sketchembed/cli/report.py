@@ -92,8 +92,6 @@ def _key(name: str) -> str:
 def _part_names(text: str) -> list[str]:
     """Return the requested parts in the order of the report."""
     names = [name.strip() for name in text.split(",")]
-    if names == ["all"]:
-        return list(PARTS)
     for name in names:
         check_known("part", name, [*PARTS, "all"])
-    return [name for name in PARTS if name in names]
+    return [name for name in PARTS if name in names or names == ["all"]]

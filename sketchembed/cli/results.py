@@ -13,6 +13,7 @@ import subprocess
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from sketchembed._version import __version__
 from sketchembed.cli.parser import command
@@ -21,11 +22,11 @@ from sketchembed.files.reading import digest, read_file
 from sketchembed.files.serialization import dataclass_from_dict, parse_json, parse_yaml
 from sketchembed.files.writing import whole_file
 from sketchembed.hub.model_files import find
-from sketchembed.reporting.part import Part
-from sketchembed.reporting.results_page import ResultsSection, fewshot_tables, model_facts, results_page
+from sketchembed.reporting.part import Part, Table
+from sketchembed.reporting.results_page import fewshot_tables, model_facts, results_page
 
+# Options of evaluations whose values are models.
 MODEL_OPTIONS = ("--checkpoint", "--vae", "--seen_classifier", "--unseen_classifier")
-"""Options of evaluations whose values are models."""
 
 
 @dataclass
@@ -36,10 +37,9 @@ class Section:
         name: name of its files.
         title: title with the numbers of the paper's tables.
         evaluate: its command line after ``sketchembed evaluate``.
-        means: names of additional rows, each with the models over which it is the mean (seeds of one
-            training).
-        paper: the paper's rows in per cent by setting, if they are not those of the report.
-        note: what a reader must know to compare.
+        means: models (seeds of one training) by the name of an additional row with their mean.
+        paper: the paper's rows in percent by setting, if they are not those of the report.
+        note: remarks on the comparison.
     """
 
     name: str
@@ -67,26 +67,25 @@ class Section:
         asked = {"version": __version__, "evaluate": self.words, "weights": weights}
         return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
 
+    def markdown(self, tables: list[Table], facts: dict[str, Any]) -> str:
+        """Return heading, tables, note, command and facts in Markdown."""
+        known = "; ".join(f"{key} {value}" for key, value in facts.items() if value is not None)
+        texts = [table.markdown() for table in tables] or ["*Not computed yet.*"]
+        command = f"`sketchembed evaluate {self.evaluate}`"
+        blocks = [f"## {self.title}", *texts, self.note.strip(), f"{command}  \n{known}"]
+        return "\n\n".join(block for block in blocks if block)
+
 
 @dataclass
 class Plan:
-    """The content of ``results.yaml``.
-
-    Attributes:
-        about: introduction of the page.
-        sections: the tables.
-    """
+    """The content of ``results.yaml``: the introduction of the page, and its tables."""
 
     about: str
     sections: list[Section]
 
     @classmethod
     def read(cls, path: Path) -> Plan:
-        """Read a plan.
-
-        Raises:
-            ConfigError: if the file is not a plan.
-        """
+        """Read a plan, or raise a ConfigError."""
         content = read_file(path, str(path), expected="a list of results", fix="Name one with --plan")
         try:
             plan = dataclass_from_dict(cls, parse_yaml(content.decode("utf-8")))
@@ -129,7 +128,7 @@ def results(
         check_known("section", name, names)
     # All models are looked up before the first evaluation, which may take hours.
     models = {model: find(model) for section in whole.sections for model in section.models}
-    measured = []
+    written = []
     for number, section in enumerate(whole.sections, start=1):
         head = f"[{number}/{len(names)}] {section.name}"
         there = _is_kept(section, kept)
@@ -139,9 +138,9 @@ def results(
             there = True
         else:
             print(f"{head}: {'kept from before' if there else 'not measured'}", flush=True)
-        found = ResultsSection(section.title, section.evaluate, section.note)
-        measured.append(_read(section, kept, found) if there else found)
-    page = results_page(whole.about, [model_facts(*model) for model in models.items()], measured)
+        tables, facts = _read(section, kept) if there else ([], {})
+        written.append(section.markdown(tables, facts))
+    page = results_page(whole.about, [model_facts(*model) for model in models.items()], written)
     with whole_file(out) as file:
         file.write(page.encode())
     print(out)
@@ -169,24 +168,23 @@ def _measure(section: Section, kept: Path) -> None:
     (folder / "request").write_text(section.request())
 
 
-def _read(section: Section, kept: Path, out: ResultsSection) -> ResultsSection:
+def _read(section: Section, kept: Path) -> tuple[list[Table], dict[str, Any]]:
+    """Return the tables of a section, with seeds, digests and seconds."""
     folder, kind = kept / section.name, section.words[0]
     try:
         if kind == "fewshot":
             report = parse_json((folder / "fewshot.json").read_text())
             if section.paper:
                 report["paper"] = section.paper
-            out.tables, out.facts = fewshot_tables(report, section.means)
-        else:
-            part = Part.read(folder / f"{kind}.json")
-            out.tables, out.facts = part.tables, {"seed": part.facts.get("seed"), "seconds": part.seconds}
+            return fewshot_tables(report, section.means)
+        part = Part.read(folder / f"{kind}.json")
+        return part.tables, {"seed": part.facts.get("seed"), "seconds": part.seconds}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ConfigError(
             f"the results in {folder} cannot be read ({error})",
             expected="the files of `sketchembed evaluate`",
             fix=f"Compute them again: sketchembed results --fresh true --only {section.name}",
         ) from error
-    return out
 
 
 run = command(results, "results")

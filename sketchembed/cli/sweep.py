@@ -19,11 +19,9 @@ from sketchembed.runs.sweep_runner import LocalSweep
 
 
 def run(args: list[str]) -> None:
-    """Execute the unfinished runs of a sweep, and print which ones failed.
+    """Execute the unfinished runs of a sweep file, and print which ones failed.
 
-    Args:
-        args: command line after the word ``sweep``: a sweep file, options of the sweep, and options of
-            `sketchembed fit`, which may also follow ``--``.
+    Options of `sketchembed fit` may stand among those of the sweep, or after ``--``.
 
     Raises:
         SystemExit: with 2 if a run failed, 130 if the sweep was stopped.
@@ -59,10 +57,8 @@ def run(args: list[str]) -> None:
     for name, message in failed.items():
         print(f"sketchembed: {name} failed: {message}", file=sys.stderr)
     if failed:
-        print(
-            f"sketchembed: {len(failed)} of {len(folder.runs)} failed; the same command tries them again",
-            file=sys.stderr,
-        )
+        count = f"{len(failed)} of {len(folder.runs)}"
+        print(f"sketchembed: {count} failed; the same command tries them again", file=sys.stderr)
         raise SystemExit(2)
 
 
@@ -83,11 +79,7 @@ def _parser() -> ArgumentParser:
 def plan_sweep(
     file: SweepFile, options: Sequence[str], count: int | None = None, seed: int = 0
 ) -> SweepFolder:
-    """Return a sweep's folder with the command line of every run, without writing anything.
-
-    Raises:
-        ConfigError: see :meth:`SweepFile.points` and :meth:`SweepFile.words`.
-    """
+    """Return a sweep's folder with the command line of every run, without writing anything."""
     runs = {
         name: SweepRun(name, point, file.words(name, point, options))
         for name, point in file.points(count, seed).items()
@@ -96,11 +88,7 @@ def plan_sweep(
 
 
 def check_options(folder: SweepFolder) -> None:
-    """Check the options of every run with the parser of `sketchembed fit`.
-
-    Raises:
-        ConfigError: if an option is invalid.
-    """
+    """Check the options of every run with the parser of `sketchembed fit`, or raise a ConfigError."""
     for name, run in folder.runs.items():
         errors = io.StringIO()
         with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(errors):

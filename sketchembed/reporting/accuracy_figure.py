@@ -14,7 +14,6 @@ class AccuracyRow:
     """A line of the figure; accuracies are in percent and listed by setting.
 
     Attributes:
-        name: label of the line.
         measured: dot with its interval.
         runs: small dots of single runs.
         paper: hollow diamonds.
@@ -27,13 +26,7 @@ class AccuracyRow:
 
 
 def accuracy_figure(settings: Sequence[str], rows: Sequence[AccuracyRow], title: str = "") -> str:
-    """Return the figure as SVG.
-
-    Args:
-        settings: few-shot settings, from left to right.
-        rows: lines, from top to bottom.
-        title: title of the figure.
-    """
+    """Return the figure as SVG, with a panel per few-shot setting and `rows` from top to bottom."""
     with drawing_as_svg() as pyplot:
         size = (4 + 2.1 * len(settings), 1.2 + 0.32 * len(rows))
         figure, panels = pyplot.subplots(1, len(settings), sharey=True, squeeze=False, figsize=size)

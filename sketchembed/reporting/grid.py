@@ -19,10 +19,8 @@ EDGE, GUTTER, SIGN = 12.0, 16.0, 20.0
 """Margin of the grid, width of an empty column, and least width of a column of texts."""
 HEAD, LABEL, HEADING = 16.0, 13.0, 26.0
 """Heights of a line of heads, of a line of a label, and of a heading."""
-NAME_SIZE, SMALL, SMALLEST = 12.0, 10.0, 8.0
-"""Font sizes."""
-GLYPH = 0.54
-"""Approximate width of a letter relative to the font size."""
+NAME_SIZE, SMALL, SMALLEST = 12.0, 10.0, 8.0  # font sizes
+GLYPH = 0.54  # approximate width of a letter relative to the font size
 
 
 @dataclass(frozen=True, eq=False)
@@ -153,9 +151,8 @@ def _text_block(x: Number, middle: Number, words: str, size: Number, anchor: str
     """Return lines of text that are centred at a height."""
     lines = words.split("\n")
     top = middle - (len(lines) - 1) * size * 0.6 + size * 0.35
-    return [
-        text(x, top + number * size * 1.2, line, size, colour, anchor) for number, line in enumerate(lines)
-    ]
+    heights = [top + number * size * 1.2 for number in range(len(lines))]
+    return [text(x, y, line, size, colour, anchor) for y, line in zip(heights, lines, strict=True)]
 
 
 def _cell(tile: Tile, x: Number, y: Number, width: Number, size: int, framed: bool) -> list[str]:

@@ -11,12 +11,7 @@ from torch import Tensor
 
 
 class Interval(NamedTuple):
-    """A mean and half the width of its 95 % confidence interval.
-
-    Attributes:
-        mean: mean of the repetitions.
-        half: half the width of the interval; NaN for a single repetition.
-    """
+    """A mean, and half the width of its 95 % confidence interval (NaN for a single repetition)."""
 
     mean: float | int
     half: float | int
@@ -42,11 +37,7 @@ def student_interval(values: Sequence[float]) -> Interval:
 
 
 def wilson_interval(correct: Bool[Tensor, " n"]) -> tuple[float, float]:
-    """Return Wilson's interval (low, high) of an accuracy, in percent.
-
-    Args:
-        correct: whether each answer is correct.
-    """
+    """Return Wilson's interval (low, high) of the accuracy of answers, in percent."""
     from scipy.stats import binomtest
 
     found = binomtest(int(correct.sum()), len(correct)).proportion_ci(0.95, "wilson")
@@ -54,14 +45,6 @@ def wilson_interval(correct: Bool[Tensor, " n"]) -> tuple[float, float]:
 
 
 def difference(left: Bool[Tensor, " n"], right: Bool[Tensor, " n"]) -> tuple[float, float]:
-    """Return the difference of two accuracies on the same inputs, and half its interval.
-
-    Args:
-        left: whether each answer of the first model is correct.
-        right: whether each answer of the second model is correct.
-
-    Returns:
-        both in percentage points.
-    """
+    """Return left minus right accuracy on the same inputs, and half its interval, in percentage points."""
     each = 100 * (left.double() - right.double()).numpy()
     return float(each.mean()), float(1.96 * each.std() / np.sqrt(len(each)))

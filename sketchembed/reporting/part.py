@@ -16,18 +16,12 @@ from sketchembed.files.serialization import dataclass_from_dict, parse_json
 from sketchembed.files.writing import whole_file
 
 Cell = str | float | int | None
+# Texts that are aligned to the right.
 NUMBER = re.compile(r"[-−+±<>≤≥~≈]?\s*\.?\d.*|nan|-?inf|[-–—]")
-"""Texts that are aligned to the right."""
 
 
 class TableHead(NamedTuple):
-    """The head of a table's column in HTML.
-
-    Attributes:
-        text: name of the column.
-        kind: CSS class of the column.
-        note: text in small print.
-    """
+    """The head of a table's column in HTML: its name, its CSS class, and text in small print."""
 
     text: str
     kind: str = ""
@@ -82,14 +76,7 @@ class Table:
 
 @dataclass
 class Figure:
-    """A figure.
-
-    Attributes:
-        name: file name without suffix, with the number of the paper's figure, such as ``figure-5b-angle``.
-        title: title in one line.
-        svg: SVG document.
-        caption: what the figure shows and how it was made.
-    """
+    """A figure as an SVG document; its name is that of its file, such as ``figure-5b-angle``."""
 
     name: str
     title: str
@@ -101,12 +88,9 @@ class Figure:
 class Drawings:
     """Drawings that a page replays stroke by stroke.
 
-    Attributes:
-        title: title in one line.
-        items: inputs with their samples, in the format of a run's sample files: ``class``, ``seen``,
-            ``input`` and ``samples``. A stroke is a flat list ``[x0, y0, x1, y1, ...]`` in a box from 0 to
-            255, y down. A sample may have a ``label`` instead of a ``temperature``, and ``colours``, one per
-            stroke. Items without ``seen`` have no heading.
+    The items are inputs with their samples, as :data:`sketchembed.reporting.sheet.Item` describes. A sample
+    may have a ``label`` instead of a ``temperature``, and ``colours``, one per stroke. Items without ``seen``
+    have no heading.
     """
 
     title: str
@@ -119,11 +103,8 @@ class Part:
 
     Attributes:
         name: name of the command and of its files.
-        title: heading.
         about: question and method, in paragraphs separated by blank lines.
-        tables: tables, in order.
-        figures: figures, in order.
-        drawings: sets of drawings, in order.
+        tables, figures, drawings: in the order of the page.
         values: each number by a name with slashes, for W&B and for programs.
         facts: checkpoints, counts, seeds and digests.
         seconds: computing time.
@@ -151,14 +132,7 @@ class Part:
         return "\n\n".join(part for part in [*parts, facts] if part) + "\n"
 
     def write(self, folder: Path) -> list[Path]:
-        """Write the figures as SVG files, ``NAME.md``, and at last ``NAME.json``.
-
-        Args:
-            folder: output folder, which is created.
-
-        Returns:
-            the files.
-        """
+        """Write the figures as SVG files, ``NAME.md``, and at last ``NAME.json``; return their paths."""
         texts = {f"{figure.name}.svg": figure.svg for figure in self.figures}
         texts |= {f"{self.name}.md": self.markdown(), f"{self.name}.json": self.to_json()}
         for name, text in texts.items():
@@ -172,14 +146,7 @@ class Part:
 
     @classmethod
     def read(cls, file: Path) -> Part:
-        """Read a part that :meth:`write` has written.
-
-        Args:
-            file: JSON file.
-
-        Raises:
-            ValueError: if the file is missing or does not contain a part.
-        """
+        """Read a part from a JSON file of :meth:`write`, or raise a ValueError."""
         try:
             content = read_file(file, str(file), expected="a part of a report", fix="Compute it again")
             return dataclass_from_dict(cls, parse_json(content.decode("utf-8", "replace")))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -12,7 +11,7 @@ from typing import Any, Literal
 
 from sketchembed.reporting.part import Figure, Part, cell_text
 from sketchembed.reporting.svg_elements import svg_uri
-from sketchembed.reporting.templates import render, write_page
+from sketchembed.reporting.templates import finite_json, render, write_page
 
 TEMPLATE = "report_page.html"
 
@@ -21,12 +20,8 @@ TEMPLATE = "report_page.html"
 class Entry:
     """A part of a report, which may not have been computed yet.
 
-    Attributes:
-        name: name of the part.
-        title: heading.
-        state: progress of the part.
-        part: the part, if `state` is ``done``.
-        message: reason of a failure, or the time of the last change of the state.
+    ``part`` is None unless the state is ``done``. ``message`` is the reason of a failure, or the time of the
+    last change of the state.
     """
 
     name: str
@@ -64,10 +59,8 @@ class ReportPage:
     """Content of the page.
 
     Attributes:
-        title: heading.
         state: progress of the report, in one line.
         facts: properties of the models and the report; None and empty texts are not shown.
-        entries: the parts, in order.
         details: long texts by heading, such as the configuration.
         warning: text of a banner above the page.
         common: facts of all parts that are already among `facts`.
@@ -82,11 +75,7 @@ class ReportPage:
     common: dict[str, Any] = field(default_factory=dict)
 
     def write(self, path: Path) -> Path:
-        """Write the page; a reader sees either the old file or the whole new one.
-
-        Args:
-            path: HTML file.
-        """
+        """Write the page to an HTML file, and return its path."""
         return write_page(path, TEMPLATE, **self._values())
 
     def html(self) -> str:
@@ -113,7 +102,7 @@ class ReportPage:
         return {
             "title": self.title,
             "page": self,
-            "data": json.dumps(_finite_json(drawings), separators=(",", ":")),
+            "data": json.dumps(finite_json(drawings), separators=(",", ":")),
             "fact_texts": fact_texts,
             "picture_of": _picture,
         }
@@ -145,12 +134,3 @@ def _fact_text(value: Any) -> str:
     if isinstance(value, list | tuple):
         return ", ".join(map(_fact_text, value))
     return cell_text(value) if isinstance(value, float) else str(value)
-
-
-def _finite_json(value: Any) -> Any:
-    """Return JSON values with None in place of NaN and infinity, which are not JSON."""
-    if isinstance(value, Mapping):
-        return {str(key): _finite_json(one) for key, one in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite_json(one) for one in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from textwrap import wrap
 from typing import Any
@@ -21,40 +20,8 @@ MODEL_COLUMNS = [
 ]
 
 
-@dataclass
-class ResultsSection:
-    """A section of the page.
-
-    Attributes:
-        title: heading.
-        evaluate: arguments of ``sketchembed evaluate``.
-        note: remarks on the comparison with the paper.
-        tables: results; empty if not computed yet.
-        facts: seeds, digests and seconds.
-    """
-
-    title: str
-    evaluate: str
-    note: str = ""
-    tables: list[Table] = field(default_factory=list)
-    facts: dict[str, Any] = field(default_factory=dict)
-
-    def markdown(self) -> str:
-        """Return heading, tables, note, command and facts in Markdown."""
-        facts = "; ".join(f"{key} {value}" for key, value in self.facts.items() if value is not None)
-        tables = [table.markdown() for table in self.tables] or ["*Not computed yet.*"]
-        command = f"`sketchembed evaluate {self.evaluate}`"
-        blocks = [f"## {self.title}", *tables, self.note.strip(), f"{command}  \n{facts}"]
-        return "\n\n".join(block for block in blocks if block)
-
-
 def model_facts(name: str, path: Path) -> list[Cell]:
-    """Return the row of a model in the table of models.
-
-    Args:
-        name: name of the packaged model, or a path.
-        path: path of its file.
-    """
+    """Return the row of a model file in the table of models."""
     known = provenance(path)
     initial = re.search(r"^ *init_from: (?!null$)(\S+)$", known.get("config") or "", re.MULTILINE)
     seconds = known.get("seconds")
@@ -73,14 +40,8 @@ def model_facts(name: str, path: Path) -> list[Cell]:
     ]
 
 
-def results_page(about: str, models: Sequence[Sequence[Cell]], sections: Sequence[ResultsSection]) -> str:
-    """Return the page.
-
-    Args:
-        about: introduction.
-        models: rows of :func:`model_facts`.
-        sections: sections, in order.
-    """
+def results_page(about: str, models: Sequence[Sequence[Cell]], sections: Sequence[str]) -> str:
+    """Return the page from an introduction, the rows of :func:`model_facts`, and sections in Markdown."""
     origin = (
         f"`sketchembed results` (version {__version__}) wrote this page. The command below a table computes"
         " the table again, with the packaged weights and the named data. Rows in italics show the paper's"
@@ -91,7 +52,7 @@ def results_page(about: str, models: Sequence[Sequence[Cell]], sections: Sequenc
         about.strip(),
         "\n".join(wrap(origin, 120)),
         Table("Models", MODEL_COLUMNS, [list(row) for row in models]).markdown(),
-        *(section.markdown() for section in sections),
+        *sections,
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -104,9 +65,6 @@ def fewshot_tables(
     Args:
         report: content of ``fewshot.json``.
         means: models by the name of a row that contains their mean, with its interval over the models.
-
-    Raises:
-        ValueError: if the report lacks one of these models.
     """
     found = {
         row["method"]: {score["setting"]: score for score in row["scores"]}
@@ -122,9 +80,8 @@ def fewshot_tables(
         ends = tuple(f"({model})" for model in models)
         members = [scores for method, scores in found.items() if method.endswith(ends)]
         if len(members) != len(models):
-            raise ValueError(
-                f"the mean {name} is over {', '.join(models)}, but {len(members)} of them have scores"
-            )
+            wanted = ", ".join(models)
+            raise ValueError(f"the mean {name} is over {wanted}, but {len(members)} of them have scores")
         over = [student_interval([scores[key]["mean"] for scores in members]) for key in settings]
         cells = [f"{each.mean:.2f} ± {each.half:.2f}" for each in over]
         rows.append([f"{name}, mean of {len(models)} seeds", *cells])

@@ -21,8 +21,8 @@ from sketchembed.runs.metrics import finite_or_none, read_last_rows
 
 MARK = "<!-- the page of all runs -->"
 """Comment that identifies the page; any other ``index.html`` is never replaced."""
+# Terms of the last validation, one column each.
 LOSSES = ("pen", "stroke", "pixel", "loss", "accuracy", "reconstruction")
-"""Terms of the last validation, one column each."""
 KINDS = {"sketchembednet": "SketchEmbedNet", "conv-vae": "Conv-VAE", "protonet": "ProtoNet", "maml": "MAML"}
 Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
@@ -31,11 +31,8 @@ Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 class RunCell:
     """A cell of the table.
 
-    Attributes:
-        text: text of the cell.
-        note: text in small print behind it.
-        value: value by which the column is sorted; the text if None.
-        kind: CSS class of the column.
+    ``note`` is text in small print, ``kind`` the CSS class of the column. The column is sorted by ``value``,
+    or by the text if it is None.
     """
 
     text: str = ""
@@ -49,7 +46,6 @@ class RunRow:
     """What the table shows of a run.
 
     Attributes:
-        name: name of the folder.
         state: ``finished``, ``running``, ``failed``, ``stopped`` or ``broken``.
         reason: reason of the state, if there is more to say.
         facts: text or number by name.
@@ -69,12 +65,7 @@ class RunRow:
     link: str = ""
 
     def cells(self, terms: list[str], scores: list[tuple[str, str]]) -> dict[str, RunCell]:
-        """Return the cells by the names of their columns.
-
-        Args:
-            terms: terms of the validation that have columns.
-            scores: data sets and settings that have columns.
-        """
+        """Return the cells by the names of their columns; all of `terms` and `scores` have a column."""
         facts = self.facts
         steps, planned, seconds = facts.get("steps"), facts.get("planned"), facts.get("time")
         of = f" of {planned:,}" if isinstance(planned, int) and planned > 0 and planned != steps else ""
@@ -101,13 +92,7 @@ class RunRow:
 
 
 def write_runs_page(root: str | Path) -> Path:
-    """Write ``index.html`` of a folder of runs.
-
-    Args:
-        root: the folder.
-
-    Returns:
-        the path of the page.
+    """Write ``index.html`` of a folder of runs, and return its path.
 
     Raises:
         FileExistsError: if there is an ``index.html`` that is not a page of runs.
@@ -139,11 +124,7 @@ def write_runs_page(root: str | Path) -> Path:
 
 
 def update_runs_page(run: Path) -> None:
-    """Write the page of the folder that a run is in, and that of the folder above it; ignore all errors.
-
-    Args:
-        run: folder of the run.
-    """
+    """Write the page of the folder that a run is in, and that of the folder above it; ignore all errors."""
     root = run.resolve().parent
     with contextlib.suppress(Exception):
         write_runs_page(root)
@@ -161,9 +142,6 @@ def _is_runs_page(page: Path) -> bool:
     with contextlib.suppress(OSError):
         return MARK in page.read_text("utf-8", errors="replace")
     return False
-
-
-# ---- reading -------------------------------------------------------------------------------------
 
 
 def _is_run(folder: Path) -> bool:
@@ -239,9 +217,6 @@ def _last_rows(path: Path, modified: int) -> tuple[dict[str, Any], dict[str, flo
 
 def _mapping(value: Any) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
-
-
-# ---- texts ---------------------------------------------------------------------------------------
 
 
 def _head(name: str, kind: str) -> TableHead:

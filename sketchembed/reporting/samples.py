@@ -13,20 +13,14 @@ from sketchembed.files.reading import read_text
 from sketchembed.files.serialization import parse_json
 from sketchembed.sketch.svg import path_data
 
-MAX_BYTES = 1 << 20
-"""Size limit of a sample file; a larger one is skipped."""
+MAX_BYTES = 1 << 20  # a larger file is skipped
 MAX_STEPS = 40
 """Steps whose samples are read; of more, evenly spaced ones are chosen, with the first and the last."""
-THUMBNAILS = 6
-"""Thumbnails of a run; half of them show unseen classes if there are enough."""
+THUMBNAILS = 6  # of a run; half of them show unseen classes if there are enough
 
 
 def read_samples(run: Path) -> list[str]:
-    """Return the samples of each step as JSON text, without the files that cannot be read.
-
-    Args:
-        run: folder of the run.
-    """
+    """Return the samples of each step of a run as JSON text, without the files that cannot be read."""
     files = sorted((run / "samples").glob("step-*.json"))
     if len(files) > MAX_STEPS:
         files = [files[at] for at in np.linspace(0, len(files) - 1, MAX_STEPS).round().astype(int)]
@@ -48,11 +42,7 @@ def _strict_json(text: str) -> str | None:
 
 
 def thumbnails(run: Path) -> list[tuple[str, str]]:
-    """Return the newest drawings of a run as SVG path data in a box from 0 to 255, with their labels.
-
-    Args:
-        run: folder of the run.
-    """
+    """Return the newest drawings of a run as SVG path data in a box from 0 to 255, with their labels."""
     files = sorted((run / "samples").glob("step-*.json"), reverse=True)
     return next((found for file in files if (found := _thumbnails(file, file.stat().st_mtime_ns))), [])
 

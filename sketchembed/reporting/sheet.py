@@ -21,7 +21,8 @@ MARGIN = 5
 Item = dict[str, Any]
 """An input with its samples, as in a run's sample files: ``class``, ``seen``, ``input``, ``samples``.
 
-For a model of photos, ``photo`` is a data URI and ``input`` is the sketch that belongs to it.
+A stroke is a flat list ``[x0, y0, x1, y1, ...]`` in a box from 0 to 255, y down. For a model of photos,
+``photo`` is a data URI and ``input`` is the sketch that belongs to it.
 """
 
 
@@ -29,10 +30,6 @@ def contact_sheet_svg(items: Sequence[Item]) -> str:
     """Return a sheet with a block per item: the input (shaded), then a sample at each temperature.
 
     Seen and unseen classes have a heading each. The number of columns makes the sheet nearly square.
-
-    Args:
-        items: the content of a sample file. Strokes are flat lists ``[x0, y0, x1, y1, ...]`` in a box from 0
-            to 255, y down.
     """
     groups = {
         "Seen classes": [item for item in items if item.get("seen")],
@@ -58,23 +55,13 @@ def contact_sheet_svg(items: Sequence[Item]) -> str:
 
 
 def contact_sheet_png(items: Sequence[Item]) -> bytes:
-    """Return the sheet as a PNG with two pixels per unit of the SVG, see :func:`contact_sheet_svg`.
-
-    Raises:
-        ImportError: if CairoSVG or the system library libcairo2 is missing.
-    """
+    """Return the sheet as a PNG with two pixels per unit of the SVG; needs CairoSVG and libcairo2."""
     png: bytes = cairosvg().svg2png(bytestring=contact_sheet_svg(items).encode(), scale=2)
     return png
 
 
 def _square(width: int, height: int, counts: Sequence[int]) -> int:
-    """Return the number of columns for which the sheet is nearest to a square.
-
-    Args:
-        width: width of a block.
-        height: height of a block.
-        counts: number of blocks in each group.
-    """
+    """Return the number of columns for which the sheet is nearest to a square, from the size of a block."""
 
     def elongation(columns: int) -> float:
         rows = sum(math.ceil(count / columns) for count in counts)

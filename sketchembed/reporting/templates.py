@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from functools import cache
 from importlib import resources
@@ -15,16 +16,7 @@ from sketchembed.files.writing import whole_file
 
 
 def write_page(path: Path, template: str, **values: Any) -> Path:
-    """Render a template and replace a file by the result.
-
-    Args:
-        path: HTML file to write.
-        template: name of a file in ``web/``.
-        values: variables of the template; all text is escaped.
-
-    Returns:
-        the path.
-    """
+    """Render a template of ``web/`` and replace an HTML file by the result; return the file's path."""
     with whole_file(path) as file:
         # A name from JSON may contain half of a surrogate pair, which UTF-8 cannot encode.
         file.write(render(template, **values).encode("utf-8", "replace"))
@@ -32,7 +24,7 @@ def write_page(path: Path, template: str, **values: Any) -> Path:
 
 
 def render(template: str, **values: Any) -> str:
-    """Return a template as HTML, see :func:`write_page`."""
+    """Return a template of ``web/`` as HTML; all text in `values` is escaped."""
     return _environment().get_template(template).render(values)
 
 
@@ -55,6 +47,11 @@ def _environment() -> Environment:
 def _source(name: str) -> Markup:
     """Return a style sheet or script of the package, unescaped."""
     return Markup(resources.files("sketchembed.reporting").joinpath("web", name).read_text("utf-8"))
+
+
+def finite_json(value: Any) -> Any:
+    """Return JSON values with None in place of NaN and infinity, which are not JSON."""
+    return json.loads(json.dumps(value), parse_constant=lambda _: None)
 
 
 def _script_json(text: str) -> Markup:

@@ -13,6 +13,7 @@ STEP = "trainer/global_step"
 SAMPLES = "samples"
 LOSSES = (("loss", "Total loss"), ("pen", "Pen loss"), ("stroke", "Stroke loss"), ("pixel", "Pixel loss"))
 PARTS = ("train", "val", "unseen")
+# Further metrics of a training: name, title, and whether the scale is logarithmic.
 PROGRESS = (
     ("train/alpha", "α: weight of the pixel loss", False),
     ("train/lr", "Learning rate", True),
@@ -20,7 +21,6 @@ PROGRESS = (
     ("train/drawings_per_second", "Drawings per second", False),
     ("train/kl", "KL divergence of z", False),
 )
-"""Further metrics of a training: name, title, and whether the scale is logarithmic."""
 FEWSHOT = (
     ("Omniglot", "fewshot/omniglot-vinyals-test", ("5w1s", "5w5s", "20w1s", "20w5s")),
     ("mini-ImageNet", "fewshot/mini-imagenet-ravi-test", ("5w1s", "5w5s", "5w20s", "5w50s")),
@@ -70,16 +70,7 @@ def dashboard(
 
 
 def workspace(entity: str, project: str, name: str) -> Any:
-    """Return the view as an object of W&B.
-
-    Args:
-        entity: W&B user or team.
-        project: W&B project.
-        name: name of the view.
-
-    Raises:
-        ConfigError: if the package wandb-workspaces is not installed.
-    """
+    """Return the view as an object of W&B; see :func:`dashboard` for the arguments."""
     try:
         panels: Any = import_module("wandb_workspaces.reports.v2")
         spaces: Any = import_module("wandb_workspaces.workspaces")

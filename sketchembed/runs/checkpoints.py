@@ -16,24 +16,19 @@ from sketchembed.files.writing import whole_file
 from sketchembed.hub.model_files import by_step, network_weights, read_raw
 from sketchembed.hub.registry import check_weights, misfit
 
+# Keys that a checkpoint needs for resuming.
 TRAINING_PARTS = ("state_dict", "optimizer_states", "lr_schedulers", "loops", "global_step")
-"""Keys that a checkpoint needs for resuming."""
 
 
 def newest_valid(folder: Path, net: torch.nn.Module, warn: Callable[[str], None]) -> Path | None:
     """Return the newest checkpoint of a folder from which training can resume; None if there is none.
 
-    A newer checkpoint that is damaged, or belongs to another model, is renamed to ``NAME.ckpt.damaged``.
-    With several ranks, call this on one of them only.
-
-    Args:
-        folder: the checkpoints.
-        net: the model that is trained.
-        warn: called with one line for each checkpoint that is skipped.
+    A newer checkpoint that is damaged, or belongs to another model, is renamed to ``NAME.ckpt.damaged``, and
+    `warn` gets one line about it. With several ranks, call this on one of them only.
     """
     for path in reversed(by_step(folder)):
         try:
-            read_training(path, net)
+            _check_training(path, net)
         except CheckpointError as error:
             os.replace(path, path.with_name(f"{path.name}.damaged"))
             warn(f"{error.found}; the file is skipped and renamed to {path.name}.damaged")
@@ -42,18 +37,13 @@ def newest_valid(folder: Path, net: torch.nn.Module, warn: Callable[[str], None]
     return None
 
 
-def read_training(path: Path, net: torch.nn.Module) -> dict[str, Any]:
-    """Read a checkpoint of a training.
-
-    Raises:
-        CheckpointError: if it is damaged, lacks the state of the training, or does not fit the model.
-    """
+def _check_training(path: Path, net: torch.nn.Module) -> None:
+    """Check that a checkpoint is whole, contains the state of a training, and fits the model."""
     checkpoint = read_raw(path)
     for part in TRAINING_PARTS:
         if part not in checkpoint:
             raise misfit(path, f"has no '{part}'")
     check_weights(net, network_weights(checkpoint), path)
-    return checkpoint
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
@@ -62,15 +52,10 @@ class AtomicCheckpointIO(TorchCheckpointIO):
     def save_checkpoint(
         self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None
     ) -> None:
-        """Write a checkpoint.
-
-        Raises:
-            CheckpointError: if the file cannot be written.
-        """
+        """Write a checkpoint, or raise a CheckpointError."""
         path = Path(path)
         try:
-            # PyTorch reports a full disk as "unexpected pos 1008256 vs 1008148", so it writes to memory
-            # first.
+            # PyTorch reports a full disk as "unexpected pos 1008256 vs 1008148", hence the copy in memory.
             content = io.BytesIO()
             torch.save(checkpoint, content)
             with whole_file(path) as file:

@@ -25,10 +25,9 @@ from sketchembed.files.serialization import parse_json, parse_yaml
 from sketchembed.files.writing import whole_file
 from sketchembed.hub.model_files import by_step
 from sketchembed.runs.metrics import drop_steps
-from sketchembed.runs.renamed import update_config
+from sketchembed.runs.renamed import pop_option, update_config
 
-MILESTONES = "milestones"
-"""Folder of a run with weights from during the training."""
+MILESTONES = "milestones"  # folder with weights from during the training
 NOT_COMPARED = (
     *("run", "finite", "data.init_args.folder", "data.init_args.num_workers"),
     *("trainer.devices", "trainer.num_nodes", "trainer.strategy"),
@@ -77,10 +76,11 @@ class RunOptions:
 
 
 class Run:
-    """The folder of a run."""
+    """The folder of a run, with its `metrics_file` and its folder of `checkpoints`."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.metrics_file, self.checkpoints = path / "metrics.jsonl", path / "checkpoints"
         self._lock: IO[str] | None = None
 
     @classmethod
@@ -88,13 +88,7 @@ class Run:
         """Lock and return the unfinished run of this name and configuration, or a new run.
 
         The new run is called ``name-2``, ``name-3``, … if the name is taken by a finished run, another
-        configuration, or a run that is locked by another process.
-
-        Args:
-            root: folder of all runs.
-            name: name of the run.
-            config: the whole configuration as YAML, by which runs are compared.
-            resume: ``auto`` or ``never``.
+        configuration (YAML), or a run that is locked by another process.
         """
         number = 0
         while True:
@@ -167,8 +161,6 @@ class Run:
             for work in folder.glob(".*.part"):
                 work.unlink(missing_ok=True)
 
-    # ---- content -------------------------------------------------------------------------------------
-
     @property
     def facts(self) -> dict[str, Any]:
         """The content of ``run.json``; empty if it cannot be read."""
@@ -187,19 +179,9 @@ class Run:
         return {}
 
     @property
-    def metrics_file(self) -> Path:
-        """The path of the logged values; see :mod:`sketchembed.runs.metrics`."""
-        return self.path / "metrics.jsonl"
-
-    @property
     def config(self) -> str | None:
         """The configuration of the run; None if it cannot be read."""
         return read_text(self.path / "config.yaml") or None
-
-    @property
-    def checkpoints(self) -> Path:
-        """The folder of checkpoints."""
-        return self.path / "checkpoints"
 
     @property
     def last_checkpoint(self) -> Path | None:
@@ -213,11 +195,7 @@ class Run:
             file.write(json.dumps(self.facts | facts, indent=1, default=str).encode())
 
     def check_data(self, facts: Mapping[str, Any]) -> None:
-        """Check that a resumed run trains on the same data as before, possibly in another folder.
-
-        Raises:
-            DataError: if facts about the data differ.
-        """
+        """Check that a resumed run trains on the same data as before, possibly in another folder."""
         found = json.loads(json.dumps(dict(facts), default=str))
         for name, value in (self.facts.get("data") or {}).items():
             if name not in ("folder", "announcement") and name in found and found[name] != value:
@@ -237,12 +215,7 @@ class Run:
 
 
 def trains_alike(one: str, other: str) -> bool:
-    """Return whether two configurations, as YAML, train the same model in the same way.
-
-    Settings in :data:`NOT_COMPARED` are ignored. A run can therefore be resumed on another machine, on
-    another number of devices, or with another reaction to non-finite steps. Names of older versions are equal
-    to the current ones.
-    """
+    """Return whether two configurations (YAML) train the same model; old names are equal to current ones."""
     return bool(_compared(one) == _compared(other))
 
 
@@ -252,10 +225,5 @@ def _compared(config: str) -> Any:
     except (ValueError, ConfigError):
         return config
     for path in NOT_COMPARED:
-        *groups, name = path.split(".")
-        inner = found
-        for group in groups:
-            inner = inner.get(group) if isinstance(inner, dict) else None
-        if isinstance(inner, dict):
-            inner.pop(name, None)
+        pop_option(found, path)
     return found

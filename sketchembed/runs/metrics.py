@@ -23,12 +23,9 @@ from sketchembed.files.writing import whole_file
 
 MAX_POINTS = 600
 """Points of a curve; a longer one is thinned."""
-MAX_CURVES = 1000
-"""Curves of a file; further names are skipped."""
-MAX_METRICS = 32 << 20
-"""Bytes of a file; the curves of a larger one are not read."""
-TAIL = 1 << 17
-"""Bytes at the end of a file in which the last row is searched first."""
+MAX_CURVES = 1000  # further names are skipped
+MAX_METRICS = 32 << 20  # bytes of a file; the curves of a larger one are not read
+TAIL = 1 << 17  # bytes at the end of a file in which the last row is searched first
 
 Curve = dict[str, list[float | int | None]]
 """Lists ``step``, ``time`` (s) and ``value``; a thinned curve also has ``low`` and ``high``."""
@@ -79,10 +76,8 @@ def last_step(path: Path) -> int:
 
 def last_time(path: Path) -> float | None:
     """Return the training time up to the last row in seconds; None if it is not known."""
-    for row in _rows_from_end(path, TAIL):
-        if (seconds := finite_or_none(row.get("time"))) is not None:
-            return float(seconds)
-    return None
+    times = (finite_or_none(row.get("time")) for row in _rows_from_end(path, TAIL))
+    return next((float(seconds) for seconds in times if seconds is not None), None)
 
 
 def read_last_rows(path: Path) -> tuple[dict[str, Any], dict[str, float | int]]:

@@ -14,10 +14,8 @@ import torch
 def tune_process() -> None:
     """Flush denormal numbers to zero, and make the C library keep freed memory.
 
-    A CPU computes many times slower with denormal numbers, which occur as squares of large distances and in
-    Adam's moments. By default, glibc returns large freed blocks to the system, which clears and maps them
-    again in the next training step: keeping them makes a step a third faster. Other C libraries are left
-    alone.
+    CPUs are many times slower with denormal numbers, which occur as squares of large distances and in Adam's
+    moments. A step is a third faster if glibc does not return large freed blocks to the system each time.
     """
     torch.set_flush_denormal(True)
     trim_threshold, mmap_threshold = -1, -3  # malloc.h
@@ -45,10 +43,7 @@ def quiet_lightning() -> Iterator[None]:
 
 
 def allow_tf32() -> None:
-    """Let CUDA multiply float32 matrices in TF32, which is several times faster and rounds to 10 bits.
-
-    Used for training only; evaluations compute in float32.
-    """
+    """Let CUDA multiply float32 matrices in TF32, for training only: it is faster and rounds to 10 bits."""
     torch.backends.cuda.matmul.allow_tf32 = True
     torch.backends.cudnn.allow_tf32 = True
 

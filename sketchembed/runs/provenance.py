@@ -1,7 +1,4 @@
-"""Provenance of a model: what trained it, on which data, for how long.
-
-It is read from a run's folder, or from the header of published weights.
-"""
+"""Provenance of a model: what trained it, on which data, for how long."""
 
 from __future__ import annotations
 
@@ -15,15 +12,12 @@ from sketchembed.hub.model_files import read_provenance, step_of
 from sketchembed.runs.folder import Run
 from sketchembed.runs.metrics import last_time
 
+# Groups of a configuration that do not change the trained model.
 LOCAL = ("run", "ckpt_path", "checkpoint", "gallery", "monitor", "milestones", "finite")
-"""Groups of a configuration that do not change the trained model."""
 
 
 def provenance(file: Path) -> dict[str, Any]:
-    """Return the provenance of a model file; empty if nothing is known.
-
-    Args:
-        file: a checkpoint in a run's folder, or published weights.
+    """Return the provenance of a checkpoint in a run's folder, or of published weights.
 
     Returns:
         the known ones of ``run``, ``preset``, ``seed``, ``step``, ``source``, ``drawings``, ``classes`` (in

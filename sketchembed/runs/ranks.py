@@ -25,12 +25,9 @@ class Ranks:
 
     Work is divided into blocks, which are dealt to the ranks in turn. The blocks do not depend on the number
     of ranks, so every result is the same to the last bit.
-
-    Attributes:
-        fabric: Lightning's launcher; None for a single process on the CPU.
     """
 
-    fabric: Fabric | None = None
+    fabric: Fabric | None = None  # Lightning's launcher; None for a single process on the CPU
 
     @classmethod
     def launch(cls, devices: str = "1", accelerator: str = "auto") -> Ranks:
@@ -39,19 +36,17 @@ class Ranks:
         Args:
             devices: number of ranks, each with its own device; ``auto`` for all GPUs.
             accelerator: ``auto``, ``cpu`` or ``cuda``.
-
-        Raises:
-            ConfigError: if `devices` is neither a positive number nor ``auto``.
         """
-        if devices != "auto" and not (devices.isdigit() and int(devices) > 0):
-            raise ConfigError(
-                f"devices is '{devices}'", expected="auto, or a number of 1 or more", fix="Correct it"
-            )
-        count: int | str = "auto" if devices == "auto" and torch.cuda.is_available() else 1
-        count = int(devices) if devices.isdigit() else count
-        return cls.of(
-            Fabric(accelerator=accelerator, devices=count, strategy="auto" if count == 1 else "ddp")
-        )
+        count: int | str = 1
+        if devices != "auto":
+            if not (devices.isdigit() and int(devices) > 0):
+                expected = "auto, or a number of 1 or more"
+                raise ConfigError(f"devices is '{devices}'", expected=expected, fix="Correct it")
+            count = int(devices)
+        elif torch.cuda.is_available():
+            count = "auto"
+        strategy = "auto" if count == 1 else "ddp"
+        return cls.of(Fabric(accelerator=accelerator, devices=count, strategy=strategy))
 
     @classmethod
     def of(cls, fabric: Fabric) -> Ranks:
@@ -122,13 +117,7 @@ class Ranks:
         return every if self.fabric is None else every[self.fabric.global_rank :: self.fabric.world_size]
 
     def gather(self, out: Tensor, size: int, function: Callable[[range], Tensor]) -> Tensor:
-        """Compute the rows of a tensor block by block on all ranks.
-
-        Args:
-            out: zeros on the CPU; filled in place and returned.
-            size: rows of a block.
-            function: maps the row numbers of a block to their values.
-        """
+        """Fill the zeros of a CPU tensor in place, block by block of `size` rows on all ranks; return it."""
         for block in self.blocks(len(out), size):
             out[block.start : block.stop] = function(block).to(out.device, out.dtype)
         if self.world_size > 1:

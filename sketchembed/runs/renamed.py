@@ -13,8 +13,7 @@ from typing import Any
 from sketchembed.errors import ConfigError
 from sketchembed.files.serialization import parse_yaml
 
-RENAMED = {"model.init_args.begin_with": "model.init_args.init_from"}
-"""Old names of options, since version 0.1.0."""
+RENAMED = {"model.init_args.begin_with": "model.init_args.init_from"}  # since version 0.1.0
 REMOVED: dict[str, Any] = {
     "model.init_args.kl_tolerance": 0.2,
     "model.init_args.pixel_loss.size": None,
@@ -26,10 +25,8 @@ REMOVED: dict[str, Any] = {
     "data.init_args.kanji": False,
 }
 """Options that were removed, with the value that they have now."""
-IGNORED = ("finite.rollbacks",)
-"""Options that were removed and affect no result."""
-REPLACED = {("finite.action", "rollback"): "stop"}
-"""Values that were removed, and what replaces them."""
+IGNORED = ("finite.rollbacks",)  # removed, and without an effect on results
+REPLACED = {("finite.action", "rollback"): "stop"}  # removed values, and what replaces them
 _CLASS_PATH = re.compile(r"sketchembed(?:\.\w+)*\.(\w+)")
 _CLASS_OPTIONS = ("model", "data", "model.class_path", "data.class_path")
 _MISSING = object()
@@ -42,10 +39,7 @@ def short_class_path(path: Any) -> Any:
 
 
 def update_config(config: Any) -> Any:
-    """Return a configuration with the current names, as plain values.
-
-    Args:
-        config: a configuration, or a part of one; what is not a mapping is returned unchanged.
+    """Return a configuration, or a part of one, with the current names; other values unchanged.
 
     Raises:
         ConfigError: if a removed option has a value that is not supported any more.
@@ -54,13 +48,16 @@ def update_config(config: Any) -> Any:
         return config
     config = _update_classes(config)
     for old, new in RENAMED.items():
-        _move(config, old, new)
-    for path, value in REMOVED.items():
-        found = _pop(config, path)
-        if found is not _MISSING and found != value:
-            raise _unsupported(path, found, value)
+        value = pop_option(config, old)
+        group, name = _group(config, new)
+        if value is not _MISSING and group is not None:
+            group.setdefault(name, value)
+    for path, kept in REMOVED.items():
+        found = pop_option(config, path)
+        if found is not _MISSING and found != kept:
+            raise _unsupported(path, found, kept)
     for path in IGNORED:
-        _pop(config, path)
+        pop_option(config, path)
     for (path, old), new in REPLACED.items():
         group, name = _group(config, path)
         if group is not None and group.get(name) == old:
@@ -69,14 +66,7 @@ def update_config(config: Any) -> Any:
 
 
 def update_arguments(arguments: list[str]) -> tuple[list[str], list[str]]:
-    """Return command-line arguments with the current names, and a note for each that was changed.
-
-    Args:
-        arguments: words such as ``--option value`` or ``--option=value``.
-
-    Raises:
-        ConfigError: if a removed option has a value that is not supported any more.
-    """
+    """Return command-line arguments with the current names, and a note for each that was changed."""
     updated, notes, words = list[str](), list[str](), iter(arguments)
     for word in words:
         option, equals, value = word.partition("=")
@@ -135,22 +125,16 @@ def _update_classes(config: Any) -> Any:
     }
 
 
-def _group(config: dict[str, Any], path: str) -> tuple[dict[str, Any] | None, str]:
-    """Return the mapping that has an option, and the option's last name; None if there is no such mapping."""
+def _group(config: Any, path: str) -> tuple[dict[str, Any] | None, str]:
+    """Return the mapping that contains an option, or None, and the last part of the option's path."""
     *groups, name = path.split(".")
-    inner: Any = config
+    inner = config
     for group in groups:
         inner = inner.get(group) if isinstance(inner, dict) else None
     return (inner if isinstance(inner, dict) else None), name
 
 
-def _pop(config: dict[str, Any], path: str) -> Any:
+def pop_option(config: Any, path: str) -> Any:
+    """Remove an option from a configuration and return its value; :data:`_MISSING` if there is none."""
     group, name = _group(config, path)
     return _MISSING if group is None else group.pop(name, _MISSING)
-
-
-def _move(config: dict[str, Any], old: str, new: str) -> None:
-    value = _pop(config, old)
-    group, name = _group(config, new)
-    if value is not _MISSING and group is not None:
-        group.setdefault(name, value)

@@ -35,11 +35,6 @@ class RunLogger(Logger):
         """The run's name."""
         return self.run.path.name
 
-    @property
-    def log_dir(self) -> str:
-        """The run's folder."""
-        return str(self.run.path)
-
     def log_hyperparams(self, params: dict[str, Any] | Namespace, *args: Any, **kwargs: Any) -> None:
         """Do nothing: ``config.yaml`` contains the hyperparameters."""
 

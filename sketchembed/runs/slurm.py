@@ -1,8 +1,4 @@
-"""The number of processes that SLURM has started with `srun`.
-
-Lightning reads the place of each process (``SLURM_PROCID``, ``SLURM_LOCALID``, ``SLURM_NODEID``), but it must
-be told their number: without it, every process would train a run of its own.
-"""
+"""The number of processes that `srun` has started. Without it, Lightning would train a run in each."""
 
 from __future__ import annotations
 
@@ -20,11 +16,7 @@ def started() -> bool:
 
 
 def processes() -> tuple[int, int]:
-    """Return the number of processes per machine, and the number of machines.
-
-    Raises:
-        ConfigError: if the job gives the total number of processes only.
-    """
+    """Return the number of processes per machine, and the number of machines."""
     total, per_node = (os.environ.get(f"SLURM_{name}") for name in ("NTASKS", "NTASKS_PER_NODE"))
     if per_node is None and total != "1":
         raise ConfigError(
@@ -36,8 +28,5 @@ def processes() -> tuple[int, int]:
 
 
 def environment() -> SLURMEnvironment:
-    """Return Lightning's SLURM environment without automatic requeueing.
-
-    Runs resume from their folder, so the job's script can requeue the job.
-    """
+    """Return Lightning's SLURM environment without automatic requeueing, which the job's script can do."""
     return SLURMEnvironment(auto_requeue=False)

@@ -33,7 +33,6 @@ class SweepFile:
     """A W&B sweep file with the method ``grid`` or ``random``.
 
     Attributes:
-        path: path of the file.
         name: name of the sweep; by default the name of the file.
         method: ``grid`` or ``random``.
         constants: options with the same value in all runs.
@@ -60,13 +59,8 @@ class SweepFile:
             DataError: if the file cannot be read.
             ConfigError: if it is not a sweep file, or uses features that only W&B's servers have.
         """
-        content = read_file(
-            path,
-            str(path),
-            expected="a sweep file",
-            fix="`ls sweeps` lists the sweeps of the paper",
-            most=MAX_TEXT,
-        )
+        fix = "`ls sweeps` lists the sweeps of the paper"
+        content = read_file(path, str(path), expected="a sweep file", fix=fix, most=MAX_TEXT)
         try:
             found = parse_yaml(content.decode("utf-8"))
         except ValueError as error:
@@ -95,22 +89,16 @@ class SweepFile:
         Args:
             count: largest number of runs; by default the `run_cap` of the file.
             seed: seed of a random search.
-
-        Raises:
-            ConfigError: if the number of runs of a random search is not given.
         """
         count = count or self.cap
         if self.method == "grid":
             points = grid_points(self.varied)[:count]
         elif count is None:
-            raise _invalid(
-                self.path, "is a random search without an end", "`run_cap` in the file, or --count N"
-            )
+            expected = "`run_cap` in the file, or --count N"
+            raise _invalid(self.path, "is a random search without an end", expected)
         else:
             points = random_points(self.varied, count, seed)
-        names = [
-            "-".join(f"{_short(key)}{_as_name(value)}" for key, value in point.items()) for point in points
-        ]
+        names = ["-".join(_short(key) + _as_name(value) for key, value in point.items()) for point in points]
         # Numbers replace names that are long, or that differ only in replaced letters.
         if len({name.lower() for name in names}) < len(names) or max(map(len, names)) > 100:
             names = [f"run{number:03d}" for number in range(1, len(points) + 1)]
@@ -125,9 +113,6 @@ class SweepFile:
         """Return the command line of a run after ``sketchembed fit``.
 
         The options override the constants of the file, and the swept parameters override both.
-
-        Raises:
-            ConfigError: if an option is swept or set by the sweep.
         """
         given = _named(options)
         for option in (*self.varied, *OWN):
@@ -135,20 +120,11 @@ class SweepFile:
                 why = "is varied by the sweep" if option in self.varied else "is set by the sweep"
                 raise ConfigError(f"--{option} {why}", expected="other options", fix="Remove it")
         if "fit" in options[:1]:
-            raise ConfigError(
-                "`fit` is not an option",
-                expected="options of `sketchembed fit`",
-                fix="Remove the word",
-            )
+            expected = "options of `sketchembed fit`"
+            raise ConfigError("`fit` is not an option", expected=expected, fix="Remove the word")
         own = {"run.root": self.folder(options), "run.name": name}
-        return [
-            *self.before,
-            *flags({key: value for key, value in self.constants.items() if key not in own}),
-            *options,
-            *flags(own),
-            *flags(point),
-            *self.after,
-        ]
+        constants = {key: value for key, value in self.constants.items() if key not in own}
+        return [*self.before, *flags(constants), *options, *flags({**own, **point}), *self.after]
 
 
 def flags(values: Mapping[str, Any]) -> list[str]:
@@ -161,9 +137,7 @@ def _parameters(path: Path, given: Any) -> tuple[dict[str, Any], dict[str, dict[
     if not isinstance(given, dict) or not given:
         raise _invalid(path, "has no parameters", "`parameters` with one or more")
     parameters = {str(name): check_parameter(str(name), about) for name, about in given.items()}
-    constants = {
-        name: about["value"] for name, about in parameters.items() if about["distribution"] == "constant"
-    }
+    constants = {name: about["value"] for name, about in parameters.items() if "value" in about}
     root = constants.get("run.root", "")
     if not isinstance(root, str):
         raise _invalid(path, f"has the run.root {root!r}", "a folder")
@@ -177,16 +151,15 @@ def _parameters(path: Path, given: Any) -> tuple[dict[str, Any], dict[str, dict[
 
 
 def _command(path: Path, found: Mapping[str, Any]) -> tuple[list[str], list[str]]:
-    """Return the words between ``sketchembed fit`` and the parameters of a command, and those after them."""
+    """Return the words between ``sketchembed fit`` and the parameters, and those after the parameters."""
     program = str(found.get("program") or "sketchembed")
     given = found.get("command") or ["${env}", "${interpreter}", "${program}", ARGS]
     if not isinstance(given, list):
         raise _invalid(path, "has a command that is not a list", "a list of words")
     macros = {"${program}": program, "${interpreter}": "python"}
-    words = [
-        macros.get(str(word), str(word)) for word in given if str(word) not in ("${env}", "/usr/bin/env")
-    ]
-    shown = " ".join(map(str, given))
+    given = list(map(str, given))
+    shown = " ".join(given)
+    words = [macros.get(word, word) for word in given if word not in ("${env}", "/usr/bin/env")]
     for start in COMMANDS:
         if words[: len(start)] == start:
             words = words[len(start) :]

@@ -25,14 +25,12 @@ from sketchembed.runs.metrics import last_step
 from sketchembed.runs.sweep_space import Point
 
 FILE = "sweep.json"
-MAX_SWEEP = 16 << 20
-"""Largest size of ``sweep.json`` in bytes."""
+MAX_SWEEP = 16 << 20  # bytes
 LOCK_WAIT = 60.0
 """Seconds to wait for the runs of a sweep that was killed to end."""
-NUMBERED = re.compile(r"-\d+")
-"""What follows the name of a run that was started more than once."""
+NUMBERED = re.compile(r"-\d+")  # follows the name of a run that was started more than once
+# These differ between the runs of every sweep: paths, and seeds linked to `seed_everything`.
 NOT_SWEPT = ("run", "model.init_args.seed", "data.init_args.seed", "ckpt_path", "checkpoint.dirpath")
-"""Settings that differ between the runs of every sweep: paths, and seeds linked to ``seed_everything``."""
 
 
 @dataclass
@@ -40,7 +38,6 @@ class SweepRun:
     """A run of a sweep.
 
     Attributes:
-        name: name of the run and its folder.
         point: values of the swept parameters.
         words: its command line after ``sketchembed fit``; empty for the runs of W&B agents.
         message: why the last attempt failed; empty if it did not.
@@ -56,13 +53,7 @@ class SweepRun:
 
 @dataclass
 class SweepFolder:
-    """A sweep on disk.
-
-    Attributes:
-        path: path of the folder.
-        name: name of the sweep.
-        runs: runs by name.
-    """
+    """A sweep on disk, with its runs by name."""
 
     path: Path
     name: str
@@ -70,11 +61,7 @@ class SweepFolder:
 
     @classmethod
     def read(cls, path: Path) -> SweepFolder:
-        """Read the folder of a sweep.
-
-        Raises:
-            ConfigError: if the folder contains no sweep.
-        """
+        """Read the folder of a sweep; raise a ConfigError if it contains none."""
         with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
             found = parse_json(read_text(path / FILE, MAX_SWEEP))
             runs = [dataclass_from_dict(SweepRun, run) for run in found["runs"]]
@@ -97,11 +84,7 @@ class SweepFolder:
             file.write(json.dumps(content, indent=1).encode())
 
     def check_same(self) -> None:
-        """Check that runs in the folder belong to this sweep and have the same options; keep their messages.
-
-        Raises:
-            ConfigError: if they do not.
-        """
+        """Check that the folder contains runs of this sweep with the same options; keep their messages."""
         if not (self.path / FILE).exists():
             return
         before = SweepFolder.read(self.path)
@@ -123,14 +106,12 @@ class SweepFolder:
                 self.runs[name].message, self.runs[name].seconds = old.message, old.seconds
 
     def hold(self) -> IO[str]:
-        """Lock the folder until the returned file is closed, here and in the processes that inherit it.
-
-        Raises:
-            ConfigError: if another process keeps the lock for longer than :data:`LOCK_WAIT`.
-        """
+        """Lock the folder until the returned file is closed, here and in the processes that inherit it."""
         self.path.mkdir(parents=True, exist_ok=True)
         lock = (self.path / ".lock").open("a+")
-        deadline, told = time.monotonic() + LOCK_WAIT, False
+        deadline = time.monotonic() + LOCK_WAIT
+        if not try_lock(lock):
+            print(f"waiting for another process to leave {self.path}", flush=True)
         while not try_lock(lock):
             if time.monotonic() > deadline:
                 lock.seek(0)
@@ -141,16 +122,11 @@ class SweepFolder:
                     expected="one sweep at a time in a folder",
                     fix="Wait for it, or stop it and run the command again",
                 )
-            if not told:
-                print(f"waiting for another process to leave {self.path}", flush=True)
-                told = True
             time.sleep(0.2)
         lock.truncate(0)
         lock.write(f"{os.getpid()}\n")
         lock.flush()
         return lock
-
-    # ---- the runs --------------------------------------------------------------------------------------
 
     def run(self, name: str) -> Run | None:
         """Return the folder of a run, preferably a finished one; None if the run was not started."""

@@ -20,8 +20,7 @@ from sketchembed.runs.watchdog import PIPE_VARIABLE
 
 FIT = [sys.executable, "-m", "sketchembed", "fit"]
 POLL = 0.1
-PROGRESS_EVERY = 60.0
-"""Seconds between lines with the progress of the runs."""
+PROGRESS_EVERY = 60.0  # seconds between lines with the progress of the runs
 PATIENCE = 60.0
 """Seconds that stopped runs may take to save and end."""
 
@@ -30,18 +29,13 @@ PATIENCE = 60.0
 class Attempt:
     """A process that executes a run.
 
-    Attributes:
-        run: run of the sweep.
-        process: the leader of a process group.
-        log: file of its output.
-        start: time of the start on the monotonic clock.
-        slot: number among the runs at the same time, from 0.
+    It is the leader of a process group; ``slot`` is its number among the simultaneous runs, from 0.
     """
 
     run: SweepRun
     process: subprocess.Popen[bytes]
     log: Path
-    start: float
+    start: float  # on the monotonic clock
     slot: int
 
 
@@ -50,27 +44,17 @@ class LocalSweep:
 
     The runs end when this process ends, even if it is killed: they watch a pipe whose other end this process
     holds. They inherit the lock of the folder, so that another sweep cannot start before all of them have
-    ended.
-
-    Args:
-        folder: folder of the sweep, with the command line of each run.
-        jobs: number of runs at the same time.
-        on_change: called whenever the state of a run has changed.
+    ended. At most `jobs` run at the same time; `on_change` is called when the state of a run has changed.
     """
 
-    def __init__(
-        self, folder: SweepFolder, jobs: int = 1, on_change: Callable[[SweepFolder], object] | None = None
-    ) -> None:
+    def __init__(self, folder: SweepFolder, jobs: int, on_change: Callable[[SweepFolder], object]) -> None:
         check_range("jobs", jobs, 1)
         self.folder, self.jobs, self.on_change = folder, jobs, on_change
         self._attempts: list[Attempt] = []
         self._shown: dict[str, int] = {}
 
     def run(self) -> dict[str, str]:
-        """Execute all unfinished runs.
-
-        Returns:
-            error messages of the runs that failed, by name.
+        """Execute all unfinished runs, and return the error messages of those that failed, by name.
 
         Raises:
             KeyboardInterrupt: if stopped by Ctrl-C or SIGTERM, after the runs have ended.
@@ -117,8 +101,7 @@ class LocalSweep:
 
     def _save(self) -> None:
         self.folder.write()
-        if self.on_change is not None:
-            self.on_change(self.folder)
+        self.on_change(self.folder)
 
     def _start(self, run: SweepRun, watched: int, lock: int) -> None:
         slot = min(set(range(self.jobs)) - {attempt.slot for attempt in self._attempts})
@@ -150,9 +133,7 @@ class LocalSweep:
 
         share = {}
         visible = os.environ.get("CUDA_VISIBLE_DEVICES", "")
-        devices = (
-            visible.split(",") if visible else [str(device) for device in range(torch.cuda.device_count())]
-        )
+        devices = visible.split(",") if visible else list(map(str, range(torch.cuda.device_count())))
         if torch.cuda.is_available() and devices:
             mine = devices[slot :: self.jobs] or [devices[slot % len(devices)]]
             share["CUDA_VISIBLE_DEVICES"] = ",".join(mine)

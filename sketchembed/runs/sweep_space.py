@@ -1,8 +1,7 @@
 """Parameters of a W&B sweep file, and the points of a grid or random search over them.
 
 W&B's package `sweeps` is not used: its random search takes no seed, its grid is not in the order of the file,
-and it needs jsonschema and pydantic and takes a second to import. The distributions are those that sweep
-files of options need; `wandb agent` runs files with others.
+and it takes a second to import. `wandb agent` runs files with other distributions.
 """
 
 from __future__ import annotations
@@ -15,6 +14,7 @@ import numpy as np
 
 from sketchembed.errors import ConfigError, check_known
 
+# Keys of each distribution, all of them required.
 KEYS: dict[str, set[str]] = {
     "constant": {"value"},
     "categorical": {"values"},
@@ -22,18 +22,13 @@ KEYS: dict[str, set[str]] = {
     "uniform": {"min", "max"},
     "log_uniform_values": {"min", "max"},
 }
-"""Keys of each distribution, all of them required."""
 
 Point = dict[str, Any]
 """Values of the swept parameters of one run, by name."""
 
 
 def check_parameter(name: str, given: Any) -> dict[str, Any]:
-    """Return a parameter of a sweep file with its distribution.
-
-    Raises:
-        ConfigError: if the description is invalid or its distribution is not supported.
-    """
+    """Return a parameter of a sweep file with its distribution, or raise a ConfigError."""
     if not isinstance(given, Mapping) or "parameters" in given:
         raise ConfigError(
             f"the parameter {name} is {'nested' if isinstance(given, Mapping) else repr(given)}",
@@ -95,11 +90,7 @@ def quantile(parameter: Mapping[str, Any], fraction: float) -> Any:
 
 
 def grid_points(parameters: Mapping[str, Mapping[str, Any]]) -> list[Point]:
-    """Return the distinct combinations of the parameters' values; the last parameter varies fastest.
-
-    Raises:
-        ConfigError: if a parameter has infinitely many values.
-    """
+    """Return the distinct combinations of the parameters' values; the last parameter varies fastest."""
     columns = []
     for name, parameter in parameters.items():
         kind = parameter["distribution"]
@@ -121,11 +112,7 @@ def random_points(parameters: Mapping[str, Mapping[str, Any]], count: int, seed:
     """Return random points; with a larger `count`, the first points are the same."""
     points = []
     for number in range(count):
-        fractions = np.random.default_rng([seed, number]).random(len(parameters))
-        points.append(
-            {
-                name: quantile(parameter, float(fraction))
-                for (name, parameter), fraction in zip(parameters.items(), fractions, strict=True)
-            }
-        )
+        fractions = np.random.default_rng([seed, number]).random(len(parameters)).tolist()
+        values = map(quantile, parameters.values(), fractions)
+        points.append(dict(zip(parameters, values, strict=True)))
     return points

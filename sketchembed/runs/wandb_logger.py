@@ -17,16 +17,7 @@ from sketchembed.runs.wandb_session import Session
 class Tracker(WandbLogger):
     """Logs a training to W&B; if W&B fails, the training continues without it.
 
-    Args:
-        mode: ``online`` or ``offline``.
-        folder: folder of the run, for W&B's files.
-        say: prints a line.
-        name: name of the run.
-        project: W&B project.
-        id: W&B's id of the run, which a resumed run keeps.
-
-    Raises:
-        ModuleNotFoundError: if W&B is not installed.
+    The arguments are those of :class:`Session` and of :func:`wandb.init`; a resumed run keeps its `id`.
     """
 
     def __init__(

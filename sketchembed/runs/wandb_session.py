@@ -15,16 +15,12 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-PROBE_LIMIT = 8.0
-"""Seconds in which W&B's server must answer, including the look-up of its name."""
-INIT_LIMIT = 20.0
-"""Seconds in which a server that answers must open a run."""
-FINISH_LIMIT = 20.0
-"""Seconds at the end of a run to upload what is left."""
-FLUSH_EVERY = 1.0
-"""Seconds of logged values that a killed process may lose."""
-WATCH_EVERY = 30.0
-"""Seconds between two probes of the server; two failures in a row are reported."""
+# All in seconds.
+PROBE_LIMIT = 8.0  # in which W&B's server must answer, including the look-up of its name
+INIT_LIMIT = 20.0  # in which a server that answers must open a run
+FINISH_LIMIT = 20.0  # at the end of a run, to upload what is left
+FLUSH_EVERY = 1.0  # of logged values, which a killed process may lose
+WATCH_EVERY = 30.0  # between two probes of the server; two failures in a row are reported
 
 
 class Session:
@@ -32,8 +28,7 @@ class Session:
 
     An online run is opened if the server answers and accepts the API key. Otherwise the run is kept offline,
     and one line says why and how to upload it later. A later loss of the connection is also reported in one
-    line: W&B's own process keeps trying, and everything is on the disk. An exception of W&B ends the tracking
-    only.
+    line. An exception of W&B ends the tracking only.
 
     Args:
         mode: ``online`` or ``offline``.
@@ -98,8 +93,6 @@ class Session:
         except Exception as error:
             self._tell_once(f"W&B broke off: {_first_line(error)}; what was logged before is in {path}")
         self.run = None
-
-    # ---- opening -----------------------------------------------------------------------------------
 
     def _open(self, mode: str, options: dict[str, Any]) -> None:
         import wandb
@@ -176,12 +169,7 @@ def _obstacle(wandb: Any) -> str:
 
 
 def unreachable(url: str, limit: float | None = None) -> str:
-    """Return why a server cannot be reached; empty if it answers, with any status.
-
-    Args:
-        url: http or https.
-        limit: seconds for everything; by default :data:`PROBE_LIMIT`.
-    """
+    """Return why a server does not answer within a limit in seconds; empty if it does, with any status."""
     limit = PROBE_LIMIT if limit is None else limit
     answer: queue.SimpleQueue[str] = queue.SimpleQueue()
     # The look-up of a name has no timeout, so the thread may be left behind.

@@ -23,8 +23,7 @@ PIPE_VARIABLE = "SKETCHEMBED_PARENT_PIPE"
 """Environment variable with the descriptor of a pipe that is closed when the parent process ends."""
 POLL, GRACE = 0.5, 1.0
 """Seconds between two checks of the other ranks, and from the death of a rank to the end of all."""
-PATIENCE = 10.0
-"""Seconds that a rank which lost its connection waits to be ended by the rank that knows the cause."""
+PATIENCE = 10.0  # seconds that a rank which lost its connection waits to be ended by the rank that failed
 
 _stopped = threading.Event()
 
@@ -52,20 +51,14 @@ def kill_ranks(started: Sequence[subprocess.Popen]) -> None:
 
 
 def await_cause(error: BaseException) -> None:
-    """Wait for :data:`PATIENCE` seconds if an error only says that the connection to a rank was lost.
-
-    The rank that failed ends this process in the meantime, so that only the cause is printed.
-    """
+    """If an error says that the connection to a rank was lost, wait until that rank ends this process."""
     lost = isinstance(error, RuntimeError) and any(word in str(error) for word in ("gloo", "Connection"))
     if distributed.is_initialized() and (lost or isinstance(error, distributed.DistError)):
         time.sleep(PATIENCE)
 
 
 def exit_with_parent() -> None:
-    """Kill this process and its group when the parent process ends, even if the parent is killed.
-
-    Only if the parent has set :data:`PIPE_VARIABLE`.
-    """
+    """Kill this process and its group when a parent that has set :data:`PIPE_VARIABLE` ends or is killed."""
     pipe = os.environ.pop(PIPE_VARIABLE, None)
     if pipe is None:
         return
@@ -93,10 +86,7 @@ def _watch_children(started: Callable[[], Sequence[subprocess.Popen]]) -> None:
                 return
             code = process.returncode
             how = f"ended with status {code}" if code > 0 else f"was ended by {signal.Signals(-code).name}"
-            print(
-                f"sketchembed: process {number} (of 0 to {len(others)}) {how}; the others are stopped too",
-                file=sys.stderr,
-                flush=True,
-            )
+            line = f"process {number} (of 0 to {len(others)}) {how}; the others are stopped too"
+            print(f"sketchembed: {line}", file=sys.stderr, flush=True)
             kill_ranks(others)
             os._exit(1)

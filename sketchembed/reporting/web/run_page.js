@@ -37,7 +37,6 @@ function showFacts() {
   page.append(make("h1", {}, facts.name || "run"));
   const elapsed = Math.max(0, ...allCurves.map((curve) => curve.time.at(-1) || 0));
   const limit = facts.max_steps > 0 ? facts.max_steps : 0;
-  const drawn = [model.decoder, model.hidden].filter(Boolean).join(" ");
   const entries = [
     ["state", facts.finished ? "finished" : "unfinished"],
     ["steps", whole(lastStep) + (limit ? ` of ${whole(limit)} (${Math.floor(100 * lastStep / limit)}%)` : "")],
@@ -49,7 +48,7 @@ function showFacts() {
     ["classes", from.classes_seen && `${whole(from.classes_seen)} seen, ${whole(from.classes_unseen || 0)} unseen`],
     ["parameters", facts.parameters && whole(facts.parameters)],
     ["encoder", model.encoder && [model.encoder, model.width].filter(Boolean).join(" ")],
-    ["decoder", drawn],
+    ["decoder", [model.decoder, model.hidden].filter(Boolean).join(" ")],
     ["z", model.latent && `${model.latent} numbers`],
     ["started", facts.created && moment(String(facts.created))],
     ["version", facts.version],
