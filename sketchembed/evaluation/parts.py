@@ -34,13 +34,7 @@ PARTS: dict[str, Callable[..., Part]] = {
 
 
 def make(name: str, context: EvaluationContext, **options: Any) -> Part:
-    """Compute one part, and add the facts about its models and its duration.
-
-    Args:
-        name: key of :data:`PARTS`.
-        context: the models and the data.
-        options: keyword arguments of the part's function.
-    """
+    """Compute one part, and add the facts about its models and its duration."""
     begun = time.perf_counter()
     part = PARTS[name](context, **options)
     part.facts = context.facts() | part.facts

@@ -23,11 +23,11 @@ WIDE = 8
 
 @dataclass(frozen=True, eq=False)
 class Coloured:
-    """A drawing with the cluster of each segment.
+    """A drawing of n points with the cluster of each segment.
 
     Attributes:
         name: name of its class.
-        sketch: drawing of n points.
+        sketch: the drawing.
         labels: int64 ``[n - 1]``, cluster of the segment that ends at each point but the first; -1 is noise.
     """
 
@@ -36,12 +36,7 @@ class Coloured:
     labels: np.ndarray
 
     def tile(self, colour: Callable[[int], str], label: str = "") -> Tile:
-        """Return the drawing as a cell of a grid.
-
-        Args:
-            colour: returns the colour of a cluster.
-            label: text below the cell.
-        """
+        """Return the drawing as a cell of a grid, with the colour of each cluster and a text below."""
         strokes, labels = runs(self.sketch, self.labels)
         lines = [(colour(one), stroke) for one, stroke in zip(labels, strokes, strict=True)]
         lines.sort(key=lambda line: line[0] != FAINT)
@@ -60,14 +55,9 @@ class Coloured:
 
 
 def runs(sketch: Sketch, labels: np.ndarray) -> tuple[list[np.ndarray], list[int]]:
-    """Split the visible lines where the cluster changes.
+    """Split the visible lines of a drawing where the cluster changes.
 
-    Args:
-        sketch: drawing of n points.
-        labels: int64 ``[n - 1]``, see :class:`Coloured`.
-
-    Returns:
-        the points of each line, and its cluster.
+    `labels` are those of :class:`Coloured`. Returns the points of each line, and its cluster.
     """
     lines: list[np.ndarray] = []
     found: list[int] = []
@@ -99,9 +89,7 @@ def colour_of(label: int, colours: Mapping[int, str]) -> str:
 def clusters_svg(drawings: Sequence[Coloured], colours: Mapping[int, str]) -> str:
     """Return a row per drawing: all its clusters, its noise, and its part of each cluster with a column.
 
-    Args:
-        drawings: the drawings.
-        colours: colours of the clusters with columns, in order.
+    `colours` are those of the clusters with columns, in order.
     """
 
     def only(wanted: int) -> Callable[[int], str]:
@@ -123,11 +111,6 @@ def clusters_svg(drawings: Sequence[Coloured], colours: Mapping[int, str]) -> st
 
 
 def wholes_svg(drawings: Sequence[Coloured], colours: Mapping[int, str]) -> str:
-    """Return whole drawings, coloured by cluster.
-
-    Args:
-        drawings: the drawings.
-        colours: colours of the clusters.
-    """
+    """Return whole drawings, coloured by cluster."""
     tiles = [one.tile(lambda label: colour_of(label, colours), one.name) for one in drawings]
     return grid_svg([tiles[at : at + WIDE] for at in range(0, len(tiles), WIDE)], size=112)

@@ -29,8 +29,7 @@ class Trace:
 
     Attributes:
         sketch: drawing of n points.
-        states: float32 ``[n - 1, hyper]``, the state of the step that drew each segment, including moves of
-            the lifted pen.
+        states: float32 ``[n - 1, hyper]``, the state of the step that drew each segment, visible or not.
     """
 
     sketch: Sketch
@@ -43,11 +42,7 @@ class Trace:
 
 
 def trace(net: SketchEmbedNet, z: Float[Tensor, "batch latent"]) -> list[Trace]:
-    """Draw embeddings greedily and keep the hyper cell state of every step.
-
-    Args:
-        net: a model with a HyperLSTM decoder.
-        z: embeddings, on its device.
+    """Draw embeddings, on the model's device, greedily and keep the hyper cell state of every step.
 
     Raises:
         CheckpointError: if the decoder has no hyper-network.
@@ -75,13 +70,7 @@ def _keep(kept: list[Tensor], state: HyperState) -> None:
 
 
 def cluster(states: Float[np.ndarray, "steps hyper"], eps: float, min_samples: int) -> np.ndarray:
-    """Return the DBSCAN label of each step, int64 ``[steps]``.
-
-    Args:
-        states: hyper cell states.
-        eps: radius of a neighbourhood.
-        min_samples: number of steps in the neighbourhood of a core step, including itself.
-    """
+    """Return the DBSCAN label of each step, int64 ``[steps]``."""
     from sklearn.cluster import DBSCAN
 
     if not len(states):

@@ -137,17 +137,7 @@ def clusters(
 def _cluster_drawings(
     context: EvaluationContext, chosen: Sequence[tuple[str, int]], eps: float | None, min_samples: int
 ) -> tuple[list[Coloured], dict[str, float | int], str]:
-    """Draw the chosen drawings and cluster the steps.
-
-    Args:
-        context: the model and the data.
-        chosen: class and index in the store of each drawing.
-        eps: radius of DBSCAN; None for the default.
-        min_samples: of DBSCAN.
-
-    Returns:
-        the new drawings with the cluster of each segment, measurements by name, and the source of the radius.
-    """
+    """Return drawings with clustered segments, measurements by name, and the source of the radius."""
     images = context.pictures.images([index for _, index in chosen], context.net.config.image_size)
     traces = trace(context.net, context.embed(context.model, images).to(context.device))
     states = np.concatenate([one.states for one in traces])

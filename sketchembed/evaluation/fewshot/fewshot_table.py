@@ -155,11 +155,7 @@ class FewShotReport:
         }
 
     def write(self, out: Path) -> list[Path]:
-        """Write ``OUT.md``, ``OUT.json`` and the figure ``OUT.svg``.
-
-        Args:
-            out: path without suffix.
-        """
+        """Write ``OUT.md``, ``OUT.json`` and the figure ``OUT.svg``; `out` is the path without a suffix."""
         figure = accuracy_over_steps(self) if self.curves else accuracies(self)
         texts = {".md": self.markdown(), ".json": json.dumps(self.to_dict(), indent=1), ".svg": figure}
         paths = [out.with_name(out.name + suffix) for suffix in texts]

@@ -26,12 +26,8 @@ class FineTuningMethod(Method):
     """A method that fits a network to the support images of one episode at a time.
 
     The predictions of an episode depend only on its own images, hence neither on the order of the episodes
-    nor on the number of ranks.
-
-    Args:
-        name: display name.
-        width: number of filters of the first layer, from which the batch size is computed.
-        about: facts for the report.
+    nor on the number of ranks. `width` is the number of filters of the first layer, from which the batch
+    size is computed.
     """
 
     def __init__(self, name: str, width: int, about: dict[str, Any]) -> None:
@@ -68,13 +64,9 @@ class FineTuningMethod(Method):
         way: int,
         rows: np.ndarray,
     ) -> Scorer:
-        """Fit a network to support images.
+        """Fit a network to support images in [0, 1], with classes 0 to way - 1.
 
-        Args:
-            support: images in [0, 1].
-            labels: their classes, 0 to way - 1.
-            way: number of classes.
-            rows: their row numbers in the data, from which random numbers of the episode are seeded.
+        `rows` are their row numbers in the data, from which random numbers of the episode are seeded.
         """
 
 
@@ -109,14 +101,8 @@ class FromScratchMethod(FineTuningMethod):
 
     *Source*: a row of the paper's table 1, from Hsu et al. 2019.
 
-    The initial weights depend only on a seed and the row numbers of the support images.
-
-    Args:
-        name: display name.
-        steps: number of Adam steps, each on all support images.
-        lr: learning rate.
-        width: number of filters of each block.
-        seed: random seed of the initial weights.
+    The initial weights depend only on a seed and the row numbers of the support images. Each of the Adam
+    steps is on all support images.
     """
 
     def __init__(

@@ -33,9 +33,7 @@ JITTER = 1e-10
 class LinearClassifiers(NamedTuple):
     """Linear classifiers, one per problem: ``scores = k @ weight + bias``.
 
-    Attributes:
-        weight: ``[problems, n, classes]``, for the inner products k of an input with the n support rows.
-        bias: ``[problems, classes]``.
+    k are the inner products of an input with the n support rows.
     """
 
     weight: Float[Tensor, "problems n classes"]

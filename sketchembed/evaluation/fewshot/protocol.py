@@ -221,11 +221,7 @@ def takes_images(network: Network, images: ImageSet) -> bool:
 
 
 def check_images(network: Network, images: ImageSet) -> None:
-    """Check that a network takes images of this size and number of channels.
-
-    Raises:
-        CheckpointError: if it does not.
-    """
+    """Raise a CheckpointError unless a network takes images of this size and number of channels."""
     if not takes_images(network, images):
         config = network.config
         raise CheckpointError(

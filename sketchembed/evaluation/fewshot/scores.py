@@ -28,12 +28,7 @@ NORMAL_95 = 1.96
 
 @dataclass(frozen=True)
 class EpisodeSetting:
-    """Way and shot of an episode, written as ``20w1s``.
-
-    Attributes:
-        way: number of classes.
-        shot: number of support images per class.
-    """
+    """Way (number of classes) and shot (support images per class) of an episode, written as ``20w1s``."""
 
     way: int
     shot: int
@@ -103,13 +98,7 @@ class Score:
 def measure(
     methods: Sequence[Method], episodes: Episodes | OneShotRuns, count: int, ranks: Ranks | None = None
 ) -> list[Score]:
-    """Measure the accuracy of methods on the same episodes.
-
-    Args:
-        methods: prepared methods.
-        episodes: episodes of one setting.
-        count: number of episodes; those with the numbers 0 to count - 1 are used.
-        ranks: the ranks that share the work.
+    """Measure the accuracy of prepared methods on the same episodes, numbers 0 to count - 1.
 
     Returns:
         a score per method.

@@ -25,10 +25,6 @@ def parse(text: str, names: Sequence[str]) -> Weights:
     factor (``0.5 * cat``). Names may contain blanks and hyphens (``ice cream``, ``t-shirt``) and are not
     case-sensitive. Factors of a class that is named several times are added.
 
-    Args:
-        text: the sum.
-        names: names of the known classes.
-
     Raises:
         ConfigError: if the text is not a sum, or names an unknown class.
     """

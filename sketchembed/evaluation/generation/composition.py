@@ -109,7 +109,7 @@ class FigureRow:
         operands: a drawing per class.
         given: whether the operands are input drawings.
         drawn: drawings of the sum.
-        temperatures: of each of these drawings.
+        temperatures: temperature of each of them.
         pictures: images of the sum by the Conv-VAE baseline.
     """
 
@@ -141,7 +141,7 @@ class FigureRow:
 
 @dataclass
 class EmbeddingSum:
-    """A sum of classes, and drawings of these classes.
+    """A sum of classes.
 
     Attributes:
         text: the sum as text.

@@ -96,15 +96,9 @@ def gather(context: EvaluationContext, shown: int, count: int) -> tuple[list[Inp
 
 
 def choose_balanced(pools: Mapping[str, np.ndarray], count: int, seed: int) -> list[tuple[str, int]]:
-    """Choose members of classes at random: one of each class, then a second one of each, and so on.
+    """Choose at most `count` members of classes: one of each class, then a second one of each, and so on.
 
-    Args:
-        pools: members of each class.
-        count: maximum number of members.
-        seed: random seed.
-
-    Returns:
-        pairs of class and member.
+    The order is random. Returns pairs of class and member.
     """
     random = np.random.default_rng(seed)
     order = [(name, random.permutation(pools[name])) for name in random.permutation(list(pools))]

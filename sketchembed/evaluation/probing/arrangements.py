@@ -49,11 +49,7 @@ class Arrangements:
         return len(self.sketches)
 
     def images(self, size: int = CANVAS) -> Float[Tensor, "batch 1 size size"]:
-        """Return images of the drawings, see :func:`rasterize_in_place`.
-
-        Args:
-            size: side in pixels.
-        """
+        """Return images of the drawings, see :func:`rasterize_in_place`."""
         return rasterize_in_place(self.sketches, size)
 
     @classmethod
@@ -73,10 +69,6 @@ class Composer:
 
     Half of the drawings of each class are used for training examples, the other half for test examples.
     Within a half, a drawing is used again only after all others have been used.
-
-    Args:
-        pictures: drawings of the classes.
-        seed: random seed of the split and of the compositions.
 
     Raises:
         DataError: if there are fewer than two circles or squares.
@@ -99,11 +91,6 @@ class Composer:
     def relation(self, name: str, train: int, test: int) -> tuple[Arrangements, Arrangements]:
         """Compose training and test examples of a relation, with balanced classes in random order.
 
-        Args:
-            name: key of :data:`~sketchembed.evaluation.probing.layouts.RELATIONS`.
-            train: number of training examples.
-            test: number of test examples.
-
         Raises:
             ConfigError: if there is no such relation.
         """
@@ -117,11 +104,6 @@ class Composer:
 
     def variable(self, name: str, train: int, test: int) -> tuple[Arrangements, Arrangements]:
         """Compose training and test examples of a variable, with uniformly distributed values.
-
-        Args:
-            name: key of :data:`~sketchembed.evaluation.probing.layouts.VARIABLES`.
-            train: number of training examples.
-            test: number of test examples.
 
         Raises:
             ConfigError: if there is no such variable.
@@ -178,12 +160,7 @@ def _repeat_shuffled(drawings: np.ndarray, count: int, random: np.random.Generat
 
 
 def compose(layout: Sequence[Placed], drawings: Mapping[str, Sketch]) -> Sketch:
-    """Return a drawing of several shapes, in pixels of the canvas.
-
-    Args:
-        layout: shapes with position and size.
-        drawings: a drawing of each shape, used for all of its positions.
-    """
+    """Return the shapes of a layout as one drawing in pixels of the canvas, given a drawing of each shape."""
     strokes: list[np.ndarray] = []
     for placed in layout:
         fitted = drawings[placed.shape].fit(placed.side)
@@ -195,9 +172,7 @@ def compose(layout: Sequence[Placed], drawings: Mapping[str, Sketch]) -> Sketch:
 def rasterize_in_place(sketches: Sequence[Sketch], size: int = CANVAS) -> Float[Tensor, "batch 1 size size"]:
     """Rasterize drawings without fitting them to the canvas: dark lines (0) on white (1), one channel.
 
-    Args:
-        sketches: in pixels of a canvas of 28.
-        size: side of the images in pixels. Positions scale with it; the pen stays one pixel wide.
+    The drawings are in pixels of a canvas of 28. Positions scale with `size`; the pen stays one pixel wide.
     """
     images = [_coverage(sketches[first : first + 512], size) for first in range(0, len(sketches), 512)]
     return 1 - torch.cat(images or [torch.zeros(0, size, size)]).unsqueeze(1)

@@ -18,13 +18,9 @@ SHAPES = ("circle", "square")
 
 
 class Placed(NamedTuple):
-    """A shape with a position and a size.
+    """A shape of :data:`SHAPES` with the centre and the larger side of its bounding box.
 
-    Attributes:
-        shape: one of :data:`SHAPES`.
-        x: centre of the bounding box in pixels.
-        y: centre of the bounding box in pixels, downwards.
-        side: larger side of the bounding box in pixels.
+    All are in pixels; y is downwards.
     """
 
     shape: str
@@ -76,14 +72,7 @@ RELATIONS: dict[str, dict[str, tuple[Placed, ...]]] = {
 
 @dataclass(frozen=True)
 class Variable:
-    """A continuous variable of an image of circles, sampled uniformly.
-
-    Attributes:
-        low: smallest value.
-        high: largest value.
-        unit: unit of the value.
-        layout: returns the layout for a value.
-    """
+    """A continuous variable of an image of circles, sampled uniformly, and the layout for a value."""
 
     low: float
     high: float

@@ -27,13 +27,7 @@ PANEL = 1.55
 
 @dataclass(frozen=True)
 class Example:
-    """A drawing in the legend.
-
-    Attributes:
-        sketch: drawing in pixels of the canvas.
-        label: text below the drawing.
-        value: value that the drawing has in the maps.
-    """
+    """A drawing in the legend, in pixels of the canvas, and the value that it has in the maps."""
 
     sketch: Sketch
     label: str
@@ -73,12 +67,7 @@ class Column:
 
 
 def maps_svg(rows: Sequence[str], columns: Sequence[Column]) -> str:
-    """Return the figure as SVG.
-
-    Args:
-        rows: names of the models.
-        columns: variables, with as many maps as there are rows.
-    """
+    """Return the figure as SVG, with a row of maps for each model named in `rows`."""
     with drawing_as_svg() as pyplot:
         heights = [0.38, *[1.0] * len(rows)]
         figure, panels = pyplot.subplots(

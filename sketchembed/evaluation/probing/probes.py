@@ -34,14 +34,7 @@ SAMPLING = (
 
 
 class ProbeData(NamedTuple):
-    """Training and test examples of a probe.
-
-    Attributes:
-        train: features, float64 ``[n, features]``.
-        targets: of the training examples, ``[n]``.
-        test: features, float64 ``[m, features]``.
-        test_targets: of the test examples, ``[m]``.
-    """
+    """Training and test examples of a probe: float64 features ``[n, features]``, and targets ``[n]``."""
 
     train: np.ndarray
     targets: np.ndarray
@@ -62,12 +55,7 @@ class ProbeData(NamedTuple):
 
 
 class RegressionScore(NamedTuple):
-    """Accuracy of a regression on the test examples.
-
-    Attributes:
-        r2: coefficient of determination.
-        mse: mean squared error, in the squared unit of the variable.
-    """
+    """Coefficient of determination, and mean squared error in the squared unit, on the test examples."""
 
     r2: float
     mse: float
@@ -97,12 +85,7 @@ def linear(data: ProbeData) -> RegressionScore:
 
 
 def nonlinear(data: ProbeData, seed: int) -> RegressionScore:
-    """Score a perceptron with one hidden layer of 100 units, trained for at most 3,000 epochs.
-
-    Args:
-        data: examples.
-        seed: random seed of the initial weights and of the order of the examples.
-    """
+    """Score a perceptron with one hidden layer of 100 units, trained for at most 3,000 epochs."""
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.neural_network import MLPRegressor
 
@@ -123,11 +106,7 @@ def _score(model: Any, data: ProbeData) -> RegressionScore:
 
 
 def umap_projection(features: np.ndarray, seed: int) -> np.ndarray:
-    """Project embeddings to two dimensions by UMAP with default settings, without labels.
-
-    Args:
-        features: ``[n, features]``.
-        seed: random seed.
+    """Project embeddings ``[n, features]`` by UMAP with default settings, without labels.
 
     Returns:
         ``[n, 2]``, scaled to 0..1 along each axis.
@@ -175,13 +154,7 @@ def probe_rows(context: EvaluationContext) -> list[ProbeRow]:
 def probe_features(
     context: EvaluationContext, images: Float[Tensor, "batch 1 size size"], seed: int
 ) -> dict[str, np.ndarray]:
-    """Return the features of images, float64 ``[batch, features]``, by the name of the row.
-
-    Args:
-        context: the models.
-        images: in [0, 1], dark on white.
-        seed: random seed of the samples of z.
-    """
+    """Return the features of images, float64 ``[batch, features]``, by the name of the row."""
     found: dict[str, Tensor] = {}
     latents = {model.name: context.encode(model, images) for model in context.models}
     for row in probe_rows(context):

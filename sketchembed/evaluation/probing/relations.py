@@ -71,12 +71,7 @@ class Examples:
     def real(cls, pictures: Pictures, train: int, test: int, seed: int, size: int) -> Examples:
         """Return drawings of the four classes of :data:`REAL`, with balanced classes.
 
-        Args:
-            pictures: drawings of Quick, Draw!.
-            train: number of training examples.
-            test: number of test examples; fewer if there are not enough drawings.
-            seed: random seed.
-            size: side of the images in pixels.
+        There are fewer test examples than asked for if there are not enough drawings.
 
         Raises:
             DataError: if a class has too few drawings for any test example.

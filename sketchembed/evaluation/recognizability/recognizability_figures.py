@@ -36,12 +36,7 @@ TITLES = {"seen": "Seen classes", "unseen": "Unseen classes (never trained on)"}
 
 
 def bars(found: Mapping[str, Predictions], names: Mapping[str, str]) -> Figure:
-    """Return a bar chart of the accuracies with their intervals and the paper's accuracies.
-
-    Args:
-        found: predictions for seen and unseen classes.
-        names: labels of the kinds of pictures, in the order of the bars.
-    """
+    """Return a bar chart of the accuracies with their intervals and the paper's; `names` label the bars."""
     shown = [key for key in names if all(key in one.predicted for one in found.values())]
     with drawing_as_svg() as pyplot:
         figure, axes = pyplot.subplots(figsize=(6.4, 0.5 + 0.5 * len(shown)))
@@ -89,13 +84,7 @@ def pick(one: Predictions) -> list[int]:
 def prediction_sheet(
     context: EvaluationContext, found: Mapping[str, Predictions], choices: Choices
 ) -> Figure:
-    """Return a figure of inputs and generated pictures, with the predicted class of each.
-
-    Args:
-        context: the models.
-        found: predictions for seen and unseen classes.
-        choices: options of the generation and of the classification.
-    """
+    """Return a figure of inputs and generated pictures, with the predicted class of each."""
     rows: list[list[Tile | Content]] = []
     names: list[str] = []
     headings, heads = {}, {}
@@ -135,13 +124,7 @@ def prediction_sheet(
 def replay(
     context: EvaluationContext, found: Mapping[str, Predictions], temperature: float | int
 ) -> Drawings:
-    """Return the inputs and generated drawings of :func:`prediction_sheet` for replay on a page.
-
-    Args:
-        context: the model.
-        found: predictions for seen and unseen classes.
-        temperature: sampling temperature of the drawings.
-    """
+    """Return the inputs and generated drawings of :func:`prediction_sheet` for replay on a page."""
     items = []
     for which, one in found.items():
         places = pick(one)

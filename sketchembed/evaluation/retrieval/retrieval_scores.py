@@ -28,13 +28,7 @@ BATCH = 1024
 def embedded(
     context: EvaluationContext, indices: np.ndarray, what: str
 ) -> dict[str, Float[Tensor, "n size"]]:
-    """Return the embeddings of drawings by each model, and their pixels, by name.
-
-    Args:
-        context: the models.
-        indices: of the drawings, in the store.
-        what: description of the drawings for the progress bar.
-    """
+    """Return the embeddings of drawings by each model, and their pixels, by name."""
     size = context.net.config.image_size
     found: dict[str, list[Tensor]] = {
         name: [] for name in [*(model.name for model in context.models), PIXELS]
@@ -56,10 +50,7 @@ def index_digest(indices: np.ndarray) -> str:
 def score(context: EvaluationContext, part: Part, measured: int) -> str:
     """Add the table and the figure of mean average precision to a part, and return a description.
 
-    Args:
-        context: the models.
-        part: the part.
-        measured: maximum number of drawings of each class.
+    At most `measured` drawings of each class are used.
     """
     pictures = context.pictures
     table = Table(

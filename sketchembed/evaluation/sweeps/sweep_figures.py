@@ -20,11 +20,7 @@ from sketchembed.reporting.part import Figure
 
 
 def sweep_figures(results: SweepResults) -> list[Figure]:
-    """Return the figures for which there are results.
-
-    Args:
-        results: the results of all runs.
-    """
+    """Return the figures for which there are results."""
     made = []
     if results.settings:
         caption = (

@@ -270,11 +270,7 @@ class SweepEvaluator:
         return cast(dict[str, Any], cached)
 
     def write(self, seconds: float) -> Part:
-        """Write tables, figures and the page from the results so far.
-
-        Args:
-            seconds: computing time.
-        """
+        """Write tables, figures and the page from the results so far."""
         results, done = self.results, len(self.finished)
         about = f"{done} of {len(results.runs)} runs are finished."
         about += "".join(f"\n\n{line}" for line in [*self.skipped, *self.failures])

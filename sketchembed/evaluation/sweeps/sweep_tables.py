@@ -189,13 +189,8 @@ class SweepResults:
 def over_seeds(scores: Sequence[Interval]) -> Interval | None:
     """Return the mean over runs that differ in their seed, with its 95 % interval.
 
-    *Source*: appendix G, which ignores the variance over episodes as well.
-
-    Args:
-        scores: accuracy of each run.
-
-    Returns:
-        the interval over runs; for a single run, its own interval; None without runs.
+    For a single run, it is the run's own interval. *Source*: appendix G, which ignores the variance over
+    episodes as well.
     """
     if not scores:
         return None
