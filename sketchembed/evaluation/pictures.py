@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -112,6 +113,11 @@ class Pictures:
         """Return drawings as images of `size` pixels: dark lines (0) on white (1), one channel."""
         rows = torch.split(self.strokes(indices), BATCH)
         return 1 - torch.cat([draw_pen(part, size) for part in rows]).unsqueeze(1)
+
+
+def index_digest(indices: Sequence[int] | np.ndarray) -> str:
+    """Return a short digest of a list of drawings."""
+    return hashlib.sha256(np.asarray(indices, dtype="<i8").tobytes()).hexdigest()[:16]
 
 
 def _choose(indices: np.ndarray, count: int, name: str, seed: int) -> np.ndarray:

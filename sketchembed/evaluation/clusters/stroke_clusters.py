@@ -5,9 +5,8 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -29,6 +28,7 @@ from sketchembed.evaluation.clusters.hyper_states import (
 )
 from sketchembed.evaluation.context import EvaluationContext
 from sketchembed.evaluation.generation.generation_inputs import choose_balanced
+from sketchembed.evaluation.pictures import index_digest
 from sketchembed.reporting.part import Cell, Drawings, Figure, Part, Table
 from sketchembed.reporting.svg_elements import boxed
 from sketchembed.sketch import Sketch
@@ -47,15 +47,10 @@ NOTE = (
 )
 
 
-@dataclass(frozen=True)
-class ClassSelection:
-    """Classes whose drawings are clustered together.
+class ClassSelection(NamedTuple):
+    """Classes whose drawings are clustered together; all unseen classes if `classes` is empty.
 
-    Attributes:
-        key: short name.
-        title: heading.
-        classes: class names; empty for all unseen classes.
-        figures: numbers of the paper's figures: of clusters in columns, and of whole drawings.
+    `figures` are the numbers of the paper's figures: of clusters in columns, and of whole drawings.
     """
 
     key: str
@@ -109,9 +104,7 @@ def clusters(
         part.values |= {
             f"{selection.key}/{key.replace(' ', '_')}": float(one) for key, one in measured.items()
         }
-        part.facts[f"{selection.key}: drawings"] = hashlib.sha256(np.array(indices).tobytes()).hexdigest()[
-            :16
-        ]
+        part.facts[f"{selection.key}: drawings"] = index_digest(indices)
         part.figures += _figures(selection, drawn, int(measured["clusters"]), rows, columns, measured["eps"])
         given = context.pictures.sketches(indices[:rows])
         part.drawings.append(_replays(selection, drawn[:rows], columns, given))
@@ -121,7 +114,14 @@ def clusters(
             expected=f"{', '.join(ROUND)}, or unseen classes",
             fix="Download them with `sketchembed data quickdraw`",
         )
-    part.about = (
+    part.about = _about(context, min_samples, radius_source)
+    part.tables.append(Table("Clusters of decoding steps", list(COLUMNS), lines, note=NOTE))
+    part.facts |= {"eps": eps if eps is not None else radius_source, "min_samples": min_samples}
+    return part
+
+
+def _about(context: EvaluationContext, min_samples: int, radius_source: str) -> str:
+    return (
         "Drawings are embedded and decoded greedily by the model. The cell state of the hyper-network "
         f"({context.net.config.hyper} numbers) is kept for each step that draws a segment. DBSCAN clusters "
         f"the steps of all drawings of a selection of classes, with min_samples {min_samples} and eps "
@@ -129,9 +129,6 @@ def clusters(
         "Clusters are numbered by the number of drawings that show them. Steps with a lifted pen are "
         "clustered, but not visible."
     )
-    part.tables.append(Table("Clusters of decoding steps", list(COLUMNS), lines, note=NOTE))
-    part.facts |= {"eps": eps if eps is not None else radius_source, "min_samples": min_samples}
-    return part
 
 
 def _cluster_drawings(

@@ -12,7 +12,7 @@ from sketchembed.evaluation.fewshot.protocol import (
     FewShotProtocol,
 )
 from sketchembed.evaluation.wandb_results import save_scores
-from sketchembed.reporting.part import Cell, Figure, Part, Table
+from sketchembed.reporting.part import Figure, Part
 
 PAPER_TABLES = {"vinyals": "Tables 1 and 8", "lake": "Table 6", "ravi": "Table 2"}
 """Tables of the paper by the split of the data."""
@@ -47,20 +47,9 @@ def fewshot(
 
 def part_of(report: FewShotReport) -> Part:
     """Return a few-shot report as a part of a larger report."""
-    settings = report.settings
     tables = PAPER_TABLES.get(str(report.data.get("split")), "Few-shot")
-    rows: list[list[Cell]] = []
-    for name in report.methods:
-        scores = report.scores.get(name, {})
-        cells = [
-            f"{scores[key].mean:.2f} ± {scores[key].interval:.2f}" if key in scores else None
-            for key in settings
-        ]
-        rows.append([name, *cells])
-    paper: list[list[Cell]] = [
-        [name, *(f"{row[key]:.2f}" if key in row else None for key in settings)]
-        for name, row in report.paper.items()
-    ]
+    table = report.table(f"{tables}: accuracy in percent ± half of the 95 % interval")
+    table.note = "The paper's numbers are for 2,000 episodes per setting (mini-ImageNet: 1,000)."
     first = next(iter(report.scores.values()))
     counts = sorted({len(score.accuracies) for score in first.values()})
     facts = {**report.data, "methods": report.methods}
@@ -76,15 +65,7 @@ def part_of(report: FewShotReport) -> Part:
         f"{report.data.get('classes', 'all')} classes. All methods are evaluated on the same episodes. In "
         "each episode, a classifier is fitted to the embeddings of the support images and predicts the "
         "classes of the query images.",
-        [
-            Table(
-                f"{tables}: accuracy in percent ± half of the 95 % interval",
-                ["method", *settings],
-                rows,
-                paper,
-                "The paper's numbers are for 2,000 episodes per setting (mini-ImageNet: 1,000).",
-            )
-        ],
+        [table],
         [
             Figure(
                 "fewshot-accuracies",

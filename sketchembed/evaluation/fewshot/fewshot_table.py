@@ -92,7 +92,7 @@ class FewShotReport:
         names = [self.data.get(key) for key in ("data", "split", "part")]
         return "Few-shot classification on {}, {} split, {}".format(*names)
 
-    def table(self) -> Table:
+    def table(self, title: str = "") -> Table:
         """Return the accuracies in percent as a table, with the paper's rows."""
         settings = self.settings
         # Runs of Lake et al. consist of single trials, for which errors are usually counted.
@@ -111,7 +111,7 @@ class FewShotReport:
             for name, row in self.paper.items()
         ]
         columns = ["method", *settings, *(("error", "wrong trials") if trials else ())]
-        return Table("", columns, rows, paper)
+        return Table(title, columns, rows, paper)
 
     def markdown(self) -> str:
         """Return the report in Markdown: accuracies, episodes, and facts about data and methods."""

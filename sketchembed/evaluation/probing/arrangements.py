@@ -9,9 +9,8 @@ A composed drawing is not fitted to the canvas, because its position is what the
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -88,50 +87,28 @@ class Composer:
             half = len(found) // 2
             self.drawings["train"][shape], self.drawings["test"][shape] = found[:half], found[half:]
 
-    def relation(self, name: str, train: int, test: int) -> tuple[Arrangements, Arrangements]:
-        """Compose training and test examples of a relation, with balanced classes in random order.
+    def examples(self, name: str, train: int, test: int) -> tuple[Arrangements, Arrangements]:
+        """Compose training and test examples of a relation or of a variable.
+
+        Relations have balanced classes in random order, variables have uniformly distributed values.
 
         Raises:
-            ConfigError: if there is no such relation.
+            ConfigError: if there is no such relation or variable.
         """
-        check_known("relation", name, RELATIONS)
-        layouts = list(RELATIONS[name].values())
-
-        def sample(random: np.random.Generator, count: int) -> np.ndarray:
-            return random.permutation(np.arange(count) % len(layouts))
-
-        return self._compose(name, train, test, list(RELATIONS[name]), sample, lambda at: layouts[at])
-
-    def variable(self, name: str, train: int, test: int) -> tuple[Arrangements, Arrangements]:
-        """Compose training and test examples of a variable, with uniformly distributed values.
-
-        Raises:
-            ConfigError: if there is no such variable.
-        """
-        check_known("variable", name, VARIABLES)
-        variable = VARIABLES[name]
-
-        def sample(random: np.random.Generator, count: int) -> np.ndarray:
-            return random.uniform(variable.low, variable.high, count)
-
-        return self._compose(name, train, test, [], sample, lambda value: variable.layout(float(value)))
-
-    def _compose(
-        self,
-        name: str,
-        train: int,
-        test: int,
-        classes: list[str],
-        sample: Callable[[np.random.Generator, int], np.ndarray],
-        layout: Callable[[Any], tuple[Placed, ...]],
-    ) -> tuple[Arrangements, Arrangements]:
-        """Compose training and test examples from labels, which are sampled, and their layouts."""
+        check_known("relation or variable", name, (*RELATIONS, *VARIABLES))
         made = []
         for part, count in (("train", train), ("test", test)):
             random = np.random.default_rng([self.seed, *f"{name} {part}".encode()])
-            targets = sample(random, count)
-            sketches, sources = self._draw(part, [layout(target) for target in targets], random)
-            made.append(Arrangements(name, sketches, targets, classes, sources))
+            if name in RELATIONS:
+                kinds = list(RELATIONS[name].values())
+                targets = random.permutation(np.arange(count) % len(kinds))
+                layouts = [kinds[at] for at in targets]
+            else:
+                variable = VARIABLES[name]
+                targets = random.uniform(variable.low, variable.high, count)
+                layouts = [variable.layout(float(value)) for value in targets]
+            sketches, sources = self._draw(part, layouts, random)
+            made.append(Arrangements(name, sketches, targets, list(RELATIONS.get(name, ())), sources))
         return made[0], made[1]
 
     def _draw(

@@ -133,7 +133,7 @@ def relations(context: EvaluationContext, train: int = 100, test: int = 200, rep
         composer = Composer(context.pictures, seed)
         for relation in reversed(TITLES):  # the real classes first, because they may have too few drawings
             if relation in RELATIONS:
-                examples = Examples.composed(*composer.relation(relation, train, test), size)
+                examples = Examples.composed(*composer.examples(relation, train, test), size)
             else:
                 examples = Examples.real(context.pictures, train, test, seed, size)
             for name, features in probe_features(context, examples.images, seed).items():

@@ -138,7 +138,7 @@ def _measure(
             seed = context.seed + repeat
             composer = Composer(context.pictures, seed)
             for variable in VARIABLES:
-                learned, tested = composer.variable(variable, train, test)
+                learned, tested = composer.examples(variable, train, test)
                 images = Arrangements.join([learned, tested]).images(context.net.config.image_size)
                 for name, features in probe_features(context, images, seed).items():
                     data = ProbeData(features[:train], learned.targets, features[train:], tested.targets)

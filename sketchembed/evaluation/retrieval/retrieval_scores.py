@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 
 import numpy as np
@@ -13,6 +12,7 @@ from torch import Tensor
 
 from sketchembed.evaluation.context import EvaluationContext
 from sketchembed.evaluation.fewshot.methods import pixel_features
+from sketchembed.evaluation.pictures import index_digest
 from sketchembed.evaluation.retrieval.ranking import RankingScores, chance, rank
 from sketchembed.reporting.figures import drawing_as_svg, svg
 from sketchembed.reporting.part import Figure, Part, Table
@@ -40,11 +40,6 @@ def embedded(
             found[model.name].append(context.embed(model, images))
         found[PIXELS].append(pixel_features(images))
     return {name: torch.cat(parts) for name, parts in found.items()}
-
-
-def index_digest(indices: np.ndarray) -> str:
-    """Return a short digest of a list of drawings."""
-    return hashlib.sha256(np.asarray(indices, dtype="<i8").tobytes()).hexdigest()[:16]
 
 
 def score(context: EvaluationContext, part: Part, measured: int) -> str:

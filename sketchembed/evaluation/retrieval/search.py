@@ -16,8 +16,9 @@ from sketchembed.errors import check_range
 from sketchembed.evaluation.context import EvaluationContext
 from sketchembed.evaluation.fewshot.methods import pixel_features
 from sketchembed.evaluation.generation.generation_inputs import choose_balanced
+from sketchembed.evaluation.pictures import index_digest
 from sketchembed.evaluation.retrieval.ranking import similarities
-from sketchembed.evaluation.retrieval.retrieval_scores import PIXELS, embedded, index_digest, score
+from sketchembed.evaluation.retrieval.retrieval_scores import PIXELS, embedded, score
 from sketchembed.reporting.grid import Content, Tile, grid_svg
 from sketchembed.reporting.part import Figure, Part, Table
 
