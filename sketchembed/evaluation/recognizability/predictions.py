@@ -21,6 +21,7 @@ from sketchembed.networks.conv_vae import ConvVAE, scale
 from sketchembed.networks.resnet import ResNet
 from sketchembed.networks.sketchembednet import Latent
 from sketchembed.raster.rasterize import draw_pen
+from sketchembed.reporting.intervals import wilson_interval
 from sketchembed.runs.ranks import Ranks
 
 BLOCK = 256
@@ -66,8 +67,13 @@ class Predictions:
         """Return whether the prediction for each picture is correct."""
         return self.predicted[kind] == self.targets[kind]
 
+    def accuracy(self, kind: str) -> tuple[float, float, float]:
+        """Return the accuracy and the ends of its 95 % interval over pictures, in percent."""
+        correct = self.correct(kind)
+        return 100 * float(correct.double().mean()), *wilson_interval(correct)
+
     def class_mean(self, kind: str) -> float:
-        """Return the balanced accuracy: the unweighted mean over classes."""
+        """Return the balanced accuracy, 0 to 1: the unweighted mean over classes."""
         correct, targets = self.correct(kind).double(), self.targets[kind]
         return float(
             torch.stack([correct[targets == number].mean() for number in set(targets.tolist())]).mean()
