@@ -30,14 +30,7 @@ DEFAULT_MODELS = {1: "quickdraw-conv4", 3: "photos-resnet12"}
 
 @dataclass(frozen=True)
 class Model:
-    """A trained network and its provenance.
-
-    Attributes:
-        path: checkpoint or weights file.
-        network: the network, in evaluation mode.
-        run: name of the run, or of the file.
-        facts: checkpoint, step, training data and number of parameters, as far as known.
-    """
+    """A trained network in evaluation mode, its file, the name of its run or file, and known facts."""
 
     path: Path
     network: Network

@@ -27,10 +27,7 @@ MAX_LENGTH = 64
 class Pictures:
     """The drawings of a store by class, as strokes and as images.
 
-    Args:
-        store: prepared drawings.
-        seen: classes that a drawing model is trained on.
-        unseen: classes that are held out from its training.
+    Drawing models are trained on the seen classes, but not on the unseen ones.
     """
 
     def __init__(self, store: DrawingStore, seen: Sequence[str], unseen: Sequence[str]) -> None:

@@ -35,12 +35,7 @@ PROGRESS_SECONDS = 60.0
 class ReportBuilder:
     """Computes the parts of a report and writes its page.
 
-    A part that was computed before, for the same models and options, is read from its file.
-
-    Args:
-        context: the models, and the output folder.
-        options: options of each part by name, in the order of the page.
-        fresh: compute every part again.
+    A part that was computed before, for the same models and options, is read from its file unless `fresh`.
     """
 
     def __init__(

@@ -37,14 +37,8 @@ PROGRESS_LINES = 10
 class Recipe:
     """How a classifier is trained: values of a preset of `sketchembed fit`.
 
-    Attributes:
-        preset: name of the preset.
-        network: sizes of the network.
-        task: other options of :class:`~sketchembed.training.classification.ClassificationTask`.
-        batch_size: drawings in a step, on all ranks together.
-        steps: number of optimiser steps.
-        save_every: number of steps between two checkpoints.
-        precision: precision of the Lightning trainer.
+    `task` are the options of :class:`.ClassificationTask` except its network. `batch_size` is that of all
+    ranks together.
     """
 
     preset: str
@@ -57,11 +51,7 @@ class Recipe:
 
     @classmethod
     def of(cls, preset: str, depth: Depth | None = None, steps: int | None = None) -> Recipe:
-        """Read a preset, with another depth or number of steps if given.
-
-        Raises:
-            ConfigError: if the number of steps is out of range.
-        """
+        """Read a preset, with another depth or number of steps if given."""
         conf = read_preset(preset)
         task = conf["model"]["init_args"]
         network = ResNetConfig(**task.pop("network"))
@@ -119,9 +109,9 @@ def classifier(
         data: drawings of the classes to tell apart, set up.
         ranks: the ranks, which train it together.
         folder: where trained classifiers and checkpoints of interrupted trainings are kept.
-        preset: preset of the training.
-        depth: depth of the network; the preset's if not given.
-        steps: number of steps; the preset's if not given.
+        preset: preset of the training, which can have another depth or number of steps.
+        depth: depth of the network.
+        steps: number of steps.
         limited: make at most :data:`MAX_PASSES` passes over the drawings.
         path: a run folder or file of a classifier, which is loaded instead.
 
@@ -130,7 +120,6 @@ def classifier(
 
     Raises:
         CheckpointError: if the model at `path` is not a classifier of these classes.
-        ConfigError: if the number of steps is out of range.
     """
     recipe = Recipe.of(preset, depth, steps)
     if limited:

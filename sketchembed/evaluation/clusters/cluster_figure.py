@@ -23,13 +23,7 @@ WIDE = 8
 
 @dataclass(frozen=True, eq=False)
 class Coloured:
-    """A drawing of n points with the cluster of each segment.
-
-    Attributes:
-        name: name of its class.
-        sketch: the drawing.
-        labels: int64 ``[n - 1]``, cluster of the segment that ends at each point but the first; -1 is noise.
-    """
+    """A drawing of n points with the cluster of each segment, int64 ``[n - 1]``; -1 is noise."""
 
     name: str
     sketch: Sketch

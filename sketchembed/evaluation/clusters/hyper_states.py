@@ -25,12 +25,7 @@ NOISE = -1
 
 @dataclass(frozen=True, eq=False)
 class Trace:
-    """A drawing and the hyper cell state at each of its segments.
-
-    Attributes:
-        sketch: drawing of n points.
-        states: float32 ``[n - 1, hyper]``, the state of the step that drew each segment, visible or not.
-    """
+    """A drawing of n points with the hyper cell state of each segment, float32 ``[n - 1, hyper]``."""
 
     sketch: Sketch
     states: np.ndarray
@@ -91,9 +86,7 @@ def half_core_radius(states: Float[np.ndarray, "steps hyper"], min_samples: int)
 def number_by_frequency(parts: Sequence[np.ndarray], visible: Sequence[np.ndarray]) -> list[np.ndarray]:
     """Renumber clusters in descending order of the drawings, then of the segments, that show them.
 
-    Args:
-        parts: label of each step, int64 ``[steps]``, for each drawing; noise stays -1.
-        visible: whether the segment of each step is visible, bool ``[steps]``, for each drawing.
+    `parts` has the label of each step and `visible` whether its segment is visible, for each drawing.
     """
     count = max((int(labels.max(initial=NOISE)) for labels in parts), default=NOISE) + 1
     drawings, segments = np.zeros((2, count), dtype=np.int64)

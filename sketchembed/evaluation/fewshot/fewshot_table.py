@@ -55,14 +55,9 @@ PAPER: dict[tuple[str, str], tuple[tuple[str, ...], dict[str, tuple[float, ...]]
 
 @dataclass
 class FewShotReport:
-    """Scores of several methods on the same episodes.
+    """Scores of several methods on the same episodes, by method and setting, with facts about each method.
 
-    Attributes:
-        data: facts about the images.
-        methods: facts about each method by name, in the order of the rows.
-        scores: scores by method and setting.
-        curves: for each run with several scored checkpoints, the names of its methods by training step.
-        seconds: computing time.
+    `curves` has, for each run with several scored checkpoints, the names of its methods by training step.
     """
 
     data: dict[str, Any]

@@ -71,14 +71,7 @@ class FineTuningMethod(Method):
 
 
 class MAMLMethod(FineTuningMethod):
-    """MAML: a few steps of gradient descent from learned initial weights.
-
-    Args:
-        name: display name.
-        network: trained network, on the device.
-        steps: number of gradient steps; the network's number of test steps if not given.
-        about: further facts for the report.
-    """
+    """MAML: `steps` of gradient descent from learned initial weights; its test steps if not given."""
 
     def __init__(
         self, name: str, network: MAML, steps: int | None = None, about: dict[str, Any] | None = None

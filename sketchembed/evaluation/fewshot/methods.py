@@ -30,12 +30,7 @@ Embed = Callable[[Float[Tensor, "batch channels size size"]], Float[Tensor, "bat
 
 
 class Method(ABC):
-    """A few-shot classifier.
-
-    Attributes:
-        name: display name.
-        about: facts for the report: head, checkpoint, training data.
-    """
+    """A few-shot classifier with a display name, and facts about it for the report."""
 
     name: str
     about: dict[str, Any]
@@ -52,15 +47,10 @@ class Method(ABC):
 class EmbeddingMethod(Method):
     """A fixed embedding, and a head that is fitted in each episode.
 
-    *Source*: paper section 5: features are the means of z, each divided by its norm.
+    *Source*: paper section 5: features are the means of z, each divided by its norm (`normalise`).
 
-    Args:
-        name: display name.
-        embed: returns embeddings of images in [0, 1], on the device of the ranks.
-        head: name of the head, see :mod:`~sketchembed.evaluation.fewshot.heads`.
-        normalise: divide each embedding by its norm.
-        about: facts for the report.
-        shared: a method with the same embedding, prepared before this one, whose features are reused.
+    `embed` takes images in [0, 1]. If another method with the same embedding is prepared before this one, it
+    can be `shared`: its features are used again.
     """
 
     def __init__(

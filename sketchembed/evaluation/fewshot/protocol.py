@@ -99,12 +99,8 @@ class FewShotProtocol:
     ) -> FewShotReport:
         """Measure models and baselines on the same episodes.
 
-        Args:
-            models: models to evaluate.
-            runs: folder of the runs with trained baselines.
-            folder: data folder.
-            launch: starts the ranks; called after everything has been checked.
-            curves: whether the models are the checkpoints of runs, for accuracy over training steps.
+        `launch` starts the ranks, after everything has been checked. With `curves`, models are checkpoints of
+        runs, for the accuracy over training steps.
 
         Raises:
             CheckpointError: if a model takes other images.

@@ -56,14 +56,9 @@ class EpisodeSetting:
 
 @dataclass(frozen=True)
 class Score:
-    """Accuracies of a method.
+    """Accuracies of a method, float64 ``[episodes]``, 0 to 1, with a digest of the list of episodes.
 
-    Attributes:
-        setting: way and shot.
-        accuracies: float64 ``[episodes]``, 0 to 1.
-        seed: seed of the episodes; None for a published list of episodes.
-        query: number of queries per class; None for all other images of the class.
-        digest: digest of the list of episodes.
+    `seed` is None for a published list. `query` is None for all other images of a class.
     """
 
     setting: EpisodeSetting

@@ -102,15 +102,9 @@ def with_norm(z: Float[Tensor, "batch latent"], norm: float | int) -> Float[Tens
 
 @dataclass
 class FigureRow:
-    """A row of the figure.
+    """A row of the figure: an operand per class, and drawings and images of the sum.
 
-    Attributes:
-        label: name of the row.
-        operands: a drawing per class.
-        given: whether the operands are input drawings.
-        drawn: drawings of the sum.
-        temperatures: temperature of each of them.
-        pictures: images of the sum by the Conv-VAE baseline.
+    Operands are input drawings (`given`), or drawings decoded from class means.
     """
 
     label: str
@@ -141,13 +135,7 @@ class FigureRow:
 
 @dataclass
 class EmbeddingSum:
-    """A sum of classes.
-
-    Attributes:
-        text: the sum as text.
-        weights: factor of each class.
-        drawings: indices in the store by class, equally many of each.
-    """
+    """A sum of classes: its text, factors, and equally many drawings of each class."""
 
     text: str
     weights: Weights

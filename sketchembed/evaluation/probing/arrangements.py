@@ -1,10 +1,8 @@
 """Images composed of hand-drawn circles and squares, labelled with their layout.
 
 *Source*: paper section 6 and appendix F. The released code scales images down and pastes them. Here the
-strokes are scaled, moved to their positions (:mod:`~sketchembed.evaluation.probing.layouts`) and rasterized
-once, like training images. Positions may be fractions of a pixel, and labels are exact.
-
-A composed drawing is not fitted to the canvas, because its position is what the probes predict.
+strokes are scaled, moved and rasterized once, like training images, so labels are exact. A composed drawing
+is not fitted to the canvas, because its position is what the probes predict.
 """
 
 from __future__ import annotations
@@ -26,15 +24,12 @@ from sketchembed.sketch import Sketch
 
 @dataclass(frozen=True)
 class Arrangements:
-    """Composed drawings with labels.
+    """Composed drawings of a relation or variable, in pixels of the canvas.
 
     Attributes:
-        name: name of the relation or variable, see :mod:`~sketchembed.evaluation.probing.layouts`.
-        sketches: drawings in pixels of the canvas.
         targets: class numbers of a relation, int64 ``[n]``, or values of a variable, float64 ``[n]``.
         classes: class names of a relation; empty for a variable.
-        sources: int64 ``[n, 2]``, indices in the store of the circle and of the square in each drawing; -1
-            for none.
+        sources: int64 ``[n, 2]``, indices of the circle and square of each drawing in the store; -1 for none.
     """
 
     name: str

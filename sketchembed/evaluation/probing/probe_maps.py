@@ -36,13 +36,7 @@ class Example:
 
 @dataclass(frozen=True)
 class Map:
-    """Points in two dimensions.
-
-    Attributes:
-        points: ``[n, 2]`` in 0..1.
-        values: ``[n]``, class numbers or values of a variable.
-        corner: text in the lower left corner.
-    """
+    """Points in 0..1, ``[n, 2]``, class numbers or values, ``[n]``, and a text in the lower left corner."""
 
     points: np.ndarray
     values: np.ndarray
@@ -53,11 +47,7 @@ class Map:
 class Column:
     """A column of the figure: one variable, with a map for every model.
 
-    Attributes:
-        title: title of the column.
-        examples: legend of the colours.
-        maps: one map per row of the figure.
-        span: smallest and largest value of the variable; None for classes.
+    `span` is its smallest and largest value; None for classes.
     """
 
     title: str

@@ -1,13 +1,9 @@
 """Probes: simple models that predict a property of images from their embeddings.
 
-*Source*: paper section 6 and appendix F; the probes are scikit-learn's with default settings, as in the
-released code.
+*Source*: paper section 6 and appendix F; scikit-learn's models with default settings, as in released code.
 
-Results are reported with and without two effects that do not reflect the quality of an embedding. First, the
-penalty of a linear probe has less effect on features with a larger scale: linear probes are fitted to the raw
-features, as in the released code, and to features of a common scale. Second, the released code represents an
-image by a sample of z: this adds little noise for a model trained to draw, but more for a VAE, whose loss
-demands noise.
+Two effects that do not reflect the quality of an embedding are shown by results with and without them: the
+scale of the features, on which the effect of a penalty depends, and the noise of a sample of z.
 """
 
 from __future__ import annotations
@@ -123,13 +119,7 @@ def umap_projection(features: np.ndarray, seed: int) -> np.ndarray:
 
 
 class ProbeRow(NamedTuple):
-    """Features that are probed.
-
-    Attributes:
-        name: display name.
-        model: model of the embedding; None for raw pixels.
-        sampled: whether an image is represented by a sample of z, or by its mean.
-    """
+    """Features that are probed: samples of z or means of z of a model, or raw pixels for no model."""
 
     name: str
     model: Model | None

@@ -45,15 +45,7 @@ Key = tuple[str, str, bool]
 
 @dataclass(frozen=True)
 class Examples:
-    """Images with class labels, training examples first.
-
-    Attributes:
-        images: dark lines (0) on white (1).
-        targets: class numbers.
-        classes: class names.
-        sketches: the drawings in the images, in pixels of a canvas of 28.
-        train: number of training examples.
-    """
+    """Images with class labels and their drawings in pixels of the canvas, training examples first."""
 
     images: Float[Tensor, "batch 1 size size"]
     targets: np.ndarray

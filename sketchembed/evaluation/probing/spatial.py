@@ -60,13 +60,9 @@ Key = tuple[str, str, int, str]
 
 @dataclass
 class SpatialResults:
-    """Results of all repetitions.
+    """Scores of each probe, one per repetition.
 
-    Attributes:
-        scores: of each probe, one per repetition.
-        examples: test examples of each variable in the first repetition.
-        maps: their UMAP projections, by variable and row.
-        digests: of the images of each variable in the first repetition.
+    Examples for testing, their UMAP projections and digests of all images are those of the first repetition.
     """
 
     scores: dict[Key, list[RegressionScore]] = field(default_factory=lambda: defaultdict(list))

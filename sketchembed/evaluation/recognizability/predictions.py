@@ -50,10 +50,9 @@ class Predictions:
 
     Attributes:
         data: the drawings and classes.
-        inputs: indices in the store of the models' inputs, ``[n]``.
+        inputs: indices of the models' inputs in the store, ``[n]``, in the order of generated pictures.
         targets: numbers of the true classes, by kind of picture.
-        predicted: numbers of the predicted classes, by kind of picture. Generated pictures are in the order
-            of `inputs`.
+        predicted: numbers of the predicted classes, by kind of picture.
         rows: the generated drawings in stroke-5 format and normalised units.
     """
 

@@ -17,12 +17,9 @@ BLOCK = 256
 
 @dataclass(frozen=True, eq=False)
 class RankingScores:
-    """Scores of each query.
+    """Average precision ``[n]`` and precision@k of n queries, with their classes.
 
-    Attributes:
-        average_precision: float64 ``[n]``; NaN for a query without another embedding of its class.
-        precision: precision@k of each query, by k; NaN in the same cases.
-        labels: class of each query.
+    Both are NaN for a query without another embedding of its class.
     """
 
     average_precision: np.ndarray

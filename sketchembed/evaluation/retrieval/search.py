@@ -59,14 +59,9 @@ def retrieve(
 
 @dataclass(frozen=True, eq=False)
 class Queries:
-    """Queries of a retrieval.
+    """Queries of a retrieval, with their tiles in the figure and a description.
 
-    Attributes:
-        names: names of the files, or classes of the drawings.
-        images: ``[n, 1, size, size]``.
-        tiles: contents of the figure.
-        indices: of the drawings, in the store; -1 for files.
-        about: description.
+    Names are those of files or of classes. Indices are those of drawings in the store; -1 for files.
     """
 
     names: list[str]

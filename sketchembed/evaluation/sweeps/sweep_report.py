@@ -109,13 +109,7 @@ def _wanted(text: str, found: SweepFolder) -> list[str]:
 
 
 class SweepEvaluator:
-    """Evaluates the runs of a sweep. Results are cached by the checkpoint's digest and the options.
-
-    Args:
-        sweep: folder of the sweep.
-        context: the data, ranks and options that all runs share; results are written to its `out`.
-        fresh: ignore cached results.
-    """
+    """Evaluates the runs of a sweep. Results are cached by the checkpoint's digest and the options."""
 
     def __init__(self, sweep: SweepFolder, context: EvaluationContext, fresh: bool) -> None:
         self.sweep, self.context, self.fresh = sweep, context, fresh
