@@ -9,7 +9,7 @@ from typing import Any
 
 from sketchembed.evaluation.clusters.stroke_clusters import clusters
 from sketchembed.evaluation.context import EvaluationContext
-from sketchembed.evaluation.fewshot.fewshot_part import fewshot
+from sketchembed.evaluation.fewshot.protocol import fewshot
 from sketchembed.evaluation.generation.composition import compose
 from sketchembed.evaluation.generation.interpolation import interpolate
 from sketchembed.evaluation.generation.one_shot import one_shot

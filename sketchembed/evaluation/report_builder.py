@@ -120,8 +120,6 @@ class ReportBuilder:
                 return part
         return None
 
-    # ---- page ------------------------------------------------------------------------------------------
-
     def page(self) -> ReportPage:
         """Return the page with the parts that are done."""
         context, model, net = self.context, self.context.model, self.context.net.config
@@ -160,8 +158,6 @@ class ReportBuilder:
     def _write(self) -> Path:
         path = self.context.out / PAGE
         return self.page().write(path) if self.context.ranks.is_rank_zero else path
-
-    # ---- progress --------------------------------------------------------------------------------------
 
     def _print(self, line: str) -> None:
         if self.context.ranks.is_rank_zero:

@@ -13,7 +13,7 @@ from sketchembed.files.writing import whole_file
 from sketchembed.reporting.accuracy_figure import AccuracyRow, accuracy_figure
 from sketchembed.reporting.figures import drawing_as_svg, svg
 from sketchembed.reporting.intervals import Interval
-from sketchembed.reporting.part import Cell, Table
+from sketchembed.reporting.part import Cell, Figure, Part, Table
 
 OMNIGLOT = ("5w1s", "5w5s", "20w1s", "20w5s")
 MINI_IMAGENET = ("5w1s", "5w5s", "5w20s", "5w50s")
@@ -51,6 +51,10 @@ PAPER: dict[tuple[str, str], tuple[tuple[str, ...], dict[str, tuple[float, ...]]
     ),
 }
 """The paper's settings and accuracies in percent, by data set and split."""
+
+
+PAPER_TABLES = {"vinyals": "Tables 1 and 8", "lake": "Table 6", "ravi": "Table 2"}
+"""Tables of the paper by the split of the data."""
 
 
 @dataclass
@@ -130,6 +134,41 @@ class FewShotReport:
             f"{self.seconds:.1f} s with sketchembed {__version__}.",
         ]
         return "\n\n".join(blocks) + "\n"
+
+    def part(self) -> Part:
+        """Return the report as a part of a larger report."""
+        tables = PAPER_TABLES.get(str(self.data.get("split")), "Few-shot")
+        table = self.table(f"{tables}: accuracy in percent ± half of the 95 % interval")
+        table.note = "The paper's numbers are for 2,000 episodes per setting (mini-ImageNet: 1,000)."
+        first = next(iter(self.scores.values()))
+        counts = sorted({len(score.accuracies) for score in first.values()})
+        facts = {**self.data, "methods": self.methods}
+        for key, score in first.items():
+            facts[f"episodes of {key}"] = (
+                f"{len(score.accuracies)}, queries per class {score.to_dict()['query']}, "
+                f"seed {'published' if score.seed is None else score.seed}, digest {score.digest}"
+            )
+        return Part(
+            "fewshot",
+            self.title,
+            f"Accuracy over {' or '.join(f'{count:,}' for count in counts)} episodes per setting, drawn from "
+            f"{self.data.get('classes', 'all')} classes. All methods are evaluated on the same episodes. In "
+            "each episode, a classifier is fitted to the embeddings of the support images and predicts the "
+            "classes of the query images.",
+            [table],
+            [
+                Figure(
+                    "fewshot-accuracies",
+                    self.title,
+                    accuracies(self),
+                    "Dots: this evaluation, with 95 % intervals. Hollow diamonds: the paper's numbers.",
+                )
+            ],
+            values={
+                f"{name}/{key}": score.mean for name, row in self.scores.items() for key, score in row.items()
+            },
+            facts=facts,
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Return the report as values for JSON."""

@@ -71,16 +71,12 @@ class FineTuningMethod(Method):
 
 
 class MAMLMethod(FineTuningMethod):
-    """MAML: `steps` of gradient descent from learned initial weights; its test steps if not given."""
+    """MAML: the network's test steps of gradient descent from learned initial weights."""
 
-    def __init__(
-        self, name: str, network: MAML, steps: int | None = None, about: dict[str, Any] | None = None
-    ) -> None:
-        config = network.config
-        self.steps = config.test_steps if steps is None else steps
-        facts = {"steps": self.steps, "lr": config.inner_lr}
-        super().__init__(name, config.width, facts | (about or {}))
-        self.network = network
+    def __init__(self, name: str, network: MAML, about: dict[str, Any] | None = None) -> None:
+        self.network, self.steps = network, network.config.test_steps
+        facts = {"steps": self.steps, "lr": network.config.inner_lr}
+        super().__init__(name, network.config.width, facts | (about or {}))
 
     def fit(self, support: Tensor, labels: Tensor, way: int, rows: np.ndarray) -> Scorer:
         """Adapt the network to support images, without keeping the graph."""
@@ -98,15 +94,9 @@ class FromScratchMethod(FineTuningMethod):
     steps is on all support images.
     """
 
-    def __init__(
-        self,
-        name: str = "Training from scratch (Conv4)",
-        steps: int = 20,
-        lr: float = 1e-3,
-        width: int = 64,
-        seed: int = 0,
-    ) -> None:
-        super().__init__(name, width, {"steps": steps, "lr": lr, "seed": seed})
+    def __init__(self, steps: int = 20, lr: float = 1e-3, width: int = 64, seed: int = 0) -> None:
+        about = {"steps": steps, "lr": lr, "seed": seed}
+        super().__init__("Training from scratch (Conv4)", width, about)
         self.steps, self.lr, self.seed = steps, lr, seed
 
     def fit(self, support: Tensor, labels: Tensor, way: int, rows: np.ndarray) -> Scorer:

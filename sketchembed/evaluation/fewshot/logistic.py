@@ -2,8 +2,8 @@
 
 Over weights W and intercepts b, it minimises Σ_i -log softmax(W x_i + b)[y_i] + |W|² / (2 C). The optimal W
 lies in the span of the support images. With their Gram matrix factored as F Fᵀ, the rows of F replace the
-images. Newton's method solves its steps by conjugate gradients. Their preconditioner is the Hessian at uniform
-class probabilities, which is a good approximation for weakly fitted problems.
+images. Newton's method solves its steps by conjugate gradients. Their preconditioner is the Hessian at
+uniform class probabilities, which is a good approximation for weakly fitted problems.
 """
 
 from __future__ import annotations

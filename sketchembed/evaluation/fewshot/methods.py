@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from sketchembed.data.episodes import EpisodeBatch
 from sketchembed.data.image_set import ImageSet
-from sketchembed.evaluation.fewshot.heads import Products, head
+from sketchembed.evaluation.fewshot.heads import HEADS, Products
 from sketchembed.runs.ranks import Ranks
 
 GPU_IMAGES = 512
@@ -100,7 +100,7 @@ class EmbeddingMethod(Method):
         at_once = max(1, most // max(1, numbers))
         with torch.inference_mode():
             predicted = [
-                head(self.about["head"])(self._products(*part), labels, way)
+                HEADS[self.about["head"]](self._products(*part), labels, way)
                 for part in zip(torch.split(support, at_once), torch.split(query, at_once), strict=True)
             ]
         return torch.cat(predicted)

@@ -98,9 +98,6 @@ def choose_balanced(pools: Mapping[str, np.ndarray], count: int, seed: int) -> l
     return [(name, int(members[at])) for name, members, at in rounds if at < len(members)][:count]
 
 
-# ---- sources -------------------------------------------------------------------------------------------
-
-
 def _quickdraw(context: EvaluationContext, shown: int, count: int, seen: bool) -> Inputs:
     """Return held-out drawings of seen or unseen classes."""
     pictures = context.pictures

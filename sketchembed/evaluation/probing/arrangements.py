@@ -43,8 +43,13 @@ class Arrangements:
         return len(self.sketches)
 
     def images(self, size: int = CANVAS) -> Float[Tensor, "batch 1 size size"]:
-        """Return images of the drawings, see :func:`rasterize_in_place`."""
-        return rasterize_in_place(self.sketches, size)
+        """Rasterize the drawings where they are: dark lines (0) on white (1), one channel.
+
+        Positions scale with `size`; the pen stays one pixel wide.
+        """
+        starts = range(0, len(self), 512)
+        images = [_coverage(self.sketches[first : first + 512], size) for first in starts]
+        return 1 - torch.cat(images or [torch.zeros(0, size, size)]).unsqueeze(1)
 
     @classmethod
     def join(cls, parts: Sequence[Arrangements]) -> Arrangements:
@@ -139,15 +144,6 @@ def compose(layout: Sequence[Placed], drawings: Mapping[str, Sketch]) -> Sketch:
         shift = np.array([placed.x, placed.y]) - placed.side / 2
         strokes += [stroke + shift for stroke in fitted.strokes]
     return Sketch.from_strokes(strokes)
-
-
-def rasterize_in_place(sketches: Sequence[Sketch], size: int = CANVAS) -> Float[Tensor, "batch 1 size size"]:
-    """Rasterize drawings without fitting them to the canvas: dark lines (0) on white (1), one channel.
-
-    The drawings are in pixels of a canvas of 28. Positions scale with `size`; the pen stays one pixel wide.
-    """
-    images = [_coverage(sketches[first : first + 512], size) for first in range(0, len(sketches), 512)]
-    return 1 - torch.cat(images or [torch.zeros(0, size, size)]).unsqueeze(1)
 
 
 def _coverage(sketches: Sequence[Sketch], size: int) -> Tensor:
