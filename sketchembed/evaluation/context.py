@@ -24,8 +24,7 @@ from sketchembed.networks.sketchembednet import Latent, SketchEmbedNet
 from sketchembed.runs.ranks import Ranks
 from sketchembed.sketch import Sketch
 
-BATCH = 512
-"""Images or embeddings in a batch."""
+BATCH = 512  # images or embeddings in a batch
 
 
 ClassifierSource = Callable[..., tuple[ResNet, Path, int | None]]

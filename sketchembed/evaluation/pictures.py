@@ -18,10 +18,8 @@ from sketchembed.errors import DataError, nearest
 from sketchembed.raster.rasterize import draw_pen
 from sketchembed.sketch import Sketch
 
-BATCH = 1024
-"""Drawings rasterized together."""
-MAX_LENGTH = 64
-"""T, the maximum number of points of a drawing."""
+BATCH = 1024  # drawings rasterized together
+MAX_LENGTH = 64  # T, the maximum number of points of a drawing
 
 
 class Pictures:

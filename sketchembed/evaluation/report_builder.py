@@ -26,10 +26,8 @@ from sketchembed.reporting.report_page import Entry, ReportPage
 from sketchembed.runs.provenance import provenance
 
 PAGE = "report.html"
-REQUEST = "request"
-"""Key of the digest of all that a part depends on, among the facts of the part."""
-PROGRESS_SECONDS = 60.0
-"""Seconds between two progress lines of a part."""
+REQUEST = "request"  # key of the digest of all that a part depends on, among the facts of the part
+PROGRESS_SECONDS = 60.0  # seconds between two progress lines of a part
 
 
 class ReportBuilder:

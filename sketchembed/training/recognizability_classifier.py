@@ -29,8 +29,7 @@ from sketchembed.training.progress import Monitor
 Depth = Literal[18, 50, 101]
 MAX_PASSES = 100
 """Maximum number of passes over the drawings in a limited training. Presets are for millions of drawings."""
-PROGRESS_LINES = 10
-"""Progress lines printed in a training."""
+PROGRESS_LINES = 10  # progress lines printed in a training
 
 
 @dataclass(frozen=True)

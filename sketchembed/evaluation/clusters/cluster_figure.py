@@ -17,8 +17,7 @@ COLOURS = (
 NOISE, OTHERS, FAINT = "#b4bbc4", "#4a5058", "#e9ecf0"
 """Colours of noise, of clusters without a column, and of the other segments in a column's cell."""
 SIDE = 56
-WIDE = 8
-"""Drawings per row in :func:`wholes_svg`."""
+WIDE = 8  # drawings per row in wholes_svg
 
 
 @dataclass(frozen=True, eq=False)

@@ -19,8 +19,7 @@ from sketchembed.networks.hyperlstm.cell import HyperState
 from sketchembed.networks.sketchembednet import SketchEmbedNet
 from sketchembed.sketch import Sketch
 
-NOISE = -1
-"""DBSCAN's label of steps that belong to no cluster."""
+NOISE = -1  # DBSCAN's label of steps that belong to no cluster
 
 
 @dataclass(frozen=True, eq=False)

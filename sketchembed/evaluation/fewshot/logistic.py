@@ -15,8 +15,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional
 
-TOLERANCE = 1e-7
-"""Maximum gradient element (for C = 1) of a solved problem."""
+TOLERANCE = 1e-7  # maximum gradient element (for C = 1) of a solved problem
 NEWTON_STEPS = 50
 CG_STEPS = 30
 CG_REDUCTION = 1e-2

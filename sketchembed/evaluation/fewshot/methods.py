@@ -17,12 +17,10 @@ from sketchembed.data.image_set import ImageSet
 from sketchembed.evaluation.fewshot.heads import HEADS, Products
 from sketchembed.runs.ranks import Ranks
 
-GPU_IMAGES = 512
-"""Images in a batch on a GPU."""
+GPU_IMAGES = 512  # images in a batch on a GPU
 CPU_PIXELS = 1 << 16
 """Pixels in a batch on a CPU. Activations that fit into its caches halve the time of 512 images."""
-GPU_NUMBERS = 1 << 26
-"""Numbers gathered for a batch of episodes on a GPU: 256 MB."""
+GPU_NUMBERS = 1 << 26  # numbers gathered for a batch of episodes on a GPU: 256 MB
 CPU_NUMBERS = 1 << 22
 """Numbers gathered for a batch of episodes on a CPU, so that they fit into its caches."""
 

@@ -35,8 +35,7 @@ DataName = Literal["omniglot", "mini-imagenet"]
 SETTINGS = {"omniglot": "5w1s,5w5s,20w1s,20w5s", "mini-imagenet": "5w1s,5w5s,5w20s,5w50s"}
 EPISODES = {"omniglot": 2000, "mini-imagenet": 1000}
 """Number of episodes per setting in the released code."""
-CURVE_EPISODES = 500
-"""Number of episodes per checkpoint of a run in the released code."""
+CURVE_EPISODES = 500  # number of episodes per checkpoint of a run in the released code
 BASELINES = ("pixels", "neighbours", "random", "scratch", "trained")
 UNTRAINED = "pixels,neighbours,random"
 

@@ -24,8 +24,7 @@ from sketchembed.reporting.part import Cell, Drawings, Figure, Part, Table
 from sketchembed.reporting.svg_elements import boxed
 from sketchembed.sketch import Sketch
 
-Sample = tuple[float, int]
-"""A temperature, and the number of the sample at this temperature."""
+Sample = tuple[float, int]  # a temperature, and the number of the sample at this temperature
 SIGMA = 1.0
 """Blur in pixels before images are compared, so that lines that are a pixel apart still overlap."""
 COLUMNS = ("inputs", "drawn", "similarity to input", "similarity to each other", "strokes", "points")

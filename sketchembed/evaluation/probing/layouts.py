@@ -11,10 +11,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-CANVAS = 28
-"""Side in pixels of the canvas of all positions below."""
-SHAPES = ("circle", "square")
-"""Quick, Draw! classes of the shapes."""
+CANVAS = 28  # side in pixels of the canvas of all positions below
+SHAPES = ("circle", "square")  # Quick, Draw! classes of the shapes
 
 
 class Placed(NamedTuple):
@@ -93,8 +91,7 @@ def _size(value: float) -> tuple[Placed, ...]:
     return (Placed("circle", 14, 14, value),)
 
 
-PAIRED = 9.0
-"""Side of each of two circles in pixels, the largest with which both stay on the canvas."""
+PAIRED = 9.0  # side of each of two circles in pixels, the largest with which both stay on the canvas
 VARIABLES: dict[str, Variable] = {
     "angle": Variable(-0.52, 0.52, "rad", _angle),
     "distance": Variable(0.0, 6.0, "px", _distance),

@@ -17,12 +17,9 @@ from sketchembed.sketch import Sketch
 
 CLASS_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7")
 """From the palette of Okabe and Ito, which is suitable for colour-blind readers."""
-SHADES = 24
-"""Number of colours of a continuous variable."""
-CANVAS = 28
-"""Side of the canvas of an example, in pixels."""
-PANEL = 1.55
-"""Side of a map, in inches."""
+SHADES = 24  # number of colours of a continuous variable
+CANVAS = 28  # side of the canvas of an example, in pixels
+PANEL = 1.55  # side of a map, in inches
 
 
 @dataclass(frozen=True)

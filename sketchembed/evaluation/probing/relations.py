@@ -39,8 +39,7 @@ TITLES = {
     "real": "real classes",
 }
 
-Key = tuple[str, str, bool]
-"""A relation, the name of a row, and whether the features are scaled."""
+Key = tuple[str, str, bool]  # a relation, the name of a row, and whether the features are scaled
 
 
 @dataclass(frozen=True)

@@ -30,10 +30,8 @@ from sketchembed.reporting.intervals import Interval, student_interval
 from sketchembed.reporting.part import Cell, Figure, Part, Table
 
 PROBES = ("linear", "linear-scaled", "nonlinear")
-MAPPED = 300
-"""Test examples in a map: as many as can be distinguished."""
-EXAMPLES = 4
-"""Drawings above a map, for evenly spaced values of the variable."""
+MAPPED = 300  # test examples in a map: as many as can be distinguished
+EXAMPLES = 4  # drawings above a map, for evenly spaced values of the variable
 PAPER: dict[str, list[tuple[str, str, str, str, str]]] = {
     "Table 7": [
         ("Angle (SketchEmbedding)", "0.99", "0.0013", "0.98", "0.0012"),

@@ -22,10 +22,8 @@ from sketchembed.reporting.part import Drawings, Figure
 from sketchembed.reporting.svg_elements import boxed
 from sketchembed.sketch import Sketch
 
-COLUMNS = 9
-"""Number of inputs in the figure of predictions, per set of classes."""
-SIDE = 80
-"""Side of a picture in pixels."""
+COLUMNS = 9  # number of inputs in the figure of predictions, per set of classes
+SIDE = 80  # side of a picture in pixels
 PAPER = {TRAINING: (97.66, 96.09), DRAWN: (81.44, 77.94), VAE: (76.28, 75.07)}
 """The paper's accuracies in percent, of seen and unseen classes."""
 CORRECT, WRONG = "#1a7f37", "#c0362c"

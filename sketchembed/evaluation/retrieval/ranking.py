@@ -11,8 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import normalize
 
-BLOCK = 256
-"""Queries ranked together."""
+BLOCK = 256  # queries ranked together
 
 
 @dataclass(frozen=True, eq=False)

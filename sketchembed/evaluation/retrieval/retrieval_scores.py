@@ -19,10 +19,8 @@ from sketchembed.reporting.part import Figure, Part, Table
 
 CUTOFFS = (1, 5, 10)
 PIXELS, CHANCE = "Raw pixels", "Chance"
-MAX_NAMES = 60
-"""Maximum number of classes that the figure names."""
-BATCH = 1024
-"""Drawings embedded between two updates of the progress bar."""
+MAX_NAMES = 60  # maximum number of classes that the figure names
+BATCH = 1024  # drawings embedded between two updates of the progress bar
 
 
 def embedded(

@@ -22,8 +22,7 @@ from sketchembed.evaluation.retrieval.retrieval_scores import PIXELS, embedded, 
 from sketchembed.reporting.grid import Content, Tile, grid_svg
 from sketchembed.reporting.part import Figure, Part, Table
 
-SAME_CLASS = "#2a9d4a"
-"""Frame colour of a drawing of the same class as the query."""
+SAME_CLASS = "#2a9d4a"  # frame colour of a drawing of the same class as the query
 
 
 def retrieve(

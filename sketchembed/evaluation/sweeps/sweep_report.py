@@ -39,8 +39,7 @@ from sketchembed.runs.process import tune_process
 from sketchembed.runs.sweep_folder import SweepFolder
 
 PARTS = ("fewshot", "recognizability")
-MOST_STEPS = 12
-"""Maximum number of checkpoints of a run for the accuracy over steps, as in table 5."""
+MOST_STEPS = 12  # maximum number of checkpoints of a run for the accuracy over steps, as in table 5
 
 
 def sweep_report(

@@ -12,8 +12,7 @@ from sketchembed.reporting.part import Cell, Table
 from sketchembed.runs.metrics import last_value
 
 ALPHA, SEED = "curriculum.alpha_max", "seed_everything"
-STEP_SETTING = "20w1s"
-"""Few-shot setting of tables 3 and 5."""
+STEP_SETTING = "20w1s"  # few-shot setting of tables 3 and 5
 
 
 @dataclass
