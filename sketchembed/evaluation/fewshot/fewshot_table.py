@@ -4,55 +4,20 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
 from sketchembed._version import __version__
 from sketchembed.evaluation.fewshot.scores import Score
+from sketchembed.files.serialization import parse_yaml
 from sketchembed.files.writing import whole_file
 from sketchembed.reporting.accuracy_figure import AccuracyRow, accuracy_figure
 from sketchembed.reporting.figures import drawing_as_svg, svg
 from sketchembed.reporting.intervals import Interval
 from sketchembed.reporting.part import Cell, Figure, Part, Table
 
-OMNIGLOT = ("5w1s", "5w5s", "20w1s", "20w5s")
-MINI_IMAGENET = ("5w1s", "5w5s", "5w20s", "5w50s")
-PAPER: dict[tuple[str, str], tuple[tuple[str, ...], dict[str, tuple[float, ...]]]] = {
-    # Tables 1 and 8.
-    ("Omniglot", "vinyals"): (
-        OMNIGLOT,
-        {
-            "SketchEmbedding (Conv4, Quick, Draw!, mean of 15 seeds)": (96.37, 99.43, 90.69, 98.07),
-            "SketchEmbedding (Conv4, Omniglot)": (94.88, 99.01, 86.18, 96.69),
-            "Conv-VAE (Conv4, Omniglot)": (77.83, 92.91, 62.59, 84.01),
-            "Conv-VAE (Conv4, Quick, Draw!)": (81.49, 94.09, 66.24, 86.02),
-            "Random CNN (Conv4)": (67.96, 83.85, 44.39, 60.87),
-            "Training from scratch (Hsu et al. 2019)": (52.50, 74.78, 24.91, 47.62),
-            "ProtoNet, supervised": (98.35, 99.58, 95.31, 98.81),
-            "MAML, supervised": (94.46, 98.83, 84.60, 96.29),
-        },
-    ),
-    # Table 6.
-    ("Omniglot", "lake"): (
-        OMNIGLOT,
-        {
-            "SketchEmbedding (Conv4, Quick, Draw!)": (89.16, 97.12, 74.24, 89.87),
-            "Conv-VAE (Conv4, Quick, Draw!)": (73.12, 88.50, 53.45, 73.62),
-        },
-    ),
-    # Table 2.
-    ("mini-ImageNet", "ravi"): (
-        MINI_IMAGENET,
-        {
-            "SketchEmbedding (ResNet12, Sketchy, mean of 15 seeds)": (38.55, 54.39, 65.14, 69.70),
-            "Conv-VAE (Conv4, mini-ImageNet)": (28.68, 35.30, 39.45, 41.46),
-            "Random CNN (Conv4)": (26.85, 33.37, 38.51, 41.41),
-        },
-    ),
-}
-"""The paper's settings and accuracies in percent, by data set and split."""
-
-
+PAPER = parse_yaml(resources.files(__package__).joinpath("paper_fewshot.yaml").read_text("utf-8"))
 PAPER_TABLES = {"vinyals": "Tables 1 and 8", "lake": "Table 6", "ravi": "Table 2"}
 """Tables of the paper by the split of the data."""
 
@@ -82,8 +47,8 @@ class FewShotReport:
     @property
     def paper(self) -> dict[str, dict[str, float]]:
         """The paper's rows for these data."""
-        settings, rows = PAPER.get((self.data.get("data", ""), self.data.get("split", "")), ((), {}))
-        return {name: dict(zip(settings, row, strict=True)) for name, row in rows.items()}
+        table = PAPER.get(f"{self.data.get('data')}, {self.data.get('split')}", {"rows": {}})
+        return {name: dict(zip(table["settings"], row, strict=True)) for name, row in table["rows"].items()}
 
     @property
     def title(self) -> str:

@@ -12,13 +12,13 @@ from typing import Any
 
 import numpy as np
 
+from sketchembed.evaluation.probing.layouts import CANVAS
 from sketchembed.reporting.figures import drawing_as_svg, svg
 from sketchembed.sketch import Sketch
 
 CLASS_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7")
 """From the palette of Okabe and Ito, which is suitable for colour-blind readers."""
 SHADES = 24  # number of colours of a continuous variable
-CANVAS = 28  # side of the canvas of an example, in pixels
 PANEL = 1.55  # side of a map, in inches
 
 

@@ -6,6 +6,7 @@ import hashlib
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from importlib import resources
 
 import numpy as np
 from rich.progress import Progress
@@ -26,31 +27,14 @@ from sketchembed.evaluation.probing.probes import (
     probe_rows,
     umap_projection,
 )
+from sketchembed.files.serialization import parse_yaml
 from sketchembed.reporting.intervals import Interval, student_interval
 from sketchembed.reporting.part import Cell, Figure, Part, Table
 
 PROBES = ("linear", "linear-scaled", "nonlinear")
 MAPPED = 300  # test examples in a map: as many as can be distinguished
 EXAMPLES = 4  # drawings above a map, for evenly spaced values of the variable
-PAPER: dict[str, list[tuple[str, str, str, str, str]]] = {
-    "Table 7": [
-        ("Angle (SketchEmbedding)", "0.99", "0.0013", "0.98", "0.0012"),
-        ("Angle (VAE)", "0.11", "0.0793", "0.95", "0.0432"),
-        ("Distance (SketchEmbedding)", "0.97", "0.090", "0.98", "0.058"),
-        ("Distance (VAE)", "0.28", "2.287", "0.97", "0.092"),
-        ("Size (SketchEmbedding)", "0.97", "0.69", "0.98", "0.48"),
-        ("Size (VAE)", "0.20", "21.72", "0.98", "0.44"),
-    ],
-    "Table 8": [
-        ("Angle (SketchEmbedding)", "0.96", "0.0037", "0.95", "0.0047"),
-        ("Angle (VAE)", "0.00", "0.0969", "0.82", "0.0173"),
-        ("Distance (SketchEmbedding)", "0.82", "0.585", "0.96", "0.14"),
-        ("Distance (VAE)", "0.00", "3.24", "0.91", "0.28"),
-        ("Size (SketchEmbedding)", "0.95", "1.20", "0.87", "3.53"),
-        ("Size (VAE)", "0.02", "26.70", "0.85", "4.01"),
-    ],
-}
-"""R² and mean squared error of the linear and the non-linear probe, for 1,000 and 100 training examples."""
+PAPER = parse_yaml(resources.files(__package__).joinpath("paper_probes.yaml").read_text("utf-8"))
 
 Key = tuple[str, str, int, str]
 """A variable, the name of a row, a number of training examples, and a probe."""
@@ -171,7 +155,7 @@ def _table(
     rows: list[ProbeRow],
     r2: Mapping[Key, Interval],
     mse: Mapping[Key, Interval],
-    paper: list[tuple[str, str, str, str, str]],
+    paper: list[list[str]],
 ) -> Table:
     lines: list[list[Cell]] = []
     for variable in VARIABLES:
