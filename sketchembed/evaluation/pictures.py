@@ -48,19 +48,10 @@ class Pictures:
         """All classes, seen classes first."""
         return [*self.seen, *self.unseen]
 
-    def select(
-        self, name: str, count: int | None = None, partition: str | None = None, seed: int = 0
-    ) -> np.ndarray:
+    def select(self, name: str, count: int | None = None, seed: int = 0) -> np.ndarray:
         """Choose drawings of a class at random, without replacement; all of them if `count` is not given.
 
-        Args:
-            name: class name.
-            count: number of drawings.
-            partition: ``train``, ``valid`` or ``test``; all if not given.
-            seed: random seed, combined with the class name.
-
-        Returns:
-            indices in the store, int64 ``[count]``, sorted.
+        Returns indices in the store, int64 ``[count]``, sorted. They depend on the seed and the class name.
 
         Raises:
             DataError: if there is no such class, or it has too few drawings.
@@ -71,13 +62,12 @@ class Pictures:
                 expected=f"one of their {len(self.store.class_names)} classes",
                 fix=f"The nearest: {nearest(name, self.store.class_names)}",
             )
-        found = self.store.select([name], partition)
+        found = self.store.select([name])
         if count is None:
             return found
         if len(found) < count:
-            where = f" in the part '{partition}'" if partition else ""
             raise DataError(
-                f"there are {len(found)} drawings of '{name}'{where}, {count - len(found)} too few",
+                f"there are {len(found)} drawings of '{name}', {count - len(found)} too few",
                 expected=f"{count} drawings",
                 fix="Ask for fewer, or get more drawings of the class",
             )

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from sketchembed.reporting.grid import Content, Tile, grid_svg
+from sketchembed.reporting.part import Drawings
+from sketchembed.reporting.svg_elements import boxed
 from sketchembed.sketch import Sketch
 
 COLOURS = (
@@ -107,3 +109,18 @@ def wholes_svg(drawings: Sequence[Coloured], colours: Mapping[int, str]) -> str:
     """Return whole drawings, coloured by cluster."""
     tiles = [one.tile(lambda label: colour_of(label, colours), one.name) for one in drawings]
     return grid_svg([tiles[at : at + WIDE] for at in range(0, len(tiles), WIDE)], size=112)
+
+
+def replays(title: str, drawn: Sequence[Coloured], columns: int, given: Sequence[Sketch]) -> Drawings:
+    """Return drawings coloured by cluster, with the inputs `given`, for replay on a page."""
+    colours = palette(drawn, columns)
+    items = []
+    for one, sketch in zip(drawn, given, strict=True):
+        strokes, labels = runs(one.sketch, one.labels)
+        sample = {
+            "label": "by cluster",
+            "strokes": boxed(Sketch.from_strokes(strokes)),
+            "colours": [colour_of(label, colours) for label in labels],
+        }
+        items.append({"class": one.name, "input": boxed(sketch), "samples": [sample]})
+    return Drawings(f"{title}, coloured by cluster", items)

@@ -14,11 +14,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from sketchembed.errors import CheckpointError
+from sketchembed.errors import CheckpointError, ConfigError
 from sketchembed.networks.hyperlstm.cell import HyperState
 from sketchembed.networks.sketchembednet import SketchEmbedNet
 from sketchembed.sketch import Sketch
 
+PAPER_EPS, PAPER_SIZE = 3.9, 512
+"""The paper's radius, which fits only its size of the hyper-network; the released code has 4.2."""
 NOISE = -1  # DBSCAN's label of steps that belong to no cluster
 
 
@@ -80,6 +82,27 @@ def half_core_radius(states: Float[np.ndarray, "steps hyper"], min_samples: int)
     count = min(min_samples, len(states))
     distances, _ = NearestNeighbors(n_neighbors=count).fit(states).kneighbors(states)
     return float(np.median(distances[:, -1]))
+
+
+def radius(states: np.ndarray, eps: float | None, min_samples: int, size: int) -> tuple[float, str]:
+    """Return the radius of DBSCAN, and where it is from.
+
+    Distances depend on the number of units and on the length of the training. For other sizes than the
+    paper's, its radius scaled by the square root of the sizes' ratio made almost all steps noise.
+    """
+    if eps is not None:
+        if eps <= 0:
+            raise ConfigError(f"eps is {eps:g}", expected="a radius above 0", fix="The paper's is 3.9")
+        return eps, f"{eps:g} (given)"
+    if size == PAPER_SIZE:
+        return PAPER_EPS, f"{PAPER_EPS} (the paper's)"
+    if not len(states):
+        return PAPER_EPS, "not used, because no drawing has a segment"
+    return (
+        half_core_radius(states, min_samples),
+        f"chosen for each selection so that half of the steps are core steps (the paper's {PAPER_EPS} is for "
+        f"{PAPER_SIZE} units)",
+    )
 
 
 def number_by_frequency(parts: Sequence[np.ndarray], visible: Sequence[np.ndarray]) -> list[np.ndarray]:

@@ -10,31 +10,20 @@ from typing import NamedTuple
 
 import numpy as np
 
-from sketchembed.errors import ConfigError, DataError, check_range
+from sketchembed.errors import DataError, check_range
 from sketchembed.evaluation.clusters.cluster_figure import (
     Coloured,
     clusters_svg,
-    colour_of,
     palette,
-    runs,
+    replays,
     wholes_svg,
 )
-from sketchembed.evaluation.clusters.hyper_states import (
-    NOISE,
-    cluster,
-    half_core_radius,
-    number_by_frequency,
-    trace,
-)
+from sketchembed.evaluation.clusters.hyper_states import NOISE, cluster, number_by_frequency, radius, trace
 from sketchembed.evaluation.context import EvaluationContext
 from sketchembed.evaluation.generation.generation_inputs import choose_balanced
 from sketchembed.evaluation.pictures import index_digest
-from sketchembed.reporting.part import Cell, Drawings, Figure, Part, Table
-from sketchembed.reporting.svg_elements import boxed
-from sketchembed.sketch import Sketch
+from sketchembed.reporting.part import Cell, Figure, Part, Table
 
-PAPER_EPS, PAPER_SIZE = 3.9, 512
-"""The paper's radius, which fits only its size of the hyper-network; the released code has 4.2."""
 ROUND = ("circle", "snowman", "clock", "cup")
 PERCENTAGES = ("noise", "largest", "shared")
 COLUMNS = (
@@ -107,7 +96,7 @@ def clusters(
         part.facts[f"{selection.key}: drawings"] = index_digest(indices)
         part.figures += _figures(selection, drawn, int(measured["clusters"]), rows, columns, measured["eps"])
         given = context.pictures.sketches(indices[:rows])
-        part.drawings.append(_replays(selection, drawn[:rows], columns, given))
+        part.drawings.append(replays(selection.title, drawn[:rows], columns, given))
     if not lines:
         raise DataError(
             "the data have none of the classes to cluster",
@@ -138,8 +127,8 @@ def _cluster_drawings(
     images = context.pictures.images([index for _, index in chosen], context.net.config.image_size)
     traces = trace(context.net, context.embed(context.model, images).to(context.device))
     states = np.concatenate([one.states for one in traces])
-    radius, radius_source = _radius(states, eps, min_samples, context.net.config.hyper)
-    labels = cluster(states, radius, min_samples)
+    eps, radius_source = radius(states, eps, min_samples, context.net.config.hyper)
+    labels = cluster(states, eps, min_samples)
     parts = np.split(labels, np.cumsum([len(one.states) for one in traces])[:-1])
     parts = number_by_frequency(parts, [one.visible for one in traces])
     count = int(labels.max(initial=NOISE)) + 1
@@ -149,7 +138,7 @@ def _cluster_drawings(
     measured: dict[str, float | int] = {
         "steps": len(labels),
         "segments on paper": int(sum(one.visible.sum() for one in traces)),
-        "eps": radius,
+        "eps": eps,
         "clusters": count,
         "noise": float(np.mean(labels == NOISE)) if len(labels) else 0.0,
         "largest": float(np.bincount(labels[labels >= 0], minlength=1).max() / max(len(labels), 1)),
@@ -157,27 +146,6 @@ def _cluster_drawings(
         "per drawing": float(np.mean([len(set(its[its >= 0])) for its in parts])),
     }
     return drawn, measured, radius_source
-
-
-def _radius(states: np.ndarray, eps: float | None, min_samples: int, size: int) -> tuple[float, str]:
-    """Return the radius of DBSCAN, and where it is from.
-
-    Distances depend on the number of units and on the length of the training. For other sizes than the
-    paper's, its radius scaled by the square root of the sizes' ratio made almost all steps noise.
-    """
-    if eps is not None:
-        if eps <= 0:
-            raise ConfigError(f"eps is {eps:g}", expected="a radius above 0", fix="The paper's is 3.9")
-        return eps, f"{eps:g} (given)"
-    if size == PAPER_SIZE:
-        return PAPER_EPS, f"{PAPER_EPS} (the paper's)"
-    if not len(states):
-        return PAPER_EPS, "not used, because no drawing has a segment"
-    return (
-        half_core_radius(states, min_samples),
-        f"chosen for each selection so that half of the steps are core steps (the paper's {PAPER_EPS} is for "
-        f"{PAPER_SIZE} units)",
-    )
 
 
 def _cell(key: str, value: float | int) -> Cell:
@@ -217,19 +185,3 @@ def _figures(
             f"Drawings in the colours of figure {apart}. Light grey: noise.{others}",
         ),
     ]
-
-
-def _replays(
-    selection: ClassSelection, drawn: Sequence[Coloured], columns: int, given: Sequence[Sketch]
-) -> Drawings:
-    colours = palette(drawn, columns)
-    items = []
-    for one, sketch in zip(drawn, given, strict=True):
-        strokes, labels = runs(one.sketch, one.labels)
-        sample = {
-            "label": "by cluster",
-            "strokes": boxed(Sketch.from_strokes(strokes)),
-            "colours": [colour_of(label, colours) for label in labels],
-        }
-        items.append({"class": one.name, "input": boxed(sketch), "samples": [sample]})
-    return Drawings(f"{selection.title}, coloured by cluster", items)

@@ -53,12 +53,6 @@ class Examples:
     train: int
 
     @classmethod
-    def composed(cls, train: Arrangements, test: Arrangements, size: int) -> Examples:
-        """Return composed images of a given side in pixels."""
-        both = Arrangements.join([train, test])
-        return cls(both.images(size), both.targets, both.classes, both.sketches, len(train))
-
-    @classmethod
     def real(cls, pictures: Pictures, train: int, test: int, seed: int, size: int) -> Examples:
         """Return drawings of the four classes of :data:`REAL`, with balanced classes.
 
@@ -124,7 +118,8 @@ def relations(context: EvaluationContext, train: int = 100, test: int = 200, rep
         composer = Composer(context.pictures, seed)
         for relation in reversed(TITLES):  # the real classes first, because they may have too few drawings
             if relation in RELATIONS:
-                examples = Examples.composed(*composer.examples(relation, train, test), size)
+                both = Arrangements.join(composer.examples(relation, train, test))
+                examples = Examples(both.images(size), both.targets, both.classes, both.sketches, train)
             else:
                 examples = Examples.real(context.pictures, train, test, seed, size)
             for name, features in probe_features(context, examples.images, seed).items():
