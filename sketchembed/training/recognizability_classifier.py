@@ -63,10 +63,7 @@ class Recipe:
             conf["checkpoint"]["every_n_train_steps"],
             conf["trainer"]["precision"],
         )
-        if steps is None:
-            return recipe
-        check_range("steps", steps, 1)
-        return recipe.with_steps(steps)
+        return recipe if steps is None else recipe.with_steps(steps)
 
     def limited(self, drawings: int) -> Recipe:
         """Return the recipe with at most :data:`MAX_PASSES` passes over a number of training drawings."""
@@ -75,6 +72,7 @@ class Recipe:
 
     def with_steps(self, steps: int) -> Recipe:
         """Return the recipe with another number of steps and a learning rate schedule scaled to it."""
+        check_range("steps", steps, 1)
         task, scale = dict(self.task), steps / self.steps
         if task.get("lr_steps"):
             task["lr_steps"] = {round(at * scale): rate for at, rate in task["lr_steps"].items()}
@@ -181,10 +179,8 @@ def train(recipe: Recipe, data: LabelledQuickdrawDataModule, ranks: Ranks, file:
         trainer = _trainer(recipe, ranks, work)
         try:
             trainer.fit(task, datamodule=data, ckpt_path=unfinished, weights_only=True)
-        except Stopped:
-            raise
-        except SystemExit:
-            if trainer.interrupted:
+        except SystemExit as error:
+            if trainer.interrupted and not isinstance(error, Stopped):
                 raise KeyboardInterrupt from None
             raise
     if ranks.is_rank_zero:
@@ -197,14 +193,16 @@ def _trainer(recipe: Recipe, ranks: Ranks, work: Path) -> pl.Trainer:
     """Return a Lightning trainer on the devices of the ranks."""
     accelerator, many = ranks.device.type, ranks.world_size > 1
     slow = recipe.precision == "bf16-mixed" and not has_fast_bfloat16(accelerator)
-    checkpoints = Checkpoints(recipe.save_every, dirpath=work)
     return pl.Trainer(
         accelerator=accelerator,
         devices=ranks.world_size if many or accelerator == "cpu" else [ranks.device.index or 0],
         strategy="ddp" if many else "auto",
         precision="32-true" if slow else recipe.precision,
         max_steps=recipe.steps,
-        callbacks=[Monitor(max(1, recipe.steps // PROGRESS_LINES)), checkpoints],
+        callbacks=[
+            Monitor(max(1, recipe.steps // PROGRESS_LINES)),
+            Checkpoints(recipe.save_every, dirpath=work),
+        ],
         plugins=[AtomicCheckpointIO()],
         logger=False,
         use_distributed_sampler=False,

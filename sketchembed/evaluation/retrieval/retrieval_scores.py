@@ -106,18 +106,10 @@ def _figure(names: Sequence[str], rankings: dict[str, dict[str, RankingScores]])
                 colour, mark = ("0.45", "|") if name == CHANCE else (f"C{number}", "o")
                 dots = [values[label] for label in order]
                 panel.plot(dots, range(len(order)), mark, color=colour, ms=4, label=name)
-            named = len(order) <= MAX_NAMES
-            panel.set_yticks(
-                range(len(order)) if named else [],
-                [names[label] for label in order] if named else [],
-                fontsize=7,
-            )
-            panel.set(
-                ylim=(-0.7, len(order) - 0.3),
-                xlim=(0, None),
-                xlabel="mean average precision",
-                title=f"{kind} classes",
-            )
+            named = order if len(order) <= MAX_NAMES else []
+            panel.set_yticks(range(len(named)), [names[label] for label in named], fontsize=7)
+            panel.set(xlabel="mean average precision", title=f"{kind} classes")
+            panel.set(ylim=(-0.7, len(order) - 0.3), xlim=(0, None))
             panel.grid(color="0.93")
         panels[0][0].legend(loc="lower right", fontsize=8)
         return Figure(
