@@ -1,4 +1,4 @@
-"""A figure of few-shot accuracies: one panel per setting, one line per method or group of runs."""
+"""A figure of accuracies: one panel per setting, one line per method or group of runs."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def accuracy_figure(settings: Sequence[str], rows: Sequence[AccuracyRow], title:
     """Return the figure as SVG.
 
     Args:
-        settings: few-shot settings, from left to right.
+        settings: few-shot settings or sets of classes, from left to right.
         rows: lines, from top to bottom.
         title: title of the figure.
     """

@@ -151,13 +151,11 @@ def probe_features(
         if row.model is None:
             found[row.name] = pixel_features(images)
             continue
-        latent = latents[row.model.name]
+        latent, network = latents[row.model.name], row.model.network
+        found[row.name] = latent.mean
         if row.sampled:
             noise = torch.randn(latent.mean.shape, generator=torch.Generator().manual_seed(seed))
-            network = row.model.network
             found[row.name] = (
                 network.sample(latent, noise) if isinstance(network, ConvVAE) else latent.sample(noise)
             )
-        else:
-            found[row.name] = latent.mean
     return {name: features.double().numpy() for name, features in found.items()}
