@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from sketchembed.reporting.figures import drawing_as_svg, svg
@@ -23,7 +23,7 @@ class AccuracyRow:
     name: str
     measured: dict[str, Interval] = field(default_factory=dict)
     runs: dict[str, Sequence[float]] = field(default_factory=dict)
-    paper: dict[str, Sequence[float]] = field(default_factory=dict)
+    paper: Mapping[str, Sequence[float]] = field(default_factory=dict)
 
 
 def accuracy_figure(settings: Sequence[str], rows: Sequence[AccuracyRow], title: str = "") -> str:
