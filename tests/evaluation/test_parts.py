@@ -99,7 +99,7 @@ def test_a_part_is_written_and_read(tmp_path):
     text = (tmp_path / "probe.md").read_text()
     assert "| ours | 0.9877 |\n| theirs |  |\n| *ours* | *0.9* |" in text
     (tmp_path / "probe.json").write_text('{"name": "probe"}')
-    with pytest.raises(ValueError, match="no part of a report"):
+    with pytest.raises(ValueError, match="not a part of a report"):
         Part.read(tmp_path / "probe.json")
 
 

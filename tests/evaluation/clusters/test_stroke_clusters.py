@@ -177,7 +177,7 @@ def test_drawings_without_a_segment_are_shown_as_such(context):
     context.net.decoder.head.bias.data[2] = 99.0
     part = clusters(context, drawings=4)
     assert part.values["unseen/steps"] == part.values["unseen/clusters"] == 0
-    assert "nothing" in part.figures[-1].svg
+    assert "empty" in part.figures[-1].svg
     assert "not used, because no drawing has a segment" in part.about
 
 
