@@ -26,10 +26,7 @@ def run(args: list[str]) -> None:
     """
     args = normalize_options(args)
     if any(word.partition("=")[0] == "--sweep" for word in args):
-        sweep_parser = OneLineErrorParser(prog="sketchembed report")
-        sweep_parser.add_function_arguments(sweep_report, skip={"classifier"}, fail_untyped=True)
-        options = sweep_parser.instantiate(sweep_parser.parse_args(args)).as_dict()
-        sweep_report(**options, classifier=classifier)
+        _report_sweep(args)
         return
     parser = _parser()
     given: dict[str, Any] = parser.instantiate(parser.parse_args(args)).as_dict()
@@ -59,6 +56,17 @@ def run(args: list[str]) -> None:
         print(f"sketchembed: {name} could not be computed: {message}", file=sys.stderr)
     if report.failures:
         raise SystemExit(2)
+
+
+def _report_sweep(args: list[str]) -> None:
+    parser = OneLineErrorParser(prog="sketchembed report")
+    parser.add_function_arguments(sweep_report, skip={"context"}, fail_untyped=True)
+    chosen_per_run = {"checkpoint", "vae", "runs", "out", "classifier"}
+    parser.add_class_arguments(EvaluationContext, skip=chosen_per_run)
+    options = parser.instantiate(parser.parse_args(args)).as_dict()
+    names = {field.name for field in fields(EvaluationContext)} - chosen_per_run
+    context = EvaluationContext(**{name: options.pop(name) for name in names}, classifier=classifier)
+    sweep_report(context, **options)
 
 
 def _parser() -> OneLineErrorParser:

@@ -24,8 +24,7 @@ from sketchembed.networks.sketchembednet import Latent, SketchEmbedNet
 from sketchembed.runs.ranks import Ranks
 from sketchembed.sketch import Sketch
 
-BATCH = 512
-"""Images or embeddings in a batch."""
+BATCH = 512  # images or embeddings in a batch
 
 
 ClassifierSource = Callable[..., tuple[ResNet, Path, int | None]]
@@ -186,10 +185,7 @@ class EvaluationContext:
     ) -> list[Sketch]:
         """Draw embeddings with the evaluated model, in the unit of the drawings.
 
-        Args:
-            z: embeddings.
-            temperature: sampling temperature; 0 is greedy.
-            seed: of the sampling; the seed of the context if not given.
+        Temperature 0 is greedy. The seed of the sampling is that of the context if not given.
         """
         generator = torch.Generator(self.device).manual_seed(self.seed if seed is None else seed)
         sketches: list[Sketch] = []
@@ -199,14 +195,7 @@ class EvaluationContext:
         return [sketch.scaled(self.net.offset_scale) for sketch in sketches]
 
     def decode_baseline(self, z: Float[Tensor, "batch latent"]) -> np.ndarray:
-        """Decode embeddings of the Conv-VAE baseline to images.
-
-        Args:
-            z: embeddings in the space of :attr:`baseline`.
-
-        Returns:
-            float32 ``[batch, channels, size, size]`` in [0, 1].
-        """
+        """Decode embeddings of the baseline to images in 0..1, float32 ``[batch, channels, size, size]``."""
         assert self.baseline is not None
         network = self.baseline.network
         assert isinstance(network, ConvVAE)

@@ -30,14 +30,7 @@ DEFAULT_MODELS = {1: "quickdraw-conv4", 3: "photos-resnet12"}
 
 @dataclass(frozen=True)
 class Model:
-    """A trained network and its provenance.
-
-    Attributes:
-        path: checkpoint or weights file.
-        network: the network, in evaluation mode.
-        run: name of the run, or of the file.
-        facts: checkpoint, step, training data and number of parameters, as far as known.
-    """
+    """A trained network in evaluation mode, its file, the name of its run or file, and known facts."""
 
     path: Path
     network: Network
@@ -56,10 +49,7 @@ class Model:
 
     @classmethod
     def load(cls, path: Path) -> Model:
-        """Load a model.
-
-        Args:
-            path: a checkpoint, a weights file, or a run folder, whose last checkpoint is loaded.
+        """Load a checkpoint, a weights file, or the last checkpoint of a run folder.
 
         Raises:
             CheckpointError: if there is none, or it was not written by this package.
@@ -80,22 +70,13 @@ class Model:
 
 
 def newest_model(runs: Path, channels: int | None = None) -> Model | None:
-    """Load the drawing model of the newest run; return None if there is none.
-
-    Args:
-        runs: folder of the runs.
-        channels: required number of image channels; any if not given.
-    """
+    """Load the drawing model of the newest run for images of so many channels; None if there is none."""
     models = (Model.load(run) for run in _runs(runs) if _kind(run) == SketchEmbedNet.kind)
     return next((model for model in models if channels in (None, model.network.config.channels)), None)
 
 
 def default_model(channels: int) -> Model | None:
-    """Load the packaged model; return None if its weights are not installed.
-
-    Args:
-        channels: of the images: 1 for drawings, 3 for photos.
-    """
+    """Load the packaged model for drawings (1 channel) or photos (3); None if it is not installed."""
     path = PACKAGED / f"{DEFAULT_MODELS[channels]}.safetensors"
     return Model.load(path) if path.is_file() else None
 
@@ -104,9 +85,6 @@ def trained_baselines(runs: Path) -> list[Model]:
     """Load the baselines of all runs, sorted by name: every model but drawing models and classifiers.
 
     Of runs that differ only in seed or number (``NAME-seed0``, ``NAME-seed0-2``), the newest is loaded.
-
-    Args:
-        runs: folder of the runs.
     """
     found: dict[str, Path] = {}
     for run in _runs(runs):
@@ -128,9 +106,6 @@ def _kind(run: Path) -> str:
 def models_of_run(folder: Path) -> list[Model]:
     """Load the model at every checkpoint of a run, by step.
 
-    Args:
-        folder: the run folder, or the folder of its checkpoints.
-
     Raises:
         CheckpointError: if there are no checkpoints.
     """
@@ -145,11 +120,7 @@ def models_of_run(folder: Path) -> list[Model]:
 
 
 def checkpoints_of(folder: Path) -> list[Path]:
-    """Return the milestones of a run by step, or its checkpoints if it has no milestones.
-
-    Args:
-        folder: the run folder, or the folder of its checkpoints.
-    """
+    """Return the milestones of a run folder by step, or its checkpoints if it has no milestones."""
     inner = folder / "checkpoints" if (folder / "checkpoints").is_dir() else folder
     files = list((folder / MILESTONES).glob("*.safetensors")) or list(inner.glob("*.ckpt"))
     found = [(step, file) for file in files if (step := step_of(file)) is not None]

@@ -9,7 +9,7 @@ from typing import Any
 
 from sketchembed.evaluation.clusters.stroke_clusters import clusters
 from sketchembed.evaluation.context import EvaluationContext
-from sketchembed.evaluation.fewshot.fewshot_part import fewshot
+from sketchembed.evaluation.fewshot.protocol import fewshot
 from sketchembed.evaluation.generation.composition import compose
 from sketchembed.evaluation.generation.interpolation import interpolate
 from sketchembed.evaluation.generation.one_shot import one_shot
@@ -34,13 +34,7 @@ PARTS: dict[str, Callable[..., Part]] = {
 
 
 def make(name: str, context: EvaluationContext, **options: Any) -> Part:
-    """Compute one part, and add the facts about its models and its duration.
-
-    Args:
-        name: key of :data:`PARTS`.
-        context: the models and the data.
-        options: keyword arguments of the part's function.
-    """
+    """Compute one part, and add the facts about its models and its duration."""
     begun = time.perf_counter()
     part = PARTS[name](context, **options)
     part.facts = context.facts() | part.facts

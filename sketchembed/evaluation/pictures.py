@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,59 +18,40 @@ from sketchembed.errors import DataError, nearest
 from sketchembed.raster.rasterize import draw_pen
 from sketchembed.sketch import Sketch
 
-BATCH = 1024
-"""Drawings rasterized together."""
+BATCH = 1024  # drawings rasterized together
+MAX_LENGTH = 64  # T, the maximum number of points of a drawing
 
 
 class Pictures:
     """The drawings of a store by class, as strokes and as images.
 
-    Args:
-        store: prepared drawings.
-        seen: classes that a drawing model is trained on.
-        unseen: classes that are held out from its training.
-        max_length: T, the maximum number of points of a drawing.
+    Drawing models are trained on the seen classes, but not on the unseen ones.
     """
 
-    def __init__(
-        self, store: DrawingStore, seen: Sequence[str], unseen: Sequence[str], max_length: int = 64
-    ) -> None:
+    def __init__(self, store: DrawingStore, seen: Sequence[str], unseen: Sequence[str]) -> None:
         self.store, self.seen, self.unseen = store, list(seen), list(unseen)
-        self.dataset = DrawingDataset(store, max_length, store.offset_scale(self.seen or None))
+        self.dataset = DrawingDataset(store, MAX_LENGTH, store.offset_scale(self.seen or None))
 
     @classmethod
-    def quickdraw(cls, folder: Path | None = None, max_length: int = 64) -> Pictures:
+    def quickdraw(cls, folder: Path | None = None) -> Pictures:
         """Open Quick, Draw! with the paper's split of its classes.
-
-        Args:
-            folder: data folder; ``SKETCHEMBED_DATA``, else ``data``, if not given.
-            max_length: T, the maximum number of points of a drawing.
 
         Raises:
             DataError: if the data are missing or damaged.
         """
-        module = QuickdrawDataModule(str(folder) if folder else None, max_length=max_length)
+        module = QuickdrawDataModule(str(folder) if folder else None, max_length=MAX_LENGTH)
         store = module.prepare_store()
-        return cls(store, *module.split_classes(store), max_length)
+        return cls(store, *module.split_classes(store))
 
     @property
     def classes(self) -> list[str]:
         """All classes, seen classes first."""
         return [*self.seen, *self.unseen]
 
-    def select(
-        self, name: str, count: int | None = None, partition: str | None = None, seed: int = 0
-    ) -> np.ndarray:
-        """Choose drawings of a class at random, without replacement.
+    def select(self, name: str, count: int | None = None, seed: int = 0) -> np.ndarray:
+        """Choose drawings of a class at random, without replacement; all of them if `count` is not given.
 
-        Args:
-            name: class name.
-            count: number of drawings; all if not given.
-            partition: ``train``, ``valid`` or ``test``; all if not given.
-            seed: random seed, combined with the class name.
-
-        Returns:
-            indices in the store, int64 ``[count]``, sorted.
+        Returns indices in the store, int64 ``[count]``, sorted. They depend on the seed and the class name.
 
         Raises:
             DataError: if there is no such class, or it has too few drawings.
@@ -80,13 +62,12 @@ class Pictures:
                 expected=f"one of their {len(self.store.class_names)} classes",
                 fix=f"The nearest: {nearest(name, self.store.class_names)}",
             )
-        found = self.store.select([name], partition)
+        found = self.store.select([name])
         if count is None:
             return found
         if len(found) < count:
-            where = f" in the part '{partition}'" if partition else ""
             raise DataError(
-                f"there are {len(found)} drawings of '{name}'{where}, {count - len(found)} too few",
+                f"there are {len(found)} drawings of '{name}', {count - len(found)} too few",
                 expected=f"{count} drawings",
                 fix="Ask for fewer, or get more drawings of the class",
             )
@@ -95,15 +76,8 @@ class Pictures:
     def select_up_to(self, name: str, count: int, seed: int = 0, held_out: bool = False) -> np.ndarray:
         """Choose drawings of a class as :meth:`select` does, or all if the class has fewer.
 
-        Args:
-            name: class name.
-            count: maximum number of drawings.
-            seed: random seed.
-            held_out: exclude the drawings that drawing models are trained on, which are the part ``train``
-                of the seen classes.
-
-        Raises:
-            DataError: if there is no such class.
+        With `held_out`, the drawings that drawing models are trained on are excluded: the part ``train`` of
+        the seen classes.
         """
         found = self.select(name)
         if held_out and name in self.seen:
@@ -121,14 +95,14 @@ class Pictures:
     def images(
         self, indices: Sequence[int] | np.ndarray, size: int = 28
     ) -> Float[Tensor, "batch 1 size size"]:
-        """Return drawings as images: dark lines (0) on white (1), one channel.
-
-        Args:
-            indices: in the store.
-            size: side in pixels.
-        """
+        """Return drawings as images of `size` pixels: dark lines (0) on white (1), one channel."""
         rows = torch.split(self.strokes(indices), BATCH)
         return 1 - torch.cat([draw_pen(part, size) for part in rows]).unsqueeze(1)
+
+
+def index_digest(indices: Sequence[int] | np.ndarray) -> str:
+    """Return a short digest of a list of drawings."""
+    return hashlib.sha256(np.asarray(indices, dtype="<i8").tobytes()).hexdigest()[:16]
 
 
 def _choose(indices: np.ndarray, count: int, name: str, seed: int) -> np.ndarray:
@@ -137,12 +111,7 @@ def _choose(indices: np.ndarray, count: int, name: str, seed: int) -> np.ndarray
 
 
 def sketch_images(sketches: Sequence[Sketch], size: int = 28) -> Float[Tensor, "batch 1 size size"]:
-    """Return sketches as images: dark lines (0) on white (1); the image of an empty sketch is white.
-
-    Args:
-        sketches: in any unit.
-        size: side in pixels.
-    """
+    """Return sketches in any unit as images, see :meth:`Pictures.images`; an empty one is white."""
     out = torch.ones(len(sketches), 1, size, size)
     drawn = [number for number, sketch in enumerate(sketches) if len(sketch)]
     for first in range(0, len(drawn), BATCH):

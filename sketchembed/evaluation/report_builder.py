@@ -26,21 +26,14 @@ from sketchembed.reporting.report_page import Entry, ReportPage
 from sketchembed.runs.provenance import provenance
 
 PAGE = "report.html"
-REQUEST = "request"
-"""Key of the digest of all that a part depends on, among the facts of the part."""
-PROGRESS_SECONDS = 60.0
-"""Seconds between two progress lines of a part."""
+REQUEST = "request"  # key of the digest of all that a part depends on, among the facts of the part
+PROGRESS_SECONDS = 60.0  # seconds between two progress lines of a part
 
 
 class ReportBuilder:
     """Computes the parts of a report and writes its page.
 
-    A part that was computed before, for the same models and options, is read from its file.
-
-    Args:
-        context: the models, and the output folder.
-        options: options of each part by name, in the order of the page.
-        fresh: compute every part again.
+    A part that was computed before, for the same models and options, is read from its file unless `fresh`.
     """
 
     def __init__(
@@ -125,8 +118,6 @@ class ReportBuilder:
                 return part
         return None
 
-    # ---- page ------------------------------------------------------------------------------------------
-
     def page(self) -> ReportPage:
         """Return the page with the parts that are done."""
         context, model, net = self.context, self.context.model, self.context.net.config
@@ -165,8 +156,6 @@ class ReportBuilder:
     def _write(self) -> Path:
         path = self.context.out / PAGE
         return self.page().write(path) if self.context.ranks.is_rank_zero else path
-
-    # ---- progress --------------------------------------------------------------------------------------
 
     def _print(self, line: str) -> None:
         if self.context.ranks.is_rank_zero:

@@ -17,15 +17,7 @@ from sketchembed.runs.wandb_session import Session
 
 
 def track_fewshot(report: FewShotReport, figure: Path, wandb: WandbMode, project: str, folder: Path) -> None:
-    """Log a few-shot report as a W&B run: table, figure, and all numbers in the summary.
-
-    Args:
-        report: the report.
-        figure: its SVG file.
-        wandb: mode, see :class:`~sketchembed.runs.folder.RunOptions`.
-        project: W&B project.
-        folder: folder for W&B's files.
-    """
+    """Log a few-shot report as a W&B run: table, figure, and all numbers in the summary."""
 
     def log(wandb: Any, run: Any) -> None:
         table = wandb.Table(columns=["method", "setting", "accuracy", "ci95", "episodes", "digest"])
@@ -53,15 +45,7 @@ def track_fewshot(report: FewShotReport, figure: Path, wandb: WandbMode, project
 
 
 def track_parts(name: str, parts: Sequence[Part], wandb: WandbMode, project: str, folder: Path) -> None:
-    """Log parts of a report as one W&B run: tables, figures, and all numbers in the summary.
-
-    Args:
-        name: name of the run.
-        parts: parts of the report.
-        wandb: mode, see :class:`~sketchembed.runs.folder.RunOptions`.
-        project: W&B project.
-        folder: folder for W&B's files.
-    """
+    """Log parts of a report as one W&B run: tables, figures, and all numbers in the summary."""
 
     def log(wandb: Any, run: Any) -> None:
         for part in parts:
@@ -82,11 +66,6 @@ def save_scores(report: FewShotReport, wandb: WandbMode, project: str) -> None:
     They are written to ``scores.json`` of the run's folder, which the page of all runs shows, and to the W&B
     summary of the training as ``fewshot/DATA-SPLIT-PART/SETTING``. If several checkpoints of a run were
     evaluated, the scores of the last one are saved.
-
-    Args:
-        report: report with scores.
-        wandb: mode, see :class:`~sketchembed.runs.folder.RunOptions`.
-        project: W&B project.
     """
     names = [str(report.data[key]) for key in ("data", "split", "part") if report.data.get(key)]
     latest: dict[Path, tuple[int, str]] = {}

@@ -1,4 +1,4 @@
-"""A figure of few-shot accuracies: one panel per setting, one line per method or group of runs."""
+"""A figure of accuracies: one panel per setting, one line per method or group of runs."""
 
 from __future__ import annotations
 
@@ -26,7 +26,13 @@ class AccuracyRow:
 
 
 def accuracy_figure(settings: Sequence[str], rows: Sequence[AccuracyRow], title: str = "") -> str:
-    """Return the figure as SVG, with a panel per few-shot setting and `rows` from top to bottom."""
+    """Return the figure as SVG.
+
+    Args:
+        settings: few-shot settings or sets of classes, from left to right.
+        rows: lines, from top to bottom.
+        title: title of the figure.
+    """
     with drawing_as_svg() as pyplot:
         size = (4 + 2.1 * len(settings), 1.2 + 0.32 * len(rows))
         figure, panels = pyplot.subplots(1, len(settings), sharey=True, squeeze=False, figsize=size)

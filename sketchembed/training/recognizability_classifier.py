@@ -29,22 +29,15 @@ from sketchembed.training.progress import Monitor
 Depth = Literal[18, 50, 101]
 MAX_PASSES = 100
 """Maximum number of passes over the drawings in a limited training. Presets are for millions of drawings."""
-PROGRESS_LINES = 10
-"""Progress lines printed in a training."""
+PROGRESS_LINES = 10  # progress lines printed in a training
 
 
 @dataclass(frozen=True)
 class Recipe:
     """How a classifier is trained: values of a preset of `sketchembed fit`.
 
-    Attributes:
-        preset: name of the preset.
-        network: sizes of the network.
-        task: other options of :class:`~sketchembed.training.classification.ClassificationTask`.
-        batch_size: drawings in a step, on all ranks together.
-        steps: number of optimiser steps.
-        save_every: number of steps between two checkpoints.
-        precision: precision of the Lightning trainer.
+    `task` are the options of :class:`.ClassificationTask` except its network. `batch_size` is that of all
+    ranks together.
     """
 
     preset: str
@@ -57,11 +50,7 @@ class Recipe:
 
     @classmethod
     def of(cls, preset: str, depth: Depth | None = None, steps: int | None = None) -> Recipe:
-        """Read a preset, with another depth or number of steps if given.
-
-        Raises:
-            ConfigError: if the number of steps is out of range.
-        """
+        """Read a preset, with another depth or number of steps if given."""
         conf = read_preset(preset)
         task = conf["model"]["init_args"]
         network = ResNetConfig(**task.pop("network"))
@@ -74,10 +63,7 @@ class Recipe:
             conf["checkpoint"]["every_n_train_steps"],
             conf["trainer"]["precision"],
         )
-        if steps is None:
-            return recipe
-        check_range("steps", steps, 1)
-        return recipe.with_steps(steps)
+        return recipe if steps is None else recipe.with_steps(steps)
 
     def limited(self, drawings: int) -> Recipe:
         """Return the recipe with at most :data:`MAX_PASSES` passes over a number of training drawings."""
@@ -86,6 +72,7 @@ class Recipe:
 
     def with_steps(self, steps: int) -> Recipe:
         """Return the recipe with another number of steps and a learning rate schedule scaled to it."""
+        check_range("steps", steps, 1)
         task, scale = dict(self.task), steps / self.steps
         if task.get("lr_steps"):
             task["lr_steps"] = {round(at * scale): rate for at, rate in task["lr_steps"].items()}
@@ -119,9 +106,9 @@ def classifier(
         data: drawings of the classes to tell apart, set up.
         ranks: the ranks, which train it together.
         folder: where trained classifiers and checkpoints of interrupted trainings are kept.
-        preset: preset of the training.
-        depth: depth of the network; the preset's if not given.
-        steps: number of steps; the preset's if not given.
+        preset: preset of the training, which can have another depth or number of steps.
+        depth: depth of the network.
+        steps: number of steps.
         limited: make at most :data:`MAX_PASSES` passes over the drawings.
         path: a run folder or file of a classifier, which is loaded instead.
 
@@ -130,7 +117,6 @@ def classifier(
 
     Raises:
         CheckpointError: if the model at `path` is not a classifier of these classes.
-        ConfigError: if the number of steps is out of range.
     """
     recipe = Recipe.of(preset, depth, steps)
     if limited:
@@ -193,10 +179,8 @@ def train(recipe: Recipe, data: LabelledQuickdrawDataModule, ranks: Ranks, file:
         trainer = _trainer(recipe, ranks, work)
         try:
             trainer.fit(task, datamodule=data, ckpt_path=unfinished, weights_only=True)
-        except Stopped:
-            raise
-        except SystemExit:
-            if trainer.interrupted:
+        except SystemExit as error:
+            if trainer.interrupted and not isinstance(error, Stopped):
                 raise KeyboardInterrupt from None
             raise
     if ranks.is_rank_zero:
@@ -209,14 +193,16 @@ def _trainer(recipe: Recipe, ranks: Ranks, work: Path) -> pl.Trainer:
     """Return a Lightning trainer on the devices of the ranks."""
     accelerator, many = ranks.device.type, ranks.world_size > 1
     slow = recipe.precision == "bf16-mixed" and not has_fast_bfloat16(accelerator)
-    checkpoints = Checkpoints(recipe.save_every, dirpath=work)
     return pl.Trainer(
         accelerator=accelerator,
         devices=ranks.world_size if many or accelerator == "cpu" else [ranks.device.index or 0],
         strategy="ddp" if many else "auto",
         precision="32-true" if slow else recipe.precision,
         max_steps=recipe.steps,
-        callbacks=[Monitor(max(1, recipe.steps // PROGRESS_LINES)), checkpoints],
+        callbacks=[
+            Monitor(max(1, recipe.steps // PROGRESS_LINES)),
+            Checkpoints(recipe.save_every, dirpath=work),
+        ],
         plugins=[AtomicCheckpointIO()],
         logger=False,
         use_distributed_sampler=False,

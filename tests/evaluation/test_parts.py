@@ -78,7 +78,7 @@ def test_drawings_that_never_trained_are_found_and_are_those_of_the_store(doodle
     seen, unseen = pictures.seen[0], pictures.unseen[0]
     found = pictures.select_up_to(seen, 100, held_out=True)
     assert sorted(store.partitions[found]) == [1, 2]
-    train = pictures.select(seen, partition="train")
+    train = store.select([seen], "train")
     assert sorted([*found, *train]) == pictures.select(seen).tolist()
     np.testing.assert_array_equal(pictures.select_up_to(unseen, 100, held_out=True), pictures.select(unseen))
     few = pictures.select_up_to(unseen, 5, seed=3)

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from sketchembed.reporting.grid import Content, Tile, grid_svg
+from sketchembed.reporting.part import Drawings
+from sketchembed.reporting.svg_elements import boxed
 from sketchembed.sketch import Sketch
 
 COLOURS = (
@@ -17,31 +19,19 @@ COLOURS = (
 NOISE, OTHERS, FAINT = "#b4bbc4", "#4a5058", "#e9ecf0"
 """Colours of noise, of clusters without a column, and of the other segments in a column's cell."""
 SIDE = 56
-WIDE = 8
-"""Drawings per row in :func:`wholes_svg`."""
+WIDE = 8  # drawings per row in wholes_svg
 
 
 @dataclass(frozen=True, eq=False)
 class Coloured:
-    """A drawing with the cluster of each segment.
-
-    Attributes:
-        name: name of its class.
-        sketch: drawing of n points.
-        labels: int64 ``[n - 1]``, cluster of the segment that ends at each point but the first; -1 is noise.
-    """
+    """A drawing of n points with the cluster of each segment, int64 ``[n - 1]``; -1 is noise."""
 
     name: str
     sketch: Sketch
     labels: np.ndarray
 
     def tile(self, colour: Callable[[int], str], label: str = "") -> Tile:
-        """Return the drawing as a cell of a grid.
-
-        Args:
-            colour: returns the colour of a cluster.
-            label: text below the cell.
-        """
+        """Return the drawing as a cell of a grid, with the colour of each cluster and a text below."""
         strokes, labels = runs(self.sketch, self.labels)
         lines = [(colour(one), stroke) for one, stroke in zip(labels, strokes, strict=True)]
         lines.sort(key=lambda line: line[0] != FAINT)
@@ -60,14 +50,9 @@ class Coloured:
 
 
 def runs(sketch: Sketch, labels: np.ndarray) -> tuple[list[np.ndarray], list[int]]:
-    """Split the visible lines where the cluster changes.
+    """Split the visible lines of a drawing where the cluster changes.
 
-    Args:
-        sketch: drawing of n points.
-        labels: int64 ``[n - 1]``, see :class:`Coloured`.
-
-    Returns:
-        the points of each line, and its cluster.
+    `labels` are those of :class:`Coloured`. Returns the points of each line, and its cluster.
     """
     lines: list[np.ndarray] = []
     found: list[int] = []
@@ -99,9 +84,7 @@ def colour_of(label: int, colours: Mapping[int, str]) -> str:
 def clusters_svg(drawings: Sequence[Coloured], colours: Mapping[int, str]) -> str:
     """Return a row per drawing: all its clusters, its noise, and its part of each cluster with a column.
 
-    Args:
-        drawings: the drawings.
-        colours: colours of the clusters with columns, in order.
+    `colours` are those of the clusters with columns, in order.
     """
 
     def only(wanted: int) -> Callable[[int], str]:
@@ -123,11 +106,21 @@ def clusters_svg(drawings: Sequence[Coloured], colours: Mapping[int, str]) -> st
 
 
 def wholes_svg(drawings: Sequence[Coloured], colours: Mapping[int, str]) -> str:
-    """Return whole drawings, coloured by cluster.
-
-    Args:
-        drawings: the drawings.
-        colours: colours of the clusters.
-    """
+    """Return whole drawings, coloured by cluster."""
     tiles = [one.tile(lambda label: colour_of(label, colours), one.name) for one in drawings]
     return grid_svg([tiles[at : at + WIDE] for at in range(0, len(tiles), WIDE)], size=112)
+
+
+def replays(title: str, drawn: Sequence[Coloured], columns: int, given: Sequence[Sketch]) -> Drawings:
+    """Return drawings coloured by cluster, with the inputs `given`, for replay on a page."""
+    colours = palette(drawn, columns)
+    items = []
+    for one, sketch in zip(drawn, given, strict=True):
+        strokes, labels = runs(one.sketch, one.labels)
+        sample = {
+            "label": "by cluster",
+            "strokes": boxed(Sketch.from_strokes(strokes)),
+            "colours": [colour_of(label, colours) for label in labels],
+        }
+        items.append({"class": one.name, "input": boxed(sketch), "samples": [sample]})
+    return Drawings(f"{title}, coloured by cluster", items)

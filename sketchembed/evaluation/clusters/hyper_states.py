@@ -14,24 +14,19 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from sketchembed.errors import CheckpointError
+from sketchembed.errors import CheckpointError, ConfigError
 from sketchembed.networks.hyperlstm.cell import HyperState
 from sketchembed.networks.sketchembednet import SketchEmbedNet
 from sketchembed.sketch import Sketch
 
-NOISE = -1
-"""DBSCAN's label of steps that belong to no cluster."""
+PAPER_EPS, PAPER_SIZE = 3.9, 512
+"""The paper's radius, which fits only its size of the hyper-network; the released code has 4.2."""
+NOISE = -1  # DBSCAN's label of steps that belong to no cluster
 
 
 @dataclass(frozen=True, eq=False)
 class Trace:
-    """A drawing and the hyper cell state at each of its segments.
-
-    Attributes:
-        sketch: drawing of n points.
-        states: float32 ``[n - 1, hyper]``, the state of the step that drew each segment, including moves of
-            the lifted pen.
-    """
+    """A drawing of n points with the hyper cell state of each segment, float32 ``[n - 1, hyper]``."""
 
     sketch: Sketch
     states: np.ndarray
@@ -43,11 +38,7 @@ class Trace:
 
 
 def trace(net: SketchEmbedNet, z: Float[Tensor, "batch latent"]) -> list[Trace]:
-    """Draw embeddings greedily and keep the hyper cell state of every step.
-
-    Args:
-        net: a model with a HyperLSTM decoder.
-        z: embeddings, on its device.
+    """Draw embeddings, on the model's device, greedily and keep the hyper cell state of every step.
 
     Raises:
         CheckpointError: if the decoder has no hyper-network.
@@ -75,13 +66,7 @@ def _keep(kept: list[Tensor], state: HyperState) -> None:
 
 
 def cluster(states: Float[np.ndarray, "steps hyper"], eps: float, min_samples: int) -> np.ndarray:
-    """Return the DBSCAN label of each step, int64 ``[steps]``.
-
-    Args:
-        states: hyper cell states.
-        eps: radius of a neighbourhood.
-        min_samples: number of steps in the neighbourhood of a core step, including itself.
-    """
+    """Return the DBSCAN label of each step, int64 ``[steps]``."""
     from sklearn.cluster import DBSCAN
 
     if not len(states):
@@ -99,12 +84,31 @@ def half_core_radius(states: Float[np.ndarray, "steps hyper"], min_samples: int)
     return float(np.median(distances[:, -1]))
 
 
+def radius(states: np.ndarray, eps: float | None, min_samples: int, size: int) -> tuple[float, str]:
+    """Return the radius of DBSCAN, and where it is from.
+
+    Distances depend on the number of units and on the length of the training. For other sizes than the
+    paper's, its radius scaled by the square root of the sizes' ratio made almost all steps noise.
+    """
+    if eps is not None:
+        if eps <= 0:
+            raise ConfigError(f"eps is {eps:g}", expected="a radius above 0", fix="The paper's is 3.9")
+        return eps, f"{eps:g} (given)"
+    if size == PAPER_SIZE:
+        return PAPER_EPS, f"{PAPER_EPS} (the paper's)"
+    if not len(states):
+        return PAPER_EPS, "not used, because no drawing has a segment"
+    return (
+        half_core_radius(states, min_samples),
+        f"chosen for each selection so that half of the steps are core steps (the paper's {PAPER_EPS} is for "
+        f"{PAPER_SIZE} units)",
+    )
+
+
 def number_by_frequency(parts: Sequence[np.ndarray], visible: Sequence[np.ndarray]) -> list[np.ndarray]:
     """Renumber clusters in descending order of the drawings, then of the segments, that show them.
 
-    Args:
-        parts: label of each step, int64 ``[steps]``, for each drawing; noise stays -1.
-        visible: whether the segment of each step is visible, bool ``[steps]``, for each drawing.
+    `parts` has the label of each step and `visible` whether its segment is visible, for each drawing.
     """
     count = max((int(labels.max(initial=NOISE)) for labels in parts), default=NOISE) + 1
     drawings, segments = np.zeros((2, count), dtype=np.int64)

@@ -5,36 +5,25 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
-from sketchembed.errors import ConfigError, DataError, check_range
+from sketchembed.errors import DataError, check_range
 from sketchembed.evaluation.clusters.cluster_figure import (
     Coloured,
     clusters_svg,
-    colour_of,
     palette,
-    runs,
+    replays,
     wholes_svg,
 )
-from sketchembed.evaluation.clusters.hyper_states import (
-    NOISE,
-    cluster,
-    half_core_radius,
-    number_by_frequency,
-    trace,
-)
+from sketchembed.evaluation.clusters.hyper_states import NOISE, cluster, number_by_frequency, radius, trace
 from sketchembed.evaluation.context import EvaluationContext
 from sketchembed.evaluation.generation.generation_inputs import choose_balanced
-from sketchembed.reporting.part import Cell, Drawings, Figure, Part, Table
-from sketchembed.reporting.svg_elements import boxed
-from sketchembed.sketch import Sketch
+from sketchembed.evaluation.pictures import index_digest
+from sketchembed.reporting.part import Cell, Figure, Part, Table
 
-PAPER_EPS, PAPER_SIZE = 3.9, 512
-"""The paper's radius, which fits only its size of the hyper-network; the released code has 4.2."""
 ROUND = ("circle", "snowman", "clock", "cup")
 PERCENTAGES = ("noise", "largest", "shared")
 COLUMNS = (
@@ -47,15 +36,10 @@ NOTE = (
 )
 
 
-@dataclass(frozen=True)
-class ClassSelection:
-    """Classes whose drawings are clustered together.
+class ClassSelection(NamedTuple):
+    """Classes whose drawings are clustered together; all unseen classes if `classes` is empty.
 
-    Attributes:
-        key: short name.
-        title: heading.
-        classes: class names; empty for all unseen classes.
-        figures: numbers of the paper's figures: of clusters in columns, and of whole drawings.
+    `figures` are the numbers of the paper's figures: of clusters in columns, and of whole drawings.
     """
 
     key: str
@@ -109,19 +93,24 @@ def clusters(
         part.values |= {
             f"{selection.key}/{key.replace(' ', '_')}": float(one) for key, one in measured.items()
         }
-        part.facts[f"{selection.key}: drawings"] = hashlib.sha256(np.array(indices).tobytes()).hexdigest()[
-            :16
-        ]
+        part.facts[f"{selection.key}: drawings"] = index_digest(indices)
         part.figures += _figures(selection, drawn, int(measured["clusters"]), rows, columns, measured["eps"])
         given = context.pictures.sketches(indices[:rows])
-        part.drawings.append(_replays(selection, drawn[:rows], columns, given))
+        part.drawings.append(replays(selection.title, drawn[:rows], columns, given))
     if not lines:
         raise DataError(
             "the data have none of the classes to cluster",
             expected=f"{', '.join(ROUND)}, or unseen classes",
             fix="Download them with `sketchembed data quickdraw`",
         )
-    part.about = (
+    part.about = _about(context, min_samples, radius_source)
+    part.tables.append(Table("Clusters of decoding steps", list(COLUMNS), lines, note=NOTE))
+    part.facts |= {"eps": eps if eps is not None else radius_source, "min_samples": min_samples}
+    return part
+
+
+def _about(context: EvaluationContext, min_samples: int, radius_source: str) -> str:
+    return (
         "Drawings are embedded and decoded greedily by the model. The cell state of the hyper-network "
         f"({context.net.config.hyper} numbers) is kept for each step that draws a segment. DBSCAN clusters "
         f"the steps of all drawings of a selection of classes, with min_samples {min_samples} and eps "
@@ -129,30 +118,17 @@ def clusters(
         "Clusters are numbered by the number of drawings that show them. Steps with a lifted pen are "
         "clustered, but not visible."
     )
-    part.tables.append(Table("Clusters of decoding steps", list(COLUMNS), lines, note=NOTE))
-    part.facts |= {"eps": eps if eps is not None else radius_source, "min_samples": min_samples}
-    return part
 
 
 def _cluster_drawings(
     context: EvaluationContext, chosen: Sequence[tuple[str, int]], eps: float | None, min_samples: int
 ) -> tuple[list[Coloured], dict[str, float | int], str]:
-    """Draw the chosen drawings and cluster the steps.
-
-    Args:
-        context: the model and the data.
-        chosen: class and index in the store of each drawing.
-        eps: radius of DBSCAN; None for the default.
-        min_samples: of DBSCAN.
-
-    Returns:
-        the new drawings with the cluster of each segment, measurements by name, and the source of the radius.
-    """
+    """Return drawings with clustered segments, measurements by name, and the source of the radius."""
     images = context.pictures.images([index for _, index in chosen], context.net.config.image_size)
     traces = trace(context.net, context.embed(context.model, images).to(context.device))
     states = np.concatenate([one.states for one in traces])
-    radius, radius_source = _radius(states, eps, min_samples, context.net.config.hyper)
-    labels = cluster(states, radius, min_samples)
+    eps, radius_source = radius(states, eps, min_samples, context.net.config.hyper)
+    labels = cluster(states, eps, min_samples)
     parts = np.split(labels, np.cumsum([len(one.states) for one in traces])[:-1])
     parts = number_by_frequency(parts, [one.visible for one in traces])
     count = int(labels.max(initial=NOISE)) + 1
@@ -162,7 +138,7 @@ def _cluster_drawings(
     measured: dict[str, float | int] = {
         "steps": len(labels),
         "segments on paper": int(sum(one.visible.sum() for one in traces)),
-        "eps": radius,
+        "eps": eps,
         "clusters": count,
         "noise": float(np.mean(labels == NOISE)) if len(labels) else 0.0,
         "largest": float(np.bincount(labels[labels >= 0], minlength=1).max() / max(len(labels), 1)),
@@ -170,27 +146,6 @@ def _cluster_drawings(
         "per drawing": float(np.mean([len(set(its[its >= 0])) for its in parts])),
     }
     return drawn, measured, radius_source
-
-
-def _radius(states: np.ndarray, eps: float | None, min_samples: int, size: int) -> tuple[float, str]:
-    """Return the radius of DBSCAN, and where it is from.
-
-    Distances depend on the number of units and on the length of the training. For other sizes than the
-    paper's, its radius scaled by the square root of the sizes' ratio made almost all steps noise.
-    """
-    if eps is not None:
-        if eps <= 0:
-            raise ConfigError(f"eps is {eps:g}", expected="a radius above 0", fix="The paper's is 3.9")
-        return eps, f"{eps:g} (given)"
-    if size == PAPER_SIZE:
-        return PAPER_EPS, f"{PAPER_EPS} (the paper's)"
-    if not len(states):
-        return PAPER_EPS, "not used, because no drawing has a segment"
-    return (
-        half_core_radius(states, min_samples),
-        f"chosen for each selection so that half of the steps are core steps (the paper's {PAPER_EPS} is for "
-        f"{PAPER_SIZE} units)",
-    )
 
 
 def _cell(key: str, value: float | int) -> Cell:
@@ -230,19 +185,3 @@ def _figures(
             f"Drawings in the colours of figure {apart}. Light grey: noise.{others}",
         ),
     ]
-
-
-def _replays(
-    selection: ClassSelection, drawn: Sequence[Coloured], columns: int, given: Sequence[Sketch]
-) -> Drawings:
-    colours = palette(drawn, columns)
-    items = []
-    for one, sketch in zip(drawn, given, strict=True):
-        strokes, labels = runs(one.sketch, one.labels)
-        sample = {
-            "label": "by cluster",
-            "strokes": boxed(Sketch.from_strokes(strokes)),
-            "colours": [colour_of(label, colours) for label in labels],
-        }
-        items.append({"class": one.name, "input": boxed(sketch), "samples": [sample]})
-    return Drawings(f"{selection.title}, coloured by cluster", items)

@@ -4,65 +4,29 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
 from sketchembed._version import __version__
 from sketchembed.evaluation.fewshot.scores import Score
+from sketchembed.files.serialization import parse_yaml
 from sketchembed.files.writing import whole_file
 from sketchembed.reporting.accuracy_figure import AccuracyRow, accuracy_figure
 from sketchembed.reporting.figures import drawing_as_svg, svg
 from sketchembed.reporting.intervals import Interval
-from sketchembed.reporting.part import Cell, Table
+from sketchembed.reporting.part import Cell, Figure, Part, Table
 
-OMNIGLOT = ("5w1s", "5w5s", "20w1s", "20w5s")
-MINI_IMAGENET = ("5w1s", "5w5s", "5w20s", "5w50s")
-PAPER: dict[tuple[str, str], tuple[tuple[str, ...], dict[str, tuple[float, ...]]]] = {
-    # Tables 1 and 8.
-    ("Omniglot", "vinyals"): (
-        OMNIGLOT,
-        {
-            "SketchEmbedding (Conv4, Quick, Draw!, mean of 15 seeds)": (96.37, 99.43, 90.69, 98.07),
-            "SketchEmbedding (Conv4, Omniglot)": (94.88, 99.01, 86.18, 96.69),
-            "Conv-VAE (Conv4, Omniglot)": (77.83, 92.91, 62.59, 84.01),
-            "Conv-VAE (Conv4, Quick, Draw!)": (81.49, 94.09, 66.24, 86.02),
-            "Random CNN (Conv4)": (67.96, 83.85, 44.39, 60.87),
-            "Training from scratch (Hsu et al. 2019)": (52.50, 74.78, 24.91, 47.62),
-            "ProtoNet, supervised": (98.35, 99.58, 95.31, 98.81),
-            "MAML, supervised": (94.46, 98.83, 84.60, 96.29),
-        },
-    ),
-    # Table 6.
-    ("Omniglot", "lake"): (
-        OMNIGLOT,
-        {
-            "SketchEmbedding (Conv4, Quick, Draw!)": (89.16, 97.12, 74.24, 89.87),
-            "Conv-VAE (Conv4, Quick, Draw!)": (73.12, 88.50, 53.45, 73.62),
-        },
-    ),
-    # Table 2.
-    ("mini-ImageNet", "ravi"): (
-        MINI_IMAGENET,
-        {
-            "SketchEmbedding (ResNet12, Sketchy, mean of 15 seeds)": (38.55, 54.39, 65.14, 69.70),
-            "Conv-VAE (Conv4, mini-ImageNet)": (28.68, 35.30, 39.45, 41.46),
-            "Random CNN (Conv4)": (26.85, 33.37, 38.51, 41.41),
-        },
-    ),
-}
-"""The paper's settings and accuracies in percent, by data set and split."""
+PAPER = parse_yaml(resources.files(__package__).joinpath("paper_fewshot.yaml").read_text("utf-8"))
+PAPER_TABLES = {"vinyals": "Tables 1 and 8", "lake": "Table 6", "ravi": "Table 2"}
+"""Tables of the paper by the split of the data."""
 
 
 @dataclass
 class FewShotReport:
-    """Scores of several methods on the same episodes.
+    """Scores of several methods on the same episodes, by method and setting, with facts about each method.
 
-    Attributes:
-        data: facts about the images.
-        methods: facts about each method by name, in the order of the rows.
-        scores: scores by method and setting.
-        curves: for each run with several scored checkpoints, the names of its methods by training step.
-        seconds: computing time.
+    `curves` has, for each run with several scored checkpoints, the names of its methods by training step.
     """
 
     data: dict[str, Any]
@@ -83,8 +47,8 @@ class FewShotReport:
     @property
     def paper(self) -> dict[str, dict[str, float]]:
         """The paper's rows for these data."""
-        settings, rows = PAPER.get((self.data.get("data", ""), self.data.get("split", "")), ((), {}))
-        return {name: dict(zip(settings, row, strict=True)) for name, row in rows.items()}
+        table = PAPER.get(f"{self.data.get('data')}, {self.data.get('split')}", {"rows": {}})
+        return {name: dict(zip(table["settings"], row, strict=True)) for name, row in table["rows"].items()}
 
     @property
     def title(self) -> str:
@@ -92,7 +56,7 @@ class FewShotReport:
         names = [self.data.get(key) for key in ("data", "split", "part")]
         return "Few-shot classification on {}, {} split, {}".format(*names)
 
-    def table(self) -> Table:
+    def table(self, title: str = "") -> Table:
         """Return the accuracies in percent as a table, with the paper's rows."""
         settings = self.settings
         # Runs of Lake et al. consist of single trials, for which errors are usually counted.
@@ -111,7 +75,7 @@ class FewShotReport:
             for name, row in self.paper.items()
         ]
         columns = ["method", *settings, *(("error", "wrong trials") if trials else ())]
-        return Table("", columns, rows, paper)
+        return Table(title, columns, rows, paper)
 
     def markdown(self) -> str:
         """Return the report in Markdown: accuracies, episodes, and facts about data and methods."""
@@ -136,6 +100,41 @@ class FewShotReport:
         ]
         return "\n\n".join(blocks) + "\n"
 
+    def part(self) -> Part:
+        """Return the report as a part of a larger report."""
+        tables = PAPER_TABLES.get(str(self.data.get("split")), "Few-shot")
+        table = self.table(f"{tables}: accuracy in percent ± half of the 95 % interval")
+        table.note = "The paper's numbers are for 2,000 episodes per setting (mini-ImageNet: 1,000)."
+        first = next(iter(self.scores.values()))
+        counts = sorted({len(score.accuracies) for score in first.values()})
+        facts = {**self.data, "methods": self.methods}
+        for key, score in first.items():
+            facts[f"episodes of {key}"] = (
+                f"{len(score.accuracies)}, queries per class {score.to_dict()['query']}, "
+                f"seed {'published' if score.seed is None else score.seed}, digest {score.digest}"
+            )
+        return Part(
+            "fewshot",
+            self.title,
+            f"Accuracy over {' or '.join(f'{count:,}' for count in counts)} episodes per setting, drawn from "
+            f"{self.data.get('classes', 'all')} classes. All methods are evaluated on the same episodes. In "
+            "each episode, a classifier is fitted to the embeddings of the support images and predicts the "
+            "classes of the query images.",
+            [table],
+            [
+                Figure(
+                    "fewshot-accuracies",
+                    self.title,
+                    accuracies(self),
+                    "Dots: this evaluation, with 95 % intervals. Hollow diamonds: the paper's numbers.",
+                )
+            ],
+            values={
+                f"{name}/{key}": score.mean for name, row in self.scores.items() for key, score in row.items()
+            },
+            facts=facts,
+        )
+
     def to_dict(self) -> dict[str, Any]:
         """Return the report as values for JSON."""
         return {
@@ -155,11 +154,7 @@ class FewShotReport:
         }
 
     def write(self, out: Path) -> list[Path]:
-        """Write ``OUT.md``, ``OUT.json`` and the figure ``OUT.svg``.
-
-        Args:
-            out: path without suffix.
-        """
+        """Write ``OUT.md``, ``OUT.json`` and the figure ``OUT.svg``; `out` is the path without a suffix."""
         figure = accuracy_over_steps(self) if self.curves else accuracies(self)
         texts = {".md": self.markdown(), ".json": json.dumps(self.to_dict(), indent=1), ".svg": figure}
         paths = [out.with_name(out.name + suffix) for suffix in texts]

@@ -26,12 +26,8 @@ class FineTuningMethod(Method):
     """A method that fits a network to the support images of one episode at a time.
 
     The predictions of an episode depend only on its own images, hence neither on the order of the episodes
-    nor on the number of ranks.
-
-    Args:
-        name: display name.
-        width: number of filters of the first layer, from which the batch size is computed.
-        about: facts for the report.
+    nor on the number of ranks. `width` is the number of filters of the first layer, from which the batch
+    size is computed.
     """
 
     def __init__(self, name: str, width: int, about: dict[str, Any]) -> None:
@@ -68,34 +64,19 @@ class FineTuningMethod(Method):
         way: int,
         rows: np.ndarray,
     ) -> Scorer:
-        """Fit a network to support images.
+        """Fit a network to support images in [0, 1], with classes 0 to way - 1.
 
-        Args:
-            support: images in [0, 1].
-            labels: their classes, 0 to way - 1.
-            way: number of classes.
-            rows: their row numbers in the data, from which random numbers of the episode are seeded.
+        `rows` are their row numbers in the data, from which random numbers of the episode are seeded.
         """
 
 
 class MAMLMethod(FineTuningMethod):
-    """MAML: a few steps of gradient descent from learned initial weights.
+    """MAML: the network's test steps of gradient descent from learned initial weights."""
 
-    Args:
-        name: display name.
-        network: trained network, on the device.
-        steps: number of gradient steps; the network's number of test steps if not given.
-        about: further facts for the report.
-    """
-
-    def __init__(
-        self, name: str, network: MAML, steps: int | None = None, about: dict[str, Any] | None = None
-    ) -> None:
-        config = network.config
-        self.steps = config.test_steps if steps is None else steps
-        facts = {"steps": self.steps, "lr": config.inner_lr}
-        super().__init__(name, config.width, facts | (about or {}))
-        self.network = network
+    def __init__(self, name: str, network: MAML, about: dict[str, Any] | None = None) -> None:
+        self.network, self.steps = network, network.config.test_steps
+        facts = {"steps": self.steps, "lr": network.config.inner_lr}
+        super().__init__(name, network.config.width, facts | (about or {}))
 
     def fit(self, support: Tensor, labels: Tensor, way: int, rows: np.ndarray) -> Scorer:
         """Adapt the network to support images, without keeping the graph."""
@@ -109,25 +90,13 @@ class FromScratchMethod(FineTuningMethod):
 
     *Source*: a row of the paper's table 1, from Hsu et al. 2019.
 
-    The initial weights depend only on a seed and the row numbers of the support images.
-
-    Args:
-        name: display name.
-        steps: number of Adam steps, each on all support images.
-        lr: learning rate.
-        width: number of filters of each block.
-        seed: random seed of the initial weights.
+    The initial weights depend only on a seed and the row numbers of the support images. Each of the Adam
+    steps is on all support images.
     """
 
-    def __init__(
-        self,
-        name: str = "Training from scratch (Conv4)",
-        steps: int = 20,
-        lr: float = 1e-3,
-        width: int = 64,
-        seed: int = 0,
-    ) -> None:
-        super().__init__(name, width, {"steps": steps, "lr": lr, "seed": seed})
+    def __init__(self, steps: int = 20, lr: float = 1e-3, width: int = 64, seed: int = 0) -> None:
+        about = {"steps": steps, "lr": lr, "seed": seed}
+        super().__init__("Training from scratch (Conv4)", width, about)
         self.steps, self.lr, self.seed = steps, lr, seed
 
     def fit(self, support: Tensor, labels: Tensor, way: int, rows: np.ndarray) -> Scorer:

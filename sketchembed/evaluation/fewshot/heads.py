@@ -14,7 +14,6 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from sketchembed.errors import check_known
 from sketchembed.evaluation.fewshot.logistic import fit_logistic
 
 
@@ -82,13 +81,4 @@ HEADS: dict[str, Head] = {
     "centroid": centroid,
     "neighbour": neighbour,
 }
-
-
-def head(name: str) -> Head:
-    """Return a head by name.
-
-    Raises:
-        ConfigError: if there is no such head.
-    """
-    check_known("head", name, HEADS)
-    return HEADS[name]
+"""All heads by name."""

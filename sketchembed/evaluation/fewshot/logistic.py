@@ -1,14 +1,9 @@
-"""Multinomial logistic regression of many small problems at once.
+"""Multinomial logistic regression of many small problems at once, with scikit-learn's objective.
 
-Each problem is the one that scikit-learn's ``LogisticRegression(C)`` solves: minimise, over weights W and
-unpenalised intercepts b,
-
-    Σ_i -log softmax(W x_i + b)[y_i] + |W|² / (2 C).
-
-The optimal W lies in the span of the support images, which are few in an episode. With their Gram matrix
-factored as F Fᵀ, the rows of F replace the images, and no matrix is larger than support × support. Newton's
-method converges in a few steps. Each step solves its linear system by conjugate gradients, preconditioned by
-the Hessian at uniform class probabilities, which is a good approximation for weakly fitted problems.
+Over weights W and intercepts b, it minimises Σ_i -log softmax(W x_i + b)[y_i] + |W|² / (2 C). The optimal W
+lies in the span of the support images. With their Gram matrix factored as F Fᵀ, the rows of F replace the
+images. Newton's method solves its steps by conjugate gradients. Their preconditioner is the Hessian at
+uniform class probabilities, which is a good approximation for weakly fitted problems.
 """
 
 from __future__ import annotations
@@ -20,8 +15,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional
 
-TOLERANCE = 1e-7
-"""Maximum gradient element (for C = 1) of a solved problem."""
+TOLERANCE = 1e-7  # maximum gradient element (for C = 1) of a solved problem
 NEWTON_STEPS = 50
 CG_STEPS = 30
 CG_REDUCTION = 1e-2
@@ -33,9 +27,7 @@ JITTER = 1e-10
 class LinearClassifiers(NamedTuple):
     """Linear classifiers, one per problem: ``scores = k @ weight + bias``.
 
-    Attributes:
-        weight: ``[problems, n, classes]``, for the inner products k of an input with the n support rows.
-        bias: ``[problems, classes]``.
+    k are the inner products of an input with the n support rows.
     """
 
     weight: Float[Tensor, "problems n classes"]
@@ -49,11 +41,8 @@ def fit_logistic(
 
     *Source*: the released code's ``LogisticRegression`` (multinomial, L2, C = 1, free intercept), converged.
 
-    Args:
-        gram: inner products of the support rows.
-        y: class of each row, 0 to classes - 1.
-        classes: number of classes.
-        c: inverse strength of the penalty.
+    `gram` are inner products of the support rows, `y` their classes from 0 to classes - 1, and `c` is the
+    inverse strength of the penalty.
     """
     gram = gram.double()
     count = gram.shape[-1]

@@ -14,15 +14,13 @@ from torch.nn import functional
 
 from sketchembed.data.episodes import EpisodeBatch
 from sketchembed.data.image_set import ImageSet
-from sketchembed.evaluation.fewshot.heads import Products, head
+from sketchembed.evaluation.fewshot.heads import HEADS, Products
 from sketchembed.runs.ranks import Ranks
 
-GPU_IMAGES = 512
-"""Images in a batch on a GPU."""
+GPU_IMAGES = 512  # images in a batch on a GPU
 CPU_PIXELS = 1 << 16
 """Pixels in a batch on a CPU. Activations that fit into its caches halve the time of 512 images."""
-GPU_NUMBERS = 1 << 26
-"""Numbers gathered for a batch of episodes on a GPU: 256 MB."""
+GPU_NUMBERS = 1 << 26  # numbers gathered for a batch of episodes on a GPU: 256 MB
 CPU_NUMBERS = 1 << 22
 """Numbers gathered for a batch of episodes on a CPU, so that they fit into its caches."""
 
@@ -30,12 +28,7 @@ Embed = Callable[[Float[Tensor, "batch channels size size"]], Float[Tensor, "bat
 
 
 class Method(ABC):
-    """A few-shot classifier.
-
-    Attributes:
-        name: display name.
-        about: facts for the report: head, checkpoint, training data.
-    """
+    """A few-shot classifier with a display name, and facts about it for the report."""
 
     name: str
     about: dict[str, Any]
@@ -52,15 +45,10 @@ class Method(ABC):
 class EmbeddingMethod(Method):
     """A fixed embedding, and a head that is fitted in each episode.
 
-    *Source*: paper section 5: features are the means of z, each divided by its norm.
+    *Source*: paper section 5: features are the means of z, each divided by its norm (`normalise`).
 
-    Args:
-        name: display name.
-        embed: returns embeddings of images in [0, 1], on the device of the ranks.
-        head: name of the head, see :mod:`~sketchembed.evaluation.fewshot.heads`.
-        normalise: divide each embedding by its norm.
-        about: facts for the report.
-        shared: a method with the same embedding, prepared before this one, whose features are reused.
+    `embed` takes images in [0, 1]. If another method with the same embedding is prepared before this one, it
+    can be `shared`: its features are used again.
     """
 
     def __init__(
@@ -110,7 +98,7 @@ class EmbeddingMethod(Method):
         at_once = max(1, most // max(1, numbers))
         with torch.inference_mode():
             predicted = [
-                head(self.about["head"])(self._products(*part), labels, way)
+                HEADS[self.about["head"]](self._products(*part), labels, way)
                 for part in zip(torch.split(support, at_once), torch.split(query, at_once), strict=True)
             ]
         return torch.cat(predicted)

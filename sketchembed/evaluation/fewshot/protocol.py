@@ -11,29 +11,31 @@ from typing import Literal
 import torch
 
 from sketchembed.data.episodes import Episodes
-from sketchembed.data.folders import prepared_folder
+from sketchembed.data.folders import data_folder, prepared_folder
 from sketchembed.data.image_set import ImageSet
 from sketchembed.data.sources import mini_imagenet, omniglot_images
 from sketchembed.data.sources.omniglot_runs import OneShotRuns
 from sketchembed.errors import CheckpointError, ConfigError, check_known, check_range
-from sketchembed.evaluation.fewshot import heads
+from sketchembed.evaluation.context import EvaluationContext
 from sketchembed.evaluation.fewshot.fewshot_table import FewShotReport
 from sketchembed.evaluation.fewshot.finetuning import FromScratchMethod, MAMLMethod
+from sketchembed.evaluation.fewshot.heads import HEADS
 from sketchembed.evaluation.fewshot.methods import EmbeddingMethod, Method, invert, pixel_features
 from sketchembed.evaluation.fewshot.scores import EpisodeSetting, measure
 from sketchembed.evaluation.models import Model, trained_baselines
+from sketchembed.evaluation.wandb_results import save_scores
 from sketchembed.networks.conv4 import Conv4, for_inference
 from sketchembed.networks.maml import MAML
 from sketchembed.networks.network import Network
 from sketchembed.networks.protonet import ProtoNet
+from sketchembed.reporting.part import Part
 from sketchembed.runs.ranks import Ranks
 
 DataName = Literal["omniglot", "mini-imagenet"]
 SETTINGS = {"omniglot": "5w1s,5w5s,20w1s,20w5s", "mini-imagenet": "5w1s,5w5s,5w20s,5w50s"}
 EPISODES = {"omniglot": 2000, "mini-imagenet": 1000}
 """Number of episodes per setting in the released code."""
-CURVE_EPISODES = 500
-"""Number of episodes per checkpoint of a run in the released code."""
+CURVE_EPISODES = 500  # number of episodes per checkpoint of a run in the released code
 BASELINES = ("pixels", "neighbours", "random", "scratch", "trained")
 UNTRAINED = "pixels,neighbours,random"
 
@@ -71,7 +73,7 @@ class FewShotProtocol:
 
     def __post_init__(self) -> None:
         """Check the values that need no data."""
-        heads.head(self.head)
+        check_known("head", self.head, HEADS)
         _ = self.baseline_names
         check_range("episodes", self.count, 1)
 
@@ -99,12 +101,8 @@ class FewShotProtocol:
     ) -> FewShotReport:
         """Measure models and baselines on the same episodes.
 
-        Args:
-            models: models to evaluate.
-            runs: folder of the runs with trained baselines.
-            folder: data folder.
-            launch: starts the ranks; called after everything has been checked.
-            curves: whether the models are the checkpoints of runs, for accuracy over training steps.
+        `launch` starts the ranks, after everything has been checked. With `curves`, models are checkpoints of
+        runs, for the accuracy over training steps.
 
         Raises:
             CheckpointError: if a model takes other images.
@@ -175,6 +173,33 @@ class FewShotProtocol:
         return [Episodes(images, one.way, one.shot, query, self.seed, within) for one in settings]
 
 
+def fewshot(
+    context: EvaluationContext,
+    data: DataName = "omniglot",
+    split: str = "vinyals",
+    settings: str | None = None,
+    episodes: int = CURVE_EPISODES,
+    baselines: str = UNTRAINED,
+) -> Part:
+    """Few-shot classification in episodes, with baselines (tables 1, 2, 6 and 8).
+
+    Args:
+        context: the models and the data.
+        data: omniglot or mini-imagenet.
+        split: split of Omniglot: vinyals, lake (episodes within an alphabet), lake-pooled, or lake-runs.
+        settings: such as 5w1s,20w5s; the paper's if not given.
+        episodes: number of episodes per setting; the paper has 2000, which take four times as long.
+        baselines: of pixels, neighbours, random, scratch, trained, separated by commas; all or none.
+    """
+    protocol = FewShotProtocol(
+        data, split, settings=settings, episodes=episodes, seed=context.seed, baselines=baselines
+    )
+    report = protocol.run(context.models, context.runs, data_folder(context.folder), lambda: context.ranks)
+    if context.ranks.is_rank_zero:
+        save_scores(report, context.wandb, context.project)
+    return report.part()
+
+
 def method_of(model: Model, head: str, device: torch.device) -> Method:
     """Return the few-shot method of a trained network; `head` is not used for a ProtoNet and for MAML."""
     network = model.network.to(device).eval()
@@ -222,11 +247,7 @@ def takes_images(network: Network, images: ImageSet) -> bool:
 
 
 def check_images(network: Network, images: ImageSet) -> None:
-    """Check that a network takes images of this size and number of channels.
-
-    Raises:
-        CheckpointError: if it does not.
-    """
+    """Raise a CheckpointError unless a network takes images of this size and number of channels."""
     if not takes_images(network, images):
         config = network.config
         raise CheckpointError(

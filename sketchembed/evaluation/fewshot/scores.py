@@ -28,12 +28,7 @@ NORMAL_95 = 1.96
 
 @dataclass(frozen=True)
 class EpisodeSetting:
-    """Way and shot of an episode, written as ``20w1s``.
-
-    Attributes:
-        way: number of classes.
-        shot: number of support images per class.
-    """
+    """Way (number of classes) and shot (support images per class) of an episode, written as ``20w1s``."""
 
     way: int
     shot: int
@@ -61,14 +56,9 @@ class EpisodeSetting:
 
 @dataclass(frozen=True)
 class Score:
-    """Accuracies of a method.
+    """Accuracies of a method, float64 ``[episodes]``, 0 to 1, with a digest of the list of episodes.
 
-    Attributes:
-        setting: way and shot.
-        accuracies: float64 ``[episodes]``, 0 to 1.
-        seed: seed of the episodes; None for a published list of episodes.
-        query: number of queries per class; None for all other images of the class.
-        digest: digest of the list of episodes.
+    `seed` is None for a published list. `query` is None for all other images of a class.
     """
 
     setting: EpisodeSetting
@@ -103,13 +93,7 @@ class Score:
 def measure(
     methods: Sequence[Method], episodes: Episodes | OneShotRuns, count: int, ranks: Ranks | None = None
 ) -> list[Score]:
-    """Measure the accuracy of methods on the same episodes.
-
-    Args:
-        methods: prepared methods.
-        episodes: episodes of one setting.
-        count: number of episodes; those with the numbers 0 to count - 1 are used.
-        ranks: the ranks that share the work.
+    """Measure the accuracy of prepared methods on the same episodes, numbers 0 to count - 1.
 
     Returns:
         a score per method.

@@ -7,11 +7,9 @@ from collections.abc import Sequence
 
 from sketchembed.errors import ConfigError, nearest
 
-Weights = dict[str, float]
-"""The factor of each class, in the order in which the classes are named."""
+Weights = dict[str, float]  # the factor of each class, in the order in which the classes are named
 
-MAX_LENGTH = 1_000
-"""Characters of a sum."""
+MAX_LENGTH = 1_000  # characters of a sum
 SIGNS = str.maketrans({"−": "-", "–": "-", "×": "*", "·": "*", "’": "'"})
 """Typographic characters and the ASCII characters that they stand for."""
 FACTOR = r"(?:(\d{1,9}(?:\.\d{0,6})?|\.\d{1,6})\s*\*\s*)?"
@@ -24,10 +22,6 @@ def parse(text: str, names: Sequence[str]) -> Weights:
     A sum consists of terms joined by ``+`` and ``-``. A term is the name of a class, optionally after a
     factor (``0.5 * cat``). Names may contain blanks and hyphens (``ice cream``, ``t-shirt``) and are not
     case-sensitive. Factors of a class that is named several times are added.
-
-    Args:
-        text: the sum.
-        names: names of the known classes.
 
     Raises:
         ConfigError: if the text is not a sum, or names an unknown class.

@@ -60,7 +60,7 @@ def compose(
         drawn = one.rows(context, min(shown, one.count), temperature)
         rows += [row.cells(one.weights, terms) for row in drawn]
         labels += [row.label for row in drawn]
-        items += [row.item(one.text) for row in drawn]
+        items += [row.item(one.text, temperature) for row in drawn]
         part.tables.append(_table(context, one, part.values))
     used = "; ".join(f"{one.text}: {one.count} drawings of each class" for one in sums)
     part.about = (
@@ -70,19 +70,15 @@ def compose(
         "mean norm of the embeddings. The last row of each sum uses the mean embedding of each class "
         "instead, and its operands are drawings decoded from these means."
     )
-    part.figures.append(
-        Figure(
-            "figure-5c-composition",
-            "Drawings of sums of embeddings",
-            grid_svg(
-                rows, names=labels, heads=_heads(context, terms, temperature), headings=headings, size=60
-            ),
-            "Shaded: input drawings. Right of the equals sign: the sum of their embeddings decoded greedily, "
-            f"then the scaled sum decoded greedily and sampled at temperature {temperature:g}. The first "
-            "examples are shown, not the best.",
-        )
+    title, heads = "Drawings of sums of embeddings", _heads(context, terms, temperature)
+    svg = grid_svg(rows, names=labels, heads=heads, headings=headings, size=60)
+    caption = (
+        "Shaded: input drawings. Right of the equals sign: the sum of their embeddings decoded greedily, "
+        f"then the scaled sum decoded greedily and sampled at temperature {temperature:g}. The first "
+        "examples are shown, not the best."
     )
-    part.drawings.append(Drawings("Drawings of sums of embeddings", items))
+    part.figures.append(Figure("figure-5c-composition", title, svg, caption))
+    part.drawings.append(Drawings(title, items))
     part.facts = {"examples": {one.text: one.count for one in sums}, "temperature": temperature}
     return part
 
@@ -102,22 +98,15 @@ def with_norm(z: Float[Tensor, "batch latent"], norm: float | int) -> Float[Tens
 
 @dataclass
 class FigureRow:
-    """A row of the figure.
+    """A row of the figure: an operand per class, and drawings and images of the sum.
 
-    Attributes:
-        label: name of the row.
-        operands: a drawing per class.
-        given: whether the operands are input drawings.
-        drawn: drawings of the sum.
-        temperatures: of each of these drawings.
-        pictures: images of the sum by the Conv-VAE baseline.
+    Operands are input drawings (`given`), or drawings decoded from class means.
     """
 
     label: str
     operands: dict[str, Sketch]
     given: bool
     drawn: list[Sketch]
-    temperatures: list[float]
     pictures: list[np.ndarray]
 
     def cells(self, weights: Weights, terms: int) -> list[Tile | Content]:
@@ -129,25 +118,19 @@ class FigureRow:
             cells += [f"{sign}{factor}" or None, Tile(self.operands[name], shaded=self.given)]
         return [*cells, "=", *self.drawn, *([None, *self.pictures] if self.pictures else [])]
 
-    def item(self, text: str) -> dict[str, object]:
+    def item(self, text: str, temperature: float) -> dict[str, object]:
         """Return the row for the page that replays drawings, with the first operand as the input."""
         first = next(iter(self.operands.values()))
         samples = [
-            {"temperature": temperature, "strokes": boxed(sketch)}
-            for temperature, sketch in zip(self.temperatures, self.drawn, strict=True)
+            {"temperature": used, "strokes": boxed(sketch)}
+            for used, sketch in zip((0.0, 0.0, temperature), self.drawn, strict=True)
         ]
         return {"class": f"{text} ({self.label})", "seen": True, "input": boxed(first), "samples": samples}
 
 
 @dataclass
 class EmbeddingSum:
-    """A sum of classes, and drawings of these classes.
-
-    Attributes:
-        text: the sum as text.
-        weights: factor of each class.
-        drawings: indices in the store by class, equally many of each.
-    """
+    """A sum of classes: its text, factors, and equally many drawings of each class."""
 
     text: str
     weights: Weights
@@ -171,11 +154,8 @@ class EmbeddingSum:
             )
         # Chosen drawings are sorted; which ones form an example is random.
         random = np.random.default_rng(context.seed)
-        return cls(
-            written(weights),
-            weights,
-            {name: random.permutation(chosen)[:count] for name, chosen in found.items()},
-        )
+        drawings = {name: random.permutation(chosen)[:count] for name, chosen in found.items()}
+        return cls(written(weights), weights, drawings)
 
     @property
     def count(self) -> int:
@@ -224,7 +204,6 @@ class EmbeddingSum:
                 {name: sketches[number] for name, sketches in operands.items()},
                 number < count,
                 [sketches[number] for sketches in drawn],
-                [0.0, 0.0, temperature],
                 [picture[number] for picture in pictures],
             )
             for number in range(count + 1)

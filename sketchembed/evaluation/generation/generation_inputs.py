@@ -22,14 +22,10 @@ from sketchembed.sketch import Sketch
 
 @dataclass(frozen=True, eq=False)
 class Inputs:
-    """Images to draw.
+    """Images in [0, 1] to draw, with class names.
 
     Attributes:
-        key: short name.
-        title: heading.
         figure: name of the figure.
-        names: class name of each image.
-        images: ``[n, channels, size, size]`` in [0, 1].
         strokes: original strokes of the first images; None if unknown.
         seen: whether the model was trained on other images of these classes.
         people: people's drawings of the first images, if these are photos.
@@ -52,13 +48,8 @@ class Inputs:
 def gather(context: EvaluationContext, shown: int, count: int) -> tuple[list[Inputs], list[str]]:
     """Choose inputs that the model was not trained on, from as many classes as possible.
 
-    Args:
-        context: the model and the data.
-        shown: number of inputs of each kind for which strokes are loaded.
-        count: number of inputs of each kind.
-
-    Returns:
-        the inputs, and a sentence about each kind of inputs that is missing.
+    Strokes are loaded for `shown` of the `count` inputs of each kind. Also returns sentences about kinds of
+    inputs that are missing.
 
     Raises:
         SketchEmbedError: if there are no data of any kind.
@@ -96,24 +87,15 @@ def gather(context: EvaluationContext, shown: int, count: int) -> tuple[list[Inp
 
 
 def choose_balanced(pools: Mapping[str, np.ndarray], count: int, seed: int) -> list[tuple[str, int]]:
-    """Choose members of classes at random: one of each class, then a second one of each, and so on.
+    """Choose at most `count` members of classes: one of each class, then a second one of each, and so on.
 
-    Args:
-        pools: members of each class.
-        count: maximum number of members.
-        seed: random seed.
-
-    Returns:
-        pairs of class and member.
+    The order is random. Returns pairs of class and member.
     """
     random = np.random.default_rng(seed)
     order = [(name, random.permutation(pools[name])) for name in random.permutation(list(pools))]
     most = max((len(members) for _, members in order), default=0)
     rounds = ((str(name), members, at) for at in range(most) for name, members in order)
     return [(name, int(members[at])) for name, members, at in rounds if at < len(members)][:count]
-
-
-# ---- sources -------------------------------------------------------------------------------------------
 
 
 def _quickdraw(context: EvaluationContext, shown: int, count: int, seen: bool) -> Inputs:

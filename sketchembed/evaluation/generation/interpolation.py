@@ -81,10 +81,8 @@ def bilinear(
 ) -> Float[Tensor, "rows columns latent"]:
     """Return the bilinear interpolation between four embeddings.
 
-    Args:
-        corners: upper left, upper right, lower left, lower right.
-        rows: number of rows of the grid, at least 2.
-        columns: number of columns; `rows` if not given.
+    The corners are upper left, upper right, lower left and lower right. A grid has at least 2 rows, and as
+    many columns if their number is not given.
     """
     upper_left, upper_right, lower_left, lower_right = corners.double()
     down = torch.linspace(0, 1, rows, dtype=torch.float64)[:, None, None]
@@ -95,11 +93,7 @@ def bilinear(
 
 
 def _four(classes: str) -> list[str]:
-    """Return the class names of the corners.
-
-    Raises:
-        ConfigError: if there are not four of them.
-    """
+    """Return the class names of the corners; raise a ConfigError if there are not four."""
     names = [name.strip() for name in classes.split(",")]
     if len(names) != 4:
         raise ConfigError(

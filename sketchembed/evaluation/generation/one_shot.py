@@ -24,10 +24,14 @@ from sketchembed.reporting.part import Cell, Drawings, Figure, Part, Table
 from sketchembed.reporting.svg_elements import boxed
 from sketchembed.sketch import Sketch
 
-Sample = tuple[float, int]
-"""A temperature, and the number of the sample at this temperature."""
+Sample = tuple[float, int]  # a temperature, and the number of the sample at this temperature
 SIGMA = 1.0
 """Blur in pixels before images are compared, so that lines that are a pixel apart still overlap."""
+COLUMNS = ("inputs", "drawn", "similarity to input", "similarity to each other", "strokes", "points")
+NOTE = (
+    f"Similarity is the correlation of the darkness of two images, blurred by {SIGMA:g} pixel, averaged over "
+    "the inputs. It is 1 for equal images."
+)
 
 
 def one_shot(
@@ -62,11 +66,9 @@ def one_shot(
     for kind in kinds:
         z = context.embed(context.model, kind.images)
         drawn = {sample: context.decode(z, sample[0], context.seed + sample[1]) for sample in drawn_at}
-        pictures = (
-            context.decode_baseline(context.embed(context.baseline, kind.images))
-            if context.baseline
-            else None
-        )
+        pictures = None
+        if context.baseline:
+            pictures = context.decode_baseline(context.embed(context.baseline, kind.images))
         figures.setdefault(kind.figure, []).append(kind)
         blocks[kind.key] = _rows(kind, drawn, pictures)
         items += _items(kind, drawn)
@@ -74,15 +76,8 @@ def one_shot(
         part.facts[f"inputs, {kind.key}"] = len(kind)
     for name, shown_kinds in figures.items():
         part.figures.append(_figure(name, shown_kinds, blocks, drawn_at, bool(context.baseline)))
-    part.tables.append(
-        Table(
-            "Similarity of drawings to the input and to each other",
-            ["inputs", "drawn", "similarity to input", "similarity to each other", "strokes", "points"],
-            rows,
-            note=f"Similarity is the correlation of the darkness of two images, blurred by {SIGMA:g} pixel, "
-            "averaged over the inputs. It is 1 for equal images.",
-        )
-    )
+    title = "Similarity of drawings to the input and to each other"
+    part.tables.append(Table(title, list(COLUMNS), rows, note=NOTE))
     if items:
         part.drawings.append(Drawings("One-shot drawings", items))
     counts = ", ".join(f"{len(kind)} inputs of '{kind.key}'" for kind in kinds)

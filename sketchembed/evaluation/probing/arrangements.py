@@ -1,17 +1,14 @@
 """Images composed of hand-drawn circles and squares, labelled with their layout.
 
 *Source*: paper section 6 and appendix F. The released code scales images down and pastes them. Here the
-strokes are scaled, moved to their positions (:mod:`~sketchembed.evaluation.probing.layouts`) and rasterized
-once, like training images. Positions may be fractions of a pixel, and labels are exact.
-
-A composed drawing is not fitted to the canvas, because its position is what the probes predict.
+strokes are scaled, moved and rasterized once, like training images, so labels are exact. A composed drawing
+is not fitted to the canvas, because its position is what the probes predict.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -27,15 +24,12 @@ from sketchembed.sketch import Sketch
 
 @dataclass(frozen=True)
 class Arrangements:
-    """Composed drawings with labels.
+    """Composed drawings of a relation or variable, in pixels of the canvas.
 
     Attributes:
-        name: name of the relation or variable, see :mod:`~sketchembed.evaluation.probing.layouts`.
-        sketches: drawings in pixels of the canvas.
         targets: class numbers of a relation, int64 ``[n]``, or values of a variable, float64 ``[n]``.
         classes: class names of a relation; empty for a variable.
-        sources: int64 ``[n, 2]``, indices in the store of the circle and of the square in each drawing; -1
-            for none.
+        sources: int64 ``[n, 2]``, indices of the circle and square of each drawing in the store; -1 for none.
     """
 
     name: str
@@ -49,12 +43,13 @@ class Arrangements:
         return len(self.sketches)
 
     def images(self, size: int = CANVAS) -> Float[Tensor, "batch 1 size size"]:
-        """Return images of the drawings, see :func:`rasterize_in_place`.
+        """Rasterize the drawings where they are: dark lines (0) on white (1), one channel.
 
-        Args:
-            size: side in pixels.
+        Positions scale with `size`; the pen stays one pixel wide.
         """
-        return rasterize_in_place(self.sketches, size)
+        starts = range(0, len(self), 512)
+        images = [_coverage(self.sketches[first : first + 512], size) for first in starts]
+        return 1 - torch.cat(images or [torch.zeros(0, size, size)]).unsqueeze(1)
 
     @classmethod
     def join(cls, parts: Sequence[Arrangements]) -> Arrangements:
@@ -74,10 +69,6 @@ class Composer:
     Half of the drawings of each class are used for training examples, the other half for test examples.
     Within a half, a drawing is used again only after all others have been used.
 
-    Args:
-        pictures: drawings of the classes.
-        seed: random seed of the split and of the compositions.
-
     Raises:
         DataError: if there are fewer than two circles or squares.
     """
@@ -96,60 +87,28 @@ class Composer:
             half = len(found) // 2
             self.drawings["train"][shape], self.drawings["test"][shape] = found[:half], found[half:]
 
-    def relation(self, name: str, train: int, test: int) -> tuple[Arrangements, Arrangements]:
-        """Compose training and test examples of a relation, with balanced classes in random order.
+    def examples(self, name: str, train: int, test: int) -> tuple[Arrangements, Arrangements]:
+        """Compose training and test examples of a relation or of a variable.
 
-        Args:
-            name: key of :data:`~sketchembed.evaluation.probing.layouts.RELATIONS`.
-            train: number of training examples.
-            test: number of test examples.
+        Relations have balanced classes in random order, variables have uniformly distributed values.
 
         Raises:
-            ConfigError: if there is no such relation.
+            ConfigError: if there is no such relation or variable.
         """
-        check_known("relation", name, RELATIONS)
-        layouts = list(RELATIONS[name].values())
-
-        def sample(random: np.random.Generator, count: int) -> np.ndarray:
-            return random.permutation(np.arange(count) % len(layouts))
-
-        return self._compose(name, train, test, list(RELATIONS[name]), sample, lambda at: layouts[at])
-
-    def variable(self, name: str, train: int, test: int) -> tuple[Arrangements, Arrangements]:
-        """Compose training and test examples of a variable, with uniformly distributed values.
-
-        Args:
-            name: key of :data:`~sketchembed.evaluation.probing.layouts.VARIABLES`.
-            train: number of training examples.
-            test: number of test examples.
-
-        Raises:
-            ConfigError: if there is no such variable.
-        """
-        check_known("variable", name, VARIABLES)
-        variable = VARIABLES[name]
-
-        def sample(random: np.random.Generator, count: int) -> np.ndarray:
-            return random.uniform(variable.low, variable.high, count)
-
-        return self._compose(name, train, test, [], sample, lambda value: variable.layout(float(value)))
-
-    def _compose(
-        self,
-        name: str,
-        train: int,
-        test: int,
-        classes: list[str],
-        sample: Callable[[np.random.Generator, int], np.ndarray],
-        layout: Callable[[Any], tuple[Placed, ...]],
-    ) -> tuple[Arrangements, Arrangements]:
-        """Compose training and test examples from labels, which are sampled, and their layouts."""
+        check_known("relation or variable", name, (*RELATIONS, *VARIABLES))
         made = []
         for part, count in (("train", train), ("test", test)):
             random = np.random.default_rng([self.seed, *f"{name} {part}".encode()])
-            targets = sample(random, count)
-            sketches, sources = self._draw(part, [layout(target) for target in targets], random)
-            made.append(Arrangements(name, sketches, targets, classes, sources))
+            if name in RELATIONS:
+                kinds = list(RELATIONS[name].values())
+                targets = random.permutation(np.arange(count) % len(kinds))
+                layouts = [kinds[at] for at in targets]
+            else:
+                variable = VARIABLES[name]
+                targets = random.uniform(variable.low, variable.high, count)
+                layouts = [variable.layout(float(value)) for value in targets]
+            sketches, sources = self._draw(part, layouts, random)
+            made.append(Arrangements(name, sketches, targets, list(RELATIONS.get(name, ())), sources))
         return made[0], made[1]
 
     def _draw(
@@ -178,29 +137,13 @@ def _repeat_shuffled(drawings: np.ndarray, count: int, random: np.random.Generat
 
 
 def compose(layout: Sequence[Placed], drawings: Mapping[str, Sketch]) -> Sketch:
-    """Return a drawing of several shapes, in pixels of the canvas.
-
-    Args:
-        layout: shapes with position and size.
-        drawings: a drawing of each shape, used for all of its positions.
-    """
+    """Return the shapes of a layout as one drawing in pixels of the canvas, given a drawing of each shape."""
     strokes: list[np.ndarray] = []
     for placed in layout:
         fitted = drawings[placed.shape].fit(placed.side)
         shift = np.array([placed.x, placed.y]) - placed.side / 2
         strokes += [stroke + shift for stroke in fitted.strokes]
     return Sketch.from_strokes(strokes)
-
-
-def rasterize_in_place(sketches: Sequence[Sketch], size: int = CANVAS) -> Float[Tensor, "batch 1 size size"]:
-    """Rasterize drawings without fitting them to the canvas: dark lines (0) on white (1), one channel.
-
-    Args:
-        sketches: in pixels of a canvas of 28.
-        size: side of the images in pixels. Positions scale with it; the pen stays one pixel wide.
-    """
-    images = [_coverage(sketches[first : first + 512], size) for first in range(0, len(sketches), 512)]
-    return 1 - torch.cat(images or [torch.zeros(0, size, size)]).unsqueeze(1)
 
 
 def _coverage(sketches: Sequence[Sketch], size: int) -> Tensor:

@@ -11,20 +11,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-CANVAS = 28
-"""Side in pixels of the canvas of all positions below."""
-SHAPES = ("circle", "square")
-"""Quick, Draw! classes of the shapes."""
+CANVAS = 28  # side in pixels of the canvas of all positions below
+SHAPES = ("circle", "square")  # Quick, Draw! classes of the shapes
 
 
 class Placed(NamedTuple):
-    """A shape with a position and a size.
+    """A shape of :data:`SHAPES` with the centre and the larger side of its bounding box.
 
-    Attributes:
-        shape: one of :data:`SHAPES`.
-        x: centre of the bounding box in pixels.
-        y: centre of the bounding box in pixels, downwards.
-        side: larger side of the bounding box in pixels.
+    All are in pixels; y is downwards.
     """
 
     shape: str
@@ -76,14 +70,7 @@ RELATIONS: dict[str, dict[str, tuple[Placed, ...]]] = {
 
 @dataclass(frozen=True)
 class Variable:
-    """A continuous variable of an image of circles, sampled uniformly.
-
-    Attributes:
-        low: smallest value.
-        high: largest value.
-        unit: unit of the value.
-        layout: returns the layout for a value.
-    """
+    """A continuous variable of an image of circles, sampled uniformly, and the layout for a value."""
 
     low: float
     high: float
@@ -104,8 +91,7 @@ def _size(value: float) -> tuple[Placed, ...]:
     return (Placed("circle", 14, 14, value),)
 
 
-PAIRED = 9.0
-"""Side of each of two circles in pixels, the largest with which both stay on the canvas."""
+PAIRED = 9.0  # side of each of two circles in pixels, the largest with which both stay on the canvas
 VARIABLES: dict[str, Variable] = {
     "angle": Variable(-0.52, 0.52, "rad", _angle),
     "distance": Variable(0.0, 6.0, "px", _distance),

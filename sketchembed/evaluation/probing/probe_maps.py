@@ -12,28 +12,19 @@ from typing import Any
 
 import numpy as np
 
+from sketchembed.evaluation.probing.layouts import CANVAS
 from sketchembed.reporting.figures import drawing_as_svg, svg
 from sketchembed.sketch import Sketch
 
 CLASS_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7")
 """From the palette of Okabe and Ito, which is suitable for colour-blind readers."""
-SHADES = 24
-"""Number of colours of a continuous variable."""
-CANVAS = 28
-"""Side of the canvas of an example, in pixels."""
-PANEL = 1.55
-"""Side of a map, in inches."""
+SHADES = 24  # number of colours of a continuous variable
+PANEL = 1.55  # side of a map, in inches
 
 
 @dataclass(frozen=True)
 class Example:
-    """A drawing in the legend.
-
-    Attributes:
-        sketch: drawing in pixels of the canvas.
-        label: text below the drawing.
-        value: value that the drawing has in the maps.
-    """
+    """A drawing in the legend, in pixels of the canvas, and the value that it has in the maps."""
 
     sketch: Sketch
     label: str
@@ -42,13 +33,7 @@ class Example:
 
 @dataclass(frozen=True)
 class Map:
-    """Points in two dimensions.
-
-    Attributes:
-        points: ``[n, 2]`` in 0..1.
-        values: ``[n]``, class numbers or values of a variable.
-        corner: text in the lower left corner.
-    """
+    """Points in 0..1, ``[n, 2]``, class numbers or values, ``[n]``, and a text in the lower left corner."""
 
     points: np.ndarray
     values: np.ndarray
@@ -59,11 +44,7 @@ class Map:
 class Column:
     """A column of the figure: one variable, with a map for every model.
 
-    Attributes:
-        title: title of the column.
-        examples: legend of the colours.
-        maps: one map per row of the figure.
-        span: smallest and largest value of the variable; None for classes.
+    `span` is its smallest and largest value; None for classes.
     """
 
     title: str
@@ -73,12 +54,7 @@ class Column:
 
 
 def maps_svg(rows: Sequence[str], columns: Sequence[Column]) -> str:
-    """Return the figure as SVG.
-
-    Args:
-        rows: names of the models.
-        columns: variables, with as many maps as there are rows.
-    """
+    """Return the figure as SVG, with a row of maps for each model named in `rows`."""
     with drawing_as_svg() as pyplot:
         heights = [0.38, *[1.0] * len(rows)]
         figure, panels = pyplot.subplots(

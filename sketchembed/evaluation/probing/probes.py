@@ -1,13 +1,9 @@
 """Probes: simple models that predict a property of images from their embeddings.
 
-*Source*: paper section 6 and appendix F; the probes are scikit-learn's with default settings, as in the
-released code.
+*Source*: paper section 6 and appendix F; scikit-learn's models with default settings, as in released code.
 
-Results are reported with and without two effects that do not reflect the quality of an embedding. First, the
-penalty of a linear probe has less effect on features with a larger scale: linear probes are fitted to the raw
-features, as in the released code, and to features of a common scale. Second, the released code represents an
-image by a sample of z: this adds little noise for a model trained to draw, but more for a VAE, whose loss
-demands noise.
+Two effects that do not reflect the quality of an embedding are shown by results with and without them: the
+scale of the features, on which the effect of a penalty depends, and the noise of a sample of z.
 """
 
 from __future__ import annotations
@@ -34,14 +30,7 @@ SAMPLING = (
 
 
 class ProbeData(NamedTuple):
-    """Training and test examples of a probe.
-
-    Attributes:
-        train: features, float64 ``[n, features]``.
-        targets: of the training examples, ``[n]``.
-        test: features, float64 ``[m, features]``.
-        test_targets: of the test examples, ``[m]``.
-    """
+    """Training and test examples of a probe: float64 features ``[n, features]``, and targets ``[n]``."""
 
     train: np.ndarray
     targets: np.ndarray
@@ -62,12 +51,7 @@ class ProbeData(NamedTuple):
 
 
 class RegressionScore(NamedTuple):
-    """Accuracy of a regression on the test examples.
-
-    Attributes:
-        r2: coefficient of determination.
-        mse: mean squared error, in the squared unit of the variable.
-    """
+    """Coefficient of determination, and mean squared error in the squared unit, on the test examples."""
 
     r2: float
     mse: float
@@ -97,12 +81,7 @@ def linear(data: ProbeData) -> RegressionScore:
 
 
 def nonlinear(data: ProbeData, seed: int) -> RegressionScore:
-    """Score a perceptron with one hidden layer of 100 units, trained for at most 3,000 epochs.
-
-    Args:
-        data: examples.
-        seed: random seed of the initial weights and of the order of the examples.
-    """
+    """Score a perceptron with one hidden layer of 100 units, trained for at most 3,000 epochs."""
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.neural_network import MLPRegressor
 
@@ -123,11 +102,7 @@ def _score(model: Any, data: ProbeData) -> RegressionScore:
 
 
 def umap_projection(features: np.ndarray, seed: int) -> np.ndarray:
-    """Project embeddings to two dimensions by UMAP with default settings, without labels.
-
-    Args:
-        features: ``[n, features]``.
-        seed: random seed.
+    """Project embeddings ``[n, features]`` by UMAP with default settings, without labels.
 
     Returns:
         ``[n, 2]``, scaled to 0..1 along each axis.
@@ -144,13 +119,7 @@ def umap_projection(features: np.ndarray, seed: int) -> np.ndarray:
 
 
 class ProbeRow(NamedTuple):
-    """Features that are probed.
-
-    Attributes:
-        name: display name.
-        model: model of the embedding; None for raw pixels.
-        sampled: whether an image is represented by a sample of z, or by its mean.
-    """
+    """Features that are probed: samples of z or means of z of a model, or raw pixels for no model."""
 
     name: str
     model: Model | None
@@ -175,26 +144,18 @@ def probe_rows(context: EvaluationContext) -> list[ProbeRow]:
 def probe_features(
     context: EvaluationContext, images: Float[Tensor, "batch 1 size size"], seed: int
 ) -> dict[str, np.ndarray]:
-    """Return the features of images, float64 ``[batch, features]``, by the name of the row.
-
-    Args:
-        context: the models.
-        images: in [0, 1], dark on white.
-        seed: random seed of the samples of z.
-    """
+    """Return the features of images, float64 ``[batch, features]``, by the name of the row."""
     found: dict[str, Tensor] = {}
     latents = {model.name: context.encode(model, images) for model in context.models}
     for row in probe_rows(context):
         if row.model is None:
             found[row.name] = pixel_features(images)
             continue
-        latent = latents[row.model.name]
+        latent, network = latents[row.model.name], row.model.network
+        found[row.name] = latent.mean
         if row.sampled:
             noise = torch.randn(latent.mean.shape, generator=torch.Generator().manual_seed(seed))
-            network = row.model.network
             found[row.name] = (
                 network.sample(latent, noise) if isinstance(network, ConvVAE) else latent.sample(noise)
             )
-        else:
-            found[row.name] = latent.mean
     return {name: features.double().numpy() for name, features in found.items()}

@@ -39,21 +39,12 @@ TITLES = {
     "real": "real classes",
 }
 
-Key = tuple[str, str, bool]
-"""A relation, the name of a row, and whether the features are scaled."""
+Key = tuple[str, str, bool]  # a relation, the name of a row, and whether the features are scaled
 
 
 @dataclass(frozen=True)
 class Examples:
-    """Images with class labels, training examples first.
-
-    Attributes:
-        images: dark lines (0) on white (1).
-        targets: class numbers.
-        classes: class names.
-        sketches: the drawings in the images, in pixels of a canvas of 28.
-        train: number of training examples.
-    """
+    """Images with class labels and their drawings in pixels of the canvas, training examples first."""
 
     images: Float[Tensor, "batch 1 size size"]
     targets: np.ndarray
@@ -62,21 +53,10 @@ class Examples:
     train: int
 
     @classmethod
-    def composed(cls, train: Arrangements, test: Arrangements, size: int) -> Examples:
-        """Return composed images of a given side in pixels."""
-        both = Arrangements.join([train, test])
-        return cls(both.images(size), both.targets, both.classes, both.sketches, len(train))
-
-    @classmethod
     def real(cls, pictures: Pictures, train: int, test: int, seed: int, size: int) -> Examples:
         """Return drawings of the four classes of :data:`REAL`, with balanced classes.
 
-        Args:
-            pictures: drawings of Quick, Draw!.
-            train: number of training examples.
-            test: number of test examples; fewer if there are not enough drawings.
-            seed: random seed.
-            size: side of the images in pixels.
+        There are fewer test examples than asked for if there are not enough drawings.
 
         Raises:
             DataError: if a class has too few drawings for any test example.
@@ -138,7 +118,8 @@ def relations(context: EvaluationContext, train: int = 100, test: int = 200, rep
         composer = Composer(context.pictures, seed)
         for relation in reversed(TITLES):  # the real classes first, because they may have too few drawings
             if relation in RELATIONS:
-                examples = Examples.composed(*composer.relation(relation, train, test), size)
+                both = Arrangements.join(composer.examples(relation, train, test))
+                examples = Examples(both.images(size), both.targets, both.classes, both.sketches, train)
             else:
                 examples = Examples.real(context.pictures, train, test, seed, size)
             for name, features in probe_features(context, examples.images, seed).items():

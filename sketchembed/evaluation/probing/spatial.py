@@ -6,6 +6,7 @@ import hashlib
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from importlib import resources
 
 import numpy as np
 from rich.progress import Progress
@@ -26,33 +27,14 @@ from sketchembed.evaluation.probing.probes import (
     probe_rows,
     umap_projection,
 )
+from sketchembed.files.serialization import parse_yaml
 from sketchembed.reporting.intervals import Interval, student_interval
 from sketchembed.reporting.part import Cell, Figure, Part, Table
 
 PROBES = ("linear", "linear-scaled", "nonlinear")
-MAPPED = 300
-"""Test examples in a map: as many as can be distinguished."""
-EXAMPLES = 4
-"""Drawings above a map, for evenly spaced values of the variable."""
-PAPER: dict[str, list[tuple[str, str, str, str, str]]] = {
-    "Table 7": [
-        ("Angle (SketchEmbedding)", "0.99", "0.0013", "0.98", "0.0012"),
-        ("Angle (VAE)", "0.11", "0.0793", "0.95", "0.0432"),
-        ("Distance (SketchEmbedding)", "0.97", "0.090", "0.98", "0.058"),
-        ("Distance (VAE)", "0.28", "2.287", "0.97", "0.092"),
-        ("Size (SketchEmbedding)", "0.97", "0.69", "0.98", "0.48"),
-        ("Size (VAE)", "0.20", "21.72", "0.98", "0.44"),
-    ],
-    "Table 8": [
-        ("Angle (SketchEmbedding)", "0.96", "0.0037", "0.95", "0.0047"),
-        ("Angle (VAE)", "0.00", "0.0969", "0.82", "0.0173"),
-        ("Distance (SketchEmbedding)", "0.82", "0.585", "0.96", "0.14"),
-        ("Distance (VAE)", "0.00", "3.24", "0.91", "0.28"),
-        ("Size (SketchEmbedding)", "0.95", "1.20", "0.87", "3.53"),
-        ("Size (VAE)", "0.02", "26.70", "0.85", "4.01"),
-    ],
-}
-"""R² and mean squared error of the linear and the non-linear probe, for 1,000 and 100 training examples."""
+MAPPED = 300  # test examples in a map: as many as can be distinguished
+EXAMPLES = 4  # drawings above a map, for evenly spaced values of the variable
+PAPER = parse_yaml(resources.files(__package__).joinpath("paper_probes.yaml").read_text("utf-8"))
 
 Key = tuple[str, str, int, str]
 """A variable, the name of a row, a number of training examples, and a probe."""
@@ -60,13 +42,9 @@ Key = tuple[str, str, int, str]
 
 @dataclass
 class SpatialResults:
-    """Results of all repetitions.
+    """Scores of each probe, one per repetition.
 
-    Attributes:
-        scores: of each probe, one per repetition.
-        examples: test examples of each variable in the first repetition.
-        maps: their UMAP projections, by variable and row.
-        digests: of the images of each variable in the first repetition.
+    Examples for testing, their UMAP projections and digests of all images are those of the first repetition.
     """
 
     scores: dict[Key, list[RegressionScore]] = field(default_factory=lambda: defaultdict(list))
@@ -138,7 +116,7 @@ def _measure(
             seed = context.seed + repeat
             composer = Composer(context.pictures, seed)
             for variable in VARIABLES:
-                learned, tested = composer.variable(variable, train, test)
+                learned, tested = composer.examples(variable, train, test)
                 images = Arrangements.join([learned, tested]).images(context.net.config.image_size)
                 for name, features in probe_features(context, images, seed).items():
                     data = ProbeData(features[:train], learned.targets, features[train:], tested.targets)
@@ -177,7 +155,7 @@ def _table(
     rows: list[ProbeRow],
     r2: Mapping[Key, Interval],
     mse: Mapping[Key, Interval],
-    paper: list[tuple[str, str, str, str, str]],
+    paper: list[list[str]],
 ) -> Table:
     lines: list[list[Cell]] = []
     for variable in VARIABLES:

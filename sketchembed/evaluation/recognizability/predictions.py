@@ -21,6 +21,7 @@ from sketchembed.networks.conv_vae import ConvVAE, scale
 from sketchembed.networks.resnet import ResNet
 from sketchembed.networks.sketchembednet import Latent
 from sketchembed.raster.rasterize import draw_pen
+from sketchembed.reporting.intervals import wilson_interval
 from sketchembed.runs.ranks import Ranks
 
 BLOCK = 256
@@ -33,16 +34,7 @@ the model, the inputs of the model scaled like images of a VAE, and images of a 
 
 @dataclass(frozen=True)
 class Choices:
-    """Options of the generation and of the classification.
-
-    Args:
-        inputs: inputs of the models: drawings ``held-out`` from the classifier, or its ``training`` drawings.
-        z: a ``sample`` from the Gaussian over z, or its ``mean``.
-        temperature: sampling temperature of the decoder; 0 is greedy.
-        component: how a component of the mixture is chosen.
-        batch_norm: mode of the classifiers' batch norm: ``evaluation`` or ``training``.
-        count: maximum number of pictures of each kind and set of classes.
-    """
+    """Options of the generation and of the classification, see :func:`.recognizability`."""
 
     inputs: Literal["held-out", "training"] = "held-out"
     z: Literal["sample", "mean"] = "sample"
@@ -58,10 +50,9 @@ class Predictions:
 
     Attributes:
         data: the drawings and classes.
-        inputs: indices in the store of the models' inputs, ``[n]``.
+        inputs: indices of the models' inputs in the store, ``[n]``, in the order of generated pictures.
         targets: numbers of the true classes, by kind of picture.
-        predicted: numbers of the predicted classes, by kind of picture. Generated pictures are in the order
-            of `inputs`.
+        predicted: numbers of the predicted classes, by kind of picture.
         rows: the generated drawings in stroke-5 format and normalised units.
     """
 
@@ -75,8 +66,13 @@ class Predictions:
         """Return whether the prediction for each picture is correct."""
         return self.predicted[kind] == self.targets[kind]
 
+    def accuracy(self, kind: str) -> tuple[float, float, float]:
+        """Return the accuracy and the ends of its 95 % interval over pictures, in percent."""
+        correct = self.correct(kind)
+        return 100 * float(correct.double().mean()), *wilson_interval(correct)
+
     def class_mean(self, kind: str) -> float:
-        """Return the balanced accuracy: the unweighted mean over classes."""
+        """Return the balanced accuracy, 0 to 1: the unweighted mean over classes."""
         correct, targets = self.correct(kind).double(), self.targets[kind]
         return float(
             torch.stack([correct[targets == number].mean() for number in set(targets.tolist())]).mean()
@@ -86,14 +82,7 @@ class Predictions:
 def measure(
     context: EvaluationContext, net: ResNet, data: LabelledQuickdrawDataModule, choices: Choices | None = None
 ) -> Predictions:
-    """Classify pictures of every kind.
-
-    Args:
-        context: the models.
-        net: the classifier, in evaluation mode on the device.
-        data: drawings of its classes, set up.
-        choices: options of the generation and of the classification.
-    """
+    """Classify pictures of every kind with a classifier in evaluation mode, on the device."""
     choices = choices or Choices()
     parts = {HELD_OUT: data.drawings.held_out, TRAINING: data.drawings.train}
     # A random order, so that every batch has all classes.
@@ -132,13 +121,8 @@ def classify(
 ) -> Int[Tensor, " count"]:
     """Return the number of the predicted class of each picture.
 
-    Args:
-        net: the classifier, on the device.
-        picture: returns the pictures with a range of numbers.
-        count: number of pictures.
-        batch_norm: ``training`` uses the statistics of the batch, as in the released code, unless the batch
-            has a single picture.
-        ranks: the ranks that share the work.
+    `picture` returns the pictures with a range of numbers. Batch norm in mode ``training`` uses the
+    statistics of the batch, as in the released code, unless the batch has a single picture.
     """
     classifier = copy.deepcopy(net)  # batch norm in training mode changes its running averages
 
@@ -160,11 +144,7 @@ def draw(
 ) -> Float[Tensor, "count rows 5"]:
     """Generate a drawing of every input, in stroke-5 format and normalised units, on the CPU.
 
-    Args:
-        context: the model.
-        inputs: returns the images with a range of numbers.
-        count: number of inputs.
-        choices: options of the generation.
+    `inputs` returns the images with a range of numbers.
     """
     net, length = context.net, context.net.config.max_length + 1
 
@@ -188,11 +168,7 @@ def reconstruct(
 ) -> Float[Tensor, "block 1 canvas canvas"]:
     """Return the VAE's reconstructions of a batch, in the size of its own output.
 
-    Args:
-        context: the VAE.
-        images: a batch of inputs.
-        rows: numbers of the inputs, from which the random numbers are seeded.
-        choices: options of the generation.
+    The random numbers are seeded by `rows`, the numbers of the inputs.
     """
     assert context.baseline is not None
     vae = context.baseline.network

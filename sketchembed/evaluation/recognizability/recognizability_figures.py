@@ -1,10 +1,8 @@
-"""Figures of table 4: accuracies as bars, and pictures with the class that a classifier predicts."""
+"""Figures of table 4: accuracies, and pictures with the class that a classifier predicts."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-
-import numpy as np
 
 from sketchembed.evaluation.context import EvaluationContext
 from sketchembed.evaluation.recognizability.predictions import (
@@ -17,66 +15,41 @@ from sketchembed.evaluation.recognizability.predictions import (
     Predictions,
     reconstruct,
 )
-from sketchembed.reporting.figures import drawing_as_svg, svg
+from sketchembed.reporting.accuracy_figure import AccuracyRow, accuracy_figure
 from sketchembed.reporting.grid import Content, Tile, fit_text, grid_svg
-from sketchembed.reporting.intervals import wilson_interval
+from sketchembed.reporting.intervals import Interval
 from sketchembed.reporting.part import Drawings, Figure
 from sketchembed.reporting.svg_elements import boxed
 from sketchembed.sketch import Sketch
 
-COLUMNS = 9
-"""Number of inputs in the figure of predictions, per set of classes."""
-SIDE = 80
-"""Side of a picture in pixels."""
-PAPER = {TRAINING: (97.66, 96.09), DRAWN: (81.44, 77.94), VAE: (76.28, 75.07)}
-"""The paper's accuracies in percent, of seen and unseen classes."""
+COLUMNS = 9  # number of inputs in the figure of predictions, per set of classes
+SIDE = 80  # side of a picture in pixels
+PAPER = {
+    TRAINING: {"seen classes": [97.66], "unseen classes": [96.09]},
+    DRAWN: {"seen classes": [81.44], "unseen classes": [77.94]},
+    VAE: {"seen classes": [76.28], "unseen classes": [75.07]},
+}
+"""The paper's accuracies in percent."""
 CORRECT, WRONG = "#1a7f37", "#c0362c"
-COLOURS = {"seen": "#2f5d8a", "unseen": "#8fb4d9"}
 TITLES = {"seen": "Seen classes", "unseen": "Unseen classes (never trained on)"}
 
 
-def bars(found: Mapping[str, Predictions], names: Mapping[str, str]) -> Figure:
-    """Return a bar chart of the accuracies with their intervals and the paper's accuracies.
-
-    Args:
-        found: predictions for seen and unseen classes.
-        names: labels of the kinds of pictures, in the order of the bars.
-    """
-    shown = [key for key in names if all(key in one.predicted for one in found.values())]
-    with drawing_as_svg() as pyplot:
-        figure, axes = pyplot.subplots(figsize=(6.4, 0.5 + 0.5 * len(shown)))
-        for at, (which, one) in enumerate(found.items()):
-            accuracies = [100 * float(one.correct(key).double().mean()) for key in shown]
-            ends = np.array([wilson_interval(one.correct(key)) for key in shown]).T
-            places = np.arange(len(shown)) + 0.36 * (at - 0.5)
-            errors = np.abs(ends - accuracies)
-            grey = {"ecolor": "#15171a", "elinewidth": 0.9, "capsize": 2}
-            label = f"{which} classes"
-            axes.barh(places, accuracies, 0.34, xerr=errors, color=COLOURS[which], label=label, error_kw=grey)
-            papers = [
-                (PAPER[key][at], place) for key, place in zip(shown, places, strict=True) if key in PAPER
-            ]
-            axes.scatter(
-                *zip(*papers, strict=True), marker="D", s=22, facecolor="white", edgecolor="#15171a", zorder=3
-            )
-        marks = axes.scatter([], [], marker="D", s=22, facecolor="white", edgecolor="#15171a")
-        handles, labels = axes.get_legend_handles_labels()
-        axes.set_yticks(range(len(shown)), [names[key] for key in shown])
-        axes.invert_yaxis()
-        axes.set_xlim(0, 100)
-        axes.set_xlabel("accuracy, %")
-        axes.legend(
-            [*handles, marks],
-            [*labels, "paper"],
-            frameon=False,
-            loc="center left",
-            bbox_to_anchor=(1.01, 0.5),
-        )
-        document = svg(figure)
+def accuracies(found: Mapping[str, Predictions], names: Mapping[str, str]) -> Figure:
+    """Return a figure of the accuracies with their intervals and the paper's; `names` label the lines."""
+    rows = []
+    for kind, name in names.items():
+        if all(kind in one.predicted for one in found.values()):
+            row = AccuracyRow(name, paper=PAPER.get(kind, {}))
+            for which, one in found.items():
+                mean, low, high = one.accuracy(kind)
+                row.measured[f"{which} classes"] = Interval(mean, (high - low) / 2)
+            rows.append(row)
     caption = (
-        "Accuracy of a 45-way classifier with its 95 % interval over pictures. The paper's classifiers are "
-        "ResNet-101, trained on 70,000 drawings per class. The paper's real drawings are training drawings."
+        "Dots: accuracy of a 45-way classifier, with half of its 95 % interval over pictures to each side. "
+        "Hollow diamonds: the paper's accuracies. Its classifiers are ResNet-101, trained on 70,000 drawings "
+        "per class, and its real drawings are training drawings."
     )
+    document = accuracy_figure([f"{which} classes" for which in found], rows)
     return Figure("table-4", "Accuracy of classifiers on real and generated drawings", document, caption)
 
 
@@ -89,13 +62,7 @@ def pick(one: Predictions) -> list[int]:
 def prediction_sheet(
     context: EvaluationContext, found: Mapping[str, Predictions], choices: Choices
 ) -> Figure:
-    """Return a figure of inputs and generated pictures, with the predicted class of each.
-
-    Args:
-        context: the models.
-        found: predictions for seen and unseen classes.
-        choices: options of the generation and of the classification.
-    """
+    """Return a figure of inputs and generated pictures, with the predicted class of each."""
     rows: list[list[Tile | Content]] = []
     names: list[str] = []
     headings, heads = {}, {}
@@ -135,13 +102,7 @@ def prediction_sheet(
 def replay(
     context: EvaluationContext, found: Mapping[str, Predictions], temperature: float | int
 ) -> Drawings:
-    """Return the inputs and generated drawings of :func:`prediction_sheet` for replay on a page.
-
-    Args:
-        context: the model.
-        found: predictions for seen and unseen classes.
-        temperature: sampling temperature of the drawings.
-    """
+    """Return the inputs and generated drawings of :func:`prediction_sheet` for replay on a page."""
     items = []
     for which, one in found.items():
         places = pick(one)

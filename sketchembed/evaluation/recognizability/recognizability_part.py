@@ -17,9 +17,13 @@ from sketchembed.evaluation.recognizability.predictions import (
     Predictions,
     measure,
 )
-from sketchembed.evaluation.recognizability.recognizability_figures import bars, prediction_sheet, replay
+from sketchembed.evaluation.recognizability.recognizability_figures import (
+    accuracies,
+    prediction_sheet,
+    replay,
+)
 from sketchembed.networks.resnet import ResNet
-from sketchembed.reporting.intervals import difference, wilson_interval
+from sketchembed.reporting.intervals import difference
 from sketchembed.reporting.part import Cell, Part, Table
 
 NAMES = {
@@ -35,12 +39,6 @@ PAPER: list[list[Cell]] = [
     ["Conv-VAE", "76.28 ± 0.93", "75.07 ± 0.84", "", ""],
 ]
 SETS: tuple[Literal["seen"], Literal["unseen"]] = ("seen", "unseen")
-DEPTHS: dict[str, Literal[18, 50, 101] | None] = {
-    "preset": None,
-    "resnet18": 18,
-    "resnet50": 50,
-    "resnet101": 101,
-}
 
 
 def recognizability(
@@ -83,36 +81,42 @@ def recognizability(
         CheckpointError: if a given classifier is not a classifier of these classes.
     """
     check_range("drawings", drawings, 1)
+    options: dict[str, Any] = {
+        "preset": preset,
+        "depth": None if network == "preset" else int(network.removeprefix("resnet")),
+        "steps": steps,
+        "limited": preset == "auto" and steps is None,
+    }
+    if preset == "auto":
+        options["preset"] = "classifier" if context.device.type == "cuda" else "classifier-cpu"
+    paths = {"seen": seen_classifier, "unseen": unseen_classifier}
+    choices = Choices(inputs, z, temperature, component, batch_norm, drawings)
+    return _evaluate(context, choices, paths, options)
+
+
+def _evaluate(
+    context: EvaluationContext, choices: Choices, paths: dict[str, str | None], options: dict[str, Any]
+) -> Part:
+    """Return the part, with classifiers at `paths` or trained with `options`."""
     if context.classifier is None:
         raise ConfigError(
             "the evaluation context has no classifier",
             expected="a function that trains or loads one",
             fix="Pass sketchembed.training.recognizability_classifier.classifier as `classifier`",
         )
-    choices = Choices(inputs, z, temperature, component, batch_norm, drawings)
-    limited = preset == "auto" and steps is None
-    if preset == "auto":
-        preset = "classifier" if context.device.type == "cuda" else "classifier-cpu"
-    given = {"seen": seen_classifier, "unseen": unseen_classifier}
     nets: dict[str, ResNet] = {}
     found: dict[str, Predictions] = {}
-    facts: dict[str, Any] = {"classifier.preset": preset}
+    facts: dict[str, Any] = {"classifier.preset": options["preset"]}
     for which in SETS:
         # At most the paper's 64 points whatever the model's own T, so that all models have the same inputs.
         data = LabelledQuickdrawDataModule(which, context.folder, seed=context.seed)
         data.setup()
-        options: dict[str, Any] = {
-            "depth": DEPTHS[network],
-            "steps": steps,
-            "limited": limited,
-            "path": given[which],
-        }
-        net, file, trained_steps = context.classifier(
-            data, context.ranks, context.out / "classifiers", preset=preset, **options
+        net, file, steps = context.classifier(
+            data, context.ranks, context.out / "classifiers", path=paths[which], **options
         )
         nets[which], found[which] = net, measure(context, net, data, choices)
         facts |= {f"{which}.classifier": str(file), f"{which}.network": f"ResNet-{net.config.depth}"}
-        facts |= {} if trained_steps is None else {f"{which}.steps": trained_steps}
+        facts |= {} if steps is None else {f"{which}.steps": steps}
         facts |= {f"{which}.{key}": value for key, value in data.drawings.facts().items()}
         facts[f"{which}.inputs"] = len(found[which].inputs)
     facts |= {"data": data.store.manifest["digests"]["points.bin"][:16]} if data.store else {}
@@ -122,8 +126,8 @@ def recognizability(
         "Recognizability of one-shot drawings",
         _about(context, found, nets, choices),
         [_table(found), _classifiers(found, nets)],
-        [bars(found, NAMES), prediction_sheet(context, found, choices)],
-        [replay(context, found, temperature)],
+        [accuracies(found, NAMES), prediction_sheet(context, found, choices)],
+        [replay(context, found, choices.temperature)],
         values=_values(found),
         facts=facts,
     )
@@ -133,12 +137,10 @@ def _values(found: dict[str, Predictions]) -> dict[str, float]:
     values: dict[str, float] = {}
     for which, one in found.items():
         for kind in one.predicted:
-            correct = one.correct(kind)
-            low, high = wilson_interval(correct)
-            values[f"{which}/{kind}/accuracy"] = 100 * float(correct.double().mean())
-            values |= {f"{which}/{kind}/low": low, f"{which}/{kind}/high": high}
-            values[f"{which}/{kind}/class_mean"] = 100 * one.class_mean(kind)
-            values[f"{which}/{kind}/pictures"] = len(correct)
+            accuracy, low, high = one.accuracy(kind)
+            numbers = {"accuracy": accuracy, "low": low, "high": high}
+            numbers |= {"class_mean": 100 * one.class_mean(kind), "pictures": len(one.predicted[kind])}
+            values |= {f"{which}/{kind}/{key}": number for key, number in numbers.items()}
         if VAE in one.predicted:
             values[f"{which}/{DRAWN}-over-{VAE}"] = difference(one.correct(DRAWN), one.correct(VAE))[0]
     return values
@@ -148,11 +150,7 @@ def _table(found: dict[str, Predictions]) -> Table:
     rows: list[list[Cell]] = []
     for kind, name in NAMES.items():
         if kind in found["seen"].predicted:
-            cells: list[Cell] = []
-            for which in SETS:
-                correct = found[which].correct(kind)
-                low, high = wilson_interval(correct)
-                cells.append(f"{100 * float(correct.double().mean()):.1f} ({low:.1f} to {high:.1f})")
+            cells = ["{:.1f} ({:.1f} to {:.1f})".format(*found[which].accuracy(kind)) for which in SETS]
             means = [f"{100 * found[which].class_mean(kind):.1f}" for which in SETS]
             rows.append([name, *cells, *means])
     note = (

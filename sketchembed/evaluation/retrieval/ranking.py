@@ -11,18 +11,14 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import normalize
 
-BLOCK = 256
-"""Queries ranked together."""
+BLOCK = 256  # queries ranked together
 
 
 @dataclass(frozen=True, eq=False)
 class RankingScores:
-    """Scores of each query.
+    """Average precision ``[n]`` and precision@k of n queries, with their classes.
 
-    Attributes:
-        average_precision: float64 ``[n]``; NaN for a query without another embedding of its class.
-        precision: precision@k of each query, by k; NaN in the same cases.
-        labels: class of each query.
+    Both are NaN for a query without another embedding of its class.
     """
 
     average_precision: np.ndarray
@@ -60,10 +56,7 @@ def rank(
 ) -> RankingScores:
     """Use each embedding as a query, rank all others by cosine, and score the ranking.
 
-    Args:
-        vectors: embeddings.
-        labels: class of each.
-        cutoffs: the k of precision@k; all others if there are fewer than k.
+    `cutoffs` are the k of precision@k, which counts all others if there are fewer than k.
     """
     classes = torch.as_tensor(labels, device=vectors.device)
     unit = normalize(vectors)
@@ -97,10 +90,6 @@ def chance(labels: np.ndarray, cutoffs: Sequence[int] = (1, 5, 10)) -> RankingSc
     relevant with probability R / N. In this case, (k - 1)(R - 1) / (N - 1) of the k - 1 embeddings before it
     are relevant on average. The mean over k is E[AP] = (H + (R - 1)(N - H) / (N - 1)) / N with
     H = 1 + 1/2 + ... + 1/N.
-
-    Args:
-        labels: class of each embedding.
-        cutoffs: the k of precision@k.
     """
     labels = np.asarray(labels)
     _, places, counts = np.unique(labels, return_inverse=True, return_counts=True)

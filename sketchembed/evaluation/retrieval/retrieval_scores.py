@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 
 import numpy as np
@@ -13,28 +12,21 @@ from torch import Tensor
 
 from sketchembed.evaluation.context import EvaluationContext
 from sketchembed.evaluation.fewshot.methods import pixel_features
+from sketchembed.evaluation.pictures import index_digest
 from sketchembed.evaluation.retrieval.ranking import RankingScores, chance, rank
 from sketchembed.reporting.figures import drawing_as_svg, svg
 from sketchembed.reporting.part import Figure, Part, Table
 
 CUTOFFS = (1, 5, 10)
 PIXELS, CHANCE = "Raw pixels", "Chance"
-MAX_NAMES = 60
-"""Maximum number of classes that the figure names."""
-BATCH = 1024
-"""Drawings embedded between two updates of the progress bar."""
+MAX_NAMES = 60  # maximum number of classes that the figure names
+BATCH = 1024  # drawings embedded between two updates of the progress bar
 
 
 def embedded(
     context: EvaluationContext, indices: np.ndarray, what: str
 ) -> dict[str, Float[Tensor, "n size"]]:
-    """Return the embeddings of drawings by each model, and their pixels, by name.
-
-    Args:
-        context: the models.
-        indices: of the drawings, in the store.
-        what: description of the drawings for the progress bar.
-    """
+    """Return the embeddings of drawings by each model, and their pixels, by name."""
     size = context.net.config.image_size
     found: dict[str, list[Tensor]] = {
         name: [] for name in [*(model.name for model in context.models), PIXELS]
@@ -48,18 +40,10 @@ def embedded(
     return {name: torch.cat(parts) for name, parts in found.items()}
 
 
-def index_digest(indices: np.ndarray) -> str:
-    """Return a short digest of a list of drawings."""
-    return hashlib.sha256(np.asarray(indices, dtype="<i8").tobytes()).hexdigest()[:16]
-
-
 def score(context: EvaluationContext, part: Part, measured: int) -> str:
     """Add the table and the figure of mean average precision to a part, and return a description.
 
-    Args:
-        context: the models.
-        part: the part.
-        measured: maximum number of drawings of each class.
+    At most `measured` drawings of each class are used.
     """
     pictures = context.pictures
     table = Table(
@@ -122,18 +106,10 @@ def _figure(names: Sequence[str], rankings: dict[str, dict[str, RankingScores]])
                 colour, mark = ("0.45", "|") if name == CHANCE else (f"C{number}", "o")
                 dots = [values[label] for label in order]
                 panel.plot(dots, range(len(order)), mark, color=colour, ms=4, label=name)
-            named = len(order) <= MAX_NAMES
-            panel.set_yticks(
-                range(len(order)) if named else [],
-                [names[label] for label in order] if named else [],
-                fontsize=7,
-            )
-            panel.set(
-                ylim=(-0.7, len(order) - 0.3),
-                xlim=(0, None),
-                xlabel="mean average precision",
-                title=f"{kind} classes",
-            )
+            named = order if len(order) <= MAX_NAMES else []
+            panel.set_yticks(range(len(named)), [names[label] for label in named], fontsize=7)
+            panel.set(xlabel="mean average precision", title=f"{kind} classes")
+            panel.set(ylim=(-0.7, len(order) - 0.3), xlim=(0, None))
             panel.grid(color="0.93")
         panels[0][0].legend(loc="lower right", fontsize=8)
         return Figure(

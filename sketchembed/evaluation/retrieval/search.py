@@ -16,13 +16,13 @@ from sketchembed.errors import check_range
 from sketchembed.evaluation.context import EvaluationContext
 from sketchembed.evaluation.fewshot.methods import pixel_features
 from sketchembed.evaluation.generation.generation_inputs import choose_balanced
+from sketchembed.evaluation.pictures import index_digest
 from sketchembed.evaluation.retrieval.ranking import similarities
-from sketchembed.evaluation.retrieval.retrieval_scores import PIXELS, embedded, index_digest, score
+from sketchembed.evaluation.retrieval.retrieval_scores import PIXELS, embedded, score
 from sketchembed.reporting.grid import Content, Tile, grid_svg
 from sketchembed.reporting.part import Figure, Part, Table
 
-SAME_CLASS = "#2a9d4a"
-"""Frame colour of a drawing of the same class as the query."""
+SAME_CLASS = "#2a9d4a"  # frame colour of a drawing of the same class as the query
 
 
 def retrieve(
@@ -58,14 +58,9 @@ def retrieve(
 
 @dataclass(frozen=True, eq=False)
 class Queries:
-    """Queries of a retrieval.
+    """Queries of a retrieval, with their tiles in the figure and a description.
 
-    Attributes:
-        names: names of the files, or classes of the drawings.
-        images: ``[n, 1, size, size]``.
-        tiles: contents of the figure.
-        indices: of the drawings, in the store; -1 for files.
-        about: description.
+    Names are those of files or of classes. Indices are those of drawings in the store; -1 for files.
     """
 
     names: list[str]

@@ -10,17 +10,7 @@ from sketchembed.files.serialization import dataclass_from_dict, parse_yaml
 
 @dataclass(frozen=True)
 class PaperSeeds:
-    """A table of accuracies over seeds, in percent.
-
-    Attributes:
-        data: data set of the episodes.
-        encoder: encoder of the models.
-        table: number of the table.
-        settings: columns.
-        means: means over seeds, as printed.
-        halves: half widths of their intervals, as printed.
-        rows: accuracies of seeds 1 to 15.
-    """
+    """A table of accuracies over seeds 1 to 15 in percent, with means and half intervals as printed."""
 
     data: str
     encoder: str

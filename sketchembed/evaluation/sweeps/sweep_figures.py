@@ -8,23 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from sketchembed.evaluation.sweeps.sweep_tables import (
-    STEP_SETTING,
-    SweepResults,
-    mean_over_steps,
-    over_seeds,
-)
+from sketchembed.evaluation.sweeps.sweep_tables import STEP_SETTING, SweepResults, mean_over_steps, over_seeds
 from sketchembed.reporting.accuracy_figure import AccuracyRow, accuracy_figure
 from sketchembed.reporting.figures import drawing_as_svg, svg
 from sketchembed.reporting.part import Figure
 
 
 def sweep_figures(results: SweepResults) -> list[Figure]:
-    """Return the figures for which there are results.
-
-    Args:
-        results: the results of all runs.
-    """
+    """Return the figures for which there are results."""
     made = []
     if results.settings:
         caption = (

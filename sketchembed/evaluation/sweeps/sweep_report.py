@@ -8,17 +8,17 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 import numpy as np
 
 from sketchembed._version import __version__
 from sketchembed.data.folders import data_folder
 from sketchembed.errors import ConfigError, DataError, SketchEmbedError, check_known
-from sketchembed.evaluation.context import ClassifierSource, EvaluationContext
+from sketchembed.evaluation.context import EvaluationContext
 from sketchembed.evaluation.fewshot.protocol import CURVE_EPISODES, DataName, FewShotProtocol
 from sketchembed.evaluation.models import Model, checkpoints_of
 from sketchembed.evaluation.recognizability.predictions import DRAWN
@@ -36,15 +36,14 @@ from sketchembed.reporting.part import Part
 from sketchembed.reporting.report_page import Entry, ReportPage
 from sketchembed.runs.metrics import read_curves
 from sketchembed.runs.process import tune_process
-from sketchembed.runs.ranks import Ranks
 from sketchembed.runs.sweep_folder import SweepFolder
 
 PARTS = ("fewshot", "recognizability")
-MOST_STEPS = 12
-"""Maximum number of checkpoints of a run for the accuracy over steps, as in table 5."""
+MOST_STEPS = 12  # maximum number of checkpoints of a run for the accuracy over steps, as in table 5
 
 
 def sweep_report(
+    context: EvaluationContext,
     sweep: Path,
     parts: str = "auto",
     settings: str | None = None,
@@ -52,19 +51,13 @@ def sweep_report(
     curve_episodes: int = CURVE_EPISODES,
     fresh: bool = False,
     out: Path | None = None,
-    folder: str | None = None,
-    seed: int = 0,
-    devices: str = "1",
-    accelerator: str = "auto",
-    wandb: Literal["auto", "offline", "online", "disabled"] = "auto",
-    project: str = "sketchembed",
-    classifier: ClassifierSource | None = None,
 ) -> None:
     """Evaluate the finished runs of a sweep, and write tables with the paper's (tables 3, 5, 9, 10 and 11).
 
     Results are cached: the same command resumes an interrupted evaluation.
 
     Args:
+        context: the data, ranks and options that all runs share.
         sweep: folder of a sweep, or of runs started by W&B agents.
         parts: fewshot, recognizability, or both separated by a comma; auto is fewshot, and also
             recognizability if alpha_max is swept.
@@ -74,13 +67,6 @@ def sweep_report(
             `--milestones.count`; 0 to skip it.
         fresh: ignore cached results.
         out: output folder; results/NAME with the name of the sweep's folder if not given.
-        folder: folder of the data sets; SKETCHEMBED_DATA, else data, if not given.
-        seed: seed of the episodes.
-        devices: number of processes, each with its own device; auto for all GPUs.
-        accelerator: auto, cpu or cuda.
-        wandb: offline (needs no account), online or disabled; auto is WANDB_MODE if set, else offline.
-        project: W&B project.
-        classifier: trains or loads the classifiers of the recognizability part.
 
     Raises:
         ConfigError: if there is no sweep, or a part is not known.
@@ -89,36 +75,27 @@ def sweep_report(
     found = SweepFolder.read(sweep)
     wanted = _wanted(parts, found)
     tune_process()
-    evaluator = SweepEvaluator(
-        found,
-        out or Path("results") / sweep.resolve().name,
-        data_folder(folder),
-        Ranks.launch(devices, accelerator),
-        seed,
-        fresh,
-        classifier,
-    )
-    begun = time.perf_counter()
+    context.out = out or Path("results") / sweep.resolve().name
+    evaluator = SweepEvaluator(found, context, fresh)
     try:
         if "fewshot" in wanted:
             evaluator.fewshot(settings, episodes, curve_episodes)
         if "recognizability" in wanted:
             evaluator.recognizability()
     except KeyboardInterrupt:
-        evaluator.write(time.perf_counter() - begun)
-        if evaluator.ranks.is_rank_zero:
+        evaluator.write()
+        if context.ranks.is_rank_zero:
             print("sketchembed: interrupted; the same command resumes the evaluation", file=sys.stderr)
         raise SystemExit(130) from None
-    part = evaluator.write(time.perf_counter() - begun)
-    if not evaluator.ranks.is_rank_zero:
-        return
-    print(part.markdown())
-    print(evaluator.out / PAGE)
-    track_parts(f"sweep {found.name}", [part], wandb, project, evaluator.out)
-    for line in [*evaluator.skipped, *evaluator.failures]:
-        print(f"sketchembed: {line}", file=sys.stderr)
-    if evaluator.failures:
-        raise SystemExit(2)
+    part = evaluator.write()
+    if context.ranks.is_rank_zero:
+        print(part.markdown())
+        print(context.out / PAGE)
+        track_parts(f"sweep {found.name}", [part], context.wandb, context.project, context.out)
+        for line in [*evaluator.skipped, *evaluator.failures]:
+            print(f"sketchembed: {line}", file=sys.stderr)
+        if evaluator.failures:
+            raise SystemExit(2)
 
 
 def _wanted(text: str, found: SweepFolder) -> list[str]:
@@ -131,30 +108,12 @@ def _wanted(text: str, found: SweepFolder) -> list[str]:
 
 
 class SweepEvaluator:
-    """Evaluates the runs of a sweep. Results are cached by the checkpoint's digest and the options.
+    """Evaluates the runs of a sweep. Results are cached by the checkpoint's digest and the options."""
 
-    Args:
-        sweep: folder of the sweep.
-        out: output folder.
-        data: folder of the data sets.
-        ranks: ranks that share the work.
-        seed: seed of episodes and drawings.
-        fresh: ignore cached results.
-        classifier: trains or loads the classifiers of the recognizability part.
-    """
-
-    def __init__(
-        self,
-        sweep: SweepFolder,
-        out: Path,
-        data: Path,
-        ranks: Ranks,
-        seed: int,
-        fresh: bool,
-        classifier: ClassifierSource | None = None,
-    ) -> None:
-        self.sweep, self.out, self.data, self.ranks = sweep, out, data, ranks
-        self.seed, self.fresh, self.classifier = seed, fresh, classifier
+    def __init__(self, sweep: SweepFolder, context: EvaluationContext, fresh: bool) -> None:
+        self.sweep, self.context, self.fresh = sweep, context, fresh
+        self.begun = time.perf_counter()
+        self.data = data_folder(context.folder)
         self.skipped: list[str] = []
         self.failures: list[str] = []
         self.facts: dict[str, Any] = {}
@@ -172,19 +131,11 @@ class SweepEvaluator:
         self.results = SweepResults(sweep.name, runs, data_name, str(model.get("encoder", "conv4")))
 
     def fewshot(self, settings: str | None, episodes: int | None, curve_episodes: int) -> None:
-        """Measure the few-shot accuracy of each run's last checkpoint, and the accuracy over steps.
-
-        Args:
-            settings: settings such as 5w1s,20w5s; the paper's if not given.
-            episodes: number of episodes per setting; those of the released code if not given.
-            curve_episodes: number of 20-way 1-shot episodes per checkpoint; 0 to skip the curve.
-        """
+        """Measure the few-shot accuracy of each run's last checkpoint, and the accuracy over steps."""
         name = cast(DataName, self.results.data)
-        whole = FewShotProtocol(name, settings=settings, episodes=episodes, seed=self.seed, baselines="none")
-        setting = STEP_SETTING if name == "omniglot" else "5w1s"
-        curve = FewShotProtocol(
-            name, settings=setting, episodes=curve_episodes or 1, seed=self.seed, baselines="none"
-        )
+        seed, setting = self.context.seed, STEP_SETTING if name == "omniglot" else "5w1s"
+        whole = FewShotProtocol(name, settings=settings, episodes=episodes, seed=seed, baselines="none")
+        curve = replace(whole, settings=setting, episodes=curve_episodes or 1)
 
         def evaluate(run: EvaluatedRun, path: Path) -> None:
             run.scores = self._scores(run.name, find(path), whole)
@@ -197,14 +148,14 @@ class SweepEvaluator:
                     if step is not None:
                         run.over_steps[step] = self._scores(run.name, file, curve)[setting]
 
-        self.facts |= {"data": name, "episodes": whole.count, "seed": self.seed}
+        self.facts |= {"data": name, "episodes": whole.count, "seed": seed}
         self._each("few-shot accuracy", evaluate)
 
     def _scores(self, run: str, file: Path, protocol: FewShotProtocol) -> dict[str, Interval]:
         options = {"fewshot": asdict(protocol), "count": protocol.count}
 
         def compute() -> dict[str, Any]:
-            report = protocol.run([Model.load(file)], Path("runs"), self.data, lambda: self.ranks)
+            report = protocol.run([Model.load(file)], Path("runs"), self.data, lambda: self.context.ranks)
             (scores,) = report.scores.values()
             return {key: score.to_dict() for key, score in scores.items()}
 
@@ -219,11 +170,9 @@ class SweepEvaluator:
 
             def compute() -> dict[str, float]:
                 # The default output folder, so that classifiers of `evaluate recognizability` are used again.
-                context = EvaluationContext(
-                    str(file), "none", folder=str(self.data), seed=self.seed, classifier=self.classifier
-                )
-                context.ranks = self.ranks
-                return recognizability(context).values
+                own = replace(self.context, checkpoint=str(file), vae="none", out=EvaluationContext.out)
+                own.ranks = self.context.ranks
+                return recognizability(own).values
 
             values = self._cached(f"{run.name}-recognizability", file, {"recognizability": {}}, compute)
             run.recognised = {which: values[f"{which}/{DRAWN}/accuracy"] for which in ("seen", "unseen")}
@@ -248,9 +197,10 @@ class SweepEvaluator:
         self, name: str, file: Path, options: Mapping[str, Any], compute: Callable[[], dict[str, Any]]
     ) -> dict[str, Any]:
         """Return the cached result for the same checkpoint and options, or compute and cache it."""
-        file_path = self.out / "runs" / f"{name}.json"
-        whole = {**options, "checkpoint": digest(file)[:16], "folder": str(self.data), "seed": self.seed}
-        text = json.dumps(whole | {"version": __version__}, sort_keys=True, default=str)
+        file_path = self.context.out / "runs" / f"{name}.json"
+        whole = {**options, "checkpoint": digest(file)[:16], "folder": str(self.data)}
+        whole |= {"seed": self.context.seed, "version": __version__}
+        text = json.dumps(whole, sort_keys=True, default=str)
         request = hashlib.sha256(text.encode()).hexdigest()[:16]
         cached = None
         with suppress(OSError, ValueError, KeyError, TypeError):
@@ -258,23 +208,19 @@ class SweepEvaluator:
             if found[REQUEST] == request and not self.fresh:
                 cached = found["values"]
         # Either all ranks compute, or none.
-        cached = self.ranks.broadcast(cached)
+        cached = self.context.ranks.broadcast(cached)
         if cached is None:
             begun = time.perf_counter()
             cached = compute()
-            if self.ranks.is_rank_zero:
+            if self.context.ranks.is_rank_zero:
                 plain = {REQUEST: request, "checkpoint": str(file), "values": cached}
                 with whole_file(file_path) as written:
                     written.write(json.dumps(plain, indent=1).encode())
                 print(f"{name}: {duration(time.perf_counter() - begun)}", flush=True)
         return cast(dict[str, Any], cached)
 
-    def write(self, seconds: float) -> Part:
-        """Write tables, figures and the page from the results so far.
-
-        Args:
-            seconds: computing time.
-        """
+    def write(self) -> Part:
+        """Write tables, figures and the page from the results so far."""
         results, done = self.results, len(self.finished)
         about = f"{done} of {len(results.runs)} runs are finished."
         about += "".join(f"\n\n{line}" for line in [*self.skipped, *self.failures])
@@ -289,10 +235,10 @@ class SweepEvaluator:
             sweep_figures(results),
             values=values,
             facts=self.facts,
-            seconds=round(seconds, 1),
+            seconds=round(time.perf_counter() - self.begun, 1),
         )
-        if self.ranks.is_rank_zero:
-            part.write(self.out)
+        if self.context.ranks.is_rank_zero:
+            part.write(self.context.out)
             page = ReportPage(
                 part.title,
                 f"Written {datetime.now().astimezone():%Y-%m-%d %H:%M}.",
@@ -300,19 +246,17 @@ class SweepEvaluator:
                     "runs": f"{done} of {len(results.runs)} finished",
                     "folder": str(self.sweep.path),
                     **self.facts,
-                }
-                | {"encoder": results.encoder, "version": __version__},
+                    "encoder": results.encoder,
+                    "version": __version__,
+                },
                 [Entry(part.name, part.title, "done", part)],
                 warning=self._announcement(),
                 common=self.facts,
             )
-            page.write(self.out / PAGE)
+            page.write(self.context.out / PAGE)
         return part
 
     def _announcement(self) -> str:
         """Return the warning of the runs' data module, if there is one."""
-        for name in self.finished:
-            run = self.sweep.run(name)
-            if run and run.facts.get("announcement"):
-                return str(run.facts["announcement"])
-        return ""
+        runs = [run for name in self.finished if (run := self.sweep.run(name))]
+        return next((str(run.facts["announcement"]) for run in runs if run.facts.get("announcement")), "")

@@ -12,23 +12,19 @@ from sketchembed.reporting.part import Cell, Table
 from sketchembed.runs.metrics import last_value
 
 ALPHA, SEED = "curriculum.alpha_max", "seed_everything"
-STEP_SETTING = "20w1s"
-"""Few-shot setting of tables 3 and 5."""
+STEP_SETTING = "20w1s"  # few-shot setting of tables 3 and 5
 
 
 @dataclass
 class EvaluatedRun:
-    """A run of a sweep and its results.
+    """A run of a sweep and its results. Accuracies are in percent.
 
     Attributes:
-        name: name of the run.
         point: swept options by name.
-        state: progress of the run.
-        finished: whether the run is finished.
         curves: metrics over steps.
-        scores: few-shot accuracy of the last checkpoint in percent, by setting; intervals are over episodes.
-        over_steps: 20-way 1-shot accuracy in percent, by training step.
-        recognised: accuracy in percent of classifiers on the run's drawings of seen and unseen classes.
+        scores: few-shot accuracy of the last checkpoint by setting; intervals are over episodes.
+        over_steps: 20-way 1-shot accuracy, by training step.
+        recognised: accuracy of classifiers on the run's drawings of seen and unseen classes.
     """
 
     name: str
@@ -43,14 +39,7 @@ class EvaluatedRun:
 
 @dataclass
 class SweepResults:
-    """The results of all runs of a sweep.
-
-    Attributes:
-        name: name of the sweep.
-        runs: the runs.
-        data: data set of the episodes, omniglot or mini-imagenet.
-        encoder: encoder of the models.
-    """
+    """The results of all runs of a sweep, with the data set of the episodes and the encoder."""
 
     name: str
     runs: list[EvaluatedRun]
@@ -189,13 +178,8 @@ class SweepResults:
 def over_seeds(scores: Sequence[Interval]) -> Interval | None:
     """Return the mean over runs that differ in their seed, with its 95 % interval.
 
-    *Source*: appendix G, which ignores the variance over episodes as well.
-
-    Args:
-        scores: accuracy of each run.
-
-    Returns:
-        the interval over runs; for a single run, its own interval; None without runs.
+    For a single run, it is the run's own interval. *Source*: appendix G, which ignores the variance over
+    episodes as well.
     """
     if not scores:
         return None

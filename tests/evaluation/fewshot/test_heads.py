@@ -8,8 +8,9 @@ from sklearn.neighbors import KNeighborsClassifier, NearestCentroid
 
 from sketchembed.errors import ConfigError
 from sketchembed.evaluation.fewshot import logistic
-from sketchembed.evaluation.fewshot.heads import Products, head
+from sketchembed.evaluation.fewshot.heads import HEADS, Products
 from sketchembed.evaluation.fewshot.logistic import fit_logistic
+from sketchembed.evaluation.fewshot.protocol import FewShotProtocol
 
 
 def problem(way, shot, episodes=12, features=24, spread=0.6, seed=0):
@@ -91,7 +92,7 @@ def test_solver_finishes_a_problem_among_solved_ones(monkeypatch):
 
 def test_logistic_head_and_its_reference_agree():
     support, query, labels = problem(20, 5, episodes=3)
-    both = [head(name)(products(support, query), labels, 20) for name in ("logistic", "logistic-sklearn")]
+    both = [HEADS[name](products(support, query), labels, 20) for name in ("logistic", "logistic-sklearn")]
     assert (both[0] == both[1]).double().mean() >= 0.998
 
 
@@ -101,7 +102,7 @@ def test_logistic_head_and_its_reference_agree():
 def test_other_heads_are_scikit_learn_s(name, theirs):
     support, query, labels = problem(6, 3, spread=1.5)
     support, query = support * 1.7, query * 0.4  # lengths matter
-    answers = head(name)(products(support, query), labels, 6)
+    answers = HEADS[name](products(support, query), labels, 6)
     for row in range(len(support)):
         expected = theirs.fit(support[row].numpy(), labels.numpy()).predict(query[row].numpy())
         np.testing.assert_array_equal(answers[row].numpy(), expected)
@@ -109,4 +110,4 @@ def test_other_heads_are_scikit_learn_s(name, theirs):
 
 def test_unknown_head_names_the_nearest():
     with pytest.raises(ConfigError, match="no head 'logistics'.*The nearest: 'logistic'"):
-        head("logistics")
+        FewShotProtocol(head="logistics")

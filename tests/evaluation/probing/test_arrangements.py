@@ -133,7 +133,7 @@ def read(relation: str, image: np.ndarray) -> str:
 
 @pytest.mark.parametrize("relation", RELATIONS)
 def test_relation_is_seen_in_the_picture(composer, relation):
-    for part in composer.relation(relation, 20, 12):
+    for part in composer.examples(relation, 20, 12):
         images = part.images()
         assert images.shape == (len(part), 1, 28, 28)
         seen = [read(relation, image[0].numpy()) for image in images]
@@ -142,12 +142,12 @@ def test_relation_is_seen_in_the_picture(composer, relation):
 
 
 def test_angle_and_distance_are_measured_on_the_picture(composer):
-    part = composer.variable("angle", 100, 10)[0]
+    part = composer.examples("angle", 100, 10)[0]
     way = pairs(part)
     np.testing.assert_allclose(np.arctan2(-way[:, 1], way[:, 0]), part.targets, atol=0.01)
     np.testing.assert_allclose(np.hypot(*way.T), 14, atol=0.1)
     assert (part.targets.min(), part.targets.max()) == pytest.approx((-0.52, 0.52), abs=0.06)
-    part = composer.variable("distance", 100, 10)[0]
+    part = composer.examples("distance", 100, 10)[0]
     way = pairs(part)
     np.testing.assert_allclose(way[:, 0] - 12, part.targets, atol=0.1)
     np.testing.assert_allclose(way[:, 1], 0, atol=0.05)
@@ -155,7 +155,7 @@ def test_angle_and_distance_are_measured_on_the_picture(composer):
 
 
 def test_size_is_measured_on_the_picture(composer):
-    part = composer.variable("size", 60, 10)[0]
+    part = composer.examples("size", 60, 10)[0]
     for size in (28, 280):
         found = []
         for ink in 1 - part.images(size)[:, 0].numpy():
@@ -171,7 +171,7 @@ def test_size_is_measured_on_the_picture(composer):
 
 def test_nothing_is_cut_off_by_the_edge(composer):
     for name in VARIABLES:
-        whole = composer.variable(name, 200, 10)[0]
+        whole = composer.examples(name, 200, 10)[0]
         points = np.concatenate([sketch.points for sketch in whole.sketches])
         assert points.min() >= 0.5 - 1e-9
         assert points.max() <= 27.5 + 1e-9
@@ -179,7 +179,7 @@ def test_nothing_is_cut_off_by_the_edge(composer):
 
 def test_seed_decides_all(pictures, composer):
     same, other = Composer(pictures), Composer(pictures, seed=1)
-    for ask in (lambda c: c.relation("placement", 16, 8), lambda c: c.variable("angle", 16, 8)):
+    for ask in (lambda c: c.examples("placement", 16, 8), lambda c: c.examples("angle", 16, 8)):
         for mine, again, its in zip(ask(composer), ask(same), ask(other), strict=True):
             assert mine.sketches == again.sketches
             np.testing.assert_array_equal(mine.targets, again.targets)
@@ -188,14 +188,14 @@ def test_seed_decides_all(pictures, composer):
 
 
 def test_examples_to_learn_from_and_to_be_tested_on_share_no_drawing(pictures, composer):
-    train, test = composer.relation("nesting", 60, 60)
+    train, test = composer.examples("nesting", 60, 60)
     for column, shape in enumerate(("circle", "square")):
         mine, its = set(train.sources[:, column]), set(test.sources[:, column])
         assert not mine & its
         assert mine | its == set(pictures.select(shape))
         counts = np.unique(train.sources[:, column], return_counts=True)[1]
         assert np.ptp(counts) <= 1
-    train, _ = composer.variable("size", 6, 6)
+    train, _ = composer.examples("size", 6, 6)
     assert (train.sources[:, 1] == -1).all()
     # The circle named is the circle drawn.
     for sketch, (index, _) in zip(train.sketches, train.sources, strict=True):
@@ -204,7 +204,7 @@ def test_examples_to_learn_from_and_to_be_tested_on_share_no_drawing(pictures, c
 
 
 def test_joined_sets_keep_their_order(composer):
-    parts = composer.variable("size", 3, 4)
+    parts = composer.examples("size", 3, 4)
     both = Arrangements.join(parts)
     assert len(both) == 7
     assert both.sketches[3:] == parts[1].sketches
@@ -212,10 +212,10 @@ def test_joined_sets_keep_their_order(composer):
 
 
 def test_what_cannot_be_composed_is_told(tmp_path, composer):
-    with pytest.raises(ConfigError, match="no relation 'nestling'.*'nesting'"):
-        composer.relation("nestling", 4, 4)
-    with pytest.raises(ConfigError, match="no variable 'sise'.*'size'"):
-        composer.variable("sise", 4, 4)
+    with pytest.raises(ConfigError, match="no relation or variable 'nestling'.*'nesting'"):
+        composer.examples("nestling", 4, 4)
+    with pytest.raises(ConfigError, match="no relation or variable 'sise'.*'size'"):
+        composer.examples("sise", 4, 4)
     few = store_of(tmp_path / "few", count=1)
     with pytest.raises(DataError, match="1 drawings of 'circle'; expected at least 2"):
         Composer(Pictures(few, few.class_names, []))
@@ -229,7 +229,7 @@ def test_people_s_circles_and_squares_are_where_they_are_said_to_be(real_classes
     # so places are measured with pixels of a tenth, of which each of the two centres may be off by a half.
     pixel = 0.1
     for name in ("angle", "distance"):
-        part = composer.variable(name, 200, 2)[0]
+        part = composer.examples(name, 200, 2)[0]
         if name == "angle":
             expected = 14 * np.stack([np.cos(part.targets), -np.sin(part.targets)], axis=1)
         else:
@@ -241,7 +241,7 @@ def test_people_s_circles_and_squares_are_where_they_are_said_to_be(real_classes
             np.testing.assert_allclose(angle, part.targets, rtol=0, atol=pixel / 14)
         # On the network's picture this holds of nearly all.
         assert np.quantile(np.abs(pairs(part) - expected).max(axis=1), 0.95) < 0.1
-    part = composer.relation("placement", 200, 2)[0]
+    part = composer.examples("placement", 200, 2)[0]
     # Which tile is a circle a hull cannot always tell when hands have drawn it, but which tiles are alike can
     # be seen.
     ink = 1 - part.images()[:, 0].numpy()
