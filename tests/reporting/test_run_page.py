@@ -116,9 +116,11 @@ def test_writing_again_changes_nothing_and_leaves_nothing_behind(tmp_path):
 
 
 def test_the_command_writes_the_page_of_a_run(tmp_path, capsys):
-    main(["page", str(fill(tmp_path))])
-    assert capsys.readouterr().out == f"{tmp_path / 'index.html'}\n"
-    assert embedded(tmp_path / "index.html")["facts"]["name"] == NAME
+    run = tmp_path / "run"  # the page of all runs is written next to it
+    run.mkdir()
+    main(["page", str(fill(run))])
+    assert capsys.readouterr().out == f"{run / 'index.html'}\n"
+    assert embedded(run / "index.html")["facts"]["name"] == NAME
 
 
 def test_page_is_replaced_whole_or_not_at_all(tmp_path, monkeypatch):
