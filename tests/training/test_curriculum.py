@@ -14,5 +14,5 @@ def test_alpha_follows_the_paper():
 def test_values_out_of_range_are_refused():
     with pytest.raises(ConfigError, match="alpha_max is 1.5"):
         Curriculum(alpha_max=1.5)
-    with pytest.raises(ConfigError, match="curriculum.every 0; expected an interval of 0 or more, every 1 or more steps"):
+    with pytest.raises(ConfigError, match="every 0; expected an interval of 0 or more, every 1 or more"):
         Curriculum(every=0)
