@@ -90,7 +90,7 @@ def test_labels_are_the_data_s():
     one.setup("fit")
     assert one.net.config.labels == ["cat", "bee", "hat"]
     one.trainer = SimpleNamespace(datamodule=SimpleNamespace(labels=list("abcde")))
-    with pytest.raises(ConfigError, match="the data have 5 classes and the network tells 4 apart"):
+    with pytest.raises(ConfigError, match="the data have 5 classes and the network 4; expected"):
         one.setup("fit")
 
 
