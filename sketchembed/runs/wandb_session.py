@@ -54,7 +54,7 @@ class Session:
         except ModuleNotFoundError:
             raise
         except Exception as error:
-            self._tell_once(f"W&B is left out: {_first_line(error)}")
+            self._tell_once(f"W&B is not used: {_first_line(error)}")
         finally:
             del os.environ["WANDB_MODE"]
             if before is not None:

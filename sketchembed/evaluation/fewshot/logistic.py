@@ -63,7 +63,7 @@ def _minimise(rows: Tensor, penalty: Tensor, target: Tensor) -> Tensor:
     """Return the optimal weights, ``[problems, columns, classes]``."""
     classes = target.shape[-1]
     weight = rows.new_zeros(rows.shape[0], rows.shape[-1], classes)
-    # Hessian at uniform probabilities. The direction in which all classes' weights are equal is left out:
+    # Hessian at uniform probabilities. The direction in which all classes' weights are equal is excluded:
     # gradients have no component in it.
     uniform = torch.linalg.cholesky(rows.mT @ rows / classes + torch.diag_embed(penalty[:, 0] + JITTER))
     value = _objective(rows, penalty, target, weight)

@@ -70,9 +70,9 @@ def gather(context: EvaluationContext, shown: int, count: int) -> tuple[list[Inp
     )
     found: list[Inputs] = []
     missing = [
-        "Drawings are left out: the model takes photos."
+        "Drawings are omitted: the model takes photos."
         if photos
-        else "Photos are left out: the model takes drawings."
+        else "Photos are omitted: the model takes drawings."
     ]
     errors: list[SketchEmbedError] = []
     for what, source in sources.items():
@@ -80,7 +80,7 @@ def gather(context: EvaluationContext, shown: int, count: int) -> tuple[list[Inp
             found.append(source(context, shown, count))
         except SketchEmbedError as error:
             errors.append(error)
-            missing.append(f"{what} are left out: {error}.")
+            missing.append(f"{what} are omitted: {error}.")
     if not found:
         raise errors[0]
     return found, missing

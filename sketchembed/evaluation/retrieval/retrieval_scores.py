@@ -80,7 +80,7 @@ def score(context: EvaluationContext, part: Part, measured: int) -> str:
         described.append(f"{len(chosen)} drawings of {scored} {kind} classes")
         part.facts |= {f"measured, {kind}": len(chosen), f"measured_digest, {kind}": index_digest(chosen)}
     if not rankings:
-        return "Mean average precision is left out: no class has two drawings that are held out."
+        return "Mean average precision is omitted: no class has two drawings that are held out."
     part.tables.append(table)
     part.figures.append(_figure(pictures.store.class_names, rankings))
     return (
