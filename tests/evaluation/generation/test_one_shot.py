@@ -76,7 +76,7 @@ def test_samples_vary_above_0_and_are_shown_beside_their_input(small_context, tm
     small_context.folder = str(tmp_path)
     part = one_shot(small_context, temperatures=[0.0, 0.5], samples=3, shown=3, measured=5)
     assert [figure.name for figure in part.figures] == ["figure-3-quickdraw"]
-    assert "Characters are left out: there is no" in part.about
+    assert "Characters are omitted: there is no" in part.about
     assert "Photos are omitted: the model takes drawings." in part.about
     (drawings,) = part.drawings
     assert [item["seen"] for item in drawings.items] == [True] * 3 + [False] * 3
@@ -153,7 +153,7 @@ def test_a_model_for_photos_draws_photos(tmp_path):
     assert [figure.name for figure in part.figures] == ["figure-4-mini-imagenet"]
     assert part.figures[0].svg.count("<image") == 3
     assert "Drawings are omitted: the model takes photos." in part.about
-    assert "Photos of Sketchy are left out: " in part.about
+    assert "Photos of Sketchy are omitted: " in part.about
     assert part.tables[0].rows[0][2] is None
     assert not part.drawings
     # With Sketchy there too, its held-out photos stand beside what a person drew of them.
