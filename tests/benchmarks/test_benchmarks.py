@@ -135,6 +135,6 @@ def test_command_writes_times_beside_each_other(tmp_path, capsys):
 )
 def test_command_says_what_is_wrong(options, message, capsys):
     with pytest.raises(SystemExit) as error:
-        main(options)
+        main(list(options))
     assert error.value.code == 2
     assert message in capsys.readouterr().err
