@@ -118,7 +118,7 @@ def test_numbers_are_measured_once_and_can_be_had_again(tmp_path, real_data, mon
         "| *Random CNN (Conv4)* | *67.96* |",
     ):
         assert words in page
-    row = "| cpu, begun with before |  | 14,087 |  | 4 | 2,000 | 0.50 h, 1 × cpu | 0.0 MB |"
+    row = "| cpu, initialised from before |  | 14,087 |  | 4 | 2,000 | 0.50 h, 1 × cpu | 0.0 MB |"
     assert f"{row} {digest(weights)[:16]} |" in page
     assert "[1/1] one: sketchembed evaluate" in capfd.readouterr().out
     main(run)
