@@ -23,6 +23,7 @@ REMOVED: dict[str, Any] = {
     "model.init_args.input_augmentation.reverse": 0.0,
     "data.init_args.split_seed": 0,
     "data.init_args.kanji": False,
+    "data.init_args.flip": False,
 }
 """Options that were removed, with the value that they have now."""
 IGNORED = ("finite.rollbacks",)  # removed, and without an effect on results

@@ -92,7 +92,7 @@ def test_classes_without_a_second_drawing_are_left_out(small_context, tmp_path, 
     small_context.pictures = Pictures(store, store.class_names, [])
     monkeypatch.setattr(store, "partitions", np.zeros(len(store), dtype=np.uint8))
     part = retrieve(small_context, tmp_path / "0.png", nearest=1, gallery=1)
-    assert "left out: no class has two drawings" in part.about
+    assert "omitted: no class has two drawings" in part.about
     assert len(part.tables) == 1
 
 
