@@ -47,7 +47,7 @@ def image_set(classes=12, each=7, size=28):
     )
 
 
-def test_accuracies_are_those_of_a_loop_written_out_with_scikit_learn():
+def test_accuracies_match_a_scikit_learn_loop():
     data = image_set()
     episodes = Episodes(data, way=5, shot=2, seed=3)
     method = EmbeddingMethod("pixels", pixel_features)
@@ -67,20 +67,20 @@ def test_accuracies_are_those_of_a_loop_written_out_with_scikit_learn():
     assert score.digest == episodes.digest(30)
 
 
-def test_more_features_than_images_change_nothing():
-    # Then the table of products is made at once.
+def test_precomputed_gram_matrix_does_not_change_accuracies():
+    # With more features than images, the Gram matrix is computed in advance.
     data = image_set(each=40)
     few = data.select(data.class_names[:6])
     episodes = Episodes(few, way=3, shot=4)
     method = EmbeddingMethod("pixels", pixel_features)
     method.prepare(few, Ranks())
     assert method.gram is not None
-    with_table = measure([method], episodes, 20)[0].accuracies
+    with_gram = measure([method], episodes, 20)[0].accuracies
     method.gram = None
-    np.testing.assert_allclose(measure([method], episodes, 20)[0].accuracies, with_table, atol=0.01)
+    np.testing.assert_allclose(measure([method], episodes, 20)[0].accuracies, with_gram, atol=0.01)
 
 
-def test_two_heads_share_one_table_which_is_made_in_blocks(monkeypatch):
+def test_two_heads_share_one_gram_matrix_computed_in_blocks(monkeypatch):
     monkeypatch.setattr(methods, "GPU_IMAGES", 64)  # 240 images: four blocks
     monkeypatch.setattr(methods, "CPU_PIXELS", 3000)
     monkeypatch.setattr(methods, "CPU_NUMBERS", 30_000)
@@ -92,8 +92,8 @@ def test_two_heads_share_one_table_which_is_made_in_blocks(monkeypatch):
     ink = 1 - data.images.reshape(len(data), -1) / 255
     rows = ink / np.linalg.norm(ink, axis=1, keepdims=True)
     assert shared.gram is raw.gram
-    # float32 rounds a product of unit vectors of n numbers by at most n u, and each vector's norm by half of
-    # that (u = 2^-24, in any order of summation). A block in the wrong place is off by more than 0.01.
+    # With u = 2^-24 and any order of summation, float32 rounds the product of two unit vectors of n numbers
+    # by at most n u, and each norm by half of that. A misplaced block differs by more than 0.01.
     count = rows.shape[1]
     np.testing.assert_allclose(raw.gram, rows @ rows.T, rtol=0, atol=(2 * count + 8) * 2**-24)
     # Sums of small integers are exact.
@@ -103,14 +103,14 @@ def test_two_heads_share_one_table_which_is_made_in_blocks(monkeypatch):
     np.testing.assert_array_equal(levels.gram, whole @ whole.T)
     batch = Episodes(data, way=3, shot=4).batch(range(20))
     expected = [
-        KNeighborsClassifier(1).fit(rows[known], np.repeat(np.arange(3), 4)).predict(rows[asked])
-        for known, asked in zip(batch.support, batch.query, strict=True)
+        KNeighborsClassifier(1).fit(rows[support], np.repeat(np.arange(3), 4)).predict(rows[query])
+        for support, query in zip(batch.support, batch.query, strict=True)
     ]
     for method in (alone, shared):
         np.testing.assert_array_equal(method.predict(batch, 3, 4), expected)
 
 
-def test_queries_that_an_episode_lacks_do_not_count():
+def test_missing_queries_do_not_count():
     data = image_set()
     rows = np.concatenate([np.arange(10), np.arange(14, len(data))])  # class1 has three images
     uneven = ImageSet(
@@ -124,13 +124,13 @@ def test_queries_that_an_episode_lacks_do_not_count():
 
 
 @pytest.mark.parametrize("text", ["20w", "w1s", "20 way 1 shot", "20w1s5"])
-def test_setting_that_is_none(text):
+def test_invalid_setting_raises(text):
     with pytest.raises(ConfigError, match="is not a few-shot setting"):
         EpisodeSetting.parse(text)
     assert str(EpisodeSetting.parse(" 20w1s")) == "20w1s"
 
 
-def test_checkpoint_for_other_images_is_refused():
+def test_checkpoint_for_other_images_raises():
     photos = SketchEmbedNet(ModelConfig(**(TINY.to_dict() | {"channels": 3, "image_size": 84})))
     with pytest.raises(CheckpointError, match="takes images of 3 x 84 x 84; expected a model for .* 1 x 28"):
         check_images(photos, image_set())
@@ -138,7 +138,7 @@ def test_checkpoint_for_other_images_is_refused():
 
 @pytest.fixture
 def omniglot(tmp_path, monkeypatch):
-    """A data folder whose prepared file is there already: no published file is read."""
+    """Return a data folder; random images replace Omniglot, so no published file is read."""
     data = image_set(classes=4 * 6)
     monkeypatch.setenv("SKETCHEMBED_DATA", str(tmp_path))
     monkeypatch.setattr(omniglot_images, "load_omniglot", lambda *_: data)
@@ -176,7 +176,7 @@ def test_command_writes_a_table_and_json(omniglot, tmp_path, capsys):
 
 
 def make_run(folder, steps=(1,), net=None, **facts):
-    """Leave what a training leaves: checkpoints and run.json."""
+    """Write the checkpoints and the run.json of a training run."""
     net = net or SketchEmbedNet(TINY)
     (folder / "checkpoints").mkdir(parents=True)
     for step in steps:
@@ -192,7 +192,7 @@ def rows(path):
     return json.loads(path.read_text())["rows"]
 
 
-def test_command_without_a_checkpoint_takes_the_newest_run(omniglot, tmp_path, capsys, monkeypatch):
+def test_command_without_a_checkpoint_uses_the_newest_run(omniglot, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(models, "PACKAGED", tmp_path / "package")
     options = ("--runs", str(tmp_path / "runs"), "--out", str(tmp_path / "report"))
     evaluate(*options)
@@ -217,7 +217,7 @@ def test_command_without_a_checkpoint_takes_the_newest_run(omniglot, tmp_path, c
     }
 
 
-def test_trained_baselines_are_found_once_of_each_family(omniglot, tmp_path, monkeypatch):
+def test_newest_trained_baseline_of_each_family_is_used(omniglot, tmp_path, monkeypatch):
     monkeypatch.setattr(models, "PACKAGED", tmp_path / "package")
     runs = tmp_path / "runs"
     net = ProtoNet(ProtoNetConfig(width=4))
@@ -225,15 +225,15 @@ def test_trained_baselines_are_found_once_of_each_family(omniglot, tmp_path, mon
         photos = ProtoNet(ProtoNetConfig(width=4, channels=3, image_size=84))
         file = make_run(runs / name, net=photos if "photos" in name else net) / "checkpoints" / "step-1.ckpt"
         os.utime(file, (number, number))
-    # Nor is a classifier, which is there to judge drawings.
+    # A classifier judges drawings and is not a baseline.
     make_run(runs / "judge", net=ResNet(ResNetConfig(18, classes=3, width=4, stem="small", image_size=28)))
     evaluate("--runs", str(runs), "--out", str(tmp_path / "report"), "--baselines", "trained")
     names = [row["method"] for row in rows(tmp_path / "report.json")]
-    # The older seed gives way, and a model for photos is not asked about drawings.
+    # The older seed is skipped, and so is the model for photos.
     assert names == ["ProtoNet, supervised (other-seed0)", "ProtoNet, supervised (proto-seed1)"]
 
 
-def test_the_newest_run_is_one_for_such_images(omniglot, tmp_path):
+def test_newest_run_is_chosen_for_the_image_channels(omniglot, tmp_path):
     runs = tmp_path / "runs"
     photos = SketchEmbedNet(ModelConfig(**(TINY.to_dict() | {"channels": 3, "image_size": 84})))
     for number, (name, net) in enumerate({"old": None, "drawings": None, "photos": photos}.items()):
@@ -245,12 +245,12 @@ def test_the_newest_run_is_one_for_such_images(omniglot, tmp_path):
 
 
 @pytest.mark.parametrize(("channels", "size"), [(1, 28), (3, 84)])
-def test_drawings_and_photos_have_a_model_in_the_package(channels, size):
+def test_package_has_a_default_model_for_drawings_and_photos(channels, size):
     network = models.default_model(channels).network
     assert (network.config.channels, network.config.image_size) == (channels, size)
 
 
-def test_several_models_are_asked_the_same(omniglot, tmp_path):
+def test_several_models_get_the_same_episodes(omniglot, tmp_path):
     torch.manual_seed(0)
     paths = [sketchembed.save(SketchEmbedNet(TINY), tmp_path / f"{name}.safetensors") for name in "ab"]
     evaluate("--checkpoint", f"{paths[0]},{paths[1]}", "--out", str(tmp_path / "both"))
@@ -260,7 +260,7 @@ def test_several_models_are_asked_the_same(omniglot, tmp_path):
     assert both["SketchEmbedding (b)"] == rows(tmp_path / "one.json")[0]["scores"]
 
 
-def test_every_checkpoint_of_runs(omniglot, tmp_path):
+def test_every_checkpoint_of_the_runs_is_evaluated(omniglot, tmp_path):
     torch.manual_seed(0)
     for name in "ab":
         make_run(tmp_path / name, steps=(20, 3, 100))
@@ -276,7 +276,7 @@ def test_every_checkpoint_of_runs(omniglot, tmp_path):
 
 
 @pytest.mark.slow
-def test_dashboard_gets_table_figure_and_numbers(omniglot, tmp_path, monkeypatch):
+def test_wandb_gets_table_figure_and_scores(omniglot, tmp_path, monkeypatch):
     monkeypatch.setenv("WANDB_MODE", "offline")
     monkeypatch.setattr(models, "PACKAGED", tmp_path / "package")
     evaluate("--runs", str(tmp_path), "--out", str(tmp_path / "results" / "report"))
@@ -290,7 +290,7 @@ def test_dashboard_gets_table_figure_and_numbers(omniglot, tmp_path, monkeypatch
     (figure,) = run.glob("files/media/html/fewshot/*.html")
     assert "<svg" in figure.read_text()
     log, until = next(run.glob("*.wandb")), time.monotonic() + 20
-    # W&B writes its log in a process of its own, which may end a moment later.
+    # W&B writes its log in a separate process, which may end a moment later.
     while b"fewshot/Raw pixels/5w1s" not in log.read_bytes():
         assert time.monotonic() < until
         time.sleep(0.1)
@@ -312,7 +312,7 @@ def test_dashboard_gets_table_figure_and_numbers(omniglot, tmp_path, monkeypatch
         (("--split", "lake-runs"), "there are no one-shot runs in"),
     ],
 )
-def test_command_says_in_one_line_what_is_wrong(options, message, omniglot, capsys):
+def test_invalid_options_give_a_one_line_error(options, message, omniglot, capsys):
     with pytest.raises(SystemExit) as error:
         evaluate("--runs", str(omniglot / "runs"), *options)
     assert error.value.code == 2
@@ -342,14 +342,14 @@ if ranks.is_rank_zero:
 
 
 @pytest.mark.slow
-def test_one_process_two_and_three_give_the_same_accuracies(tmp_path):
+def test_accuracies_do_not_depend_on_the_process_count(tmp_path):
     found = []
     for devices in (1, 2, 3):
         script, out = tmp_path / f"script{devices}.py", tmp_path / f"out{devices}.npy"
         script.write_text(PROCESSES.format(path=str(Path(__file__).parent), devices=devices, out=str(out)))
         subprocess.run([sys.executable, str(script)], check=True, timeout=250, capture_output=True)
         found.append(np.load(out))
-    assert found[0].shape == (3, 330)  # four blocks: two and two, and two, one and one
+    assert found[0].shape == (3, 330)  # four blocks, split 2 + 2 and 2 + 1 + 1
     np.testing.assert_array_equal(found[0], found[1])
     np.testing.assert_array_equal(found[0], found[2])
 
@@ -357,7 +357,7 @@ def test_one_process_two_and_three_give_the_same_accuracies(tmp_path):
 @pytest.mark.data
 @pytest.mark.slow
 @pytest.mark.timeout(900)  # the first test that needs Omniglot reads all of it
-def test_real_omniglot_keeps_known_baselines_and_the_solver_its_promise(real_data):
+def test_solver_agrees_with_scikit_learn_on_real_omniglot(real_data):
     images = omniglot_images.load_omniglot(real_data / "omniglot", real_data / "prepared")
     data = omniglot_images.select_part(images, "vinyals", "test")
     methods = [

@@ -36,7 +36,7 @@ def data():
 
 
 @pytest.mark.parametrize("number", [0, 1], ids=["maml", "scratch"])
-def test_answers_do_not_depend_on_blocks_order_or_earlier_episodes(data, number):
+def test_predictions_do_not_depend_on_blocks_or_order(data, number):
     method, again = methods()[number], methods()[number]
     episodes = Episodes(data, way=3, shot=2)
     method.prepare(data, Ranks())
@@ -51,16 +51,16 @@ def test_answers_do_not_depend_on_blocks_order_or_earlier_episodes(data, number)
 
 
 @pytest.mark.parametrize("number", [0, 1], ids=["maml", "scratch"])
-def test_many_queries_go_through_in_parts(data, number, monkeypatch):
+def test_many_queries_are_predicted_in_parts(data, number, monkeypatch):
     method = methods()[number]
     method.prepare(data, Ranks())
     batch = Episodes(data, way=12, shot=1).batch([0])  # 72 queries
     whole = method.predict(batch, 12, 1)
-    monkeypatch.setattr(finetuning, "GPU_NUMBERS", 1)  # 64 and 8
+    monkeypatch.setattr(finetuning, "GPU_NUMBERS", 1)  # parts of 64 and 8
     torch.testing.assert_close(method.predict(batch, 12, 1), whole, rtol=0, atol=0)
 
 
-def test_maml_predicts_as_the_adapted_network(data):
+def test_maml_predictions_match_the_adapted_network(data):
     method, _ = methods()
     method.prepare(data, Ranks())
     batch = Episodes(data, way=3, shot=2).batch([5])
@@ -70,7 +70,7 @@ def test_maml_predicts_as_the_adapted_network(data):
     torch.testing.assert_close(method.predict(batch, 3, 2)[0], expected)
 
 
-def test_scratch_is_a_conv4_trained_on_the_support_alone(data):
+def test_scratch_matches_a_conv4_trained_on_the_support(data):
     _, method = methods()
     method.prepare(data, Ranks())
     batch = Episodes(data, way=3, shot=2).batch([5])
@@ -84,7 +84,7 @@ def test_scratch_is_a_conv4_trained_on_the_support_alone(data):
         optimizer.zero_grad()
         functional.cross_entropy(network(support), labels).backward()
         optimizer.step()
-    # One more pass, after which the running averages are the support's alone.
+    # After one more pass, the running averages come from the support only.
     norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
     for norm in norms:
         norm.momentum = 1.0
@@ -96,7 +96,7 @@ def test_scratch_is_a_conv4_trained_on_the_support_alone(data):
     torch.testing.assert_close(method.predict(batch, 3, 2)[0], expected)
 
 
-def test_scratch_draws_other_weights_for_another_episode_or_seed(data):
+def test_scratch_weights_depend_on_episode_and_seed(data):
     method = FromScratchMethod(steps=0, width=WIDTH)
     method.prepare(data, Ranks())
     support, query = data.batch(slice(0, 3)), data.batch(slice(3, 6))
@@ -108,7 +108,7 @@ def test_scratch_draws_other_weights_for_another_episode_or_seed(data):
     assert not torch.allclose(method.fit(support, labels, 3, rows)(query), first)
 
 
-def test_scratch_learns_what_is_easy():
+def test_scratch_learns_an_easy_problem():
     random = np.random.default_rng(0)
     stripes = np.zeros((3, 28, 28))
     stripes[0, ::2], stripes[1, :, ::2], stripes[2, ::4] = 200, 200, 200
@@ -125,7 +125,7 @@ def test_scratch_learns_what_is_easy():
     assert score.mean > 90
 
 
-def test_queries_that_an_episode_lacks_get_no_answer(data):
+def test_missing_queries_get_no_prediction(data):
     _, method = methods()
     method.prepare(data, Ranks())
     batch = Episodes(data, way=3, shot=2).batch([0, 1])
@@ -136,7 +136,7 @@ def test_queries_that_an_episode_lacks_get_no_answer(data):
     torch.testing.assert_close(found[1, :10], method.predict(batch, 3, 2)[1, :10])
 
 
-def test_command_takes_a_trained_network(data, tmp_path, monkeypatch):
+def test_command_evaluates_a_trained_network(data, tmp_path, monkeypatch):
     monkeypatch.setattr(omniglot_images, "load_omniglot", lambda *_: data)
     monkeypatch.setattr(omniglot_images, "select_part", lambda images, *_: images)
     net = methods()[0].network

@@ -14,7 +14,7 @@ from sketchembed.evaluation.fewshot.protocol import FewShotProtocol
 
 
 def problem(way, shot, episodes=12, features=24, spread=0.6, seed=0):
-    """Support and query features of unit length, and classes."""
+    """Return support and query features of unit length, and the labels of the support."""
     random = torch.Generator().manual_seed(seed)
     centres = torch.randn(episodes, way, 1, features, generator=random)
 
@@ -32,7 +32,7 @@ def products(support, query):
 
 @pytest.mark.parametrize(("way", "shot"), [(20, 1), (20, 5), (5, 1), (5, 5), (2, 40)])
 @pytest.mark.parametrize("c", [1.0, 30.0])
-def test_solver_is_scikit_learn_s(way, shot, c):
+def test_solver_matches_scikit_learn(way, shot, c):
     support, query, labels = problem(way, shot)
     ours = fit_logistic(support @ support.mT, labels.expand(len(support), -1), way, c)
     scores = query @ support.mT @ ours.weight + ours.bias.unsqueeze(1)
@@ -44,12 +44,12 @@ def test_solver_is_scikit_learn_s(way, shot, c):
                 torch.log_softmax(scores[row], -1).exp().numpy(), theirs.predict_proba(query[row]), atol=1e-5
             )
         else:
-            # Of two classes scikit-learn fits one vector, on which the same penalty weighs twice.
+            # For two classes scikit-learn fits a single vector, so the same penalty counts twice.
             assert (np.sign(expected) == np.sign((scores[row, :, 1] - scores[row, :, 0]).numpy())).all()
         assert (theirs.predict(query[row]) == scores[row].argmax(-1).numpy()).mean() >= 0.99
 
 
-def test_solver_minimises_the_objective_as_scipy_does():
+def test_solver_reaches_the_minimum_found_by_scipy():
     support, _, labels = problem(3, 2, episodes=1, features=4)
     x, y = support[0].numpy(), labels.numpy()
 
@@ -65,7 +65,7 @@ def test_solver_minimises_the_objective_as_scipy_does():
     assert value == pytest.approx(best.fun, abs=1e-9)
 
 
-def test_solver_bears_equal_images_and_problems_of_very_different_sizes():
+def test_solver_handles_equal_images_and_different_scales():
     support, query, labels = problem(5, 5)
     support[0, 1] = support[0, 0]
     support[1] *= 1e3
@@ -75,8 +75,8 @@ def test_solver_bears_equal_images_and_problems_of_very_different_sizes():
     torch.testing.assert_close(ours.weight[:1], alone.weight, atol=1e-6, rtol=1e-6)
 
 
-def test_solver_finishes_a_problem_among_solved_ones(monkeypatch):
-    # Many images in few dimensions: some problems are solved to the last digit while others are on their way.
+def test_solver_converges_while_other_problems_are_solved(monkeypatch):
+    # Many images in few dimensions: some problems converge fully while others are still iterating.
     support, _, labels = problem(5, 20, episodes=60, features=3)
     steps, step = [], logistic._newton_step
     monkeypatch.setattr(logistic, "_newton_step", lambda *args: steps.append(1) or step(*args))
@@ -85,12 +85,12 @@ def test_solver_finishes_a_problem_among_solved_ones(monkeypatch):
     assert len(steps) < 10
     missed = torch.softmax(gram @ ours.weight + ours.bias.unsqueeze(1), -1)
     missed = missed - torch.nn.functional.one_hot(labels, 5)
-    # The objective's gradient, by the biases and by the weights of the features.
+    # The objective's gradient with respect to the biases and to the feature weights.
     assert missed.sum(1).abs().max() < 1e-6
     assert (support.mT @ (ours.weight + missed)).abs().max() < 1e-6
 
 
-def test_logistic_head_and_its_reference_agree():
+def test_logistic_head_agrees_with_its_reference():
     support, query, labels = problem(20, 5, episodes=3)
     both = [HEADS[name](products(support, query), labels, 20) for name in ("logistic", "logistic-sklearn")]
     assert (both[0] == both[1]).double().mean() >= 0.998
@@ -99,7 +99,7 @@ def test_logistic_head_and_its_reference_agree():
 @pytest.mark.parametrize(
     ("name", "theirs"), [("centroid", NearestCentroid()), ("neighbour", KNeighborsClassifier(1))]
 )
-def test_other_heads_are_scikit_learn_s(name, theirs):
+def test_other_heads_match_scikit_learn(name, theirs):
     support, query, labels = problem(6, 3, spread=1.5)
     support, query = support * 1.7, query * 0.4  # lengths matter
     answers = HEADS[name](products(support, query), labels, 6)
@@ -108,6 +108,6 @@ def test_other_heads_are_scikit_learn_s(name, theirs):
         np.testing.assert_array_equal(answers[row].numpy(), expected)
 
 
-def test_unknown_head_names_the_nearest():
+def test_unknown_head_error_suggests_the_nearest():
     with pytest.raises(ConfigError, match="no head 'logistics'.*The nearest: 'logistic'"):
         FewShotProtocol(head="logistics")
