@@ -16,7 +16,7 @@ blanks = st.sampled_from(["", " ", "  "])
 
 @st.composite
 def terms(draw):
-    """A term as it may be written, and as Python reads it."""
+    """Return a term as a user may write it, and as a Python expression."""
     name = draw(st.sampled_from(NAMES))
     case = draw(st.sampled_from([str, str.upper, str.lower]))
     if draw(st.booleans()):
@@ -26,7 +26,7 @@ def terms(draw):
 
 
 @given(st.lists(st.tuples(st.sampled_from("+-"), blanks, terms()), min_size=1, max_size=8), st.booleans())
-def test_sums_are_evaluated_as_by_python(parts, signed):
+def test_sums_evaluate_as_in_python(parts, signed):
     text = " ".join(f"{sign}{blank}{term}" for sign, blank, (term, _) in parts)
     python = " ".join(f"{sign} {term}" for sign, _, (_, term) in parts)
     if not signed:
@@ -40,12 +40,12 @@ def test_sums_are_evaluated_as_by_python(parts, signed):
         st.sampled_from([*NAMES, "Greek/character07"]), st.floats(-99, 99).map(lambda x: round(x, 3))
     ).filter(bool)
 )
-def test_written_sums_are_parsed_again(weights):
+def test_written_sums_parse_to_the_same_weights(weights):
     names = [*NAMES, "Greek/character07"]
     assert parse(written(weights), names) == pytest.approx(weights, rel=1e-4, abs=1e-6)
 
 
-def test_every_class_of_quickdraw_can_be_named():
+def test_every_quickdraw_class_can_be_named():
     known = read_names("quickdraw_all")
     random.Random(0).shuffle(known)
     for first in range(0, len(known), 50):
@@ -69,7 +69,7 @@ def test_every_class_of_quickdraw_can_be_named():
         ("lion’s mane − cat", {"lion's mane": 1, "cat": -1}),
     ],
 )
-def test_sums_as_people_write_them(text, weights):
+def test_common_spellings_of_sums_are_parsed(text, weights):
     known = ["snowman", "circle", "square", "t-shirt", "ice cream", "cat", "dog", "lion's mane"]
     assert parse(text, known) == pytest.approx(weights)
 
@@ -93,7 +93,7 @@ def test_sums_as_people_write_them(text, weights):
         ("cat +\n dgo", "no class 'dgo'; expected one of 8 classes"),
     ],
 )
-def test_mistakes_are_reported_in_one_line(text, message):
+def test_invalid_sums_give_a_one_line_error(text, message):
     with pytest.raises(ConfigError, match=message) as found:
         parse(text, NAMES)
     assert "\n" not in str(found.value)

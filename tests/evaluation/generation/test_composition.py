@@ -14,7 +14,7 @@ from sketchembed.sketch import Sketch
 
 @pytest.fixture
 def shown(monkeypatch):
-    """The cells of each figure."""
+    """Return a list that collects the cells of each figure."""
     kept = []
     grid = composition.grid_svg
     monkeypatch.setattr(
@@ -23,7 +23,7 @@ def shown(monkeypatch):
     return kept
 
 
-def test_sums_of_embeddings_are_numpys():
+def test_embedding_sums_match_numpy():
     random = np.random.default_rng(0)
     z = {name: random.normal(size=(5, 7)).astype(np.float32) for name in ("a", "b", "c")}
     tensors = {name: torch.from_numpy(value) for name, value in z.items()}
@@ -36,7 +36,7 @@ def test_sums_of_embeddings_are_numpys():
     assert with_norm(torch.zeros(1, 3), 2.0).abs().sum() == 0
 
 
-def test_what_is_asked_for_is_the_sum_of_single_drawings_embeddings(small_context):
+def test_sum_adds_embeddings_of_single_drawings(small_context):
     pictures = small_context.pictures
     names = pictures.classes
     one = EmbeddingSum.of(small_context, {names[0]: 1.0, names[1]: -1.0, names[2]: 2.0}, 9)
@@ -55,8 +55,8 @@ def test_what_is_asked_for_is_the_sum_of_single_drawings_embeddings(small_contex
     assert usual.norm(dim=1).numpy() == pytest.approx(float(lengths.mean()), rel=1e-4)
 
 
-def test_a_class_minus_itself_is_drawn_as_the_rest(small_context, shown):
-    """cat - dog + dog is cat, so each row draws what the model draws of its first operand."""
+def test_class_minus_itself_cancels(small_context, shown):
+    """cat - dog + dog equals cat, so each row shows the model's drawing of its first operand."""
     cat, dog = small_context.pictures.classes[:2]
     part = compose(small_context, f"{cat} - {dog} + {dog}", examples=5, shown=3)
     (rows,) = shown
@@ -70,7 +70,7 @@ def test_a_class_minus_itself_is_drawn_as_the_rest(small_context, shown):
     assert part.facts["examples"] == {f"{cat} + 0 * {dog}": 5}
 
 
-def test_the_paper_s_form_is_made_with_signs_means_and_the_vae(small_context, shown):
+def test_figure_shows_signs_means_and_the_vae(small_context, shown):
     cat, dog, bird = small_context.pictures.classes[:3]
     sums = [f"{cat} - {dog} + 0.5 * {bird}", f"{bird} - {dog}"]
     part = compose(small_context, ", ".join(sums), examples=4, shown=2, temperature=0.5)
@@ -78,7 +78,7 @@ def test_the_paper_s_form_is_made_with_signs_means_and_the_vae(small_context, sh
     assert [len(row) for row in rows] == [6 + 1 + 3 + 1 + 2] * 6
     assert [cell for cell in rows[0] if isinstance(cell, str)] == ["−", "+0.5×", "="]
     assert [cell for cell in rows[3] if isinstance(cell, str)] == ["−", "="]
-    # Operands of examples are given, those of means are drawn.
+    # Rows of examples show given drawings as operands; rows of means show decoded ones.
     assert [row[-8].shaded for row in rows] == [True, True, False, True, True, False]
     assert all(np.shape(row[-1]) == (1, 28, 28) for row in rows)
     assert [len(table.rows) for table in part.tables] == [6, 6]
@@ -88,14 +88,14 @@ def test_the_paper_s_form_is_made_with_signs_means_and_the_vae(small_context, sh
     assert part.values[f"{sums[1]}/conv-vae/sum/target"] == pytest.approx(part.tables[1].rows[4][-1])
 
 
-def test_more_examples_than_drawings_are_as_many_as_there_are(small_context):
+def test_example_count_is_limited_by_the_drawings(small_context):
     name = small_context.pictures.classes[0]
     assert EmbeddingSum.of(small_context, parse(name, [name]), 500).count == 28
     with pytest.raises(ConfigError, match="examples is 0"):
         compose(small_context, examples=0)
 
 
-def test_mistakes_end_the_command_in_one_line(small_networks, real_classes, capsys, monkeypatch):
+def test_invalid_sum_gives_a_one_line_error(small_networks, real_classes, capsys, monkeypatch):
     monkeypatch.setenv("SKETCHEMBED_DATA", str(real_classes("circle", "snowman", "square")))
     given = [f"--checkpoint={small_networks[0]}", "--vae=none", "--wandb=disabled"]
     with pytest.raises(SystemExit, match="2"):

@@ -11,7 +11,7 @@ from sketchembed.reporting.grid import Tile
 
 
 @pytest.mark.parametrize(("rows", "columns"), [(2, 2), (8, 8), (20, 20), (3, 7)])
-def test_embeddings_between_are_scipys(rows, columns):
+def test_interpolated_embeddings_match_scipy(rows, columns):
     corners = torch.randn(4, 6, generator=torch.Generator().manual_seed(0))
     grid = bilinear(corners, rows, columns)
     assert grid.shape == (rows, columns, 6)
@@ -20,16 +20,16 @@ def test_embeddings_between_are_scipys(rows, columns):
         np.meshgrid(np.linspace(0, 1, rows), np.linspace(0, 1, columns), indexing="ij"), axis=-1
     )
     np.testing.assert_allclose(grid, between(places), atol=1e-6)
-    # The corners are the embeddings themselves, to the last bit.
+    # The corners equal the embeddings bit for bit.
     assert torch.equal(grid[[0, 0, -1, -1], [0, -1, 0, -1]], corners)
 
 
-def test_the_centre_is_the_mean():
+def test_centre_is_the_mean_of_the_corners():
     corners = torch.randn(4, 6, generator=torch.Generator().manual_seed(0))
     torch.testing.assert_close(bilinear(corners, 9)[4, 4], corners.mean(dim=0))
 
 
-def test_corners_of_a_figure_are_the_drawings_of_the_four(small_context, monkeypatch):
+def test_figure_corners_show_the_four_drawings(small_context, monkeypatch):
     kept = []
     grid = interpolation.grid_svg
     monkeypatch.setattr(
@@ -62,7 +62,7 @@ def test_corners_of_a_figure_are_the_drawings_of_the_four(small_context, monkeyp
     assert -1 <= min(corners, edges, inside) <= max(corners, edges, inside) <= 1.0001
 
 
-def test_a_class_may_stand_at_several_corners_with_other_drawings(small_context, monkeypatch):
+def test_repeated_class_shows_different_drawings(small_context, monkeypatch):
     kept = []
     monkeypatch.setattr(interpolation, "grid_svg", lambda rows, **_: (kept.append(rows), "<svg/>")[1])
     name = small_context.pictures.classes[0]
@@ -72,7 +72,7 @@ def test_a_class_may_stand_at_several_corners_with_other_drawings(small_context,
     assert len({sketch.points.tobytes() for sketch in given}) > 1
 
 
-def test_mistakes_are_told(small_context):
+def test_invalid_options_raise(small_context):
     with pytest.raises(ConfigError, match="3 corners: cat, dog, cow"):
         interpolate(small_context, "cat, dog, cow")
     with pytest.raises(DataError, match="no class 'catt'"):
@@ -82,7 +82,7 @@ def test_mistakes_are_told(small_context):
 
 
 @pytest.mark.data
-def test_the_paper_s_grids_are_made_of_real_drawings(real_classes, small_context):
+def test_paper_grids_use_real_drawings(real_classes, small_context):
     named = {name for names in PAPER.values() for name in names}
     small_context.pictures = Pictures.quickdraw(real_classes(*sorted(named)))
     part = interpolate(small_context, size=2)

@@ -20,16 +20,14 @@ from sketchembed.networks import ModelConfig, SketchEmbedNet
 from sketchembed.sketch import Sketch
 
 
-def same(one, other):
-    """Whether two SVG files show the same picture, but for the rounding of places in a batch."""
+def same_picture(one, other):
+    """Return whether two SVG files show the same picture, up to the rounding errors of a batch."""
     drawn = [sketch_images([Sketch.from_svg(file)], 56) for file in (one, other)]
     return bool((drawn[0] - drawn[1]).abs().max() < 0.01)
 
 
 @pytest.mark.data
-def test_command_draws_a_character_never_seen_alike_at_0_and_otherwise_at_a_half(
-    real_data, small_networks, tmp_path, capsys
-):
+def test_draw_command_varies_only_above_temperature_0(real_data, small_networks, tmp_path, capsys):
     character = next(name for name in vinyals_split()["test"] if name.startswith("Tengwar"))
     with zipfile.ZipFile(real_data / "omniglot" / "images_evaluation.zip") as archive:
         entry = next(name for name in archive.namelist() if f"{character}/" in name and name.endswith(".png"))
@@ -39,16 +37,16 @@ def test_command_draws_a_character_never_seen_alike_at_0_and_otherwise_at_a_half
         main(["draw", *given, "--out", str(tmp_path / folder), "--temperature", temperature])
     files = {folder: [tmp_path / folder / f"given-{n}.svg" for n in (1, 2)] for folder in "abcd"}
     assert all(len(Sketch.from_svg(file)) > 1 for folder in "ab" for file in files[folder])
-    # At 0 one drawing: of both samples, and when called again.
-    assert same(*files["a"])
-    assert same(files["a"][0], files["b"][1])
-    # At 0.5 another one each time, and the same ones when called again with the same seed.
-    assert not same(*files["c"])
-    assert not same(files["c"][0], files["a"][0])
-    assert same(files["c"][1], files["d"][1])
+    # At temperature 0, both samples and a repeated call give the same drawing.
+    assert same_picture(*files["a"])
+    assert same_picture(files["a"][0], files["b"][1])
+    # At 0.5, the samples differ, and a repeated call with the same seed gives the same samples.
+    assert not same_picture(*files["c"])
+    assert not same_picture(files["c"][0], files["a"][0])
+    assert same_picture(files["c"][1], files["d"][1])
 
 
-def test_members_of_classes_are_spread_over_them():
+def test_balanced_choice_spreads_over_the_classes():
     pools = {"a": np.arange(5), "b": np.arange(10, 12), "c": np.arange(0)}
     chosen = choose_balanced(pools, 5, seed=0)
     assert sorted(name for name, _ in chosen) == ["a", "a", "a", "b", "b"]
@@ -60,7 +58,7 @@ def test_members_of_classes_are_spread_over_them():
     assert any(chosen != choose_balanced(pools, 5, seed=seed) for seed in range(1, 4))
 
 
-def test_likeness_is_the_correlation_of_blurred_darkness():
+def test_similarity_is_the_correlation_of_blurred_ink():
     images = torch.rand(3, 1, 28, 28, generator=torch.Generator().manual_seed(0))
     others = (images + torch.rand(3, 1, 28, 28, generator=torch.Generator().manual_seed(1))) / 2
     blurred = [
@@ -72,7 +70,7 @@ def test_likeness_is_the_correlation_of_blurred_darkness():
     assert similarity(images[:1], torch.ones(1, 1, 28, 28)) == 0
 
 
-def test_samples_vary_above_0_and_are_shown_beside_their_input(small_context, tmp_path):
+def test_samples_vary_above_temperature_0_and_show_their_input(small_context, tmp_path):
     small_context.folder = str(tmp_path)
     part = one_shot(small_context, temperatures=[0.0, 0.5], samples=3, shown=3, measured=5)
     assert [figure.name for figure in part.figures] == ["figure-3-quickdraw"]
@@ -86,7 +84,7 @@ def test_samples_vary_above_0_and_are_shown_beside_their_input(small_context, tm
         assert item["class"] in (
             small_context.pictures.seen if item["seen"] else small_context.pictures.unseen
         )
-    # Six inputs and a picture by the Conv-VAE each; the strokes of the inputs are drawn, not embedded.
+    # The six images are the Conv-VAE's, one for each input. The inputs themselves are drawn as strokes.
     assert part.figures[0].svg.count("<image") == 6
     again = one_shot(small_context, temperatures=[0.0, 0.5], samples=3, shown=3, measured=5)
     assert again.drawings == part.drawings
@@ -94,7 +92,7 @@ def test_samples_vary_above_0_and_are_shown_beside_their_input(small_context, tm
     assert part.values["seen/temperature-0/points"] > 1
 
 
-def test_inputs_of_seen_classes_never_trained(small_context, tmp_path):
+def test_inputs_of_seen_classes_are_held_out(small_context, tmp_path):
     small_context.folder = str(tmp_path)
     (seen, unseen), _ = gather(small_context, 2, 40)
     pictures = small_context.pictures
@@ -125,7 +123,7 @@ def test_characters_are_shown_with_their_strokes(real_data, small_networks, monk
     assert (drawn - characters.images[known]).abs().max() < 0.01
 
 
-def test_a_model_for_photos_draws_photos(tmp_path):
+def test_photo_model_draws_photos(tmp_path):
     torch.manual_seed(5)
     config = ModelConfig(
         width=4,
@@ -156,7 +154,7 @@ def test_a_model_for_photos_draws_photos(tmp_path):
     assert "Photos of Sketchy are omitted: " in part.about
     assert part.tables[0].rows[0][2] is None
     assert not part.drawings
-    # With Sketchy there too, its held-out photos stand beside what a person drew of them.
+    # With Sketchy present, its held-out photos are shown next to a person's sketch of each.
     for label in ("axe", "bee"):
         for number in range(20):
             name = f"n02000000_{number}"
@@ -176,7 +174,7 @@ def test_a_model_for_photos_draws_photos(tmp_path):
     ]
     seen, unseen, _ = kinds
     assert (set(seen.names), set(unseen.names)) == ({"axe"}, {"bee"})
-    # Of each photo one sketch, and none of a photo that trains.
+    # Each photo has one sketch, and no training photo is included.
     numbers = [int(person.points[1, 0] - person.points[0, 0]) - 5 for person in seen.people]
     assert len(set(numbers)) == len(numbers) == 2
     assert all(photo_partition(f"n02000000_{number}") > 0 for number in numbers)
@@ -187,7 +185,7 @@ def test_a_model_for_photos_draws_photos(tmp_path):
     assert "a person" not in part.figures[1].svg
 
 
-def test_mistakes_are_told(small_context):
+def test_invalid_options_raise(small_context):
     with pytest.raises(ConfigError, match="samples 0"):
         one_shot(small_context, samples=0)
     with pytest.raises(ConfigError, match=r"temperatures is \[-1.0\]"):
