@@ -1,4 +1,4 @@
-"""Clusters of strokes: the activations are those of the plain cell, the labels DBSCAN's."""
+"""Clusters of strokes: activations match the plain cell, and labels match DBSCAN."""
 
 import io
 import re
@@ -39,8 +39,8 @@ TINY = {"width": 8, "latent": 12, "hidden": 10, "hyper": 6, "embedding": 2, "mix
 SVG = "{http://www.w3.org/2000/svg}"
 
 
-def by_hand(net, z):
-    """The rows that one embedding is drawn as, and the hyper cell state after each, by the plain cell."""
+def decode_stepwise(net, z):
+    """Decode one embedding with the plain cell; return its rows and the hyper cell's state after each."""
     centred = net.config.start == "centre"
     state = net.decoder.initial_state(z[None])
     row, point, rows, states = torch.tensor(LIFTED_START if centred else START), torch.zeros(2), [], []
@@ -62,16 +62,16 @@ def by_hand(net, z):
 
 @pytest.mark.parametrize("variant", ["ha2017", "released"])
 @pytest.mark.parametrize(("start", "position"), [("first point", False), ("centre", True)])
-def test_activations_are_those_of_the_plain_cell_stepped_by_hand(start, position, variant):
+def test_activations_match_the_plain_cell_stepped_by_hand(start, position, variant):
     torch.manual_seed(3)
     net = SketchEmbedNet(ModelConfig(**TINY, start=start, position=position, variant=variant), 5.0).eval()
-    # Drawings that end, at different lengths.
+    # Large weights make the drawings end at different lengths.
     torch.nn.init.normal_(net.decoder.head.weight, std=1.0)
     z = torch.randn(9, 12) * 2
     lengths = set()
     with torch.no_grad():
         for one, found in zip(z, trace(net, z), strict=True):
-            rows, states = by_hand(net, one)
+            rows, states = decode_stepwise(net, one)
             first = start == "centre"
             expected = torch.stack(states[first:]).numpy() if states[first:] else np.zeros((0, 6))
             np.testing.assert_allclose(found.states, expected, atol=1e-5)
@@ -83,13 +83,13 @@ def test_activations_are_those_of_the_plain_cell_stepped_by_hand(start, position
     assert len(lengths) > 2
 
 
-def test_a_decoder_without_a_hyper_network_has_no_activations():
+def test_decoder_without_hyper_network_raises():
     net = SketchEmbedNet(ModelConfig(**TINY, decoder="lstm"))
     with pytest.raises(CheckpointError, match="decoder is an lstm; expected a HyperLSTM"):
         trace(net, torch.zeros(1, 12))
 
 
-def test_radius_makes_half_of_the_steps_cores():
+def test_half_core_radius_makes_half_of_the_steps_core_points():
     codes = np.random.default_rng(0).normal(size=(201, 5))
     for count in (1, 2, 5):
         near = (cdist(codes, codes) <= half_core_radius(codes, count) + 1e-12).sum(axis=1)
@@ -97,10 +97,10 @@ def test_radius_makes_half_of_the_steps_cores():
     assert half_core_radius(codes[:3], 5) > 0
 
 
-def test_clusters_are_numbered_by_the_drawings_that_show_them():
+def test_clusters_are_numbered_by_drawing_frequency():
     parts = [np.array([0, 0, 0, 1, 2, -1]), np.array([1, 1, 2]), np.array([], dtype=int), np.array([2, 2])]
     seen = [np.ones(6, bool), np.array([True, True, False]), np.ones(0, bool), np.array([True, False])]
-    # Cluster 1 is seen in two drawings by three segments, 2 in two by two, 0 in one.
+    # Cluster 1 is visible in two drawings (three segments), 2 in two (two segments), 0 in one.
     assert [labels.tolist() for labels in number_by_frequency(parts, seen)] == [
         [2, 2, 2, 0, 1, -1],
         [0, 0, 1],
@@ -110,14 +110,14 @@ def test_clusters_are_numbered_by_the_drawings_that_show_them():
     assert number_by_frequency([np.array([-1, -1])], [np.ones(2, bool)])[0].tolist() == [-1, -1]
 
 
-# ---- the part ------------------------------------------------------------------------------------------
+# ---- the part of the report -----------------------------------------------------------------------------
 
 
 @pytest.fixture
 def context(tmp_path):
     torch.manual_seed(0)
     net = SketchEmbedNet(ModelConfig(**TINY), 20.0)
-    # Drawings of many lengths, with a lift now and then.
+    # Drawings of many lengths, with occasional pen lifts.
     torch.nn.init.normal_(net.decoder.head.weight, std=1.0)
     net.decoder.head.bias.data[1] = 0.3
     net.mean.weight.data *= 30
@@ -127,7 +127,7 @@ def context(tmp_path):
     return made
 
 
-def test_segments_add_up_and_labels_are_dbscan_s(context):
+def test_segment_counts_add_up_and_labels_match_dbscan(context):
     part = clusters(context, eps=0.13, min_samples=3, drawings=18, rows=18, columns=2)
     pools = {name: context.pictures.select_up_to(name, 18) for name in context.pictures.unseen}
     indices = [index for _, index in choose_balanced(pools, 18, seed=0)]
@@ -144,7 +144,7 @@ def test_segments_add_up_and_labels_are_dbscan_s(context):
     assert values["noise"] == pytest.approx(np.mean(labels == -1))
     assert values["largest"] == pytest.approx(np.bincount(labels[labels >= 0]).max() / len(labels))
     assert 0 < values["noise"] < 1
-    # In the figure of whole drawings is every segment on paper, and in its cluster's colour.
+    # The figure of whole drawings shows every segment on paper in its cluster's colour.
     whole = next(figure for figure in part.figures if figure.name == "figure-16-coloured-unseen")
     colours = {}
     for path in ElementTree.fromstring(whole.svg).iter(f"{SVG}path"):
@@ -160,7 +160,7 @@ def test_segments_add_up_and_labels_are_dbscan_s(context):
     assert sum(shown) + colours[OTHERS] == sum(sizes)
 
 
-def test_part_is_the_same_again_and_replays_in_colours(context):
+def test_part_is_reproducible_and_replays_in_colours(context):
     options = {"eps": 0.13, "drawings": 9, "rows": 4}
     one, two = clusters(context, **options), clusters(context, **options)
     assert one == two
@@ -173,7 +173,7 @@ def test_part_is_the_same_again_and_replays_in_colours(context):
     assert [row[0] for row in one.tables[0].rows] == ["Snowmen", "Round objects", "Unseen classes"]
 
 
-def test_drawings_without_a_segment_are_shown_as_such(context):
+def test_drawings_without_segments_are_shown_as_empty(context):
     context.net.decoder.head.bias.data[2] = 99.0
     part = clusters(context, drawings=4)
     assert part.values["unseen/steps"] == part.values["unseen/clusters"] == 0
@@ -181,7 +181,7 @@ def test_drawings_without_a_segment_are_shown_as_such(context):
     assert "not used, because no drawing has a segment" in part.about
 
 
-def test_radius_says_where_it_is_from(context):
+def test_part_states_the_source_of_the_radius(context):
     assert "eps 0.5 (given)" in clusters(context, eps=0.5, drawings=3).about
     part = clusters(context, drawings=6)
     assert "half of the steps are core steps (the paper's 3.9 is for 512 units)" in part.about
@@ -190,7 +190,7 @@ def test_radius_says_where_it_is_from(context):
     assert "eps 3.9 (the paper's)" in clusters(context, drawings=3).about
 
 
-def test_what_cannot_be_clustered_is_said(context, monkeypatch):
+def test_invalid_options_and_missing_classes_raise(context, monkeypatch):
     with pytest.raises(ConfigError, match="eps is 0"):
         clusters(context, eps=0.0)
     with pytest.raises(ConfigError, match="min-samples is 0"):
@@ -202,7 +202,7 @@ def test_what_cannot_be_clustered_is_said(context, monkeypatch):
         clusters(context)
 
 
-# ---- pictures ------------------------------------------------------------------------------------------
+# ---- figures -------------------------------------------------------------------------------------------
 
 CORNER = Sketch(
     np.array([[0, 0], [9, 0], [9, 9], [0, 9], [0, 5], [4, 5]], float),
@@ -210,7 +210,7 @@ CORNER = Sketch(
 )
 
 
-def test_lines_are_parted_where_the_cluster_changes_and_at_lifts():
+def test_lines_split_at_cluster_changes_and_pen_lifts():
     lines, labels = runs(CORNER, np.array([0, 0, 1, 7, 1]))
     assert [line.tolist() for line in lines] == [
         [[0, 0], [9, 0], [9, 9]],
@@ -227,15 +227,15 @@ def rendered(svg):
     return np.asarray(Image.open(io.BytesIO(png)).convert("RGB"), dtype=int)
 
 
-def amount(pixels, colour):
+def count_pixels(pixels, colour):
     wanted = np.array([int(colour[at : at + 2], 16) for at in (1, 3, 5)])
     return int((np.abs(pixels - wanted).max(axis=2) < 12).sum())
 
 
-def test_each_column_has_its_own_cluster_in_its_own_colour():
+def test_each_column_shows_one_cluster_in_its_colour():
     one = Coloured("corner", CORNER, np.array([0, 0, 1, 7, -1]))
     colours = palette([one], 2)
-    # The move of the lifted pen is not seen, so its cluster has no colour.
+    # The only segment of cluster 7 is a move of the lifted pen. It is invisible and gets no colour.
     assert list(colours) == [0, 1]
     assert list(palette([one], 1)) == [0]
     svg = clusters_svg([one], colours)
@@ -249,14 +249,14 @@ def test_each_column_has_its_own_cluster_in_its_own_colour():
         seen[head] = {
             name
             for name, colour in {"noise": NOISE, "0": colours[0], "1": colours[1]}.items()
-            if amount(cell, colour) > 20
+            if count_pixels(cell, colour) > 20
         }
-        assert (amount(cell, FAINT) > 300) is (head != "whole")
+        assert (count_pixels(cell, FAINT) > 300) is (head != "whole")
     assert seen == {"whole": {"noise", "0", "1"}, "noise": {"noise"}, "0": {"0"}, "1": {"1"}}
-    # Twice as long, twice the ink.
+    # Cluster 0 is twice as long as cluster 1, so it has twice the ink.
     whole = rendered(wholes_svg([one], colours))
-    assert amount(whole, colours[0]) / amount(whole, colours[1]) == pytest.approx(2, rel=0.1)
+    assert count_pixels(whole, colours[0]) / count_pixels(whole, colours[1]) == pytest.approx(2, rel=0.1)
 
 
-def test_labels_of_no_steps():
+def test_clustering_no_steps_gives_no_labels():
     assert cluster(np.zeros((0, 6), np.float32), 1.0, 5).tolist() == []

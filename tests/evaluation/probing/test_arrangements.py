@@ -1,4 +1,4 @@
-"""Composed pictures: what is said to be true of them is measured on what is drawn."""
+"""Composed pictures: the tests measure each target on the rendered picture."""
 
 from typing import NamedTuple
 
@@ -14,7 +14,7 @@ from sketchembed.evaluation.probing.arrangements import Arrangements, Composer
 from sketchembed.evaluation.probing.layouts import CANVAS, RELATIONS, VARIABLES
 from sketchembed.sketch import Sketch
 
-EVERYWHERE = np.ones((3, 3))
+EIGHT_NEIGHBOURS = np.ones((3, 3))
 
 
 def ellipse(random) -> Sketch:
@@ -57,7 +57,7 @@ class Blob(NamedTuple):
     box: tuple[slice, slice]
     kind: str
 
-    def around(self, other: "Blob") -> bool:
+    def surrounds(self, other: "Blob") -> bool:
         return all(
             mine.start < its.start and its.stop < mine.stop
             for mine, its in zip(self.box, other.box, strict=True)
@@ -65,9 +65,9 @@ class Blob(NamedTuple):
 
 
 def blobs(image: np.ndarray) -> list[Blob]:
-    """Find the patches of ink, and whether their hull fills its box as a circle does or as a square does."""
+    """Find the patches of ink. The share of its box that a hull fills tells a circle from a square."""
     ink = 1 - image
-    patches, count = label(ink > 0.1, EVERYWHERE)
+    patches, count = label(ink > 0.1, EIGHT_NEIGHBOURS)
     found = []
     for number, box in enumerate(find_objects(patches), start=1):
         y, x = center_of_mass(ink, patches, number)
@@ -79,10 +79,10 @@ def blobs(image: np.ndarray) -> list[Blob]:
 
 
 def halves(image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the centres of ink of the left and of the right drawing, x and y.
+    """Return the centres of ink of the left and the right drawing, each as (x, y).
 
-    The picture is cut in the middle between its first and its last column of ink. Two copies of one drawing
-    that are farther apart than they are wide lie on either side of it, even if a drawing has a gap itself.
+    The picture is cut halfway between its first and last columns of ink. Two copies of one drawing whose
+    distance exceeds their width lie on either side of the cut, even if the drawing itself has a gap.
     """
     ink = 1 - image
     columns = np.flatnonzero(ink.max(axis=0) > 0.02)
@@ -92,23 +92,23 @@ def halves(image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return np.array([left[1], left[0]]) + 0.5, np.array([right[1] + cut, right[0]]) + 0.5
 
 
-def pairs(arrangements: Arrangements, size: int = CANVAS) -> np.ndarray:
-    """Return for each picture the way from the left circle to the right one, ``[n, 2]``, y down.
+def offsets(arrangements: Arrangements, size: int = CANVAS) -> np.ndarray:
+    """Return the vector from the left circle to the right one in each picture, ``[n, 2]``, y down.
 
-    It is measured on pictures of this size in pixels, and returned in pixels of the canvas.
+    The vectors are measured on pictures of `size` pixels and returned in pixels of the canvas.
     """
     found = [halves(image[0].numpy()) for image in arrangements.images(size)]
     return np.array([right - left for left, right in found]) * CANVAS / size
 
 
-def read(relation: str, image: np.ndarray) -> str:
-    """Tell the class of a picture by looking at it."""
+def classify(relation: str, image: np.ndarray) -> str:
+    """Classify a picture from its pixels."""
     found = blobs(image)
     if relation == "count":
         return ["one", "two", "three", "four"][len(found) - 1]
     if relation == "nesting":
-        outer, inner = found if found[0].around(found[1]) else found[::-1]
-        assert outer.around(inner)
+        outer, inner = found if found[0].surrounds(found[1]) else found[::-1]
+        assert outer.surrounds(inner)
         return f"{inner.kind} in {outer.kind}"
     if relation == "orientation":
         circle, square = sorted(found, key=lambda blob: blob.kind)
@@ -132,44 +132,44 @@ def read(relation: str, image: np.ndarray) -> str:
 
 
 @pytest.mark.parametrize("relation", RELATIONS)
-def test_relation_is_seen_in_the_picture(composer, relation):
+def test_relation_matches_the_picture(composer, relation):
     for part in composer.examples(relation, 20, 12):
         images = part.images()
         assert images.shape == (len(part), 1, 28, 28)
-        seen = [read(relation, image[0].numpy()) for image in images]
+        seen = [classify(relation, image[0].numpy()) for image in images]
         assert seen == [part.classes[number] for number in part.targets]
         assert np.ptp(np.bincount(part.targets)) <= 1
 
 
-def test_angle_and_distance_are_measured_on_the_picture(composer):
+def test_angle_and_distance_match_the_picture(composer):
     part = composer.examples("angle", 100, 10)[0]
-    way = pairs(part)
-    np.testing.assert_allclose(np.arctan2(-way[:, 1], way[:, 0]), part.targets, atol=0.01)
-    np.testing.assert_allclose(np.hypot(*way.T), 14, atol=0.1)
+    offset = offsets(part)
+    np.testing.assert_allclose(np.arctan2(-offset[:, 1], offset[:, 0]), part.targets, atol=0.01)
+    np.testing.assert_allclose(np.hypot(*offset.T), 14, atol=0.1)
     assert (part.targets.min(), part.targets.max()) == pytest.approx((-0.52, 0.52), abs=0.06)
     part = composer.examples("distance", 100, 10)[0]
-    way = pairs(part)
-    np.testing.assert_allclose(way[:, 0] - 12, part.targets, atol=0.1)
-    np.testing.assert_allclose(way[:, 1], 0, atol=0.05)
+    offset = offsets(part)
+    np.testing.assert_allclose(offset[:, 0] - 12, part.targets, atol=0.1)
+    np.testing.assert_allclose(offset[:, 1], 0, atol=0.05)
     assert (part.targets.min(), part.targets.max()) == pytest.approx((0, 6), abs=0.3)
 
 
-def test_size_is_measured_on_the_picture(composer):
+def test_size_matches_the_picture(composer):
     part = composer.examples("size", 60, 10)[0]
     for size in (28, 280):
         found = []
         for ink in 1 - part.images(size)[:, 0].numpy():
             rows, columns = (np.flatnonzero(ink.max(axis=axis) > 0.02) for axis in (1, 0))
-            found.append(max(np.ptp(rows), np.ptp(columns)))  # from edge to edge, less the pen's one pixel
+            found.append(max(np.ptp(rows), np.ptp(columns)))  # from edge to edge, minus the pen's one pixel
             middle = [(line[0] + line[-1] + 1) / 2 * 28 / size for line in (rows, columns)]
             assert middle == pytest.approx([14, 14], abs=28 / size)
-        # Each of the two edges may lie anywhere in its pixel.
+        # Either edge may lie anywhere within its pixel.
         beyond = np.array(found) - part.targets * size / 28
         assert beyond.min() > -0.5
         assert beyond.max() < 2
 
 
-def test_nothing_is_cut_off_by_the_edge(composer):
+def test_drawings_stay_inside_the_canvas(composer):
     for name in VARIABLES:
         whole = composer.examples(name, 200, 10)[0]
         points = np.concatenate([sketch.points for sketch in whole.sketches])
@@ -177,7 +177,7 @@ def test_nothing_is_cut_off_by_the_edge(composer):
         assert points.max() <= 27.5 + 1e-9
 
 
-def test_seed_decides_all(pictures, composer):
+def test_seed_determines_the_examples(pictures, composer):
     same, other = Composer(pictures), Composer(pictures, seed=1)
     for ask in (lambda c: c.examples("placement", 16, 8), lambda c: c.examples("angle", 16, 8)):
         for mine, again, its in zip(ask(composer), ask(same), ask(other), strict=True):
@@ -187,7 +187,7 @@ def test_seed_decides_all(pictures, composer):
             assert mine.targets.tolist() != its.targets.tolist()
 
 
-def test_examples_to_learn_from_and_to_be_tested_on_share_no_drawing(pictures, composer):
+def test_train_and_test_examples_share_no_drawing(pictures, composer):
     train, test = composer.examples("nesting", 60, 60)
     for column, shape in enumerate(("circle", "square")):
         mine, its = set(train.sources[:, column]), set(test.sources[:, column])
@@ -197,7 +197,7 @@ def test_examples_to_learn_from_and_to_be_tested_on_share_no_drawing(pictures, c
         assert np.ptp(counts) <= 1
     train, _ = composer.examples("size", 6, 6)
     assert (train.sources[:, 1] == -1).all()
-    # The circle named is the circle drawn.
+    # The listed source is the circle that was drawn.
     for sketch, (index, _) in zip(train.sketches, train.sources, strict=True):
         drawn, source = sketch.fit(1), Sketch.from_stroke3(pictures.store[index]).fit(1)
         np.testing.assert_allclose(drawn.points, source.points, atol=1e-9)
@@ -211,7 +211,7 @@ def test_joined_sets_keep_their_order(composer):
     np.testing.assert_array_equal(both.targets[:3], parts[0].targets)
 
 
-def test_what_cannot_be_composed_is_told(tmp_path, composer):
+def test_unknown_relation_or_too_few_drawings_raise(tmp_path, composer):
     with pytest.raises(ConfigError, match="no relation or variable 'nestling'.*'nesting'"):
         composer.examples("nestling", 4, 4)
     with pytest.raises(ConfigError, match="no relation or variable 'sise'.*'size'"):
@@ -222,11 +222,12 @@ def test_what_cannot_be_composed_is_told(tmp_path, composer):
 
 
 @pytest.mark.data
-def test_people_s_circles_and_squares_are_where_they_are_said_to_be(real_classes):
+def test_human_drawings_are_placed_at_the_targets(real_classes):
     composer = Composer(Pictures.quickdraw(real_classes("circle", "square")))
-    # On the network's picture the grid moves the centre of a hand-drawn circle: where its lines overlap or
-    # run along a pixel's edge, ink depends on where the circle lies in a pixel. That shrinks with the pixel,
-    # so places are measured with pixels of a tenth, of which each of the two centres may be off by a half.
+    # On the network's picture, the pixel grid shifts the centre of a hand-drawn circle: where its lines
+    # overlap or run along a pixel's edge, the ink depends on the circle's position within the pixel. The
+    # shift shrinks with the pixels, so positions are measured with pixels of a tenth of the size. Each of
+    # the two centres may be off by half such a pixel.
     pixel = 0.1
     for name in ("angle", "distance"):
         part = composer.examples(name, 200, 2)[0]
@@ -234,16 +235,15 @@ def test_people_s_circles_and_squares_are_where_they_are_said_to_be(real_classes
             expected = 14 * np.stack([np.cos(part.targets), -np.sin(part.targets)], axis=1)
         else:
             expected = np.stack([12 + part.targets, np.zeros(200)], axis=1)
-        fine = pairs(part, round(CANVAS / pixel))
+        fine = offsets(part, round(CANVAS / pixel))
         np.testing.assert_allclose(fine, expected, rtol=0, atol=pixel)
         if name == "angle":
             angle = np.arctan2(-fine[:, 1], fine[:, 0])
             np.testing.assert_allclose(angle, part.targets, rtol=0, atol=pixel / 14)
-        # On the network's picture this holds of nearly all.
-        assert np.quantile(np.abs(pairs(part) - expected).max(axis=1), 0.95) < 0.1
+        # On the network's picture, nearly all offsets agree.
+        assert np.quantile(np.abs(offsets(part) - expected).max(axis=1), 0.95) < 0.1
     part = composer.examples("placement", 200, 2)[0]
-    # Which tile is a circle a hull cannot always tell when hands have drawn it, but which tiles are alike can
-    # be seen.
+    # A hull cannot always tell a hand-drawn circle from a square, but equal tiles can be recognised.
     ink = 1 - part.images()[:, 0].numpy()
     tiles = ink.reshape(-1, 2, 14, 2, 14).swapaxes(2, 3)
     alike = [[_correlated(one[0, 0], one[0, 1]), _correlated(one[0, 0], one[1, 0])] for one in tiles]

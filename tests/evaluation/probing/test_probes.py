@@ -1,4 +1,4 @@
-"""Probes of embeddings, and the parts that are made of them."""
+"""Probes of embeddings, and the report parts that use them."""
 
 import re
 from xml.etree import ElementTree
@@ -44,7 +44,7 @@ def context(checkpoints, store) -> EvaluationContext:
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory):
-    # Some doodles stand for the classes that the relations are made of.
+    # Doodles replace the classes that the relations use.
     classes = {"circle": "circle", "square": "square", "snowman": "snowman", "television": "envelope"}
     drawn = [generate.drawings(kind, 14, seed=0)._replace(name=name) for name, kind in classes.items()]
     return write_store(tmp_path_factory.mktemp("store") / "store", drawn, source="quickdraw", max_length=64)
@@ -52,7 +52,7 @@ def store(tmp_path_factory):
 
 @pytest.fixture
 def flat(monkeypatch):
-    """Lay embeddings out by their first two features: UMAP takes its time to be compiled."""
+    """Replace UMAP by the first two features, because UMAP takes long to compile."""
     for module in (relations, spatial):
         monkeypatch.setattr(module, "umap_projection", lambda features, seed: features[:, :2])
 
@@ -61,7 +61,7 @@ def split(features: np.ndarray, truth: np.ndarray) -> probes.ProbeData:
     return probes.ProbeData(features[:60], truth[:60], features[60:], truth[60:])
 
 
-def test_linear_probe_is_ridge_regression_solved():
+def test_linear_probe_matches_the_ridge_solution():
     random = np.random.default_rng(0)
     features = random.normal(size=(100, 5))
     truth = features @ random.normal(size=5) + 3 + 0.3 * random.normal(size=100)
@@ -75,7 +75,7 @@ def test_linear_probe_is_ridge_regression_solved():
     found = probes.linear(part)
     assert found.mse == pytest.approx(np.mean(wrong**2))
     assert found.r2 == pytest.approx(1 - np.mean(wrong**2) / np.var(part.test_targets))
-    # Small numbers bear the penalty badly, and scaling mends that, whatever they were.
+    # The penalty dominates for small features. Scaling removes this effect, whatever the scale.
     small = split(features / 1000, truth)
     assert probes.linear(small).r2 < 0.1
     assert probes.linear(small.scaled()).r2 == pytest.approx(probes.linear(part.scaled()).r2)
@@ -87,7 +87,7 @@ def split_first(features, truth):
     return probes.ProbeData(features[:10], truth[:10], features[60:], truth[60:])
 
 
-def test_perceptron_learns_what_no_line_can_be_laid_through():
+def test_nonlinear_probe_fits_a_nonlinear_target():
     random = np.random.default_rng(0)
     features = random.uniform(-2, 2, size=(400, 2))
     truth = np.abs(features[:, 0])
@@ -98,7 +98,7 @@ def test_perceptron_learns_what_no_line_can_be_laid_through():
 
 
 @pytest.mark.parametrize("classes", [2, 4])
-def test_classifier_is_scikit_learn_s(classes):
+def test_classifier_matches_scikit_learn(classes):
     random = np.random.default_rng(0)
     truth = random.permutation(np.arange(2060) % classes)
     features = 0.2 * np.eye(50)[truth] + 0.2 * random.normal(size=(2060, 50))
@@ -129,7 +129,7 @@ def test_sampled_embeddings_have_the_noise_of_the_model(context):
 
 
 @pytest.mark.slow
-def test_map_keeps_neighbours_together():
+def test_umap_projection_keeps_neighbours_together():
     random = np.random.default_rng(0)
     truth = np.arange(90) % 3
     features = 6 * np.eye(10)[truth] + random.normal(size=(90, 10))
@@ -140,7 +140,7 @@ def test_map_keeps_neighbours_together():
     np.testing.assert_array_equal(flat, probes.umap_projection(features, seed=0))
 
 
-def test_figure_has_every_point_and_draws_its_examples_as_lines():
+def test_figure_shows_all_points_and_draws_examples_as_lines():
     triangle = Sketch.from_strokes([np.array([[3, 3], [25, 3], [14, 25], [3, 3]])])
     random = np.random.default_rng(0)
     values = np.arange(90) % 3
@@ -160,7 +160,7 @@ def test_relations_are_reported(context, flat):
     part = parts.make("relations", context, train=24, test=16, repeats=2)
     assert len(part.values) == 5 * 5 * 2
     assert all(0 <= value <= 100 for value in part.values.values())
-    # Pixels tell how many shapes there are, whatever the model.
+    # Raw pixels determine the count, whatever the model.
     assert part.values["count/raw-pixels/accuracy"] == 100
     assert part.tables[0].rows[-1] == ["chance", "25", "50", "25", "25", "25"]
     assert part.facts["drawings"] == "14 of circle, 14 of snowman, 14 of square, 14 of television"
@@ -170,12 +170,12 @@ def test_relations_are_reported(context, flat):
     assert again.figures == part.figures
 
 
-def test_real_classes_are_balanced_and_never_asked_about_what_was_learned(context):
+def test_real_classes_are_balanced_and_do_not_repeat(context):
     found = relations.Examples.real(context.pictures, 24, 200, seed=0, size=28)
     assert len(found.targets) == 4 * 14
     assert np.bincount(found.targets[:24]).tolist() == [6, 6, 6, 6]
     flat = found.images.flatten(1).numpy()
-    # A picture is in its class, as the store has it, and there once.
+    # Every picture is one of the store's drawings of its class, and appears once.
     for number, name in enumerate(relations.REAL):
         whole = context.pictures.images(context.pictures.select(name)).flatten(1).numpy()
         distance = cdist(flat[found.targets == number], whole)
@@ -192,7 +192,7 @@ def test_spatial_variables_are_reported(context, flat, monkeypatch):
     part = parts.make("spatial", context, train=80, few=30, test=40, repeats=1, nonlinear_repeats=1)
     assert len(part.values) == 3 * 5 * 2 * 3 * 2
     for variable, spread in (("angle", 1.04), ("distance", 6), ("size", 18)):
-        # Pixels tell these, and R² and the mean squared error agree on how well.
+        # Raw pixels predict these well, and R² and the mean squared error are consistent.
         r2, mse = (part.values[f"{variable}/raw-pixels/80/linear/{name}"] for name in ("r2", "mse"))
         assert r2 > 0.9
         assert mse / (1 - r2) == pytest.approx(spread**2 / 12, rel=0.35)

@@ -11,13 +11,13 @@ from sketchembed.evaluation.retrieval.ranking import BLOCK, chance, rank, simila
 
 @pytest.fixture
 def vectors():
-    """More than one block of queries, of classes of several sizes, one of them with a single member."""
+    """Return more than one block of queries, from classes of different sizes; one has a single member."""
     random = np.random.default_rng(0)
     labels = random.permutation(np.concatenate([np.repeat(np.arange(9), 40), [9], np.repeat(10, 3)]))
     return torch.from_numpy(random.normal(size=(len(labels), 16)) + 0.3 * labels[:, None]).float(), labels
 
 
-def test_average_precision_is_sklearns(vectors):
+def test_average_precision_matches_scikit_learn(vectors):
     z, labels = vectors
     assert len(z) > BLOCK
     found = rank(z, labels)
@@ -36,7 +36,7 @@ def test_average_precision_is_sklearns(vectors):
             assert found.precision[first][query] == pytest.approx(right[order][:first].mean())
 
 
-def test_classes_count_alike(vectors):
+def test_classes_have_equal_weight(vectors):
     z, labels = vectors
     found = rank(z, labels)
     means = [np.mean(found.average_precision[labels == label]) for label in [*range(9), 10]]

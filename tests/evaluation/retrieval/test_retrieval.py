@@ -11,7 +11,7 @@ from sketchembed.evaluation.retrieval.retrieval_scores import CHANCE, PIXELS
 from sketchembed.evaluation.retrieval.search import retrieve
 
 
-def test_what_is_nearest_is_what_scikit_learn_finds(small_context, monkeypatch):
+def test_nearest_neighbours_match_scikit_learn(small_context, monkeypatch):
     kept = []
     monkeypatch.setattr(search, "grid_svg", lambda rows, **_: (kept.append(rows), "<svg/>")[1])
     part = retrieve(small_context, nearest=3, queries=6, gallery=7, scores=False)
@@ -30,8 +30,8 @@ def test_what_is_nearest_is_what_scikit_learn_finds(small_context, monkeypatch):
             assert shown == pytest.approx([1 - distance for distance, _ in others], abs=0.006)
             classes = [_class(pictures, index) for _, index in others]
             mine = [_class(pictures, query), model.name]
-            told = next(cells for cells in part.tables[0].rows if cells[:2] == mine)
-            assert [cell.rsplit(" (", 1)[0] for cell in told[2:]] == classes
+            listed = next(cells for cells in part.tables[0].rows if cells[:2] == mine)
+            assert [cell.rsplit(" (", 1)[0] for cell in listed[2:]] == classes
             right = [name == _class(pictures, query) for name in classes]
             assert [tile.frame is not None for tile in row[first : first + 3]] == right
 
@@ -40,7 +40,7 @@ def _class(pictures, index):
     return pictures.store.class_names[pictures.store.labels[index]]
 
 
-def test_a_picture_finds_the_drawing_that_it_was_made_of(small_context, tmp_path):
+def test_picture_retrieves_its_own_drawing(small_context, tmp_path):
     small_context.vae = "none"
     pictures = small_context.pictures
     searched = np.concatenate([pictures.select_up_to(name, 4) for name in pictures.classes])
@@ -55,7 +55,7 @@ def test_a_picture_finds_the_drawing_that_it_was_made_of(small_context, tmp_path
     assert "2 images" in part.about
 
 
-def test_mean_average_precision_is_sklearns(small_context):
+def test_mean_average_precision_matches_scikit_learn(small_context):
     part = retrieve(small_context, queries=1, nearest=1, gallery=1, measured=12)
     pictures = small_context.pictures
     chosen = np.concatenate([pictures.select_up_to(name, 12) for name in pictures.unseen])
@@ -69,7 +69,7 @@ def test_mean_average_precision_is_sklearns(small_context):
         for query in range(len(chosen)):
             others = np.arange(len(chosen)) != query
             scores.append(average_precision_score(labels[others] == labels[query], close[query][others]))
-        # Embeddings of small networks that never trained lie close together, so neighbours may change places.
+        # Embeddings of small untrained networks lie close together, so neighbours may swap ranks.
         assert part.values[f"unseen/{kind}/map"] == pytest.approx(np.mean(scores), abs=0.01)
     assert part.values["unseen/chance/precision-1"] == pytest.approx(11 / 47)
     assert part.values["unseen/pixels/map"] > part.values["unseen/chance/map"]
@@ -81,7 +81,7 @@ def test_mean_average_precision_is_sklearns(small_context):
     assert [figure.name for figure in part.figures] == ["retrieval-nearest", "retrieval-map"]
 
 
-def test_classes_without_a_second_drawing_are_left_out(small_context, tmp_path, monkeypatch):
+def test_classes_without_a_second_drawing_are_omitted(small_context, tmp_path, monkeypatch):
     small_context.pictures.sketches([3])[0].to_png(tmp_path / "0.png")
     small_context.pictures = Pictures(small_context.pictures.store, [], small_context.pictures.unseen)
     part = retrieve(small_context, queries=1, nearest=1, gallery=1, measured=12)
@@ -96,7 +96,7 @@ def test_classes_without_a_second_drawing_are_left_out(small_context, tmp_path, 
     assert len(part.tables) == 1
 
 
-def test_mistakes_are_told(small_context, tmp_path):
+def test_invalid_options_raise(small_context, tmp_path):
     with pytest.raises(ConfigError, match="nearest is 0"):
         retrieve(small_context, nearest=0)
     with pytest.raises(DataError, match="no image at"):
