@@ -1,4 +1,4 @@
-"""Recognizability: what classifiers are shown, what they answer, and that they are kept."""
+"""Recognizability: inputs and predictions of the classifiers, and their cache."""
 
 import json
 import subprocess
@@ -42,7 +42,7 @@ CLASSES = {"seen": quickdraw.class_names("seen")[:3], "unseen": quickdraw.class_
 
 
 def make_data(folder):
-    """Polygons with some noise, of three, five and eight corners: published files of three classes a set."""
+    """Write Quick, Draw! files of three classes per set: noisy polygons of three, five and eight corners."""
     (folder / "quickdraw").mkdir(parents=True)
     random = np.random.default_rng(0)
     for names in CLASSES.values():
@@ -69,7 +69,7 @@ def make_models(folder):
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """Data, models, and classifiers that have trained for a few steps."""
+    """Return a folder of data and models."""
     folder = tmp_path_factory.mktemp("recognizability")
     make_data(folder / "data")
     make_models(folder)
@@ -83,7 +83,7 @@ def context(folder):
     return EvaluationContext(**paths, **options, classifier=classifier)
 
 
-def opened(folder, which="seen"):
+def labelled_data(folder, which="seen"):
     data = LabelledQuickdrawDataModule(which, str(folder / "data"), batch_size=16, max_length=12)
     data.setup()
     return data
@@ -97,9 +97,9 @@ def classifier_of(data, seed=0, **sizes):
     return ResNet(config).eval()
 
 
-def test_real_drawings_are_judged_as_scikit_learn_counts_them(folder, context):
-    data = opened(folder)
-    # Not trained, but with averages of its own: it answers something of everything.
+def test_accuracy_on_real_drawings_matches_scikit_learn(folder, context):
+    data = labelled_data(folder)
+    # The network is untrained, but its batch-norm averages fit the data, so its answers vary.
     net = classifier_of(data).train()
     with torch.no_grad():
         for _ in range(60):
@@ -120,8 +120,8 @@ def test_real_drawings_are_judged_as_scikit_learn_counts_them(folder, context):
     assert found.class_mean(HELD_OUT) == pytest.approx(balanced_accuracy_score(names, answers))
 
 
-def test_a_model_that_draws_its_input_is_recognised_as_its_input_is(folder, context, monkeypatch):
-    data = opened(folder)
+def test_model_that_copies_its_input_scores_like_the_input(folder, context, monkeypatch):
+    data = labelled_data(folder)
     net = classifier_of(data)
     truth = context.pictures.strokes(np.random.default_rng(0).permutation(data.drawings.held_out))
     monkeypatch.setattr(context.net, "generate", lambda z, *_, **__: truth[: len(z), :10])
@@ -134,8 +134,8 @@ def test_a_model_that_draws_its_input_is_recognised_as_its_input_is(folder, cont
     assert set(measure(context, net, data).predicted[VAE].tolist()) == {blank}
 
 
-def test_choices_change_what_is_judged(folder, context):
-    data = opened(folder)
+def test_choices_change_the_judged_drawings(folder, context):
+    data = labelled_data(folder)
     net = classifier_of(data)
     by_default = measure(context, net, data)
     again = measure(context, net, data, Choices())
@@ -151,8 +151,8 @@ def test_choices_change_what_is_judged(folder, context):
     assert VAE not in measure(context, net, data).predicted
 
 
-def test_batch_norm_in_training_mode_takes_the_block_s_own_statistics(folder):
-    data = opened(folder)
+def test_batch_norm_training_mode_uses_block_statistics(folder):
+    data = labelled_data(folder)
     net = classifier_of(data)
     images = torch.rand(10, 1, 32, 32)
     before = {name: value.clone() for name, value in net.state_dict().items()}
@@ -160,18 +160,18 @@ def test_batch_norm_in_training_mode_takes_the_block_s_own_statistics(folder):
     assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
     assert not net.training
 
-    # The same, in evaluation mode, by averages that have become the block's.
-    def become(norm, given):
+    # Evaluation mode gives the same answers once the block's statistics replace the averages.
+    def use_block_statistics(norm, given):
         norm.running_mean.copy_(given[0].mean((0, 2, 3)))
         norm.running_var.copy_(given[0].var((0, 2, 3), unbiased=False))
 
     for module in net.modules():
         if isinstance(module, torch.nn.BatchNorm2d):
-            module.register_forward_pre_hook(become)
+            module.register_forward_pre_hook(use_block_statistics)
     assert torch.equal(net.predict(images), answers)
 
 
-def test_images_are_scaled_as_tensorflow_s_resize_does():
+def test_scaling_matches_tensorflow_resize():
     row = torch.tensor([0.0, 1.0])
     # Pixel centres at halves, edges repeated: 0, 1/4, 3/4, 1.
     torch.testing.assert_close(
@@ -181,7 +181,7 @@ def test_images_are_scaled_as_tensorflow_s_resize_does():
 
 @pytest.fixture
 def quick(monkeypatch):
-    """Presets with tiny networks and a few steps, saved in the middle."""
+    """Replace the presets by tiny networks that train for a few steps and save halfway."""
     read = Recipe.of
 
     def tiny(preset, depth=None, steps=None):
@@ -193,7 +193,7 @@ def quick(monkeypatch):
     return tiny
 
 
-def test_part_trains_keeps_and_reports(folder, context, quick, capsys):
+def test_part_trains_caches_and_reports_classifiers(folder, context, quick, capsys):
     part = make("recognizability", context)
     assert "training a ResNet-18 on" in capsys.readouterr().out
     assert [row[0] for row in part.tables[0].rows][2:4] == [
@@ -223,27 +223,27 @@ def test_part_trains_keeps_and_reports(folder, context, quick, capsys):
     assert len(list((context.out / "classifiers").iterdir())) == 4
 
 
-def test_training_goes_on_where_it_stopped(folder, quick, tmp_path, monkeypatch):
-    data, recipe = opened(folder), quick("classifier-cpu")
+def test_interrupted_training_resumes_where_it_stopped(folder, quick, tmp_path, monkeypatch):
+    data, recipe = labelled_data(folder), quick("classifier-cpu")
 
     def stop(*_):
         raise KeyboardInterrupt
 
-    save_as_ever = recognizability_classifier.save
+    original_save = recognizability_classifier.save
     monkeypatch.setattr(recognizability_classifier, "save", stop)
     with pytest.raises(KeyboardInterrupt):
         trained(recipe, data, Ranks(), tmp_path / "a")
     (work,) = (tmp_path / "a").iterdir()
     last = work / "step-6.ckpt"
     assert last.exists()
-    # As if it had stopped after three of the six steps.
+    # Simulate a stop after three of the six steps.
     other = Recipe(**(vars(recipe) | {"steps": 3}))
     with pytest.raises(KeyboardInterrupt):
         trained(other, data, Ranks(), tmp_path / "b")
     (half,) = (tmp_path / "b").iterdir()
     last.unlink()
     (half / "step-3.ckpt").rename(work / "step-3.ckpt")
-    monkeypatch.setattr(recognizability_classifier, "save", save_as_ever)
+    monkeypatch.setattr(recognizability_classifier, "save", original_save)
     file = trained(recipe, data, Ranks(), tmp_path / "a")
     assert file.exists()
     assert not work.exists()
@@ -253,7 +253,7 @@ def test_training_goes_on_where_it_stopped(folder, quick, tmp_path, monkeypatch)
         torch.testing.assert_close(resumed[name], value, msg=name)
 
 
-def test_steps_stretch_the_schedule():
+def test_steps_scale_the_schedule():
     recipe = Recipe.of("classifier", depth=50, steps=1200)
     assert recipe.task["lr_steps"] == {400: 0.005, 800: 0.001, 1000: 0.0001}
     assert (recipe.network.depth, recipe.steps, recipe.batch_size) == (50, 1200, 256)
@@ -267,13 +267,13 @@ def test_steps_stretch_the_schedule():
         Recipe.of("classifier", steps=0)
 
 
-def test_given_classifier_must_have_the_classes(folder, context, tmp_path):
-    data = opened(folder)
+def test_given_classifier_must_have_the_same_classes(folder, context, tmp_path):
+    data = labelled_data(folder)
     right = save(classifier_of(data), tmp_path / "right.safetensors")
     net, file, steps = classifier(data, Ranks(), tmp_path, preset="classifier-cpu", path=str(right))
     assert (file, steps) == (right, None)
     assert net.config.labels == CLASSES["seen"]
-    other = save(classifier_of(opened(folder, "unseen")), tmp_path / "other.safetensors")
+    other = save(classifier_of(labelled_data(folder, "unseen")), tmp_path / "other.safetensors")
     with pytest.raises(
         CheckpointError, match=f"has 3 classes, without '{CLASSES['seen'][0]}'.*the 3 seen classes"
     ):
@@ -282,16 +282,16 @@ def test_given_classifier_must_have_the_classes(folder, context, tmp_path):
         classifier(data, Ranks(), tmp_path, preset="classifier-cpu", path=context.checkpoint)
 
 
-def test_part_without_a_source_of_classifiers_is_rejected(context):
+def test_part_without_a_source_of_classifiers_raises(context):
     context.classifier = None
     with pytest.raises(ConfigError, match="context has no classifier"):
         make("recognizability", context)
 
 
-def test_command_line(folder, tmp_path, capsys, monkeypatch):
+def test_command_line_options_reach_the_part(folder, tmp_path, capsys, monkeypatch):
     monkeypatch.setenv("WANDB_MODE", "disabled")
     for which in ("seen", "unseen"):
-        save(classifier_of(opened(folder, which)), tmp_path / f"{which}.safetensors")
+        save(classifier_of(labelled_data(folder, which)), tmp_path / f"{which}.safetensors")
     given = ["--checkpoint", str(folder / "net.safetensors"), "--vae", "none", "--accelerator", "cpu"]
     given += ["--folder", str(folder / "data"), "--out", str(tmp_path / "out")]
     named = [f"--{which}_classifier={tmp_path / which}.safetensors" for which in ("seen", "unseen")]
@@ -325,7 +325,7 @@ context = EvaluationContext(*files, folder=str(folder / "data"),
 context.net
 sizes = ResNetConfig(18, width=tests.WIDTH, stem="small")
 recipe = Recipe("tiny", sizes, {{"lr": 3e-3}}, 16, 4, 2, "32-true")
-data = tests.opened(folder)
+data = tests.labelled_data(folder)
 file = trained(recipe, data, context.ranks, folder / "trained{devices}")
 classifier = load(file, data)
 net = tests.classifier_of(data)
@@ -341,7 +341,7 @@ if context.ranks.is_rank_zero:
 
 
 @pytest.mark.slow
-def test_one_process_and_two_give_the_same_scores_and_train_together(folder, tmp_path):
+def test_two_processes_give_the_scores_of_one(folder, tmp_path):
     found = []
     for devices in (1, 2):
         script, out = tmp_path / f"script{devices}.py", tmp_path / f"out{devices}.pt"
@@ -352,7 +352,7 @@ def test_one_process_and_two_give_the_same_scores_and_train_together(folder, tmp
         ended = subprocess.run([sys.executable, str(script)], timeout=250, capture_output=True, text=True)
         assert ended.returncode == 0, ended.stderr
         found.append(torch.load(out))
-    # Of 13 pictures in blocks of five the two processes have ten and three.
+    # Of 13 pictures in blocks of five, the two processes get ten and three.
     assert [len(found[0][key]) for key in (TRAINING, DRAWN, VAE)] == [13, 13, 13]
     for key, value in found[0].items():
         assert torch.equal(value, found[1][key]), key
