@@ -1,4 +1,4 @@
-"""`sketchembed report --sweep`: every run judged once, and tables beside the paper's."""
+"""`sketchembed report --sweep`: every run is evaluated once, and tables include the paper's values."""
 
 import json
 
@@ -24,7 +24,7 @@ from sketchembed.runs.sweep_folder import SweepFolder, SweepRun
 TINY = ModelConfig(width=8, latent=12, hidden=10, hyper=6, embedding=2, mixtures=3, max_length=12)
 
 
-def leave_run(folder, seed, milestones=()):
+def write_run(folder, seed, milestones=()):
     torch.manual_seed(seed)
     net = SketchEmbedNet(TINY)
     (folder / "checkpoints").mkdir(parents=True)
@@ -44,7 +44,7 @@ def leave_run(folder, seed, milestones=()):
 
 @pytest.fixture
 def omniglot(tmp_path, monkeypatch):
-    """Twenty-four classes of noise in the place of Omniglot's."""
+    """Replace Omniglot by twenty-four classes of noise."""
     random = np.random.default_rng(0)
     shapes = random.integers(0, 256, (24, 1, 1, 28, 28))
     images = (shapes + random.normal(0, 160, (24, 7, 1, 28, 28))).clip(0, 255).astype(np.uint8)
@@ -61,19 +61,19 @@ def omniglot(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def asked(monkeypatch):
-    """List the checkpoints that are asked few-shot episodes."""
+def evaluated(monkeypatch):
+    """Return a list that collects the checkpoints evaluated on few-shot episodes."""
     paths, run = [], FewShotProtocol.run
 
-    def noted(self, models, *rest, **options):
+    def record(self, models, *rest, **options):
         paths.extend(f"{model.path.parents[1].name}/{model.path.name}" for model in models)
         return run(self, models, *rest, **options)
 
-    monkeypatch.setattr(FewShotProtocol, "run", noted)
+    monkeypatch.setattr(FewShotProtocol, "run", record)
     return paths
 
 
-def swept(folder, points):
+def write_sweep(folder, points):
     SweepFolder(
         folder, "mine", {name: SweepRun(name, point, ["x"]) for name, point in points.items()}
     ).write()
@@ -98,19 +98,17 @@ def report(tmp_path, folder, *options):
     return Part.read(tmp_path / "out" / "sweep.json")
 
 
-def test_seeds_are_averaged_with_student_s_interval_and_nothing_is_judged_twice(
-    omniglot, asked, tmp_path, capsys
-):
-    folder = swept(
+def test_seeds_are_averaged_and_no_run_is_evaluated_twice(omniglot, evaluated, tmp_path, capsys):
+    folder = write_sweep(
         tmp_path / "sweep-mine", {f"seed{seed}": {"seed_everything": seed} for seed in (1, 2, 3, 4)}
     )
     for seed in (1, 2, 3):
-        leave_run(folder / f"seed{seed}", seed)
+        write_run(folder / f"seed{seed}", seed)
     sweep = SweepFolder.read(folder)
     sweep.runs["seed4"].message = "the pen is dry (exit status 2)"
     sweep.write()
     part = report(tmp_path, folder)
-    assert asked == ["seed1/step-9.ckpt", "seed2/step-9.ckpt", "seed3/step-9.ckpt"]
+    assert evaluated == ["seed1/step-9.ckpt", "seed2/step-9.ckpt", "seed3/step-9.ckpt"]
     summary, runs = part.tables
     accuracies = [part.values[f"seed{seed}/20w1s"] for seed in (1, 2, 3)]
     low, high = stats.t.interval(0.95, 2, np.mean(accuracies), stats.sem(accuracies))
@@ -128,23 +126,23 @@ def test_seeds_are_averaged_with_student_s_interval_and_nothing_is_judged_twice(
     assert {figure.name for figure in part.figures} == {"sweep-accuracies", "sweep-losses"}
     page = (tmp_path / "out" / "report.html").read_text()
     assert "failed: the pen is dry" in page
-    asked.clear()
+    evaluated.clear()
     assert report(tmp_path, folder).values == part.values
-    assert asked == []
-    leave_run(folder / "seed4", 4)
+    assert evaluated == []
+    write_run(folder / "seed4", 4)
     report(tmp_path, folder)
-    assert asked == ["seed4/step-9.ckpt"]
-    asked.clear()
+    assert evaluated == ["seed4/step-9.ckpt"]
+    evaluated.clear()
     report(tmp_path, folder, "--seed", "1")
-    assert len(asked) == 4
+    assert len(evaluated) == 4
 
 
-def test_alpha_max_over_steps_stands_beside_table_5(omniglot, asked, tmp_path):
+def test_alpha_max_over_steps_is_compared_with_table_5(omniglot, evaluated, tmp_path):
     points = {f"alpha_max{alpha:g}": {"curriculum.alpha_max": alpha} for alpha in (0.0, 0.5)}
-    folder = swept(tmp_path / "sweep-mine", points)
+    folder = write_sweep(tmp_path / "sweep-mine", points)
     steps = [round(part * 9 / 12 * 100) for part in range(1, 13)]
     for seed, name in enumerate(points):
-        leave_run(folder / name, seed, milestones=steps)
+        write_run(folder / name, seed, milestones=steps)
     part = report(tmp_path, folder)
     summary, over_steps, _ = part.tables
     assert [row[:2] for row in summary.rows] == [["alpha_max 0", "1"], ["alpha_max 0.5", "1"]]
@@ -153,13 +151,13 @@ def test_alpha_max_over_steps_stands_beside_table_5(omniglot, asked, tmp_path):
     assert over_steps.columns == ["runs", *map(str, steps)]
     assert len(over_steps.rows[0]) == 13
     assert over_steps.paper[1][:3] == ["alpha_max 0.25", "89.21", "90.39"]
-    # One network at all its milestones answers as it does in the end.
+    # All milestones of a run hold the same network, so its scores are equal.
     assert len(set(over_steps.rows[1][1:])) == 1
-    assert len(asked) == 2 * 13
+    assert len(evaluated) == 2 * 13
     assert "sweep-steps" in {figure.name for figure in part.figures}
 
 
-def test_where_alpha_max_is_swept_drawings_are_judged_too(omniglot, tmp_path, monkeypatch):
+def test_alpha_max_sweep_reports_recognizability(omniglot, tmp_path, monkeypatch):
     judged = []
 
     def recognised(context):
@@ -169,9 +167,9 @@ def test_where_alpha_max_is_swept_drawings_are_judged_too(omniglot, tmp_path, mo
 
     monkeypatch.setattr(sweep_report, "recognizability", recognised)
     points = {f"alpha_max{alpha:g}": {"curriculum.alpha_max": alpha} for alpha in (0.0, 0.5)}
-    folder = swept(tmp_path / "sweep-mine", points)
+    folder = write_sweep(tmp_path / "sweep-mine", points)
     for seed, name in enumerate(points):
-        leave_run(folder / name, seed)
+        write_run(folder / name, seed)
     for _ in range(2):
         table = report(tmp_path, folder, "--parts", "auto").tables[-1]
         assert table.columns[-2:] == ["recognised, seen", "recognised, unseen"]
@@ -179,15 +177,17 @@ def test_where_alpha_max_is_swept_drawings_are_judged_too(omniglot, tmp_path, mo
     assert judged == ["alpha_max0", "alpha_max0.5"]
 
 
-def test_without_omniglot_there_are_losses_and_a_line(tmp_path, monkeypatch, capsys):
+def test_report_without_omniglot_has_losses_and_one_warning(tmp_path, monkeypatch, capsys):
     def lacking(*_):
         raise DataError("there is no Omniglot", expected="some", fix="Get it")
 
     monkeypatch.setenv("SKETCHEMBED_DATA", str(tmp_path))
     monkeypatch.setattr(omniglot_images, "load_omniglot", lacking)
-    folder = swept(tmp_path / "sweep-mine", {f"seed{seed}": {"seed_everything": seed} for seed in (1, 2)})
+    folder = write_sweep(
+        tmp_path / "sweep-mine", {f"seed{seed}": {"seed_everything": seed} for seed in (1, 2)}
+    )
     for seed in (1, 2):
-        leave_run(folder / f"seed{seed}", seed)
+        write_run(folder / f"seed{seed}", seed)
     part = report(tmp_path, folder)
     (line,) = capsys.readouterr().err.splitlines()
     assert line == "sketchembed: few-shot accuracy was skipped: there is no Omniglot; expected some. Get it"
@@ -196,10 +196,12 @@ def test_without_omniglot_there_are_losses_and_a_line(tmp_path, monkeypatch, cap
     assert table.columns == ["run", "seed", "state", "train loss", "val loss"]
 
 
-def test_checkpoint_that_is_broken_is_one_line_and_the_others_are_judged(omniglot, tmp_path, capsys):
-    folder = swept(tmp_path / "sweep-mine", {f"seed{seed}": {"seed_everything": seed} for seed in (1, 2)})
+def test_broken_checkpoint_does_not_stop_the_other_runs(omniglot, tmp_path, capsys):
+    folder = write_sweep(
+        tmp_path / "sweep-mine", {f"seed{seed}": {"seed_everything": seed} for seed in (1, 2)}
+    )
     for seed in (1, 2):
-        leave_run(folder / f"seed{seed}", seed)
+        write_run(folder / f"seed{seed}", seed)
     (folder / "seed1" / "checkpoints" / "step-9.ckpt").write_bytes(b"broken")
     with pytest.raises(SystemExit) as stopped:
         report(tmp_path, folder)
@@ -209,15 +211,15 @@ def test_checkpoint_that_is_broken_is_one_line_and_the_others_are_judged(omniglo
     assert part.tables[0].rows[0][1] == "1 (1 missing)"
 
 
-def test_no_sweep_is_one_line(tmp_path, capsys):
+def test_missing_sweep_gives_a_clear_error(tmp_path, capsys):
     with pytest.raises(SystemExit) as stopped:
         main(["report", "--sweep", str(tmp_path / "none")])
     assert stopped.value.code == 2
     assert "holds no sweep" in capsys.readouterr().err
 
 
-def test_paper_s_seeds_give_the_paper_s_last_lines():
-    # Table 10's intervals are those of five seeds, though it lists fifteen.
+def test_paper_seed_tables_match_their_summary_rows():
+    # Table 10 lists fifteen seeds, but its intervals are those of five.
     for table, seeds in zip(SEEDS.values(), (15, 5, 15), strict=True):
         found = np.array(table.rows)
         np.testing.assert_allclose(found.mean(0), table.means, atol=0.012)
