@@ -1,4 +1,4 @@
-"""An evaluation context of small untrained networks, with doodles as drawings."""
+"""Fixtures: an evaluation context with small untrained networks and doodles as drawings."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from sketchembed.networks.conv_vae import ConvVAE, ConvVAEConfig
 @pytest.fixture(scope="session")
 def doodle_pictures(tmp_path_factory):
     folder = tmp_path_factory.mktemp("doodles")
-    # Of each class one drawing is in the part valid, and one in test.
+    # Each class has one drawing in the validation set and one in the test set.
     store = generate.prepare(folder / "doodles", per_class=28, max_length=64)
     return Pictures(store, store.class_names[:-4], store.class_names[-4:])
 
@@ -24,7 +24,7 @@ def doodle_pictures(tmp_path_factory):
 @pytest.fixture(scope="session")
 def small_networks(tmp_path_factory):
     folder = tmp_path_factory.mktemp("networks")
-    torch.manual_seed(5)  # of the first seeds one whose drawings do not end at once
+    torch.manual_seed(5)  # a seed whose drawings do not end at the first step
     config = ModelConfig(width=8, latent=12, hidden=10, hyper=6, embedding=2, mixtures=3, max_length=12)
     net = SketchEmbedNet(config, offset_scale=20.0)
     drawer = save(net, folder / "drawer.safetensors")

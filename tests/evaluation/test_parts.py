@@ -1,4 +1,4 @@
-"""What the evaluations of a checkpoint share: the context, drawings by class, and parts of a report."""
+"""Code that the evaluations of a checkpoint share: the context, drawings by class, report parts."""
 
 import json
 import re
@@ -59,13 +59,13 @@ def test_drawings_of_a_class_are_chosen_by_a_seed(store, pictures):
     assert chosen.tolist() != pictures.select(name, 5, seed=2).tolist()
     images = pictures.images(chosen)
     assert images.shape == (5, 1, 28, 28)
-    # Dark lines on white, with the margin left free.
+    # Dark lines on white, with an empty margin.
     assert images.amin() < 0.2
     assert images.median() == 1
     assert images[..., 0].amin() == 1
 
 
-def test_class_that_is_not_there_is_told_with_its_neighbours(store, pictures):
+def test_missing_class_error_suggests_the_nearest(store, pictures):
     name = store.class_names[0]
     with pytest.raises(DataError, match=f"no class '{name}s'.*'{name}'"):
         pictures.select(name + "s")
@@ -73,7 +73,7 @@ def test_class_that_is_not_there_is_told_with_its_neighbours(store, pictures):
         pictures.select(name, 20)
 
 
-def test_drawings_that_never_trained_are_found_and_are_those_of_the_store(doodle_pictures):
+def test_held_out_drawings_match_the_store(doodle_pictures):
     store, pictures = doodle_pictures.store, doodle_pictures
     seen, unseen = pictures.seen[0], pictures.unseen[0]
     found = pictures.select_up_to(seen, 100, held_out=True)
@@ -92,7 +92,7 @@ def test_drawings_that_never_trained_are_found_and_are_those_of_the_store(doodle
     np.testing.assert_allclose(again[1:], pictures.images(few), atol=1e-3)
 
 
-def test_a_part_is_written_and_read(tmp_path):
+def test_part_is_written_and_read(tmp_path):
     files = PART.write(tmp_path)
     assert [file.name for file in files] == ["figure-9.svg", "probe.md", "probe.json"]
     assert Part.read(tmp_path / "probe.json") == PART
@@ -103,9 +103,7 @@ def test_a_part_is_written_and_read(tmp_path):
         Part.read(tmp_path / "probe.json")
 
 
-def test_a_part_is_a_command_with_its_own_options_and_those_of_the_context(
-    tmp_path, checkpoint, monkeypatch, capsys
-):
+def test_part_command_has_part_and_context_options(tmp_path, checkpoint, monkeypatch, capsys):
     def probe(context: EvaluationContext, words: str, count: int = 3) -> Part:
         """Probe something.
 
@@ -133,7 +131,7 @@ def test_a_part_is_a_command_with_its_own_options_and_those_of_the_context(
     ("given", "words"),
     [([], "none"), (["two words"], "two words"), (["-a + b"], "-a + b"), (["--words", "x"], "x")],
 )
-def test_what_a_part_is_asked_about_may_be_left_out_or_said_without_a_name(
+def test_first_option_of_a_part_is_optional_or_positional(
     given, words, tmp_path, checkpoint, monkeypatch, capsys
 ):
     def probe(context: EvaluationContext, words: str = "none", count: int = 3) -> Part:
@@ -151,7 +149,7 @@ def test_what_a_part_is_asked_about_may_be_left_out_or_said_without_a_name(
     assert f"### {words}\n" in capsys.readouterr().out
 
 
-def test_context_draws_as_the_model_does(checkpoint):
+def test_context_draws_like_the_model(checkpoint):
     context = EvaluationContext(str(checkpoint), vae="none")
     images = torch.rand(3, 1, 28, 28)
     drawn = context.decode(context.embed(context.model, images), temperature=0.5)

@@ -1,4 +1,4 @@
-"""`sketchembed report`: parts that are kept, a page that grows, and what happens when something fails."""
+"""`sketchembed report`: cached parts, a page that grows, and failures."""
 
 import itertools
 import json
@@ -32,7 +32,7 @@ def checkpoint(tmp_path):
 
 @pytest.fixture
 def computed(monkeypatch):
-    """Puts three fake parts in the place of the real ones; lists those that are computed."""
+    """Replace the real parts by three fakes, and list the fakes that are computed."""
     done = []
 
     def first(context: EvaluationContext, count: int = 3, words: str = "some") -> Part:
@@ -78,7 +78,7 @@ def computed(monkeypatch):
     return done
 
 
-def ask(checkpoint, *options):
+def run_report(checkpoint, *options):
     main(["report", "--checkpoint", str(checkpoint), "--accelerator", "cpu", "--vae", "none", *options])
 
 
@@ -86,17 +86,19 @@ def titles(page):
     return re.findall(r"<section[^>]*><h2>(.*?)</h2>", page.read_text())
 
 
-def test_report_has_all_parts_and_default_folder(checkpoint, computed, tmp_path, monkeypatch, capsys):
+def test_report_has_all_parts_and_uses_the_default_folder(
+    checkpoint, computed, tmp_path, monkeypatch, capsys
+):
     monkeypatch.chdir(tmp_path)
     clock = itertools.count(step=65)
     monkeypatch.setattr(parts, "time", SimpleNamespace(perf_counter=lambda: next(clock)))
-    ask(checkpoint)
+    run_report(checkpoint)
     page = tmp_path / "results" / "report-model" / "report.html"
     assert computed == ["first", "one-shot", "last"]
     assert titles(page) == ["First: some", "Second", "Last"]
-    told = capsys.readouterr().out.splitlines()
-    assert told[-1] == str(page.relative_to(tmp_path))
-    assert told[:2] == ["[1/3] first: First things", "[1/3] first: done in 1 min 5 s"]
+    printed = capsys.readouterr().out.splitlines()
+    assert printed[-1] == str(page.relative_to(tmp_path))
+    assert printed[:2] == ["[1/3] first: First things", "[1/3] first: done in 1 min 5 s"]
     text = page.read_text()
     assert "3 of 3 parts" in text
     assert digest(checkpoint)[:16] in text
@@ -104,61 +106,61 @@ def test_report_has_all_parts_and_default_folder(checkpoint, computed, tmp_path,
         assert (page.parent / name).exists()
 
 
-def test_parts_that_are_asked_for_come_in_the_order_of_the_report(checkpoint, computed, tmp_path):
-    ask(checkpoint, "--out", str(tmp_path / "out"), "--parts", "last,first")
+def test_selected_parts_follow_the_report_order(checkpoint, computed, tmp_path):
+    run_report(checkpoint, "--out", str(tmp_path / "out"), "--parts", "last,first")
     assert computed == ["first", "last"]
     assert titles(tmp_path / "out" / "report.html") == ["First: some", "Last"]
 
 
-def test_part_that_is_there_is_not_computed_again(checkpoint, computed, tmp_path, capsys):
+def test_existing_part_is_not_recomputed(checkpoint, computed, tmp_path, capsys):
     out = ("--out", str(tmp_path / "out"))
-    ask(checkpoint, *out)
+    run_report(checkpoint, *out)
     page = (tmp_path / "out" / "report.html").read_text()
     computed.clear()
-    ask(checkpoint, *out)
+    run_report(checkpoint, *out)
     assert computed == []
     assert "[2/3] one-shot: already computed" in capsys.readouterr().out
     written = re.compile(r"written [-0-9: ]*")
     assert written.sub("", (tmp_path / "out" / "report.html").read_text()) == written.sub("", page)
-    # Its own options, the seed, the models: each makes another part of it.
-    ask(checkpoint, *out, "--one-shot.rate", "0.25")
+    # A change of the part's options, the seed or the models recomputes it.
+    run_report(checkpoint, *out, "--one-shot.rate", "0.25")
     assert computed == ["one-shot"]
     assert json.loads((tmp_path / "out" / "one-shot.json").read_text())["values"] == {"rate": 0.25}
     computed.clear()
-    ask(checkpoint, *out, "--seed", "1", "--parts", "last")
+    run_report(checkpoint, *out, "--seed", "1", "--parts", "last")
     assert computed == ["last"]
     computed.clear()
     torch.manual_seed(0)
     vae = save(ConvVAE(ConvVAEConfig(width=8, latent=6)), tmp_path / "vae.safetensors")
-    ask(checkpoint, *out, "--vae", str(vae), "--parts", "first")
+    run_report(checkpoint, *out, "--vae", str(vae), "--parts", "first")
     assert computed == ["first"]
     torch.manual_seed(1)
     save(SketchEmbedNet(TINY), checkpoint)
-    ask(checkpoint, *out, "--parts", "first")
+    run_report(checkpoint, *out, "--parts", "first")
     assert computed == ["first", "first"]
     computed.clear()
-    ask(checkpoint, *out, "--parts", "first", "--fresh")
+    run_report(checkpoint, *out, "--parts", "first", "--fresh")
     assert computed == ["first"]
 
 
-def test_a_model_in_another_place_is_the_same(checkpoint, computed, tmp_path):
+def test_moved_model_reuses_its_parts(checkpoint, computed, tmp_path):
     out = ("--out", str(tmp_path / "out"))
-    ask(checkpoint, *out)
+    run_report(checkpoint, *out)
     computed.clear()
-    ask(checkpoint.rename(tmp_path / "moved.safetensors"), *out)
+    run_report(checkpoint.rename(tmp_path / "moved.safetensors"), *out)
     assert computed == []
 
 
-def test_file_that_is_broken_is_computed_again(checkpoint, computed, tmp_path):
+def test_broken_part_file_is_recomputed(checkpoint, computed, tmp_path):
     out = ("--out", str(tmp_path / "out"))
-    ask(checkpoint, *out)
+    run_report(checkpoint, *out)
     computed.clear()
     (tmp_path / "out" / "last.json").write_text('{"name": "la')
-    ask(checkpoint, *out)
+    run_report(checkpoint, *out)
     assert computed == ["last"]
 
 
-def test_part_that_fails_is_one_line_and_the_others_go_on(
+def test_failed_part_gives_one_line_and_the_others_continue(
     checkpoint, computed, tmp_path, monkeypatch, capsys
 ):
     def lacking(context: EvaluationContext) -> Part:
@@ -169,7 +171,7 @@ def test_part_that_fails_is_one_line_and_the_others_go_on(
     monkeypatch.setitem(parts.PARTS, "one-shot", lacking)
     out = ("--out", str(tmp_path / "out"))
     with pytest.raises(SystemExit) as stopped:
-        ask(checkpoint, *out)
+        run_report(checkpoint, *out)
     assert stopped.value.code == 2
     assert computed == ["first", "last"]
     page = tmp_path / "out" / "report.html"
@@ -183,17 +185,17 @@ def test_part_that_fails_is_one_line_and_the_others_go_on(
     )
     monkeypatch.setitem(parts.PARTS, "one-shot", whole)
     computed.clear()
-    ask(checkpoint, *out)
+    run_report(checkpoint, *out)
     assert computed == ["one-shot"]
 
 
 @pytest.mark.parametrize(("error", "raised"), [(KeyboardInterrupt, SystemExit), (ZeroDivisionError, None)])
-def test_report_that_is_stopped_goes_on(error, raised, checkpoint, computed, tmp_path, monkeypatch, capsys):
+def test_stopped_report_resumes(error, raised, checkpoint, computed, tmp_path, monkeypatch, capsys):
     page = tmp_path / "out" / "report.html"
 
     def stopping(context: EvaluationContext) -> Part:
         """Second things."""
-        # The page has grown by then.
+        # The page already shows the first part.
         assert "First: some" in page.read_text()
         assert "In progress since" in page.read_text()
         assert "1 of 3 parts" in page.read_text()
@@ -203,37 +205,37 @@ def test_report_that_is_stopped_goes_on(error, raised, checkpoint, computed, tmp
     monkeypatch.setitem(parts.PARTS, "one-shot", stopping)
     out = ("--out", str(tmp_path / "out"))
     with pytest.raises(raised or error) as stopped:
-        ask(checkpoint, *out)
+        run_report(checkpoint, *out)
     assert re.search(r'<p class="soft">Stopped at \d\d:\d\d\.</p>', page.read_text())
     assert "Not computed yet." in page.read_text()
     if raised:
         assert stopped.value.code == 130
-        told = capsys.readouterr().err
-        assert "1 of 3 parts are finished" in told
-        assert "The same command computes the others" in told
+        printed = capsys.readouterr().err
+        assert "1 of 3 parts are finished" in printed
+        assert "The same command computes the others" in printed
     monkeypatch.setitem(parts.PARTS, "one-shot", whole)
     computed.clear()
-    ask(checkpoint, *out)
+    run_report(checkpoint, *out)
     assert computed == ["one-shot", "last"]
 
 
-def test_long_part_says_that_it_goes_on(checkpoint, computed, tmp_path, monkeypatch, capsys):
-    said = []
+def test_long_part_reports_its_progress(checkpoint, computed, tmp_path, monkeypatch, capsys):
+    progress = []
 
     def slow(context: EvaluationContext) -> Part:
         """Last things."""
-        while "in all" not in "".join(said):
+        while "in all" not in "".join(progress):
             time.sleep(0.01)
-            said.append(capsys.readouterr().out)
+            progress.append(capsys.readouterr().out)
         return Part("last", "Last")
 
-    # Begun at 0 s, the part at 20 s, and the first line at 85 s.
+    # The report begins at 0 s and the part at 20 s; the first progress line comes at 85 s.
     clock = itertools.chain([0.0, 20.0], itertools.count(85.0, 10.0))
     monkeypatch.setattr(report_builder, "time", SimpleNamespace(monotonic=lambda: next(clock)))
     monkeypatch.setattr(report_builder, "PROGRESS_SECONDS", 0.01)
     monkeypatch.setitem(parts.PARTS, "last", slow)
-    ask(checkpoint, "--out", str(tmp_path), "--parts", "last")
-    assert "[1/1] last: running for 1 min 5 s, 1 min 25 s in all" in "".join(said)
+    run_report(checkpoint, "--out", str(tmp_path), "--parts", "last")
+    assert "[1/1] last: running for 1 min 5 s, 1 min 25 s in all" in "".join(progress)
 
 
 @pytest.mark.parametrize(
@@ -244,16 +246,16 @@ def test_long_part_says_that_it_goes_on(checkpoint, computed, tmp_path, monkeypa
         (("--checkpoint", "none.ckpt"), "no checkpoint at none.ckpt"),
     ],
 )
-def test_command_says_what_is_wrong_in_one_line(options, message, checkpoint, computed, capsys):
+def test_invalid_options_give_a_one_line_error(options, message, checkpoint, computed, capsys):
     with pytest.raises(SystemExit) as stopped:
-        ask(checkpoint, *options)
+        run_report(checkpoint, *options)
     assert stopped.value.code == 2
     err = capsys.readouterr().err
     assert re.search(message, err)
     assert len(err.splitlines()) == 1
 
 
-def test_configuration_and_counts_of_the_training_are_on_the_page(computed, tmp_path):
+def test_page_shows_training_configuration_and_counts(computed, tmp_path):
     net = SketchEmbedNet(TINY)
     run = tmp_path / "runs" / "one <b>"
     (run / "checkpoints").mkdir(parents=True)
@@ -262,7 +264,7 @@ def test_configuration_and_counts_of_the_training_are_on_the_page(computed, tmp_
     data = {"source": "doodles", "drawings": 7, "classes_seen": 3, "announcement": "NOT <QUICK>"}
     (run / "run.json").write_text(json.dumps({"kind": net.kind, "data": data}))
     (run / "config.yaml").write_text("model:\n  width: <8>\n")
-    ask(run, "--out", str(tmp_path / "out"), "--parts", "last")
+    run_report(run, "--out", str(tmp_path / "out"), "--parts", "last")
     text = (tmp_path / "out" / "report.html").read_text()
     assert "width: &lt;8&gt;" in text
     assert '<div class="banner" role="alert">NOT &lt;QUICK&gt;</div>' in text
@@ -274,14 +276,14 @@ def test_configuration_and_counts_of_the_training_are_on_the_page(computed, tmp_
 @pytest.mark.parametrize(
     ("seconds", "words"), [(0.2, "0 s"), (59.6, "1 min 0 s"), (125, "2 min 5 s"), (3_700, "1 h 1 min")]
 )
-def test_durations(seconds, words):
+def test_durations_are_formatted(seconds, words):
     assert report_builder.duration(seconds) == words
 
 
 @pytest.mark.slow
-def test_dashboard_gets_the_whole_report_as_one_run(checkpoint, computed, tmp_path, monkeypatch):
+def test_wandb_gets_the_whole_report_as_one_run(checkpoint, computed, tmp_path, monkeypatch):
     monkeypatch.setenv("WANDB_MODE", "offline")
-    ask(checkpoint, "--out", str(tmp_path / "out"))
+    run_report(checkpoint, "--out", str(tmp_path / "out"))
     (run,) = (tmp_path / "out" / "wandb").glob("offline-run-*")
     (table,) = run.glob("files/media/table/first/*.json")
     assert json.loads(table.read_text())["data"] == [["ours", "0.5"], ["paper: theirs", "0.75"]]
@@ -289,7 +291,7 @@ def test_dashboard_gets_the_whole_report_as_one_run(checkpoint, computed, tmp_pa
     assert "<svg" in figure.read_text()
     log = next(run.glob("*.wandb"))
     until = time.monotonic() + 20
-    # W&B writes its log in a process of its own, which may end a moment later.
+    # W&B writes its log in a separate process, which may end a moment later.
     while b"one-shot/rate" not in log.read_bytes():
         assert time.monotonic() < until
         time.sleep(0.1)
