@@ -1,4 +1,4 @@
-"""What the tests of pages share: a browser."""
+"""Fixture of the page tests: a browser."""
 
 import re
 import shutil
@@ -8,8 +8,11 @@ import pytest
 
 
 @pytest.fixture(scope="session")
-def look(tmp_path_factory):
-    """Opens a page in Chromium without network; returns the document after 5 s of the page's own time."""
+def load_page(tmp_path_factory):
+    """Return a function that loads a page in Chromium without network, for 5 s of virtual time.
+
+    The function returns the resulting document.
+    """
     found = [name for name in ("chromium", "chromium-browser", "google-chrome") if shutil.which(name)]
     if not found:
         pytest.skip("no Chromium on this machine")

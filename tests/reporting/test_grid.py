@@ -20,44 +20,44 @@ def rendered(svg):
     return np.asarray(Image.open(io.BytesIO(png)).convert("RGB"), dtype=int)
 
 
-def dark(pixels):
-    """Where there are lines, as (column, row) ranges."""
+def dark_range(pixels):
+    """Return the first and last column, and the first and last row, of dark pixels."""
     rows, columns = np.nonzero(pixels.sum(axis=2) < 500)
     return columns.min(), columns.max(), rows.min(), rows.max()
 
 
-def test_a_drawing_is_in_its_cell_in_its_own_proportions():
+def test_drawing_fits_its_cell_and_keeps_its_proportions():
     pixels = rendered(grid_svg([[None, SQUARE], [SQUARE, None]], size=72))
-    # Cells of 72 pixels from 12 on; a ninth is left free on every side.
-    x0, x1, y0, y1 = dark(pixels[:84])
+    # Cells are 72 pixels wide and start at pixel 12. On every side, a ninth is margin.
+    x0, x1, y0, y1 = dark_range(pixels[:84])
     assert [x0, x1] == pytest.approx([12 + 72 + 8, 12 + 144 - 8], abs=2)
     assert [y0, y1] == pytest.approx([20, 84 - 8], abs=2)
-    x0, x1, y0, y1 = dark(pixels[84:])
+    x0, x1, y0, y1 = dark_range(pixels[84:])
     assert [x0, x1] == pytest.approx([20, 84 - 8], abs=2)
     flat = rendered(grid_svg([[Sketch.from_strokes([[(0, 0), (90, 0), (90, 30), (0, 0)]])]]))
-    x0, x1, y0, y1 = dark(flat)
+    x0, x1, y0, y1 = dark_range(flat)
     assert (x1 - x0) / (y1 - y0) == pytest.approx(3, rel=0.15)
 
 
-def test_strokes_have_colours_of_their_own_or_are_left_out():
+def test_strokes_are_coloured_or_omitted():
     pixels = rendered(grid_svg([[Tile(CROSS, colours=["#ff0000", None])]], framed=False))
     red = (pixels[..., 0] > 200) & (pixels[..., 1] < 60)
     rows, columns = np.nonzero(red)
-    # The one stroke that is drawn falls to the right.
+    # The only stroke that is drawn runs down to the right.
     assert np.corrcoef(rows, columns)[0, 1] > 0.99
     assert len(re.findall("<path", grid_svg([[CROSS]]))) == 2
     with pytest.raises(ValueError, match="1 colours for 2 strokes"):
         grid_svg([[Tile(CROSS, colours=["red"])]])
 
 
-def test_drawings_in_one_box_keep_their_places():
+def test_drawings_in_a_box_keep_their_positions():
     small = Sketch.from_strokes([[(0, 0), (3, 0), (3, 3)]])
-    x0, x1, y0, y1 = dark(rendered(grid_svg([[Tile(small, box=(0, 0, 9, 9))]])))
+    x0, x1, y0, y1 = dark_range(rendered(grid_svg([[Tile(small, box=(0, 0, 9, 9))]])))
     assert [x0, y0] == pytest.approx([20, 20], abs=2)
     assert [x1, y1] == pytest.approx([20 + 56 / 3, 20 + 56 / 3], abs=2)
 
 
-def test_a_cell_is_marked_by_its_frame():
+def test_frame_marks_a_cell():
     pixels = rendered(grid_svg([[Tile(SQUARE, frame="#00a000"), SQUARE]], framed=False))
     green = np.nonzero((pixels[..., 1] > 120) & (pixels[..., 0] < 60))
     assert [green[1].min(), green[1].max()] == pytest.approx([13, 83], abs=2)
@@ -74,7 +74,7 @@ def test_images_keep_their_pixels():
     assert "pixelated" in svg
 
 
-def test_names_heads_and_labels_are_written_and_stay_within_the_picture():
+def test_names_heads_and_labels_stay_within_the_picture():
     svg = grid_svg(
         [[SQUARE, "−", CROSS, None, CROSS], [Tile(SQUARE, label="below\nit"), None, CROSS, None, CROSS]],
         heads=["a very long head over it", "", "both", "both", "both"],
@@ -94,7 +94,7 @@ def test_names_heads_and_labels_are_written_and_stay_within_the_picture():
             assert x + half <= width
 
 
-def test_heads_above_a_row_and_dashed_frames():
+def test_heads_are_above_their_row_and_frames_can_be_dashed():
     tile = Tile(SQUARE, label=fit_text("a name that is much too long", 72), frame="#c00", dashed=True)
     svg = grid_svg([[SQUARE], [tile]], heads={0: ["first"], 1: ["second"]}, headings={1: "Group"})
     root = ElementTree.fromstring(svg)
@@ -106,6 +106,6 @@ def test_heads_above_a_row_and_dashed_frames():
     assert fit_text("short", 72) == "short"
 
 
-def test_an_empty_drawing_is_said_to_be_one():
+def test_empty_drawing_is_labelled_empty():
     words = [element.text for element in ElementTree.fromstring(grid_svg([[Sketch.from_strokes([])]])).iter()]
     assert "empty" in words

@@ -8,14 +8,14 @@ from scipy import stats
 from sketchembed.reporting.intervals import Interval, difference, student_interval, wilson_interval
 
 
-def test_student_interval_is_that_of_a_t_test():
+def test_student_interval_matches_scipy():
     values = [0.2, 0.5, 0.3, 0.9]
     found = student_interval(values)
     low, high = stats.ttest_1samp(values, 0).confidence_interval(0.95)
     assert (found.mean - found.half, found.mean + found.half) == pytest.approx((low, high))
 
 
-def test_intervals_are_written_with_their_significant_digits():
+def test_intervals_are_written_with_significant_digits():
     assert [str(Interval(*pair)) for pair in ((0.98543, 0.0123), (57.234, 8.71), (100, 0))] == [
         "0.985 ± 0.012",
         "57.2 ± 8.7",

@@ -71,7 +71,7 @@ def full():
 
 
 class Parsed(html.parser.HTMLParser):
-    """The elements of a page, and its text by the element that it is in."""
+    """The elements of a page, and its texts by their enclosing element."""
 
     def __init__(self, text):
         super().__init__()
@@ -95,7 +95,7 @@ class Parsed(html.parser.HTMLParser):
             self.texts.setdefault(self.open[-1], []).append(data.strip())
 
 
-def test_page_is_well_formed_and_texts_are_no_elements():
+def test_page_is_well_formed_and_escapes_texts():
     page = full().html()
     found = Parsed(page)
     assert found.open == []
@@ -124,7 +124,7 @@ def test_page_fetches_nothing():
     assert "default-src 'none'" in page
 
 
-def test_tables_have_the_paper_s_rows_marked():
+def test_tables_mark_the_rows_of_the_paper():
     page = full().html()
     rows = re.findall(r'<tr( class="papers")?>(.*?)</tr>', page)
     assert [bool(mark) for mark, _ in rows] == [False, False, False, True]
@@ -133,7 +133,7 @@ def test_tables_have_the_paper_s_rows_marked():
     assert cells[1][1:] == ["0.9877", "95.1 ± 0.2", "words"]
     assert cells[2] == ["theirs", "", "nan", "more"]
     assert cells[3] == ["SketchEmbedding paper", "0.98", "96.37", ""]
-    # Numbers stand to the right, whatever stands beside them.
+    # Cells with numbers are right-aligned, with or without an interval.
     assert rows[1][1].count('class="number"') == 2
     assert "By <code>--count *3*</code>, <em>of</em> 2 * 3 * 4." in page
     assert "Rows like" in page
@@ -142,7 +142,7 @@ def test_tables_have_the_paper_s_rows_marked():
     assert "Rows like" not in no_paper.html()
 
 
-def test_facts_of_the_page_are_not_said_again_by_every_part():
+def test_parts_do_not_repeat_facts_of_the_page():
     page = full().html()
     assert "<dt>count</dt><dd>12,345</dd>" in page
     assert "<dt>computed in</dt><dd>3.25 s</dd>" in page
@@ -150,7 +150,7 @@ def test_facts_of_the_page_are_not_said_again_by_every_part():
     assert "missing" not in page
 
 
-def test_page_says_what_is_not_there():
+def test_page_reports_missing_and_failed_content():
     page = full().html()
     assert "Not computed yet." in page
     assert re.search(r'<p class="failed" role="alert">no data x&lt;/script', page)
@@ -159,7 +159,7 @@ def test_page_says_what_is_not_there():
     assert "In progress since 12:00." in begun.html()
 
 
-def test_drawings_are_there_for_the_script_as_a_browser_reads_them():
+def test_page_embeds_drawings_as_strict_json():
     def refuse(constant):
         raise AssertionError(constant)
 
@@ -171,7 +171,7 @@ def test_drawings_are_there_for_the_script_as_a_browser_reads_them():
     assert re.findall(r'data-drawings="(\d)"', page) == ["0", "1"]
 
 
-def test_page_is_replaced_whole_or_not_at_all(tmp_path, monkeypatch):
+def test_page_is_replaced_atomically(tmp_path, monkeypatch):
     path = full().write(tmp_path / "out" / "report.html")
     old = path.read_bytes()
 
@@ -188,7 +188,7 @@ def test_page_is_replaced_whole_or_not_at_all(tmp_path, monkeypatch):
 
 # ---- in a browser --------------------------------------------------------------------------------
 
-# Chromium draws hardly any frame while its clock is virtual, so frames are given by the clock.
+# Chromium renders hardly any frames in virtual time, so a timer triggers them.
 ACT = """<script>{
 const all = (text) => [...document.querySelectorAll(text)], count = (text) => all(text).length;
 const press = (text) => all("button").filter((one) => one.textContent === text)[0].click();
@@ -216,14 +216,14 @@ setTimeout(() => {
 
 @pytest.mark.browser
 @pytest.mark.parametrize("width", [1280, 500])
-def test_a_browser_shows_and_replays_all_of_it_without_errors(tmp_path, look, width):
+def test_browser_shows_and_replays_the_page(tmp_path, load_page, width):
     path = full().write(tmp_path / "report.html")
     path.write_text(path.read_text().replace("</body>", ACT))
-    dom = look(path, f"--window-size={width},1600")
+    dom = load_page(path, f"--window-size={width},1600")
     seen = json.loads(html.unescape(re.search(r'data-seen="([^"]*)"', dom)[1]))
-    # Two sets: two items of an input and a sample of three strokes each, then one such and an empty one.
+    # Three items have an input and a sample of three strokes each, and an empty sample. One item is empty.
     assert seen[:2] == [3 * 2 * 3, 3 + 1]
-    # A figure that is none is said to be none.
+    # The broken figure has no image.
     assert seen[2:4] == [2, 1]
     assert seen[4] == 2 * 2 * 3
     assert seen[5] == "round"

@@ -29,8 +29,8 @@ def item(name, seen, step):
     return {"class": name, "seen": seen, "input": strokes(0), "samples": samples}
 
 
-def fill(folder, name=NAME, source="doodles", announcement="NOT QUICK, DRAW! <b>"):
-    """Lay out a run of 30 steps, sampled at 10, 20 and 30, whose metrics are being written."""
+def write_run(folder, name=NAME, source="doodles", announcement="NOT QUICK, DRAW! <b>"):
+    """Write a run of 30 steps with samples at 10, 20 and 30; the last line of metrics is incomplete."""
     (folder / "samples").mkdir()
     data = {"source": source, "announcement": announcement, "drawings": 1234, "classes_seen": 3}
     facts = {"name": name, "preset": "cpu", "max_steps": 40, "parameters": 2_074_555, "data": data}
@@ -57,10 +57,10 @@ def fill(folder, name=NAME, source="doodles", announcement="NOT QUICK, DRAW! <b>
 
 
 def embedded(page):
-    """What the page holds, read as strictly as a browser does."""
+    """Return the data embedded in the page, parsed as strictly as by a browser."""
 
     def refuse(constant):
-        raise AssertionError(f"{constant} is no JSON")
+        raise AssertionError(f"{constant} is not JSON")
 
     found = re.search(
         r'<script type="application/json" id="data">(.*?)</script>', page.read_text(), re.DOTALL
@@ -68,8 +68,8 @@ def embedded(page):
     return json.loads(found[1], parse_constant=refuse)
 
 
-def test_page_holds_everything_and_is_well_formed(tmp_path):
-    page = write_run_page(fill(tmp_path))
+def test_page_embeds_all_data_of_the_run(tmp_path):
+    page = write_run_page(write_run(tmp_path))
     data = embedded(page)
     assert data["facts"]["name"] == NAME
     assert data["config"] == "model: {a: <b>&__RUN__}\n"
@@ -80,8 +80,8 @@ def test_page_holds_everything_and_is_well_formed(tmp_path):
     assert data["samples"][1]["items"][1] == item("moon</script>", False, 20)
 
 
-def test_texts_of_a_run_are_no_elements_and_nothing_is_fetched(tmp_path):
-    page = write_run_page(fill(tmp_path))
+def test_texts_of_a_run_are_escaped_and_nothing_is_fetched(tmp_path):
+    page = write_run_page(write_run(tmp_path))
     tags, open_tags = [], []
 
     class Parser(html.parser.HTMLParser):
@@ -105,26 +105,26 @@ def test_texts_of_a_run_are_no_elements_and_nothing_is_fetched(tmp_path):
     assert not any({"src", "onerror"} & set(attributes) for _, attributes in tags)
     assert not re.search(r"@import|url\(|fetch\(|__STYLE__|__SCRIPT__", page.read_text())
     addresses = re.findall(r"https?://[^\"'\s]+", page.read_text())
-    assert set(addresses) == {"http://www.w3.org/2000/svg"}  # the name of a language, never visited
+    assert set(addresses) == {"http://www.w3.org/2000/svg"}  # an XML namespace, never fetched
 
 
-def test_writing_again_changes_nothing_and_leaves_nothing_behind(tmp_path):
-    before = {path.name for path in fill(tmp_path).iterdir()}
+def test_rewriting_changes_nothing_and_leaves_no_files(tmp_path):
+    before = {path.name for path in write_run(tmp_path).iterdir()}
     first = write_run_page(tmp_path).read_bytes()
     assert write_run_page(str(tmp_path)).read_bytes() == first
     assert {path.name for path in tmp_path.iterdir()} == before | {"index.html"}
 
 
-def test_the_command_writes_the_page_of_a_run(tmp_path, capsys):
-    run = tmp_path / "run"  # the page of all runs is written next to it
+def test_command_writes_the_page_of_a_run(tmp_path, capsys):
+    run = tmp_path / "run"  # the page of all runs is written in its parent
     run.mkdir()
-    main(["page", str(fill(run))])
+    main(["page", str(write_run(run))])
     assert capsys.readouterr().out == f"{run / 'index.html'}\n"
     assert embedded(run / "index.html")["facts"]["name"] == NAME
 
 
-def test_page_is_replaced_whole_or_not_at_all(tmp_path, monkeypatch):
-    page = write_run_page(fill(tmp_path))
+def test_page_is_replaced_atomically(tmp_path, monkeypatch):
+    page = write_run_page(write_run(tmp_path))
     old = page.read_bytes()
     (tmp_path / "metrics.jsonl").unlink()
     seen = []
@@ -153,7 +153,7 @@ def test_empty_folder_and_broken_files_still_give_a_page(tmp_path):
     assert embedded(write_run_page(tmp_path)) == empty
 
 
-def test_values_that_no_browser_reads_become_null(tmp_path):
+def test_values_that_are_not_finite_numbers_become_null(tmp_path):
     (tmp_path / "run.json").write_text(
         '{"name": "x", "a": NaN, "b": 1e999, "data": {"c": -Infinity, "d": 0.5}}'
     )
@@ -172,7 +172,7 @@ def test_values_that_no_browser_reads_become_null(tmp_path):
 
 
 @pytest.mark.parametrize("count", [600, 601, 1199, 5000])
-def test_long_curves_are_thinned_keep_both_ends_and_show_spikes(tmp_path, count):
+def test_thinned_curves_keep_both_ends_and_spikes(tmp_path, count):
     values = [float(step) for step in range(count)]
     values[count // 2] = 1e6
     lines = (json.dumps({"step": step, "time": step, "a": value}) for step, value in enumerate(values))
@@ -191,7 +191,7 @@ def test_long_curves_are_thinned_keep_both_ends_and_show_spikes(tmp_path, count)
         )
 
 
-def test_gaps_of_a_long_curve_stay_gaps(tmp_path):
+def test_thinned_curves_keep_gaps(tmp_path):
     rows = ({"step": step, "a": None if 1000 <= step < 1500 else 2.0} for step in range(3000))
     (tmp_path / "metrics.jsonl").write_text("\n".join(map(json.dumps, rows)))
     curve = read_curves(tmp_path / "metrics.jsonl")["a"]
@@ -201,7 +201,7 @@ def test_gaps_of_a_long_curve_stay_gaps(tmp_path):
     assert {value for value in curve["value"] if value is not None} == {2.0}
 
 
-def test_many_samples_are_thinned_evenly_and_keep_both_ends(tmp_path):
+def test_samples_are_thinned_evenly_and_keep_both_ends(tmp_path):
     (tmp_path / "samples").mkdir()
     for step in range(100):
         (tmp_path / "samples" / f"step-{step:08d}.json").write_text(json.dumps({"step": step, "items": []}))
@@ -213,7 +213,7 @@ def test_many_samples_are_thinned_evenly_and_keep_both_ends(tmp_path):
 
 # ---- in a browser --------------------------------------------------------------------------------
 
-# Chromium draws hardly any frame while its clock is virtual, so frames are given by the clock.
+# Chromium renders hardly any frames in virtual time, so a timer triggers them.
 ACT = """<script>{
 window.requestAnimationFrame = (frame) => setTimeout(() => frame(performance.now()), 16);
 const all = (text) => [...document.querySelectorAll(text)], count = (text) => all(text).length;
@@ -247,9 +247,9 @@ setTimeout(() => {
 
 
 @pytest.mark.browser
-def test_a_browser_draws_all_of_it_without_network_or_errors(tmp_path, look):
-    dom = look(write_run_page(fill(tmp_path)))
-    # Two items of an input and two samples with three strokes each.
+def test_browser_draws_the_whole_page_without_network(tmp_path, load_page):
+    dom = load_page(write_run_page(write_run(tmp_path)))
+    # Two items, each with an input and two samples of three strokes.
     assert len(re.findall(r'<path d="M[^"]*"></path>', dom)) == 2 * 3 * 3
     assert "M10,10L200,20.5L120,220" in dom
     assert "M40,10L200,20.5L120,220" in dom  # the last step's samples are shown first
@@ -270,10 +270,10 @@ def test_a_browser_draws_all_of_it_without_network_or_errors(tmp_path, look):
 
 
 @pytest.mark.browser
-def test_what_one_can_do_on_the_page(tmp_path, look):
-    page = write_run_page(fill(tmp_path))
+def test_page_controls_work_in_a_browser(tmp_path, load_page):
+    page = write_run_page(write_run(tmp_path))
     page.write_text(page.read_text().replace("</body>", ACT))
-    dom = look(page)
+    dom = load_page(page)
     seen = json.loads(html.unescape(re.search(r'data-seen="([^"]*)"', dom)[1]))
     pointed, at_end, titles, first, drawn, empty, second, again, coloured, *replay = seen
     assert pointed == "total loss step 1 3 0.31 not finite"
@@ -282,33 +282,34 @@ def test_what_one_can_do_on_the_page(tmp_path, look):
     # At the first step one sample of each item is empty.
     assert (first, drawn, empty) == ("step 10", 2 * 2 * 3, 2)
     assert (second, again, coloured) == ("step 20", 2 * 3 * 3, 2 * 3 * 3)
-    # Soon after the start the first stroke is partly there and the last one is not; in the end all is.
+    # Soon after the start, the first stroke is partly visible and the last one is hidden.
+    # At the end, all strokes are visible.
     assert replay == [True, "hidden", 0, 0]
 
 
 @pytest.mark.browser
 @pytest.mark.parametrize(("source", "warned"), [("quickdraw", False), ("omniglot", True)])
-def test_other_data_than_quick_draw_is_announced(tmp_path, look, source, warned):
-    dom = look(write_run_page(fill(tmp_path, source=source, announcement=None)))
+def test_page_announces_data_other_than_quickdraw(tmp_path, load_page, source, warned):
+    dom = load_page(write_run_page(write_run(tmp_path, source=source, announcement=None)))
     assert ('class="banner"' in dom) is warned
 
 
 @pytest.mark.browser
-def test_a_run_that_has_only_begun_has_a_page(tmp_path, look):
-    dom = look(write_run_page(tmp_path))
+def test_new_run_has_a_page(tmp_path, load_page):
+    dom = load_page(write_run_page(tmp_path))
     assert "No samples yet." in dom
     assert "No metrics yet." in dom
 
 
 @pytest.mark.browser
-def test_steps_that_were_not_finite_are_listed(tmp_path, look):
-    fill(tmp_path)
+def test_non_finite_steps_are_listed(tmp_path, load_page):
+    write_run(tmp_path)
     facts = json.loads((tmp_path / "run.json").read_text())
     event = {"step": 1234, "what": "stroke is nan <b>", "action": "skip"}
     back = {"step": 1300, "what": "pen is inf", "action": "rollback", "to": 1250}
     facts["non_finite"] = {"skipped": 1, "rollbacks": 1, "events": [event, back]}
     (tmp_path / "run.json").write_text(json.dumps(facts))
-    dom = look(write_run_page(tmp_path))
+    dom = load_page(write_run_page(tmp_path))
     assert "Steps with NaN or infinite values: 2" in dom
     assert "step 1,234: stroke is nan &lt;b&gt;; step skipped" in dom
     assert "step 1,300: pen is inf; went back to step 1250" in dom

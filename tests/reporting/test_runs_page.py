@@ -12,10 +12,10 @@ from sketchembed.reporting.runs_page import MARK, update_runs_page, write_runs_p
 NAME = "b <script>alert(1)&"
 
 
-def make(
+def write_run(
     root, name, *, finished=True, steps=(9, 19), val=0.5, seed=0, created="2026-01-02T03:04:05+00:00", **more
 ):
-    """Lay out a run as a training does, with a validation after each of some steps."""
+    """Write the folder of a run, with a validation after each of `steps`."""
     folder = root / name
     (folder / "samples").mkdir(parents=True)
     facts = {"name": name, "finished": finished, "max_steps": 20, "kind": "sketchembednet", "preset": "cpu"}
@@ -38,22 +38,22 @@ def make(
 
 
 def cells(page, name):
-    """A run's cells by their columns, as texts."""
+    """Return the texts of a run's cells by column."""
     row = next(row for row in re.findall(r"<tr>(.*?)</tr>", page) if f">{html.escape(name)}<" in row)
     found = re.findall(r'<td data-name="([^"]*)"[^>]*>(.*?)</td>', row)
     return {column: html.unescape(re.sub(r"<[^>]*>", "", cell)) for column, cell in found}
 
 
-def test_page_says_of_every_run_what_its_folder_says(tmp_path):
-    make(tmp_path, NAME, seed=7)
-    stopped = make(tmp_path, "stopped", finished=False)
-    make(tmp_path, "failed", finished=False, failed="DataError: <gone>")
+def test_page_lists_every_run_with_its_facts(tmp_path):
+    write_run(tmp_path, NAME, seed=7)
+    stopped = write_run(tmp_path, "stopped", finished=False)
+    write_run(tmp_path, "failed", finished=False, failed="DataError: <gone>")
     (tmp_path / "torn").mkdir()
     (tmp_path / "torn" / "run.json").write_text('{"na')
     (tmp_path / "yaml").mkdir()
     (tmp_path / "yaml" / "config.yaml").write_text("a: [1")
     (tmp_path / "no run").mkdir()
-    held = make(tmp_path, "held", finished=False, max_steps=2000)
+    held = write_run(tmp_path, "held", finished=False, max_steps=2000)
     with (held / ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         page = write_runs_page(tmp_path).read_text()
@@ -78,29 +78,29 @@ def test_page_says_of_every_run_what_its_folder_says(tmp_path):
     assert not (stopped / ".lock").exists()
 
 
-def test_scores_have_columns_in_the_order_of_their_numbers(tmp_path):
+def test_score_columns_are_in_numeric_order(tmp_path):
     scores = [
         {"setting": setting, "mean": mean, "ci95": 0.25} for setting, mean in (("20w1s", 89.5), ("5w1s", 96))
     ]
-    run = make(tmp_path, "a")
+    run = write_run(tmp_path, "a")
     (run / "scores.json").write_text(json.dumps({"Omniglot vinyals test": {"step": 20, "scores": scores}}))
-    make(tmp_path, "b")
+    write_run(tmp_path, "b")
     page = write_runs_page(tmp_path).read_text()
     assert cells(page, "a")["5w1s Omniglot vinyals test"] == "96.00 ± 0.25"
     assert cells(page, "b")["5w1s Omniglot vinyals test"] == ""
     assert page.index("5w1s <small>Omniglot") < page.index("20w1s <small>Omniglot")
 
 
-def test_the_last_validation_is_found_however_long_ago(tmp_path):
-    run = make(tmp_path, "a")
+def test_last_validation_is_found_in_long_metrics(tmp_path):
+    run = write_run(tmp_path, "a")
     line = json.dumps({"step": 50, "time": 1.0, "train/loss": 1.0, "train/words": "x" * 80}) + "\n"
     with (run / "metrics.jsonl").open("a") as file:
         file.write("\n" + line * 3000)
     assert cells(write_runs_page(tmp_path).read_text(), "a")["val pen"] == "0.05263"
 
 
-def test_somebody_elses_page_is_left_alone_and_no_run_is_broken_by_it(tmp_path, capsys):
-    run = make(tmp_path, "a")
+def test_foreign_index_page_is_not_overwritten(tmp_path, capsys):
+    run = write_run(tmp_path, "a")
     (tmp_path / "index.html").write_text("mine")
     update_runs_page(run)
     assert (tmp_path / "index.html").read_text() == "mine"
@@ -115,12 +115,12 @@ def test_somebody_elses_page_is_left_alone_and_no_run_is_broken_by_it(tmp_path, 
     assert MARK in (tmp_path / "index.html").read_text()
 
 
-def test_sweeps_are_listed_and_pages_link_to_the_page_above(tmp_path):
-    make(tmp_path, "a")
+def test_sweeps_are_listed_and_pages_link_to_their_parent(tmp_path):
+    write_run(tmp_path, "a")
     write_runs_page(tmp_path)
     sweep = tmp_path / "sweep & <b>"
     for seed in (0, 1):
-        run = make(sweep, f"seed{seed}", finished=seed == 0)
+        run = write_run(sweep, f"seed{seed}", finished=seed == 0)
     write_run_page(run)
     update_runs_page(run)
     page = (tmp_path / "index.html").read_text()
@@ -136,7 +136,7 @@ def test_sweeps_are_listed_and_pages_link_to_the_page_above(tmp_path):
 
 def test_page_of_many_runs_is_small(tmp_path):
     for number in range(60):
-        make(tmp_path, f"run-{number}")
+        write_run(tmp_path, f"run-{number}")
     assert write_runs_page(tmp_path).stat().st_size < 60 * 4000
 
 
@@ -158,15 +158,15 @@ document.documentElement.dataset.seen = JSON.stringify(seen);
 
 
 @pytest.mark.browser
-def test_sorting_and_filtering(tmp_path, look):
+def test_browser_sorts_and_filters_runs(tmp_path, load_page):
     root = tmp_path / "runs"
     root.mkdir()
-    make(root, "run-10", created="2026-01-03", steps=(4,))
-    make(root, "run-9", created="2026-01-04", steps=(2,), finished=False)
-    make(root, "run-1", created="2026-01-05", steps=())
+    write_run(root, "run-10", created="2026-01-03", steps=(4,))
+    write_run(root, "run-9", created="2026-01-04", steps=(2,), finished=False)
+    write_run(root, "run-1", created="2026-01-05", steps=())
     page = write_runs_page(root)
     page.write_text(page.read_text().replace("</body>", ACT))
-    seen = json.loads(html.unescape(re.search(r'data-seen="([^"]*)"', look(page))[1]))
+    seen = json.loads(html.unescape(re.search(r'data-seen="([^"]*)"', load_page(page))[1]))
     newest_first, up, rising, down, falling, _, by_name, filtered, count = seen
     assert newest_first == "run-1 run-9 run-10"
     assert (up, rising) == ("ascending", "run-10 run-9 run-1")  # a run without a value is always last

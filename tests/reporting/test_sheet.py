@@ -28,19 +28,19 @@ def texts(root):
     return [element.text for element in root.iter(f"{SVG}text")]
 
 
-def test_every_stroke_and_name_is_on_the_sheet():
+def test_sheet_shows_every_stroke_and_name():
     root = ElementTree.fromstring(contact_sheet_svg(items(5, [[10, 10, 50, 60.5], [9, 9]])))
     paths = [path.get("d") for path in root.iter(f"{SVG}path")]
     assert sorted(paths) == sorted(5 * ["M0,0L255,255", "M10,10L50,60.5", "M9,9L9,9"])
     assert {f"<{number}>" for number in range(5)} <= set(texts(root))
     assert texts(root).count("empty") == 5
-    # Every column of blocks of both groups says what its columns are.
+    # Every column of blocks has headings, in both groups.
     heads = [text for text in texts(root) if text in ("input", "τ = 0", "τ = 0.5")]
     assert heads[:3] == ["input", "τ = 0", "τ = 0.5"]
     assert len(heads) % 6 == 0
 
 
-def test_groups_stand_under_their_headings():
+def test_groups_follow_their_headings():
     shown = texts(ElementTree.fromstring(contact_sheet_svg(items(4, DIAGONAL))))
     order = [text for text in shown if text.startswith("<") or "lasses" in text]
     assert order == ["Seen classes", "<0>", "<2>", "Unseen classes (never trained on)", "<1>", "<3>"]
@@ -48,7 +48,7 @@ def test_groups_stand_under_their_headings():
     assert not any("Unseen" in text for text in only)
 
 
-def test_photo_stands_before_the_sketch_of_it():
+def test_photo_is_left_of_its_sketch():
     out = io.BytesIO()
     Image.new("RGB", (8, 8), (255, 0, 0)).save(out, "PNG")
     link = "data:image/png;base64," + base64.b64encode(out.getvalue()).decode()
@@ -64,7 +64,7 @@ def test_photo_stands_before_the_sketch_of_it():
 
 
 @pytest.mark.parametrize("count", [2, 9, 24, 60])
-def test_sheet_is_nearly_square_and_holds_all_its_drawings(count):
+def test_sheet_is_nearly_square_and_holds_all_drawings(count):
     root = ElementTree.fromstring(contact_sheet_svg(items(count, DIAGONAL)))
     width, height = int(root.get("width")), int(root.get("height"))
     assert 1 / 2 < width / height < 2
@@ -76,7 +76,7 @@ def test_sheet_is_nearly_square_and_holds_all_its_drawings(count):
     assert len(set(frames)) == len(frames) == 3 * count + 1
 
 
-def test_broken_drawings_and_names_do_no_harm():
+def test_invalid_drawings_and_names_are_cleaned():
     sample = items(1, [[float("nan"), 1, 2, 3], [5], []])
     sample[0]["class"] = "a\x00b\n</svg>"
     root = ElementTree.fromstring(contact_sheet_svg(sample))

@@ -29,7 +29,7 @@ addEventListener("load", () => {{
 </script></html>"""
 
 
-def test_uri_holds_the_document_and_nothing_that_could_end_an_attribute():
+def test_uri_encodes_the_document_as_base64():
     kind, content = svg_uri("\n" + HOSTILE).split(",")
     assert kind == "data:image/svg+xml;base64"
     assert base64.b64decode(content, validate=True).decode() == HOSTILE
@@ -42,14 +42,14 @@ def test_uri_holds_the_document_and_nothing_that_could_end_an_attribute():
         '<!DOCTYPE a [<!ENTITY b "c">]><svg xmlns="http://www.w3.org/2000/svg">&b;</svg>',
     ],
 )
-def test_other_texts_are_refused(text):
+def test_invalid_svg_raises(text):
     with pytest.raises(ValueError, match="not SVG|surrogates"):
         svg_uri(text)
 
 
 @pytest.mark.browser
-def test_a_browser_shows_the_image_and_runs_fetches_and_styles_nothing(tmp_path, look):
+def test_browser_shows_the_image_without_side_effects(tmp_path, load_page):
     (tmp_path / "a.html").write_text(PAGE.format(svg_uri(HOSTILE.replace(" ONLOAD", " data-x"))))
-    dom = look(tmp_path / "a.html")
+    dom = load_page(tmp_path / "a.html")
     seen = json.loads(html.unescape(re.search(r'data-seen="([^"]*)"', dom)[1]))
     assert seen == [96, 48, "calm", "visible", 1, 0]

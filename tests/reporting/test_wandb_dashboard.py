@@ -1,4 +1,4 @@
-"""The dashboard, built by W&B's own package, and sent to a server of ours."""
+"""The dashboard: built with W&B's package, and sent to a fake server."""
 
 import json
 import subprocess
@@ -17,7 +17,7 @@ from sketchembed.reporting.wandb_dashboard import spec, workspace
 
 
 def panels(plain):
-    """The panels of a spec by their titles, without the names that are drawn anew each time."""
+    """Return the panels of a spec by title, without their random names."""
     sections = plain["section"]["panelBankConfig"]["sections"]
     return {panel["config"]["chartTitle"]: panel["config"] for one in sections for panel in one["panels"]}
 
@@ -33,7 +33,7 @@ def test_dry_run_writes_the_spec_and_needs_no_account(tmp_path, capsys):
     assert [panel["viewType"] for panel in first] == ["Media Browser", *["Run History Line Plot"] * 5]
 
 
-def test_the_view_is_saved_as_the_dry_run_says(server, tmp_path):
+def test_saved_view_matches_the_dry_run(server, tmp_path):
     command = [
         sys.executable,
         "-m",
@@ -60,7 +60,7 @@ def test_the_view_is_saved_as_the_dry_run_says(server, tmp_path):
 
 
 @pytest.mark.parametrize(("missing", "options"), [(True, ["--entity", "e"]), (False, [])])
-def test_what_is_missing_is_one_line(missing, options, monkeypatch, capsys):
+def test_missing_package_or_entity_gives_a_one_line_error(missing, options, monkeypatch, capsys):
     if missing:
         monkeypatch.setitem(sys.modules, "wandb_workspaces.reports.v2", None)
     with pytest.raises(SystemExit) as error:
@@ -70,7 +70,7 @@ def test_what_is_missing_is_one_line(missing, options, monkeypatch, capsys):
     assert ("pip install wandb-workspaces" if missing else "--entity is missing") in line
 
 
-def test_scores_go_to_the_run_and_to_its_summary_under_the_dashboard_s_names(tmp_path):
+def test_scores_are_saved_under_the_dashboard_metric_names(tmp_path):
     run = tmp_path / "runs" / "a"
     (run / "wandb").mkdir(parents=True)
     (run / "run.json").write_text(json.dumps({"finished": True, "wandb_id": "abcd1234"}))
@@ -94,7 +94,7 @@ def test_scores_go_to_the_run_and_to_its_summary_under_the_dashboard_s_names(tmp
     assert "75.00 <small>" in (tmp_path / "runs" / "index.html").read_text()
     (log,) = run.glob("wandb/offline-run-*-abcd1234/run-abcd1234.wandb")
     key, until = "fewshot/omniglot-vinyals-test/5w1s", time.monotonic() + 20
-    # W&B writes its log in a process of its own, which may end a moment later.
+    # W&B writes its log in a separate process, which may end a moment later.
     while key.encode() not in log.read_bytes():
         assert time.monotonic() < until
         time.sleep(0.1)
