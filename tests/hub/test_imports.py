@@ -1,4 +1,4 @@
-"""Loading and drawing import little, and the package shows only its public names."""
+"""Using a model imports no heavy package, and `sketchembed` exposes only its public names."""
 
 import subprocess
 import sys
@@ -37,7 +37,7 @@ def test_importing_the_package_does_not_import_torch():
     assert "torch" not in imported("import sketchembed")
 
 
-def test_the_package_shows_its_public_names():
+def test_package_exposes_its_public_names():
     assert dir(sketchembed) == sorted(sketchembed.__all__)
     for name in sketchembed.__all__:
         assert getattr(sketchembed, name) is not None

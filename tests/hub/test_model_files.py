@@ -24,13 +24,13 @@ def net():
     return SketchEmbedNet(SMALL, offset_scale=31.5).eval()
 
 
-def as_checkpoint(net, path):
+def write_checkpoint(net, path):
     state = {f"net.{name}": value for name, value in net.state_dict().items()}
     torch.save({"state_dict": state, registry.MODEL_KEY: registry.describe(net), "global_step": 7}, path)
     return path
 
 
-def test_weights_file_rebuilds_the_model_alone(net, tmp_path):
+def test_weights_file_alone_rebuilds_the_model(net, tmp_path):
     images = torch.rand(3, 1, 28, 28)
     path = sketchembed.save(net, tmp_path / "net.safetensors")
     again = sketchembed.load(path)
@@ -50,7 +50,7 @@ def test_weights_file_rebuilds_the_model_alone(net, tmp_path):
     ids=lambda net: net.kind,
 )
 def test_networks_of_another_kind_embed_but_cannot_draw(other, tmp_path):
-    path = as_checkpoint(other.eval(), tmp_path / "other.ckpt")
+    path = write_checkpoint(other.eval(), tmp_path / "other.ckpt")
     images = torch.rand(3, 1, 28, 28)
     again = model_files.load_network(path)
     assert again.config == other.config
@@ -59,17 +59,17 @@ def test_networks_of_another_kind_embed_but_cannot_draw(other, tmp_path):
         sketchembed.load(path)
 
 
-def test_weights_may_be_read_by_whoever_may_read_the_folder(net, tmp_path):
+def test_weights_file_has_default_permissions(net, tmp_path):
     beside = tmp_path / "beside"
     beside.touch()
     assert sketchembed.save(net, tmp_path / "net.safetensors").stat().st_mode == beside.stat().st_mode
 
 
-def test_a_file_of_the_users_comes_before_a_packaged_model_of_its_name(net, tmp_path, monkeypatch):
+def test_user_run_takes_precedence_over_a_packaged_model(net, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert model_files.find("photos-resnet12").parent == model_files.PACKAGED
     (tmp_path / "photos-resnet12" / "checkpoints").mkdir(parents=True)
-    as_checkpoint(net, tmp_path / "photos-resnet12" / "checkpoints" / "step-7.ckpt")
+    write_checkpoint(net, tmp_path / "photos-resnet12" / "checkpoints" / "step-7.ckpt")
     assert model_files.find("photos-resnet12").name == "step-7.ckpt"
 
 
@@ -81,15 +81,15 @@ def test_half_precision_halves_the_file(net, tmp_path):
     torch.testing.assert_close(sketchembed.load(half).embed(images), net.embed(images), rtol=0.02, atol=0.02)
 
 
-def test_checkpoint_and_run_folder_load_too(net, tmp_path):
+def test_checkpoint_and_run_folder_load(net, tmp_path):
     (tmp_path / "checkpoints").mkdir()
-    path = as_checkpoint(net, tmp_path / "checkpoints" / "step-7.ckpt")
+    path = write_checkpoint(net, tmp_path / "checkpoints" / "step-7.ckpt")
     images = torch.rand(2, 1, 28, 28)
     for place in (path, tmp_path):
         torch.testing.assert_close(sketchembed.load(place).embed(images), net.embed(images), rtol=0, atol=0)
 
 
-def test_nothing_in_a_checkpoint_is_executed(tmp_path):
+def test_loading_a_checkpoint_executes_no_code(tmp_path):
     mark = tmp_path / "executed"
 
     class Payload:
@@ -110,7 +110,7 @@ def test_nothing_in_a_checkpoint_is_executed(tmp_path):
     "content", [b"", b"<html>no</html>", b"version https://git-lfs.github.com/spec/v1\n", b"PK\x03\x04"]
 )
 @pytest.mark.parametrize("suffix", [".ckpt", ".safetensors"])
-def test_damaged_files_get_one_clear_line(content, suffix, tmp_path):
+def test_damaged_files_give_a_one_line_error(content, suffix, tmp_path):
     path = tmp_path / f"x{suffix}"
     path.write_bytes(content)
     with pytest.raises(CheckpointError, match="cannot be read|not a SketchEmbedNet") as caught:
@@ -118,14 +118,14 @@ def test_damaged_files_get_one_clear_line(content, suffix, tmp_path):
     assert "\n" not in str(caught.value)
 
 
-def test_truncated_checkpoint_is_refused(net, tmp_path):
-    path = as_checkpoint(net, tmp_path / "x.ckpt")
+def test_truncated_checkpoint_raises(net, tmp_path):
+    path = write_checkpoint(net, tmp_path / "x.ckpt")
     path.write_bytes(path.read_bytes()[:-500])
     with pytest.raises(CheckpointError, match="cannot be read"):
         sketchembed.load(path)
 
 
-def test_weights_of_another_shape_name_the_tensor(net, tmp_path):
+def test_mismatched_weights_error_names_the_tensor(net, tmp_path):
     other = SketchEmbedNet(ModelConfig(**(SMALL.to_dict() | {"hidden": 12})))
     with pytest.raises(CheckpointError, match=r"has '\S+' of shape \[.*\], not \["):
         registry.check_weights(other, net.state_dict(), tmp_path / "x.ckpt")
@@ -135,7 +135,7 @@ def test_weights_of_another_shape_name_the_tensor(net, tmp_path):
         registry.check_weights(net, state, tmp_path / "x.ckpt")
 
 
-def test_unknown_settings_name_the_version(net, tmp_path, monkeypatch):
+def test_unknown_settings_raise(net, tmp_path, monkeypatch):
     described = registry.describe(net)
     described["config"]["wings"] = 2
     monkeypatch.setattr(model_files, "describe", lambda _: described)
@@ -144,12 +144,12 @@ def test_unknown_settings_name_the_version(net, tmp_path, monkeypatch):
         model_files.load(path)
 
 
-def test_missing_checkpoint_says_what_to_do(tmp_path):
+def test_missing_checkpoint_error_suggests_a_fix(tmp_path):
     with pytest.raises(CheckpointError, match="there is no checkpoint at .*Train a model first"):
         sketchembed.load(tmp_path / "nowhere")
 
 
-def test_a_full_disk_leaves_the_checkpoint_before_as_it_was(tmp_path, monkeypatch):
+def test_full_disk_keeps_the_previous_checkpoint(tmp_path, monkeypatch):
     io = checkpoints.AtomicCheckpointIO()
     path = tmp_path / "last.ckpt"
     io.save_checkpoint({"a": torch.ones(3)}, path)
@@ -164,15 +164,15 @@ def test_a_full_disk_leaves_the_checkpoint_before_as_it_was(tmp_path, monkeypatc
     assert [file.name for file in tmp_path.iterdir()] == ["last.ckpt"]
 
 
-def as_training(net, path):
-    """Write what a training goes on from, as far as its reader looks."""
+def write_training_checkpoint(net, path):
+    """Write a checkpoint with every part that resuming requires; most parts are empty."""
     state = {f"net.{name}": value for name, value in net.state_dict().items()}
     parts = {name: {} for name in checkpoints.TRAINING_PARTS}
     torch.save(parts | {"state_dict": state, "global_step": model_files.step_of(path)}, path)
 
 
-def flipped(content):
-    """Change what is there of the weights, and nothing of the zip around them."""
+def flip_weights(content):
+    """Change bytes of the weights, and leave the zip file around them intact."""
     weights = torch.load(io.BytesIO(content), weights_only=True)["state_dict"]["net.mean.weight"]
     at = content.index(weights.numpy().tobytes())
     return content[:at] + bytes(255 - byte for byte in content[at : at + 8]) + content[at + 8 :]
@@ -185,13 +185,13 @@ def flipped(content):
         (lambda content: b"", "cannot be read"),
         (lambda content: bytes(len(content)), "cannot be read"),
         (lambda content: bytes(range(256)) * 99, "cannot be read"),
-        (flipped, "differs from its checksum"),
+        (flip_weights, "differs from its checksum"),
     ],
     ids=["truncated", "empty", "zeros", "garbage", "flipped"],
 )
-def test_damaged_newest_is_passed_over_with_a_warning(net, damage, says, tmp_path):
+def test_damaged_newest_checkpoint_is_skipped_with_a_warning(net, damage, says, tmp_path):
     for step in (2, 4, 10):
-        as_training(net, tmp_path / f"step-{step}.ckpt")
+        write_training_checkpoint(net, tmp_path / f"step-{step}.ckpt")
     newest = tmp_path / "step-10.ckpt"
     newest.write_bytes(damage(newest.read_bytes()))
     warnings = []
@@ -203,17 +203,19 @@ def test_damaged_newest_is_passed_over_with_a_warning(net, damage, says, tmp_pat
     assert kept == ["step-10.ckpt.damaged", "step-2.ckpt", "step-4.ckpt"]
 
 
-def test_checkpoint_of_another_model_or_of_weights_alone_is_passed_over(net, tmp_path):
-    as_training(SketchEmbedNet(ModelConfig(**(SMALL.to_dict() | {"hidden": 12}))), tmp_path / "step-2.ckpt")
-    as_checkpoint(net, tmp_path / "step-3.ckpt")
+def test_incompatible_checkpoints_are_skipped(net, tmp_path):
+    write_training_checkpoint(
+        SketchEmbedNet(ModelConfig(**(SMALL.to_dict() | {"hidden": 12}))), tmp_path / "step-2.ckpt"
+    )
+    write_checkpoint(net, tmp_path / "step-3.ckpt")
     warnings = []
     assert checkpoints.newest_valid(tmp_path, net, warnings.append) is None
     assert "has no 'optimizer_states'" in warnings[0]
     assert "of shape" in warnings[1]
 
 
-def test_last_checkpoint_is_that_of_the_last_step_even_in_a_copied_run(tmp_path):
-    for step in (2000, 10_000, 500):  # the order in which a copy may have written them
+def test_last_checkpoint_is_chosen_by_step_not_by_time(tmp_path):
+    for step in (2000, 10_000, 500):  # a copied run may have been written in this order
         (tmp_path / f"step-{step}.ckpt").touch()
     assert model_files.find(tmp_path).name == "step-10000.ckpt"
 
@@ -222,7 +224,7 @@ def test_last_checkpoint_is_that_of_the_last_step_even_in_a_copied_run(tmp_path)
 def test_packaged_weights_draw_photos(name):
     net = sketchembed.load(name)
     assert (net.config.channels, net.config.image_size, net.config.max_length) == (3, 84, 100)
-    # A light disc and a light bar on dark ground: their outlines are drawn, and are not alike.
+    # A light disc and a light bar on a dark background: the model draws their outlines, which differ.
     y, x = torch.meshgrid(torch.arange(84), torch.arange(84), indexing="ij")
     disc = (x - 42) ** 2 + (y - 42) ** 2 < 28**2
     bar = ((x - 42).abs() < 8) & ((y - 42).abs() < 34)
