@@ -1,1 +1,1 @@
-"""How fast everything is, beside plain versions of the same, in one process."""
+"""Benchmarks: the fast code timed against plain versions in one process."""

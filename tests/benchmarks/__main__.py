@@ -10,7 +10,7 @@ from sketchembed.cli.parser import command
 
 
 def main(args: list[str] | None = None) -> None:
-    """Run the benchmarks of the command line of the process, or of `args`."""
+    """Run the benchmarks with `args`, or with the command line of the process."""
     run_guarded(command(bench, "bench"), sys.argv[1:] if args is None else args)
 
 

@@ -1,4 +1,4 @@
-"""What is timed: each part of the work, the plain version first."""
+"""The timed cases: each part of the work, with the plain version first."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import torch
 from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 
-from benchmarks.plain import every_distance, plain_versions, run_steps
+from benchmarks.plain import distance_by_brute_force, plain_versions, run_steps
 from sketchembed.data.datamodules.drawing_datamodule import DrawingDataset
 from sketchembed.data.sampling import StepBatchSampler
 from sketchembed.data.store_writer import ClassDrawings, write_store
@@ -33,12 +33,12 @@ class Case:
     """Versions of one piece of work.
 
     Attributes:
-        name: of the work, with its size.
-        versions: by name; the first is what the others' ratios refer to.
-        rounds: how often each is timed, at most.
-        per_call: things that a call makes, for a rate: drawings or episodes.
-        unit: what those things are.
-        memory: whether peak memory is measured too.
+        name: describes the work and its size.
+        versions: functions by name; ratios refer to the first.
+        rounds: timed calls of each version.
+        per_call: number of drawings or episodes that a call processes, by version, for a rate.
+        unit: of `per_call`: drawings or episodes.
+        memory: whether peak memory is measured.
         operations: whether floating-point operations are counted.
     """
 
@@ -52,7 +52,7 @@ class Case:
 
 
 def drawings(batch: int, length: int, device: torch.device, seed: int = 0) -> Tensor:
-    """Return random scrawls as stroke-5 rows, ``[batch, length + 1, 5]``, as long as most of Quick, Draw!."""
+    """Return random stroke-5 rows, ``[batch, length + 1, 5]``, with lengths typical of Quick, Draw!."""
     random = np.random.default_rng(seed)
     rows = np.zeros((batch, length + 1, 5), dtype=np.float32)
     rows[..., :2] = random.normal(0, 1, (batch, length + 1, 2))
@@ -70,11 +70,11 @@ def drawings(batch: int, length: int, device: torch.device, seed: int = 0) -> Te
 def recurrent(
     task: DrawingTask, batch: int, device: torch.device, precision: str, rounds: int
 ) -> Iterator[Case]:
-    """Yield the decoder alone: forward, and forward with backward, beside the library's LSTM."""
+    """Yield the decoder alone, forward and forward with backward, with PyTorch's LSTM for comparison."""
     config = task.net.config
     decoder = task.net.decoder
     assert isinstance(decoder, HyperLSTMDecoder), "the bench wants the HyperLSTM decoder"
-    bound = LSTMDecoder(config.latent, config.hidden, config.mixtures, config.position).to(device)
+    lstm = LSTMDecoder(config.latent, config.hidden, config.mixtures, config.position).to(device)
     z = torch.randn(batch, config.latent, device=device)
     strokes = torch.randn(batch, config.max_length, decoder.inputs, device=device)
     packing = Packing.of(None, batch, config.max_length, device)
@@ -82,7 +82,7 @@ def recurrent(
     def forward(version: str) -> Tensor:
         with autocast(device, precision):
             if version == "nn.LSTM":
-                return bound.run(strokes, z, bound.initial_state(z), packing)[0]
+                return lstm.run(strokes, z, lstm.initial_state(z), packing)[0]
             run = run_steps if version == "cell by cell" else HyperLSTMDecoder.run
             return run(decoder, strokes, z, decoder.initial_state(z), packing)[0]
 
@@ -155,7 +155,7 @@ def pictures(device: torch.device, rounds: int) -> Iterator[Case]:
         placed = canvas.place(points).requires_grad_()
         drawn = rasterize.pen_down(rows)
         versions: dict[str, Function] = {
-            "every pixel, every segment": partial(_ink, every_distance, placed, drawn, size),
+            "every pixel, every segment": partial(_ink, distance_by_brute_force, placed, drawn, size),
             "fast": partial(_ink, rasterize.squared_distance, placed, drawn, size),
         }
         yield Case(
@@ -174,7 +174,7 @@ def _ink(squared_distance: Callable[..., Tensor], placed: Tensor, drawn: Tensor,
 
 
 def sampling(task: DrawingTask, device: torch.device, count: int, rounds: int) -> Iterator[Case]:
-    """Yield drawing from z: all together, and (a fiftieth of them) one after the other."""
+    """Yield sampling from z: all drawings together, and a fiftieth of them one after the other."""
     net, few = task.net, max(1, count // 50)
     z = torch.randn(count, net.config.latent, device=device)
 
@@ -192,7 +192,7 @@ def sampling(task: DrawingTask, device: torch.device, count: int, rounds: int) -
 
 
 def loading(batch: int, length: int, rounds: int) -> Iterator[Case]:
-    """Yield reading batches from a store on disk, without computing anything with them."""
+    """Yield reading batches from a store on disk, without further computation."""
     random = np.random.default_rng(0)
     rows = [(0, random.normal(size=(length, 3)).astype(np.float32)) for _ in range(20_000)]
     with TemporaryDirectory() as folder:
@@ -213,14 +213,14 @@ def few_shot(device: torch.device, rounds: int) -> Iterator[Case]:
     """Yield the few-shot head on random embeddings, 20-way 1-shot with 380 queries."""
     way, queries, episodes, few = 20, 380, 500, 20
     random = torch.Generator().manual_seed(0)
-    known = torch.nn.functional.normalize(torch.randn(episodes, way, 64, generator=random), dim=-1)
-    asked = torch.nn.functional.normalize(torch.randn(episodes, queries, 64, generator=random), dim=-1)
-    there, among = known.to(device), (known.double() @ known.double().mT).to(device)
-    products = Products(among, partial(sums_of_features, there, asked.to(device)))
+    support = torch.nn.functional.normalize(torch.randn(episodes, way, 64, generator=random), dim=-1)
+    query = torch.nn.functional.normalize(torch.randn(episodes, queries, 64, generator=random), dim=-1)
+    support_on_device, gram = support.to(device), (support.double() @ support.double().mT).to(device)
+    products = Products(gram, partial(sums_of_features, support_on_device, query.to(device)))
     labels = torch.arange(way, device=device)
 
     def loop() -> None:
-        for one, other in zip(known[:few].numpy(), asked[:few].numpy(), strict=True):
+        for one, other in zip(support[:few].numpy(), query[:few].numpy(), strict=True):
             LogisticRegression().fit(one, np.arange(way)).predict(other)
 
     yield Case(
@@ -233,5 +233,5 @@ def few_shot(device: torch.device, rounds: int) -> Iterator[Case]:
 
 
 def autocast(device: torch.device, precision: str) -> torch.autocast:
-    """Return the mixed precision of a training in ``bf16-mixed``, or none in ``32-true``."""
+    """Return an autocast context: bfloat16 for ``bf16-mixed``, disabled for ``32-true``."""
     return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16-mixed")

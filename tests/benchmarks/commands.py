@@ -1,4 +1,4 @@
-"""`make bench`: the time of every part, against a plain version."""
+"""`make bench`: time every part of the work against a plain version."""
 
 from __future__ import annotations
 
@@ -40,13 +40,13 @@ def bench(
     """Time every part of the work against a plain version.
 
     Args:
-        preset: whose sizes are timed: paper, cpu, omniglot, …; auto is cpu on a CPU and paper on a GPU.
-        batch: drawings in a batch; the preset's if not given.
+        preset: gives the sizes: paper, cpu, omniglot, …; auto is cpu on a CPU and paper on a GPU.
+        batch: drawings in a batch; default: the preset's.
         rounds: timed calls of each version.
-        only: some of decoder, step, sampling, raster, loading, fewshot.
-        precision: of the products; auto is bf16-mixed where the machine has 16-bit products.
+        only: comma-separated parts: decoder, step, sampling, raster, loading, fewshot.
+        precision: of matrix products; auto is bf16-mixed on machines with fast bfloat16 products.
         accelerator: auto, cpu or cuda.
-        sample: drawings that are sampled together.
+        sample: number of drawings to sample together.
         out: the report's path, without a suffix.
     """
     tune_process()
@@ -80,10 +80,10 @@ def bench(
 
 
 def preset_task(preset: str) -> tuple[DrawingTask, int]:
-    """Return a preset's task with fresh weights, and its batch.
+    """Return a preset's task with new weights, and its batch size.
 
     Raises:
-        ConfigError: if there is no such preset, or it does not draw.
+        ConfigError: if the preset does not exist, or does not train on drawings.
     """
     check_known("drawing preset", preset, [name for name in PRESETS if _draws(name)])
     merged = read_preset(preset)
@@ -98,7 +98,7 @@ def preset_task(preset: str) -> tuple[DrawingTask, int]:
 
 
 def _draws(preset: str) -> bool:
-    """Return whether a preset trains on drawings; the others are baselines, or take photos."""
+    """Return whether a preset trains on drawings; the others are baselines or train on photos."""
     return bool(read_preset(preset)["model"]["class_path"] == DrawingTask.__name__)
 
 
@@ -126,13 +126,13 @@ def _cases(
 
 
 class Report:
-    """What was timed, as Markdown and JSON.
+    """The measured times, as Markdown and JSON.
 
     Args:
-        machine: facts about it.
-        rates: of its matrix products, GFLOP/s by precision.
-        preset: whose sizes were timed.
-        precision: of the products.
+        machine: facts about the machine.
+        rates: rates of the machine's matrix products, GFLOP/s by precision.
+        preset: name of the preset that gave the sizes.
+        precision: of the matrix products.
     """
 
     def __init__(self, machine: dict[str, Any], rates: dict[str, float], preset: str, precision: str) -> None:
@@ -140,7 +140,7 @@ class Report:
         self.rows: dict[str, list[dict[str, Any]]] = {}
 
     def add(self, case: Case, device: torch.device) -> None:
-        """Time a case and enter it."""
+        """Time a case and add its rows."""
         times = time_together(case.versions, case.rounds, device)
         first = next(iter(times))
         flops = _operations(case.versions[first]) if case.operations else None
@@ -165,7 +165,7 @@ class Report:
             self.rows[case.name].append(row)
 
     def section(self, name: str) -> str:
-        """Return a case's table."""
+        """Return the table of a case."""
         rows = self.rows[name]
         columns = {"version": "", "time": "ms, median (quartiles)", "times_as_fast": "times as fast"}
         if any("per_second" in row for row in rows):
@@ -182,7 +182,7 @@ class Report:
         return "\n".join([*lines, ""])
 
     def markdown(self) -> str:
-        """Return all tables, and the machine."""
+        """Return the facts about the machine and all tables."""
         lines = [f"`make bench --preset {self.preset}`, version {__version__}, {self.precision}.", ""]
         lines += [f"* {key}: {value}" for key, value in self.machine.items()]
         rates = ", ".join(f"{rate:,.0f} in {name}" for name, rate in self.rates.items())

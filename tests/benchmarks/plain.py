@@ -1,6 +1,6 @@
-"""The plain versions: what the fast ones are held against, in the tests for equality and here for time.
+"""Plain versions of fast code, which tests compare for equality and benchmarks for time.
 
-They are written as the equations read: a step of the cell after the other, every pixel beside every segment.
+They follow the equations: one step of the cell after another, and every pixel against every segment.
 """
 
 from __future__ import annotations
@@ -25,11 +25,14 @@ def run_steps(
     """Run the decoder's cell step by step over whole sequences, padding included.
 
     Args:
-        decoder: whose cell is used.
+        decoder: provides the cell.
         strokes: ``[batch, time, inputs]``.
-        z: ``[batch, latent]``, put beside every step's input.
+        z: ``[batch, latent]``, concatenated with every step's input.
         state: before the first step.
-        packing: by which the outputs are handed back; the state is that after the last step of all.
+        packing: packs the returned outputs.
+
+    Returns:
+        The packed outputs and the state after the last step.
     """
     outputs = []
     for step in strokes.unbind(1):
@@ -38,7 +41,7 @@ def run_steps(
     return packing.pack(torch.stack(outputs, dim=1)), state
 
 
-def every_distance(
+def distance_by_brute_force(
     start: Float[Tensor, "batch n 2"],
     end: Float[Tensor, "batch n 2"],
     drawn: Bool[Tensor, "batch n"],
@@ -46,9 +49,9 @@ def every_distance(
     pixel_offset: float | int,
     reach: float | int = torch.inf,
 ) -> Float[Tensor, "batch {size} {size}"]:
-    """Return each pixel's squared distance to the nearest drawn segment, by looking at every one.
+    """Return each pixel's squared distance to the nearest drawn segment, by brute force.
 
-    Takes the arguments of :func:`~sketchembed.raster.rasterize.squared_distance`, and ignores `reach`.
+    The arguments are those of :func:`~sketchembed.raster.rasterize.squared_distance`; `reach` is ignored.
     """
     place = torch.arange(size, dtype=start.dtype, device=start.device) + pixel_offset
     centre = torch.stack(torch.meshgrid(place, place, indexing="xy"), dim=-1)  # [rows, columns, 2]
@@ -62,9 +65,9 @@ def every_distance(
 
 @contextmanager
 def plain_versions() -> Iterator[None]:
-    """Let every decoder and every raster compute the plain way."""
+    """Make every decoder and rasterizer use the plain versions."""
     with (
         mock.patch.object(HyperLSTMDecoder, "run", run_steps),
-        mock.patch.object(rasterize, "squared_distance", every_distance),
+        mock.patch.object(rasterize, "squared_distance", distance_by_brute_force),
     ):
         yield

@@ -1,4 +1,4 @@
-"""The bench: its clocks, and that what it calls plain and fast computes the same."""
+"""The benchmarks: their timing, and the equality of plain and fast versions."""
 
 import json
 from contextlib import nullcontext
@@ -20,7 +20,7 @@ CPU = torch.device("cpu")
 CONFIG = ModelConfig(width=8, latent=12, hidden=16, hyper=8, embedding=2, mixtures=3, max_length=11)
 
 
-def test_quartiles_are_numpy_s():
+def test_quartiles_match_numpy():
     times = [5.0, 1.0, 9.0, 2.5, 7.0, 3.0]
     timing = Timing.of(times)
     np.testing.assert_allclose(
@@ -36,7 +36,7 @@ def test_functions_are_timed_in_turn():
     assert found["a"].calls == 3
 
 
-def test_peak_memory_is_what_is_held_at_once():
+def test_peak_memory_counts_what_is_held_at_once():
     def one_after_the_other():
         for _ in range(3):
             torch.zeros(1_000_000)
@@ -58,14 +58,14 @@ def test_rates_of_products_are_positive():
 @pytest.mark.parametrize(("skip_padding", "start"), [(False, "first point"), (True, "centre")])
 def test_plain_and_fast_give_the_same_loss_curve(skip_padding, start):
     config = ModelConfig(**(CONFIG.to_dict() | {"start": start}))
-    curves = np.zeros((2, 200, 2))  # trained by which, step, computed by which: 0 is fast, 1 is plain
-    apart = np.zeros((2, 200))  # of the gradients at equal weights, by the plain one's length
+    curves = np.zeros((2, 200, 2))  # [training version, step, computing version]; 0 is fast, 1 is plain
+    differences = np.zeros((2, 200))  # relative difference of the gradients at equal weights
     for trained_by in range(2):
         torch.manual_seed(0)
         task = DrawingTask(config, skip_padding=skip_padding)
         task.alpha = 0.3
-        # Not Adam, which makes whole steps of the rounding errors that are the gradient of the biases
-        # before a batch norm.
+        # SGD, because the gradients of biases before a batch norm are only rounding errors, and Adam would
+        # turn these into full steps.
         optimizer = torch.optim.SGD(task.parameters(), 0.03)
         for step in range(200):
             rows = drawings(8, CONFIG.max_length, CPU, seed=step)
@@ -77,7 +77,7 @@ def test_plain_and_fast_give_the_same_loss_curve(skip_padding, start):
             learning = [parameter for parameter in task.parameters() if parameter.requires_grad]
             gradients = [torch.autograd.grad(loss, learning) for loss in losses]
             fast, plain = (torch.cat([part.flatten() for part in gradient]) for gradient in gradients)
-            apart[trained_by, step] = (fast - plain).norm() / plain.norm()
+            differences[trained_by, step] = (fast - plain).norm() / plain.norm()
             for parameter, gradient in zip(learning, gradients[trained_by], strict=True):
                 parameter.grad = gradient.clone()
             torch.nn.utils.clip_grad_value_(task.parameters(), 1.0)
@@ -85,8 +85,8 @@ def test_plain_and_fast_give_the_same_loss_curve(skip_padding, start):
             curves[trained_by, step] = [loss.item() for loss in losses]
     # At equal weights loss and gradients are the same at every step.
     np.testing.assert_allclose(curves[..., 0], curves[..., 1], rtol=1e-5)
-    assert apart.max() < 5e-5
-    # Trained apart, training multiplies the rounding of these gradients, and the curve remains the same.
+    assert differences.max() < 5e-5
+    # In separate trainings the rounding errors of the gradients grow, but the curve remains the same.
     fast, plain = curves[0, :, 0], curves[1, :, 1]
     np.testing.assert_allclose(fast[:10], plain[:10], rtol=1e-5)
     fast, plain = fast.reshape(10, 20).mean(1), plain.reshape(10, 20).mean(1)
@@ -94,7 +94,7 @@ def test_plain_and_fast_give_the_same_loss_curve(skip_padding, start):
     assert fast[-1] < 0.9 * fast[0]
 
 
-def test_preset_s_task_has_the_preset_s_sizes():
+def test_preset_task_has_the_sizes_of_the_preset():
     task, batch = preset_task("paper")
     config = task.net.config
     assert (config.hidden, config.hyper, config.mixtures, config.max_length, batch) == (
@@ -107,7 +107,7 @@ def test_preset_s_task_has_the_preset_s_sizes():
     assert preset_task("cpu")[0].skip_padding
 
 
-def test_command_writes_times_beside_each_other(tmp_path, capsys):
+def test_command_writes_the_times_of_all_versions(tmp_path, capsys):
     options = {"preset": "cpu", "batch": "2", "rounds": "1", "sample": "2", "precision": "32-true"}
     given = [part for name, value in options.items() for part in (f"--{name}", value)]
     main([*given, "--accelerator", "cpu", "--out", str(tmp_path / "bench")])
@@ -116,7 +116,7 @@ def test_command_writes_times_beside_each_other(tmp_path, capsys):
     step = found["cases"]["training step, 256/64, 2 x 40"]
     assert [row["version"] for row in step] == ["plain modules", "fast"]
     assert step[0]["times_as_fast"] == 1
-    # Two products of 2 x 2 x 256 numbers and more: the count is of the sizes at hand.
+    # The operations are counted at the sizes that were timed.
     assert step[0]["gflop"] > 0.1
     assert step[1]["peak_megabytes"] > 1
     text = (tmp_path / "bench.md").read_text()
@@ -134,7 +134,7 @@ def test_command_writes_times_beside_each_other(tmp_path, capsys):
         (("--batch", "-1"), "batch is -1"),
     ],
 )
-def test_command_says_what_is_wrong(options, message, capsys):
+def test_invalid_options_give_a_clear_error(options, message, capsys):
     with pytest.raises(SystemExit) as error:
         main(list(options))
     assert error.value.code == 2

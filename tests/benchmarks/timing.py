@@ -1,4 +1,4 @@
-"""Times of functions beside each other, so that a busy machine is unfair to all of them alike."""
+"""Time functions in turn, so that a busy machine slows all of them equally."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from torch.profiler import ProfilerActivity, profile
 from sketchembed.runs.process import has_fast_bfloat16
 
 WARM_UPS = 2
-"""Calls before the clock starts: kernels are compiled and caches filled in the first."""
+"""Untimed calls before the timed ones: they compile kernels and fill caches."""
 
 
 @dataclass(frozen=True)
 class Timing:
-    """How long a function takes.
+    """The time that a function takes.
 
     Attributes:
-        median: of all calls, in milliseconds.
-        low: the first quartile.
-        high: the third quartile.
-        calls: how many were timed.
+        median: median over the calls, in milliseconds.
+        low: first quartile, in milliseconds.
+        high: third quartile, in milliseconds.
+        calls: number of timed calls.
     """
 
     median: float
@@ -35,7 +35,7 @@ class Timing:
 
     @classmethod
     def of(cls, milliseconds: list[float]) -> Timing:
-        """Summarise single times."""
+        """Summarise the times of single calls, in milliseconds."""
         if len(milliseconds) == 1:
             return cls(milliseconds[0], milliseconds[0], milliseconds[0], 1)
         low, median, high = statistics.quantiles(milliseconds, n=4, method="inclusive")
@@ -48,9 +48,9 @@ def time_together(
     """Time functions in turn, round after round.
 
     Args:
-        functions: by name.
+        functions: functions by name.
         rounds: timed calls of each.
-        device: where they compute; on CUDA events are the clock.
+        device: computes the functions; on CUDA, events measure the time.
     """
     for function in functions.values():
         for _ in range(WARM_UPS):
@@ -80,11 +80,11 @@ def _cuda_milliseconds(function: Callable[[], object]) -> float:
 
 
 def peak_memory(function: Callable[[], object], device: torch.device) -> int:
-    """Return how many bytes a call holds at most, beyond what was held before it.
+    """Return the peak memory of a call in bytes, beyond the memory held before it.
 
     Args:
         function: to call.
-        device: whose memory counts.
+        device: whose memory is measured.
     """
     function()
     if device.type == "cuda":
@@ -109,8 +109,8 @@ def product_rates(device: torch.device, size: int = 2048, rounds: int = 5) -> di
     """Return the rate at which the machine multiplies matrices, in GFLOP/s, by precision.
 
     Args:
-        device: where.
-        size: of the square matrices, of random numbers; zeros would be faster.
+        device: computes the products.
+        size: of the square matrices; they hold random numbers, because zeros would be faster.
         rounds: timed products.
     """
     wide = torch.randn(2, size, size, device=device)
