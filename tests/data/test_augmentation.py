@@ -1,4 +1,4 @@
-"""Augmentation: what must stay the same, checked on the picture and in Sketch's own terms."""
+"""Augmentation of drawings: the properties that it keeps, and the bounds of each option."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ EVERYTHING = Augmentation(rotation=20.0, scale=0.2, shear=0.2, jitter=0.1, flip=
 
 
 @pytest.mark.parametrize("augmentation", [EVERYTHING, Augmentation(jitter=1.0)])
-def test_lengths_ends_and_start_tokens_stay(augmentation):
+def test_lengths_ends_and_start_tokens_are_kept(augmentation):
     before = drawings()
     after = augmentation(before, seeded())
     assert after.shape == before.shape
@@ -44,18 +44,18 @@ def test_lengths_ends_and_start_tokens_stay(augmentation):
 
 
 def side(stroke5):
-    """The larger side of each drawing's box, by NumPy's peak to peak."""
+    """Return the larger side of each drawing's bounding box."""
     points = np.cumsum(stroke5[..., :2].numpy(), axis=1)
     return torch.from_numpy(np.ptp(points, axis=1).max(axis=-1))
 
 
 def shape(stroke5):
-    """Offsets in units of the larger side: what the image shows of them."""
+    """Return the offsets in units of the larger side, as the image shows them."""
     return stroke5[..., :2] / side(stroke5)[:, None, None]
 
 
 @pytest.mark.parametrize("change", [{"rotation": 40.0}, {"scale": 0.3}, {"shear": 0.3}, {"flip": 1.0}])
-def test_larger_side_stays(change):
+def test_larger_side_is_kept(change):
     before = drawings()
     torch.testing.assert_close(
         side(Augmentation(**change)(before, seeded())), side(before), rtol=1e-4, atol=1e-3
@@ -72,7 +72,7 @@ def test_rotation_keeps_ratios_of_distances():
         return apart / apart.amax((1, 2), keepdim=True)
 
     torch.testing.assert_close(distances(after), distances(before), atol=1e-4, rtol=1e-4)
-    # Orientation stays too: a rotation is no mirror image.
+    # A rotation also keeps the orientation, unlike a reflection.
     a, b = before[:, 1, :2], before[:, 2, :2]
     c, d = after[:, 1, :2], after[:, 2, :2]
     old, new = a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0], c[:, 0] * d[:, 1] - c[:, 1] * d[:, 0]
@@ -88,7 +88,7 @@ def test_flip_is_a_mirror_image():
     assert share == pytest.approx(0.5, abs=0.06)
 
 
-def test_scale_stretches_the_axes_against_each_other_within_bounds():
+def test_scale_changes_the_aspect_ratio_within_bounds():
     before = drawings()
     after = Augmentation(scale=0.25)(before, seeded())
     factor = torch.linalg.norm(after[..., :2], dim=1) / torch.linalg.norm(before[..., :2], dim=1)
@@ -100,7 +100,7 @@ def test_scale_stretches_the_axes_against_each_other_within_bounds():
     assert aspect.std() > 0.05
 
 
-def test_shear_moves_x_by_y():
+def test_shear_moves_x_in_proportion_to_y():
     before = drawings()
     after = Augmentation(shear=0.3)(before, seeded())
     factor = torch.linalg.norm(after[..., 1], dim=1) / torch.linalg.norm(before[..., 1], dim=1)
@@ -110,7 +110,7 @@ def test_shear_moves_x_by_y():
     assert change.max() > 1
 
 
-def test_jitter_has_its_deviation():
+def test_jitter_has_the_given_standard_deviation():
     before = drawings(400)
     after = Augmentation(jitter=0.5)(before, seeded())
     real = before[:, 1:, 4] < 0.5
@@ -119,7 +119,7 @@ def test_jitter_has_its_deviation():
     assert noise.mean().abs() < 0.03
 
 
-def test_off_by_default_seeded_and_float32_under_autocast():
+def test_augmentation_is_off_by_default_seeded_and_in_float32():
     before = drawings()
     assert torch.equal(Augmentation()(before), before)
     assert torch.equal(EVERYTHING(before, seeded(4)), EVERYTHING(before, seeded(4)))

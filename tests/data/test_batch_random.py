@@ -1,4 +1,4 @@
-"""What processes draw, put together, is what one draws."""
+"""The random numbers of several processes, concatenated, equal those of one process."""
 
 import pytest
 import torch
@@ -22,7 +22,7 @@ def rows(count=12):
 
 
 @pytest.mark.parametrize(("draw", "torch_draw"), [(uniform, torch.rand), (normal, torch.randn)])
-def test_one_process_draws_as_torch_does_and_several_the_same_rows(draw, torch_draw):
+def test_global_draws_agree_with_torch_for_any_world_size(draw, torch_draw):
     like = torch.zeros(1)
     whole = torch_draw(5, 12, 3, generator=torch.Generator().manual_seed(3))
     assert torch.equal(draw((5, 12, 3), generator(), like, batch_dim=1), whole)
@@ -33,7 +33,7 @@ def test_one_process_draws_as_torch_does_and_several_the_same_rows(draw, torch_d
 
 
 @pytest.mark.parametrize("world", [2, 3])
-def test_drawings_and_photos_are_augmented_alike_on_every_number_of_processes(world):
+def test_augmentation_is_the_same_for_any_world_size(world):
     stroke5, photo = rows(), torch.rand(12, 3, 9, 9, generator=torch.Generator().manual_seed(2))
     every = Augmentation(rotation=20.0, scale=0.2, shear=0.1, jitter=0.1, flip=0.5)
     pairs = PairAugmentation(rotation=20.0, scale=0.2, shift=0.1, flip=0.5, colour=0.3, grey=0.3)

@@ -17,7 +17,7 @@ def image_set(counts, groups=None):
     return ImageSet(images, labels, [f"class{at}" for at in range(len(counts))], names, groups)
 
 
-def test_an_episode_depends_on_seed_and_id_alone():
+def test_episode_depends_only_on_seed_and_id():
     episodes = Episodes(image_set([6] * 9), way=3, shot=2, seed=5)
     whole = episodes.batch(range(20))
     for parts in ([7], [19, 7, 3], range(7, 9)):
@@ -29,10 +29,10 @@ def test_an_episode_depends_on_seed_and_id_alone():
     assert (other.support != whole.support).any()
 
 
-def test_support_and_query_are_of_the_episode_s_classes_and_share_nothing():
+def test_support_and_query_have_the_right_classes_and_no_overlap():
     data = image_set([6] * 9)
     batch = Episodes(data, way=4, shot=2).batch(range(50))
-    assert batch.query.shape == (50, 4 * 4)  # all the rest
+    assert batch.query.shape == (50, 4 * 4)  # all remaining images
     for row in range(50):
         classes = batch.classes[row]
         assert len(set(classes)) == 4
@@ -42,14 +42,14 @@ def test_support_and_query_are_of_the_episode_s_classes_and_share_nothing():
         assert len(set(everything)) == 4 * 6
 
 
-def test_classes_and_images_are_drawn_evenly():
+def test_classes_and_images_are_sampled_uniformly():
     batch = Episodes(image_set([5] * 10), way=5, shot=1).batch(range(4000))
     for drawn, chances in ((batch.classes, 10), (batch.support, 50)):
         share = np.bincount(drawn.ravel(), minlength=chances) / drawn.size * chances
         np.testing.assert_allclose(share, 1, atol=0.2)
 
 
-def test_uneven_classes_leave_gaps_in_the_query_and_a_number_of_queries_does_not():
+def test_uneven_classes_are_padded_unless_query_is_given():
     data = image_set([3, 5, 4])
     batch = Episodes(data, way=3, shot=1).batch(range(10))
     assert (batch.query >= 0).sum(1).tolist() == [2 + 4 + 3] * 10
@@ -59,7 +59,7 @@ def test_uneven_classes_leave_gaps_in_the_query_and_a_number_of_queries_does_not
     assert Episodes(data, way=2, shot=1, query=2).batch(range(3)).query.shape == (3, 4)
 
 
-def test_episodes_stay_in_their_group():
+def test_episodes_stay_within_one_group():
     data = image_set([3] * 9, groups=["a"] * 5 + ["b"] * 3 + ["c"])
     batch = Episodes(data, way=3, shot=1, within_groups=True).batch(range(200))
     kinds = {tuple(sorted({data.groups[chosen] for chosen in row})) for row in batch.classes}
@@ -68,7 +68,7 @@ def test_episodes_stay_in_their_group():
     assert any(len({data.groups[chosen] for chosen in row}) > 1 for row in pooled.classes)
 
 
-def test_digest_tells_lists_of_episodes_apart():
+def test_digest_distinguishes_lists_of_episodes():
     data = image_set([6] * 9)
     one = Episodes(data, way=3, shot=2).digest(40)
     assert one == Episodes(image_set([6] * 9), way=3, shot=2).digest(40)
@@ -82,7 +82,7 @@ def test_digest_tells_lists_of_episodes_apart():
     assert len({one, *others}) == 6
 
 
-def test_what_cannot_be_drawn_is_said_before_anything_starts():
+def test_impossible_episodes_raise_on_construction():
     with pytest.raises(DataError, match=r"class 'class1' has 3 images, 3 too few; expected 6: 5 support"):
         Episodes(image_set([6, 3]), way=2, shot=5)
     with pytest.raises(DataError, match="2 classes, 3 too few; expected 5 classes per episode"):
@@ -95,7 +95,7 @@ def test_what_cannot_be_drawn_is_said_before_anything_starts():
         Episodes(image_set([6, 6]), way=2, shot=0)
 
 
-def test_four_rotations_are_classes_of_their_own():
+def test_rotations_are_separate_classes():
     data = image_set([2, 2], ["a", "b"])
     turned = data.with_rotations()
     assert turned.class_names[:4] == ["class0/rot000", "class0/rot090", "class0/rot180", "class0/rot270"]
@@ -107,12 +107,12 @@ def test_four_rotations_are_classes_of_their_own():
     assert turned.groups == ["a"] * 4 + ["b"] * 4
 
 
-def test_a_class_that_the_list_names_and_the_data_lack():
+def test_selecting_a_missing_class_raises():
     with pytest.raises(DataError, match=r"no images of the class 'class9', .*\(1 of 2 classes"):
         image_set([2, 2]).select(["class1", "class9"])
 
 
-def test_training_goes_on_with_the_episode_after_those_of_the_steps_before():
+def test_training_resumes_at_the_next_episode():
     module = OmniglotEpisodeDataModule(way=4)
     module.train = module.val = Episodes(image_set([6] * 4), way=2, shot=1, query=1)
     for steps, accumulated, rank, first in ((0, 1, 0, 0), (7, 1, 0, 7), (7, 4, 0, 28), (7, 4, 1, 57)):

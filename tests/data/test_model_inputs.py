@@ -45,18 +45,19 @@ def photo_weights(tmp_path_factory):
 
 
 def photo(seed=0, size=(60, 44)):
-    """A photo without symmetry, of few enough colours for a palette."""
+    """Return a photo without symmetry that has few enough colours for a palette."""
     colours = np.random.default_rng(seed).integers(0, 256, (4, 5, 3), dtype=np.uint8)
     return Image.fromarray(colours).resize(size, Image.Resampling.NEAREST)
 
 
-def drawn(path, weights, out):
+def draw_svg(path, weights, out):
+    """Run ``draw`` on one image and return the SVG that it writes."""
     main(["draw", str(path), str(weights), "--out", str(out)])
     assert (out / f"{path.stem}.png").is_file()
     return (out / f"{path.stem}.svg").read_text()
 
 
-def test_picture_of_a_drawing_looks_like_the_raster_of_its_strokes(tmp_path):
+def test_read_drawing_resembles_its_rasterized_strokes(tmp_path):
     picture().save(tmp_path / "house.png")
     read = read_drawing(tmp_path / "house.png", 28)
     stroke5 = torch.from_numpy(Sketch.from_strokes([np.array(HOUSE)]).to_stroke5(12))
@@ -67,7 +68,7 @@ def test_picture_of_a_drawing_looks_like_the_raster_of_its_strokes(tmp_path):
 
 
 @pytest.mark.parametrize("width", [1, 2, 5, 8])
-def test_thickness_of_the_lines_does_not_matter(width, tmp_path):
+def test_line_width_does_not_matter(width, tmp_path):
     picture(width=width).save(tmp_path / "house.png")
     stroke5 = torch.from_numpy(Sketch.from_strokes([np.array(HOUSE)]).to_stroke5(12))
     drawn = 1 - rasterize.draw_pen(stroke5[None])
@@ -76,7 +77,7 @@ def test_thickness_of_the_lines_does_not_matter(width, tmp_path):
     assert (read - drawn).abs().mean() < 0.09
 
 
-def test_a_dot_in_a_wide_picture_is_drawn(tmp_path):
+def test_dots_in_a_wide_picture_are_kept(tmp_path):
     grey = np.full((2, 60_000), 255, dtype=np.uint8)
     grey[0, 7] = grey[1, -9] = 0
     Image.fromarray(grey).save(tmp_path / "dots.png")
@@ -87,7 +88,7 @@ def test_a_dot_in_a_wide_picture_is_drawn(tmp_path):
     assert columns.max() >= 23
 
 
-def test_thinning_loses_nothing_and_parts_nothing():
+def test_thinning_keeps_connected_components():
     everywhere = np.ones((3, 3), dtype=int)
     random = np.random.default_rng(0)
     for share in (0.003, 0.02, 0.1, 0.3, 0.6, 0.9):
@@ -100,7 +101,7 @@ def test_thinning_loses_nothing_and_parts_nothing():
                 assert len(np.unique(parts[thin])) == ndimage.label(thin, everywhere)[1] == count
 
 
-def test_thinning_leaves_lines_of_one_pixel_and_keeps_them_together():
+def test_thinning_gives_connected_lines_one_pixel_wide():
     image = Image.new("L", (90, 90), 0)
     pen = ImageDraw.Draw(image)
     pen.ellipse((10, 10, 60, 50), outline=255, width=7)
@@ -110,7 +111,7 @@ def test_thinning_leaves_lines_of_one_pixel_and_keeps_them_together():
     assert not (thin & ~ink).any()
     everywhere = np.ones((3, 3))
     assert ndimage.label(thin, everywhere)[1] == ndimage.label(ink, everywhere)[1] == 2
-    assert ndimage.label(~thin)[1] == ndimage.label(~ink)[1] == 2  # the ring is closed still
+    assert ndimage.label(~thin)[1] == ndimage.label(~ink)[1] == 2  # the ring is still closed
     block = thin[:-1, :-1] & thin[1:, :-1] & thin[:-1, 1:] & thin[1:, 1:]
     assert block.sum() <= 1
     assert 1.5 < ndimage.distance_transform_edt(~thin)[ink].max() < 5
@@ -129,17 +130,17 @@ def test_thinning_leaves_lines_of_one_pixel_and_keeps_them_together():
     ],
     ids=["elsewhere", "inverted", "grey", "transparent", "palette", "cmyk", "bilevel"],
 )
-def test_place_mode_and_colours_do_not_matter(other, tmp_path):
+def test_position_mode_and_colours_do_not_matter(other, tmp_path):
     picture().save(tmp_path / "one.png")
     other.save(tmp_path / "other.tif")
     one, two = read_drawing(tmp_path / "one.png", 28), read_drawing(tmp_path / "other.tif", 28)
     assert (one - two).abs().max() < 0.05
 
 
-def test_orientation_of_a_camera_is_followed(tmp_path):
+def test_exif_orientation_is_applied(tmp_path):
     turned = picture().rotate(90, expand=True)
     exif = Image.Exif()
-    exif[0x0112] = 6  # to be shown turned by 270 degrees
+    exif[0x0112] = 6  # displayed after a rotation by 270 degrees
     turned.save(tmp_path / "turned.png", exif=exif)
     picture().save(tmp_path / "one.png")
     one, two = read_drawing(tmp_path / "one.png", 28), read_drawing(tmp_path / "turned.png", 28)
@@ -147,19 +148,19 @@ def test_orientation_of_a_camera_is_followed(tmp_path):
 
 
 @pytest.mark.parametrize("content", [b"", b"<html></html>", b"\x89PNG\r\n\x1a\n1234"])
-def test_what_is_no_image_is_one_clear_line(content, tmp_path):
+def test_invalid_image_file_gives_a_clear_error(content, tmp_path):
     (tmp_path / "x.png").write_bytes(content)
     with pytest.raises(DataError, match=r"x\.png cannot be read as an image"):
         read_drawing(tmp_path / "x.png", 28)
 
 
-def test_blank_image_is_refused(tmp_path):
+def test_blank_image_raises(tmp_path):
     Image.new("L", (40, 40), 255).save(tmp_path / "blank.png")
     with pytest.raises(DataError, match="is blank"):
         read_drawing(tmp_path / "blank.png", 28)
 
 
-def test_a_folder_is_drawn_as_svg_and_png(tmp_path, weights, capsys):
+def test_draw_writes_svg_and_png_for_a_folder(tmp_path, weights, capsys):
     (tmp_path / "in").mkdir()
     picture().save(tmp_path / "in" / "a.png")
     picture().save(tmp_path / "in" / "b.jpg")
@@ -184,7 +185,7 @@ def test_a_folder_is_drawn_as_svg_and_png(tmp_path, weights, capsys):
     assert (out / "a-1.svg").read_text().startswith("<svg")
 
 
-def test_nothing_to_draw_and_no_checkpoint_are_one_line(tmp_path, weights, capsys):
+def test_missing_images_or_checkpoint_give_a_clear_error(tmp_path, weights, capsys):
     for arguments, says in (
         ([str(tmp_path / "none"), str(weights)], "there is no image at"),
         ([str(tmp_path), str(weights)], "there is no image at"),
@@ -199,12 +200,12 @@ def test_nothing_to_draw_and_no_checkpoint_are_one_line(tmp_path, weights, capsy
     assert "there is no checkpoint" in capsys.readouterr().err
 
 
-def test_export_writes_weights_that_load(tmp_path, weights, capsys):
+def test_exported_weights_load(tmp_path, weights, capsys):
     main(["export", str(weights), str(tmp_path / "half.safetensors"), "--dtype", "float16"])
     assert sketchembed.load(tmp_path / "half.safetensors").config == sketchembed.load(weights).config
 
 
-def test_encoder_is_exported_alone(tmp_path, weights):
+def test_encoder_is_exported_without_the_decoder(tmp_path, weights):
     main(["export", str(weights), str(tmp_path / "half.safetensors"), "--encoder", "true"])
     half, whole = load_network(tmp_path / "half.safetensors"), sketchembed.load(weights)
     assert isinstance(half, SketchEncoder)
@@ -215,7 +216,7 @@ def test_encoder_is_exported_alone(tmp_path, weights):
         sketchembed.load(tmp_path / "half.safetensors")
 
 
-def test_baselines_are_exported_too(tmp_path):
+def test_baselines_are_exported(tmp_path):
     baseline = ConvVAE(ConvVAEConfig(width=4, latent=6))
     sketchembed.save(baseline, tmp_path / "vae.safetensors")
     main(
@@ -232,7 +233,7 @@ def test_baselines_are_exported_too(tmp_path):
     assert loaded.config == baseline.config
 
 
-def test_a_model_for_photos_is_given_them_whole_and_centred_on_black(tmp_path, photo_weights):
+def test_photo_models_get_the_whole_photo_padded_with_black(tmp_path, photo_weights):
     pixels = np.random.default_rng(0).integers(0, 256, (20, 28, 3), dtype=np.uint8)
     Image.fromarray(pixels).save(tmp_path / "a.png")
     given = np.zeros((28, 28, 3), dtype=np.float32)
@@ -240,11 +241,11 @@ def test_a_model_for_photos_is_given_them_whole_and_centred_on_black(tmp_path, p
     images = torch.from_numpy(given).permute(2, 0, 1)
     torch.testing.assert_close(read_photo(tmp_path / "a.png", 28), images, rtol=0, atol=1e-6)
     (expected,) = sketchembed.load(photo_weights).draw(images[None], temperature=0.0, seed=0)
-    assert drawn(tmp_path / "a.png", photo_weights, tmp_path / "out") == expected.to_svg(256)
+    assert draw_svg(tmp_path / "a.png", photo_weights, tmp_path / "out") == expected.to_svg(256)
 
 
 def turned(pixels):
-    """Row 0 of the file is the right side, column 0 the top: EXIF's orientation 6."""
+    """Apply EXIF orientation 6: row 0 of the file is the right side, column 0 the top."""
     exif = Image.Exif()
     exif[0x0112] = 6
     return pixels, Image.fromarray(np.ascontiguousarray(pixels.swapaxes(0, 1)[::-1])), {"exif": exif}
@@ -276,7 +277,7 @@ def cmyk(pixels):
     ("stored", "suffix"),
     [(turned, "png"), (turned, "tif"), (transparent, "png"), (palette, "gif"), (grey, "bmp"), (cmyk, "tif")],
 )
-def test_how_a_photo_is_stored_does_not_matter(stored, suffix, tmp_path, photo_weights):
+def test_file_format_of_a_photo_does_not_matter(stored, suffix, tmp_path, photo_weights):
     upright, picture, settings = stored(np.asarray(photo()))
     Image.fromarray(upright).save(tmp_path / "one.png")
     picture.save(tmp_path / f"other.{suffix}", **settings)
@@ -284,13 +285,13 @@ def test_how_a_photo_is_stored_does_not_matter(stored, suffix, tmp_path, photo_w
     one, other = read_photo(tmp_path / "one.png", 28), read_photo(tmp_path / f"other.{suffix}", 28)
     torch.testing.assert_close(one, other, rtol=0, atol=1.01 / 255)
     drawings = [
-        drawn(tmp_path / name, photo_weights, tmp_path / "out")
+        draw_svg(tmp_path / name, photo_weights, tmp_path / "out")
         for name in ("one.png", f"other.{suffix}", "another.png")
     ]
     assert drawings[0] == drawings[1] != drawings[2]
 
 
-def test_photos_of_any_shapes_are_drawn_together(tmp_path, photo_weights, capsys):
+def test_photos_of_any_shape_are_drawn_in_one_call(tmp_path, photo_weights, capsys):
     (tmp_path / "in").mkdir()
     for number, size in enumerate([(1, 1), (300, 2), (90, 250)]):
         photo(number, size).save(tmp_path / "in" / f"{number}.jpg")

@@ -14,7 +14,7 @@ CORNERS = Sketch.from_strokes([FIELD, np.array([[30, 10], [35, 12]])])
 
 
 def photo_of(stroke5, size=84):
-    """A photo of a drawing, its box centred: dark lines on white."""
+    """Return photos of drawings, centred by their bounding boxes: dark lines on white."""
     return (1 - rasterize.draw_pen(stroke5, size)).unsqueeze(1).expand(-1, 3, -1, -1)
 
 
@@ -27,7 +27,7 @@ def seeded(seed=0):
     return torch.Generator().manual_seed(seed)
 
 
-def test_nothing_changes_by_default():
+def test_defaults_change_nothing():
     rows = batch()
     photo = photo_of(rows)
     got, strokes = PairAugmentation()(photo, rows, seeded())
@@ -36,13 +36,13 @@ def test_nothing_changes_by_default():
 
 
 @pytest.mark.parametrize("options", [{"flip": 1.0}, {"rotation": 25.0}, {"flip": 0.5, "rotation": 180.0}])
-def test_photo_and_drawing_move_alike(options):
-    """A photo that is a drawing stays one of the drawing: where the moved drawing has ink, it is dark."""
+def test_photo_and_drawing_move_together(options):
+    """The photo shows the drawing. After the augmentation it must still be dark where the drawing has ink."""
     rows = batch(8)
     photo, strokes = PairAugmentation(**options)(photo_of(rows), rows, seeded())
     assert not strokes[..., :2].allclose(rows[..., :2])
     assert strokes[..., 2:].equal(rows[..., 2:])
-    # The moved drawing at the photo's scale, in which it turned about the middle of its box.
+    # Scale the drawing to the photo. It was rotated about the centre of its bounding box.
     x0, y0, x1, y1 = CORNERS.bounds
     scale = (84 - 2 * rasterize.margin(84)) / max(x1 - x0, y1 - y0)
     for number in range(len(rows)):
@@ -57,20 +57,20 @@ def test_photo_and_drawing_move_alike(options):
         assert max(near) < 0.75
 
 
-def test_quarter_turns_are_numpy_s():
+def test_transform_photos_agrees_with_numpy():
     photo = torch.rand(1, 3, 7, 7, generator=seeded())
-    # With y down, this turns x to y, which is clockwise.
+    # The y axis points down, so this matrix turns x to y, which is clockwise.
     matrix = torch.tensor([[[0.0, -1.0], [1.0, 0.0]]])
     turned = transform_photos(photo, matrix, torch.zeros(1, 2))
     np.testing.assert_allclose(turned[0].numpy(), np.rot90(photo[0].numpy(), -1, axes=(1, 2)), atol=1e-5)
     mirrored = transform_photos(photo, torch.tensor([[[-1.0, 0.0], [0.0, 1.0]]]), torch.zeros(1, 2))
     np.testing.assert_allclose(mirrored[0].numpy(), photo[0].numpy()[..., ::-1], atol=1e-5)
-    # A shift by two of seven pixels to the right.
+    # Shift by two of seven pixels to the right.
     shifted = transform_photos(photo, torch.eye(2).unsqueeze(0), torch.tensor([[4 / 7, 0.0]]))
     np.testing.assert_allclose(shifted[..., 2:].numpy(), photo[..., :5].numpy(), atol=1e-5)
 
 
-def test_scale_makes_both_larger_or_smaller():
+def test_scale_resizes_photo_and_drawing():
     rows = batch(64)
     photo, strokes = PairAugmentation(scale=0.5)(photo_of(rows), rows, seeded())
     factors = strokes[:, 1, 0] / rows[:, 1, 0]
@@ -85,7 +85,7 @@ def test_scale_makes_both_larger_or_smaller():
         np.testing.assert_allclose(photo[number, 0].numpy(), expected, atol=1e-3)
 
 
-def test_shift_moves_the_photo_alone():
+def test_shift_moves_only_the_photo():
     rows = batch(32)
     photo, strokes = PairAugmentation(shift=0.1)(photo_of(rows), rows, seeded())
     assert strokes.equal(rows)
@@ -95,11 +95,11 @@ def test_shift_moves_the_photo_alone():
     assert (spread < 0.13 * 84).all()
 
 
-def test_colours_by_their_definitions():
+def test_grey_is_luma_and_colour_stays_within_bounds():
     photo = torch.rand(16, 3, 5, 5, generator=seeded()) * 0.4 + 0.3
     grey, _ = PairAugmentation(grey=1.0)(photo, batch(16), seeded())
     luma = [colorsys.rgb_to_yiq(*pixel)[0] for pixel in photo.movedim(1, -1).reshape(-1, 3).tolist()]
-    for channel in grey.unbind(1):  # colorsys' Y has the weights 0.30, 0.59 and 0.11
+    for channel in grey.unbind(1):  # colorsys uses the weights 0.30, 0.59 and 0.11
         np.testing.assert_allclose(channel.flatten().numpy(), luma, atol=2e-3)
     coloured, _ = PairAugmentation(colour=0.3)(photo, batch(16), seeded())
     assert 0 <= coloured.min() <= coloured.max() <= 1
@@ -108,7 +108,7 @@ def test_colours_by_their_definitions():
     assert 1.1 < ratio.max() < 1.31
 
 
-def test_the_same_seed_gives_the_same_changes():
+def test_same_seed_gives_the_same_augmentation():
     rows = batch()
     augmentation = PairAugmentation(rotation=30.0, scale=0.3, shift=0.1, flip=0.5, colour=0.3, grey=0.2)
     one, other, third = (augmentation(photo_of(rows), rows, seeded(seed)) for seed in (1, 1, 2))

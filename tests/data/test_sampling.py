@@ -14,16 +14,14 @@ def batches(count, **options):
     return list(itertools.islice(iter(sampler), count))
 
 
-def test_every_pass_has_every_drawing_once():
-    seen = [
-        index for batch in batches(23) for index in batch
-    ]  # 23 batches of 6 are 6 passes over 23 drawings
+def test_every_epoch_has_every_drawing_once():
+    seen = [index for batch in batches(23) for index in batch]  # 23 batches of 6 are 6 epochs of 23 drawings
     for number in range(6):
         assert sorted(seen[23 * number : 23 * (number + 1)]) == list(range(10, 33))
     assert seen[:23] != seen[23:46]
 
 
-def test_resumed_stream_is_the_rest_of_the_whole_one():
+def test_resumed_stream_is_the_rest_of_the_full_stream():
     assert batches(5, first_step=9) == batches(14)[9:]
 
 
@@ -38,7 +36,7 @@ def test_seed_changes_the_order():
     assert batches(3) == batches(3)
 
 
-def test_nothing_to_draw_from_and_indivisible_batches_are_refused():
+def test_empty_data_and_indivisible_batches_raise():
     with pytest.raises(DataError, match="no drawing to train on"):
         StepBatchSampler(np.arange(0), 4)
     with pytest.raises(DataError, match="batch of 6 cannot be divided over 4"):

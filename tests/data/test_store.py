@@ -1,4 +1,4 @@
-"""The store: what goes in comes out, whole or not at all."""
+"""The drawing store: round trips, atomic writes and detection of damage."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def store(tmp_path: Path) -> DrawingStore:
         max_size=4,
     ).filter(any)
 )
-def test_what_goes_in_comes_out(tmp_path: Path, classes: list) -> None:
+def test_stored_drawings_are_read_back_unchanged(tmp_path: Path, classes: list) -> None:
     given_classes = [ClassDrawings(f"class {n}", found, {}) for n, found in enumerate(classes)]
     store = write_store(tmp_path / "s", given_classes, source="doodles", max_length=5)
     flat = [(n, part, rows) for n, found in enumerate(classes) for part, rows in found]
@@ -72,13 +72,13 @@ def test_what_goes_in_comes_out(tmp_path: Path, classes: list) -> None:
     store.verify()
 
 
-def test_offset_scale_is_the_deviation_of_the_training_offsets(store: DrawingStore) -> None:
+def test_offset_scale_is_the_std_of_the_training_offsets(store: DrawingStore) -> None:
     for names in (None, ["dog"], ["cat", "dog"]):
         train = [store[index][:, :2] for index in store.select(names, "train")]
         assert store.offset_scale(names) == pytest.approx(np.concatenate(train).std())
 
 
-def test_offset_scale_clips(tmp_path: Path) -> None:
+def test_offset_scale_clips_large_offsets(tmp_path: Path) -> None:
     rows = np.array([[0, 0, 0], [5000, -5000, 1]], dtype=np.float32)
     store = write_store(
         tmp_path / "s", [ClassDrawings("a", [(0, rows)], {})], source="x", max_length=9, dtype="<f4"
@@ -97,19 +97,19 @@ def test_select_and_manifest(store: DrawingStore) -> None:
     assert len(store.select()) == 16
 
 
-def test_pickles_as_a_path(store: DrawingStore) -> None:
+def test_store_is_pickled_as_a_path(store: DrawingStore) -> None:
     frozen = pickle.dumps(store)
     assert len(frozen) < 500
     np.testing.assert_array_equal(pickle.loads(frozen)[3], store[3])
 
 
-def test_others_can_read_it(store: DrawingStore) -> None:
+def test_folder_mode_follows_the_umask(store: DrawingStore) -> None:
     umask = os.umask(0)
     os.umask(umask)
     assert stat.S_IMODE(store.path.stat().st_mode) == 0o777 & ~umask
 
 
-def test_replaces_a_store_that_is_open_elsewhere(store: DrawingStore) -> None:
+def test_open_store_can_be_replaced(store: DrawingStore) -> None:
     before = store[0]
     fresh = write_store(store.path, [ClassDrawings("a", drawings(5), {})], source="x", max_length=9)
     np.testing.assert_array_equal(store[0], before)
@@ -117,7 +117,7 @@ def test_replaces_a_store_that_is_open_elsewhere(store: DrawingStore) -> None:
     assert [path.name for path in store.path.parent.iterdir()] == ["store"]
 
 
-def test_leaves_a_folder_that_is_no_store(tmp_path: Path) -> None:
+def test_folder_that_is_not_a_store_is_not_overwritten(tmp_path: Path) -> None:
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos" / "dear.jpg").touch()
     for place in ("photos", "photos/dear.jpg"):
@@ -128,7 +128,7 @@ def test_leaves_a_folder_that_is_no_store(tmp_path: Path) -> None:
     write_store(tmp_path / "empty", two_classes(), source="x", max_length=9)
 
 
-def test_an_interrupted_write_leaves_nothing(store: DrawingStore) -> None:
+def test_interrupted_write_keeps_the_old_store(store: DrawingStore) -> None:
     def interrupted() -> Iterator[ClassDrawings]:
         yield two_classes()[0]
         raise KeyboardInterrupt
@@ -139,7 +139,7 @@ def test_an_interrupted_write_leaves_nothing(store: DrawingStore) -> None:
     DrawingStore(store.path).verify()
 
 
-def test_what_killed_writers_left_is_removed_and_what_others_write_is_not(tmp_path: Path) -> None:
+def test_only_leftovers_of_killed_writers_are_removed(tmp_path: Path) -> None:
     names = {".store.0000dead", ".store.00bu5y00", ".store.0000new0", ".other.0000dead"}
     for name in names:
         (tmp_path / name).mkdir()
@@ -151,7 +151,7 @@ def test_what_killed_writers_left_is_removed_and_what_others_write_is_not(tmp_pa
     assert {path.name for path in tmp_path.iterdir()} == names - {".store.0000dead"} | {"store"}
 
 
-def test_a_full_disk_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_full_disk_gives_a_clear_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(number: int) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
@@ -161,14 +161,14 @@ def test_a_full_disk_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert not list(tmp_path.iterdir())
 
 
-def test_no_drawing_is_an_error(tmp_path: Path) -> None:
+def test_store_without_drawings_raises(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="'too long': 7"):
         write_store(tmp_path / "s", [ClassDrawings("a", [], {"too long": 7})], source="x", max_length=9)
     assert not list(tmp_path.iterdir())
 
 
-def test_two_writers_do_not_meet(store: DrawingStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The other process puts its store in place between the two renames."""
+def test_concurrent_writers_do_not_conflict(store: DrawingStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another process moves its store into place between the two renames."""
     replace, calls = os.replace, []
 
     def raced(source: Path, target: Path) -> None:
@@ -186,7 +186,7 @@ def test_two_writers_do_not_meet(store: DrawingStore, monkeypatch: pytest.Monkey
 # ---- damage ------------------------------------------------------------------------------------------
 
 
-def test_damage_is_found(store: DrawingStore) -> None:
+def test_damaged_points_are_detected(store: DrawingStore) -> None:
     points = store.path / "points.bin"
     data = bytearray(points.read_bytes())
     data[7] ^= 1
@@ -202,7 +202,7 @@ def test_damage_is_found(store: DrawingStore) -> None:
     "name", ["manifest.json", "points.bin", "starts.npy", "labels.npy", "partitions.npy"]
 )
 @pytest.mark.parametrize("how", ["missing", "empty", "cut"])
-def test_a_store_that_is_not_whole_is_an_error(store: DrawingStore, name: str, how: str) -> None:
+def test_missing_or_truncated_file_raises(store: DrawingStore, name: str, how: str) -> None:
     path = store.path / name
     data = path.read_bytes()
     path.unlink()
@@ -212,7 +212,7 @@ def test_a_store_that_is_not_whole_is_an_error(store: DrawingStore, name: str, h
         DrawingStore(store.path)
 
 
-def test_another_manifest_is_an_error(store: DrawingStore) -> None:
+def test_invalid_manifest_raises(store: DrawingStore) -> None:
     path = store.path / "manifest.json"
     whole = json.loads(path.read_text())
     changes = [{"format_version": 99}, {"classes": 3}, {"rows": None}, {"drawings": 15}, {"dtype": "odd"}]

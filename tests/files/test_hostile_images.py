@@ -15,9 +15,9 @@ from sketchembed.errors import DataError
 from sketchembed.files import images
 
 LIMIT = 512
-"""By how many MiB reading may let a process grow."""
+"""Most MiB by which reading may grow the process."""
 PATIENCE = 60
-"""Seconds for any file, on a busy machine."""
+"""Most seconds for one file, on a busy machine."""
 ERROR = re.compile(r"[^\n]+; expected [^\n]+\. [^\n]+")
 
 
@@ -40,13 +40,13 @@ def folder(tmp_path_factory):
 
 
 @pytest.mark.timeout(120)
-def test_strange_files_are_read(readable, recwarn):
+def test_unusual_files_are_read(readable, recwarn):
     pictures = {name: images.open_image(content, name) for name, content in readable.items()}
     assert {picture.mode for picture in pictures.values()} == {"RGB"}
     house = np.asarray(hostile_images.house(), dtype=int)
     for name in readable:
         if name.startswith(("animated", "truly", "several", "damaged")):
-            # What JPEG and a GIF's palette lose; the frames that follow are red and blue.
+            # The bound allows for the losses of JPEG and GIF. The later frames, red and blue, exceed it.
             assert np.abs(np.asarray(pictures[name], dtype=int) - house).mean() < 8, name
     assert pictures["tall.png"].size == (1, 20000)
     assert pictures["one-pixel.png"].getpixel((0, 0)) == (255, 0, 0)
@@ -54,7 +54,7 @@ def test_strange_files_are_read(readable, recwarn):
 
 
 @pytest.mark.timeout(120)
-def test_hostile_content_is_one_clear_error(refused, recwarn):
+def test_hostile_content_gives_a_clear_error(refused, recwarn):
     assert len(refused) >= 20
     for name, content in refused.items():
         with pytest.raises(DataError) as caught:
@@ -80,14 +80,14 @@ def test_hostile_content_is_one_clear_error(refused, recwarn):
         ("integers.tif", "32-bit numbers"),
     ],
 )
-def test_what_was_found_is_told(name, says, refused):
+def test_error_names_what_was_found(name, says, refused):
     with pytest.raises(DataError, match=re.escape(says)):
         images.open_image(refused[name], name)
 
 
 @pytest.mark.parametrize("most", [100, 2000, None])
-def test_limit_is_ours_whatever_that_of_pillow_is(most, monkeypatch, recwarn):
-    # 2,400 pixels: above twice Pillow's limit it raises, above the limit it warns.
+def test_pixel_limit_does_not_depend_on_that_of_pillow(most, monkeypatch, recwarn):
+    # The image has 2,400 pixels. Pillow warns above its limit and raises above twice its limit.
     monkeypatch.setattr(images, "MAX_PIXELS", 2399)
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", most)
     content = hostile_images.saved(hostile_images.house(), "PNG")
@@ -96,15 +96,15 @@ def test_limit_is_ours_whatever_that_of_pillow_is(most, monkeypatch, recwarn):
     assert not recwarn.list
 
 
-def test_file_that_may_not_be_read_is_one_clear_error():
+def test_file_without_permission_gives_a_clear_error():
     user = os.geteuid()
-    with tempfile.TemporaryDirectory() as folder:  # not pytest's, into which only its owner may look
+    with tempfile.TemporaryDirectory() as folder:  # pytest's folder is private to its owner
         path = Path(folder) / "a.png"
         hostile_images.house().save(path)
         path.chmod(0)
         Path(folder).chmod(0o755)
         try:
-            if user == 0:  # who may read every file
+            if user == 0:  # root may read every file
                 os.seteuid(65534)
             with pytest.raises(DataError, match=r"a\.png cannot be read \(Permission denied\)"):
                 images.open_image(path, "a.png")
@@ -146,7 +146,7 @@ def test_damaged_bytes_are_read_or_refused():
 @pytest.mark.slow
 @pytest.mark.timeout(280)
 @pytest.mark.parametrize("loader", hostile_images.LOADERS)
-def test_every_loader_reads_or_refuses_in_time_and_memory(loader, folder, readable):
+def test_every_loader_keeps_to_time_and_memory_limits(loader, folder, readable):
     script = str(Path(hostile_images.__file__))
     package = str(Path(images.__file__).parents[2])
     ran = subprocess.run(
@@ -161,17 +161,18 @@ def test_every_loader_reads_or_refuses_in_time_and_memory(loader, folder, readab
     rows = {row["name"]: row for row in lines[:-1]}
     assert lines[-1]["grown"] < LIMIT
     assert set(rows) == {path.name for path in folder.iterdir()}
-    right = {*readable, "largest.png", "largest.jpg", "largest-plain.jpg", "largest.webp"}
+    valid = {*readable, "largest.png", "largest.jpg", "largest-plain.jpg", "largest.webp"}
     for name, row in rows.items():
         assert row["outcome"] in ("read", "refused"), row
         assert row["seconds"] < PATIENCE, row
-        if name not in right:
+        if name not in valid:
             assert row["outcome"] == "refused", row
         if row["outcome"] == "refused":
             assert ERROR.fullmatch(row["text"]), row
     read = {name for name, row in rows.items() if row["outcome"] == "read"}
     if loader in ("image", "photo", "mini-imagenet", "draw-photo"):
-        assert read == right
+        assert read == valid
     else:
-        # A blank picture is no drawing; and a run's must be a copy of one of Omniglot's, here the house.
-        assert read & right >= {"animated.png", "truly-a-tiff.jpg", "damaged-profile.png"}
+        # Some loaders refuse more: a blank picture is not a drawing, and a picture of a run must be a copy
+        # of an Omniglot image, here the house.
+        assert read & valid >= {"animated.png", "truly-a-tiff.jpg", "damaged-profile.png"}

@@ -1,4 +1,4 @@
-"""What a picture's pixels should be is computed from the numbers in its file, by the formats' own rules."""
+"""Reading images. Expected pixels are computed from the numbers in the file by the rules of its format."""
 
 import io
 import re
@@ -23,7 +23,7 @@ def opened(content, name="picture"):
 
 
 def on_white(colour, alpha):
-    """The colour on white paper, where alpha is of 0 to 255."""
+    """Return the colour composited on white; alpha is 0 to 255."""
     part = alpha[..., None] / 255
     return np.round(colour * part + 255 * (1 - part))
 
@@ -37,13 +37,13 @@ LOSSLESS = [("PNG", {}), ("TIFF", {}), ("TIFF", {"compression": "tiff_lzw"}), ("
 
 
 @pytest.mark.parametrize(("kind", "settings"), [*LOSSLESS, ("BMP", {})])
-def test_colours_are_as_they_are(kind, settings, numbers):
+def test_colours_are_read_exactly(kind, settings, numbers):
     content = saved(Image.fromarray(numbers[..., :3]), kind, **settings)
     np.testing.assert_array_equal(opened(content), numbers[..., :3])
 
 
 @pytest.mark.parametrize(("kind", "settings"), LOSSLESS)
-def test_transparent_parts_are_white_paper(kind, settings, numbers):
+def test_transparent_parts_are_composited_on_white(kind, settings, numbers):
     numbers[0, :3, 3] = 0, 255, 128
     settings = settings | ({"exact": True} if kind == "WEBP" else {})
     read = opened(saved(Image.fromarray(numbers), kind, **settings))
@@ -61,14 +61,14 @@ def test_grey_with_and_without_alpha(kind, numbers):
 
 
 @pytest.mark.parametrize("kind", ["PNG", "TIFF", "BMP", "GIF"])
-def test_one_bit(kind, numbers):
+def test_bilevel_images(kind, numbers):
     ink = numbers[..., 0] > 127
     expected = np.where(ink, 255, 0)[..., None].repeat(3, -1)
     np.testing.assert_array_equal(opened(saved(Image.fromarray(ink), kind)), expected)
 
 
 @pytest.mark.parametrize("kind", ["PNG", "GIF", "BMP", "TIFF"])
-def test_palettes(kind, numbers):
+def test_palette_images(kind, numbers):
     colours, places = numbers.reshape(-1, 4)[:6, :3], numbers[..., 3] % 6
     picture = Image.fromarray(places, "P")
     picture.putpalette(colours.tobytes())
@@ -83,8 +83,8 @@ def test_palettes(kind, numbers):
 
 
 @pytest.mark.parametrize("bits", [1, 2, 4, 8, 16])
-def test_grey_of_any_depth_with_a_transparent_one(bits):
-    """As in PNG's specification: a sample of the greatest value is white, and tRNS counts in samples."""
+def test_grey_png_of_any_bit_depth_and_transparent_value(bits):
+    """By PNG's specification, the largest sample value is white, and tRNS holds a sample value."""
     top = 2**bits - 1
     values = np.linspace(0, top, 8).astype(int)
     packed = int("".join(f"{value:0{bits}b}" for value in values), 2).to_bytes(bits, "big")
@@ -99,7 +99,7 @@ SIXTEEN = np.array([[0, 255, 256, 0x1234, 0xFF00, 0xFFFF]])
 
 
 @pytest.mark.parametrize("order", ["<", ">"])
-def test_sixteen_bits_of_grey_give_their_high_byte(order):
+def test_16_bit_grey_gives_the_high_byte(order):
     expected = (SIXTEEN >> 8)[..., None].repeat(3, -1)
     np.testing.assert_array_equal(opened(png((6, 1), 16, 0, [SIXTEEN.astype(">u2").tobytes()])), expected)
     tags = [(256, 6), (257, 1), (258, 16), (259, 1), (262, 1), (273, 200), (277, 1), (278, 1), (279, 12)]
@@ -109,7 +109,7 @@ def test_sixteen_bits_of_grey_give_their_high_byte(order):
     np.testing.assert_array_equal(opened(content), expected)
 
 
-def test_sixteen_bits_of_colour_give_their_high_byte():
+def test_16_bit_colour_gives_the_high_byte():
     numbers = np.random.default_rng(1).integers(0, 2**16, (1, 6, 4)).astype(">u2")
     plain, rgb = numbers.astype(int) >> 8, numbers[..., :3].tobytes()
     np.testing.assert_array_equal(opened(png((6, 1), 16, 2, [rgb])), plain[..., :3])
@@ -125,11 +125,11 @@ def naive_rgb(cmyk):
     return (255 - cmyk[..., :3]) * (255 - cmyk[..., 3:]) / 255
 
 
-def test_cmyk_and_adobes_inverted_one(numbers):
+def test_cmyk_and_inverted_adobe_cmyk(numbers):
     assert np.abs(opened(saved(Image.fromarray(numbers, "CMYK"), "TIFF")) - naive_rgb(numbers)).max() <= 1
     flat = np.zeros((16, 16, 4), np.uint8) + np.array([200, 30, 90, 20], np.uint8)
     adobe = saved(Image.fromarray(flat, "CMYK"), "JPEG", quality=100)
-    # The marker is Adobe's, after which the stored numbers are 255 less ink.
+    # With Adobe's marker, the stored numbers are 255 minus the ink.
     marker = re.search(rb"\xff\xee..Adobe.{7}", adobe, re.S)
     assert np.abs(opened(adobe) - naive_rgb(flat)).max() <= 3
     plain = adobe.replace(marker[0], b"")
@@ -146,7 +146,7 @@ SIDES = {
     7: ("right", "bottom"),
     8: ("left", "bottom"),
 }
-"""Which side of the scene row 0 and column 0 of the file are, by orientation (TIFF 6.0; EXIF 2.3)."""
+"""Sides of the scene that row 0 and column 0 of the file show, by orientation (TIFF 6.0; EXIF 2.3)."""
 
 
 def stored(upright, orientation):
@@ -158,8 +158,8 @@ def stored(upright, orientation):
 
 @pytest.mark.parametrize("orientation", SIDES)
 @pytest.mark.parametrize(("kind", "settings"), [*LOSSLESS, ("JPEG", {"quality": 100, "subsampling": 0})])
-def test_pictures_stand_upright(kind, settings, orientation, numbers):
-    # JPEG's blocks: each colour fills one.
+def test_exif_orientation_is_applied(kind, settings, orientation, numbers):
+    # In a JPEG, each colour fills one block.
     upright = numbers[:2, :3, :3].repeat(8, 0).repeat(8, 1) if kind == "JPEG" else numbers[..., :3]
     exif = Image.Exif()
     exif[0x0112] = orientation
@@ -169,7 +169,7 @@ def test_pictures_stand_upright(kind, settings, orientation, numbers):
 
 
 @pytest.mark.parametrize("value", [0, 9, 65535])
-def test_orientation_that_there_is_not_is_none(value, numbers):
+def test_invalid_exif_orientation_is_ignored(value, numbers):
     exif = Image.Exif()
     exif[0x0112] = value
     content = saved(Image.fromarray(numbers[..., :3]), "PNG", exif=exif)
@@ -177,7 +177,7 @@ def test_orientation_that_there_is_not_is_none(value, numbers):
 
 
 def weights(length, start, reach, size):
-    """Linear interpolation with antialiasing: a triangle as wide as two pixels of the coarser side."""
+    """Return weights of antialiased linear interpolation: triangles as wide as two of the coarser pixels."""
     scale = reach / size
     places = np.arange(length) + 0.5 - (start + (np.arange(size)[:, None] + 0.5) * scale)
     out = np.clip(1 - np.abs(places) / max(scale, 1), 0, None)
@@ -185,7 +185,7 @@ def weights(length, start, reach, size):
 
 
 def scaled(pixels, top, left, height, width, rows, columns):
-    """The part of a picture that a box shows, scaled; at the box's edge what lies beyond it counts too."""
+    """Return a box of a picture, scaled. At the edge of the box, pixels outside it contribute too."""
     down = weights(pixels.shape[0], top, height, rows)
     across = weights(pixels.shape[1], left, width, columns)
     return np.einsum("rh,cw,hwk->krc", down, across, pixels, optimize=True)
@@ -210,7 +210,7 @@ def test_photos_are_cropped_or_padded(width, height):
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 20000), (20000, 1)])
-def test_any_shape_becomes_a_square(size):
+def test_photos_of_any_shape_become_square(size):
     picture = Image.new("RGB", size, (9, 200, 30))
     assert (photo_pixels(picture, 28, "cover") == np.array([9, 200, 30])[:, None, None]).all()
     padded = photo_pixels(picture, 28, "contain")
@@ -219,7 +219,7 @@ def test_any_shape_becomes_a_square(size):
     assert padded[:, ~seen].sum() == 0
 
 
-def test_files_are_read_whole_or_refused(tmp_path):
+def test_read_file_returns_all_bytes_or_raises(tmp_path):
     (tmp_path / "a.txt").write_bytes(b"abc")
     asked = {"expected": "a text", "fix": "Write one"}
     assert read_file(tmp_path / "a.txt", "a", **asked) == b"abc"
@@ -234,7 +234,7 @@ def test_files_are_read_whole_or_refused(tmp_path):
             read_file(path, "it", **asked)
 
 
-def test_zip_that_unpacks_to_much_is_refused(tmp_path):
+def test_oversized_zip_member_is_refused(tmp_path):
     with zipfile.ZipFile(tmp_path / "a.zip", "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("b.txt", bytes(MAX_BYTES + 1))
         archive.writestr("c.txt", b"abc")
@@ -242,7 +242,7 @@ def test_zip_that_unpacks_to_much_is_refused(tmp_path):
         assert read_member(archive, "c.txt") == b"abc"
         with pytest.raises(DataError, match=r"a\.zip: b\.txt has 134,217,729 bytes; expected at most"):
             read_member(archive, "b.txt")
-    # One that says it is small.
+    # A member that claims to be small.
     content = (tmp_path / "a.zip").read_bytes()
     lying = content.replace(struct.pack("<I", MAX_BYTES + 1), struct.pack("<I", 9))
     with zipfile.ZipFile(io.BytesIO(lying)) as archive, pytest.raises(zipfile.BadZipFile, match="CRC"):

@@ -1,4 +1,4 @@
-"""The blur against SciPy's."""
+"""The Gaussian blur compared with SciPy."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from sketchembed.raster.blur import GaussianBlur
 
 
 @pytest.mark.parametrize(("sigma", "radius"), [(2.0, 2), (2.0, 8), (0.7, 3), (2.0, None)])
-def test_blur_is_scipy_s(sigma, radius):
+def test_blur_agrees_with_scipy(sigma, radius):
     image = np.random.default_rng(0).random((3, 28, 28), dtype=np.float32)
     kept = 8 if radius is None else radius
     oracle = [gaussian_filter(part, sigma, mode="constant", truncate=kept / sigma) for part in image]
@@ -28,7 +28,7 @@ def test_blur_keeps_its_precision_under_autocast():
 
 
 def test_blur_gradient_is_the_blur_itself():
-    # A symmetric kernel with zeros beyond the border is its own transpose; oblong images too.
+    # With zero padding, a symmetric kernel is its own transpose, also for images that are not square.
     image = torch.rand(2, 9, 14, requires_grad=True)
     weight = torch.rand(2, 9, 14)
     blur = GaussianBlur()

@@ -1,4 +1,4 @@
-"""The raster against CairoSVG, finite differences, and every pixel compared with every segment."""
+"""Rasterization compared with CairoSVG, finite differences and brute force."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from sketchembed.sketch import Sketch, cairosvg
 
 
 def cairo(sketch: Sketch, size: int = 28, margin: int = 3, width: float = 1.0) -> np.ndarray:
-    """Draw as the paper's inputs were drawn: one path, butt caps, ink 1 on paper 0."""
+    """Draw like the paper's inputs: one path, butt caps, ink 1 on background 0."""
     moves = " ".join(
         "M" + " L".join(f"{x:.5f},{y:.5f}" for x, y in stroke) for stroke in sketch.fit(size, margin).strokes
     )
@@ -34,8 +34,8 @@ def pen(sketch: Sketch, size: int = 28, margin: int = 3, width: float = 1.0) -> 
     return rasterize.draw_pen(rows, size, width, margin)[0].numpy()
 
 
-def every_pair(start, end, drawn, size, offset):
-    """Squared distances of all pixels to all segments, one at a time, in plain Python."""
+def brute_force_distance(start, end, drawn, size, offset):
+    """Return the squared distance of each pixel to the nearest segment, in plain Python."""
     image = np.full((size, size), math.inf)
     for row in range(size):
         for column in range(size):
@@ -52,7 +52,7 @@ def every_pair(start, end, drawn, size, offset):
 
 def segments(seed=0, batch=3, count=7, size=10, dtype=torch.float64):
     generator = torch.Generator().manual_seed(seed)
-    # Some lie outside of the canvas, some have no length, some are not drawn.
+    # Some segments lie outside the canvas, some have zero length, some are not drawn.
     start = torch.rand(batch, count, 2, generator=generator, dtype=dtype) * 1.6 * size - 0.3 * size
     end = start + torch.randn(batch, count, 2, generator=generator, dtype=dtype) * 3
     end[:, 1] = start[:, 1]
@@ -65,7 +65,7 @@ def segments(seed=0, batch=3, count=7, size=10, dtype=torch.float64):
 
 
 @pytest.mark.data
-def test_pen_draws_real_drawings_as_cairosvg(real_data):
+def test_pen_agrees_with_cairosvg_on_real_drawings(real_data):
     sketches = []
     for path in sorted((real_data / "quickdraw" / "simplified").glob("*.ndjson")):
         with path.open() as lines:
@@ -79,13 +79,13 @@ def test_pen_draws_real_drawings_as_cairosvg(real_data):
     assert np.abs(difference).mean() < 0.006
     assert abs(difference.mean()) < 0.002
     assert np.sqrt((difference**2).mean()) < 0.03
-    # One image for another would differ by some 0.15.
+    # Images of two different drawings would differ by about 0.15.
     assert np.abs(difference).mean(axis=(1, 2)).max() < 0.02
 
 
 @pytest.mark.parametrize("degrees", [0, 7, 30, 45, 60, 90, 135])
 @pytest.mark.parametrize("width", [1.0, 2.0])
-def test_pen_draws_a_line_at_any_angle_as_cairosvg(degrees, width):
+def test_pen_agrees_with_cairosvg_on_a_line_at_any_angle(degrees, width):
     turn = math.radians(degrees)
     sketch = Sketch.from_strokes([[[0.0, 0.0], [math.cos(turn), math.sin(turn)]]])
     difference = np.abs(pen(sketch, width=width) - cairo(sketch, width=width))
@@ -93,7 +93,7 @@ def test_pen_draws_a_line_at_any_angle_as_cairosvg(degrees, width):
     assert difference.max() < 0.2
 
 
-def test_pen_draws_corners_and_crossings_as_cairosvg():
+def test_pen_agrees_with_cairosvg_on_corners_and_crossings():
     square = [[0, 0], [10, 0], [10, 10], [0, 10], [0, 0]]
     circle = [[math.cos(a), math.sin(a)] for a in np.linspace(0, 2 * math.pi, 40)]
     cross = Sketch.from_strokes([[[0, 0], [10, 9]], [[0, 9], [10, 0]]])
@@ -111,7 +111,7 @@ def test_pen_covers_whole_pixels_exactly():
     torch.testing.assert_close(lit, expected, atol=0.006, rtol=0)
 
 
-def test_pen_leaves_lifted_lines_out():
+def test_pen_skips_lifted_lines():
     sketch = Sketch.from_strokes([[[0, 0], [10, 0]], [[0, 10], [10, 10]]])
     image = pen(sketch)
     assert (image[5:23] == 0).all()
@@ -119,7 +119,7 @@ def test_pen_leaves_lifted_lines_out():
 
 
 @pytest.mark.parametrize(("size", "expected"), [(28, 3), (84, 8), (32, 3), (48, 5)])
-def test_margin_is_the_released_code_s(size, expected):
+def test_margin_equals_that_of_the_released_code(size, expected):
     assert rasterize.margin(size) == expected == round(size / 10)
 
 
@@ -149,18 +149,18 @@ def test_canvas_of_degenerate_drawings():
 
 
 @pytest.mark.parametrize("offset", [0.0, 0.5])
-def test_squared_distance_is_the_nearest_of_all(offset):
+def test_squared_distance_agrees_with_brute_force(offset):
     start, end, drawn = segments()
     ours = rasterize.squared_distance(start, end, drawn, 10, offset)
     for number in range(len(start)):
-        expected = every_pair(
+        expected = brute_force_distance(
             start[number].tolist(), end[number].tolist(), drawn[number].tolist(), 10, offset
         )
         np.testing.assert_allclose(ours[number].numpy(), expected, rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.parametrize("power", [1, 2])
-def test_nothing_is_lost_beyond_reach(power):
+def test_limited_reach_loses_no_ink(power):
     start, end, drawn = segments(seed=1, size=28, count=5, dtype=torch.float32)
     everywhere = rasterize.squared_distance(start, end, drawn, 28, 0.0)
     near = rasterize.squared_distance(start, end, drawn, 28, 0.0, rasterize.sigmoid_reach(power))
@@ -172,7 +172,7 @@ def test_nothing_is_lost_beyond_reach(power):
     torch.testing.assert_close(ink, all_ink, atol=3e-9, rtol=0)
 
 
-def test_no_segments_is_infinitely_far():
+def test_distance_to_no_segments_is_infinite():
     start, end, drawn = segments(dtype=torch.float32)
     drawn[1] = False
     start.requires_grad_()
@@ -189,7 +189,7 @@ def test_no_segments_is_infinitely_far():
     assert none.isinf().all()
 
 
-def test_a_batch_is_drawn_in_halves_when_it_is_large(monkeypatch):
+def test_large_batch_gives_the_same_result_in_halves(monkeypatch):
     start, end, drawn = segments(batch=5, dtype=torch.float32)
     whole = (
         rasterize.squared_distance(start, end, drawn, 10, 0.0),
@@ -204,7 +204,7 @@ def test_a_batch_is_drawn_in_halves_when_it_is_large(monkeypatch):
     assert torch.equal(whole[1], parts[1])
 
 
-def test_lost_points_do_no_harm():
+def test_points_that_are_not_finite_do_not_affect_others():
     start, end, drawn = segments(batch=4, dtype=torch.float32)
     drawn[:] = True
     expected = rasterize.squared_distance(start[:1, 1:], end[:1, 1:], drawn[:1, 1:], 10, 0.0)
@@ -215,7 +215,7 @@ def test_lost_points_do_no_harm():
 
 
 @pytest.mark.parametrize("power", [1, 2])
-def test_gradient_is_that_of_finite_differences(power):
+def test_gradient_agrees_with_finite_differences(power):
     start, end, drawn = segments(seed=3, batch=2, size=6, count=4)
     weight = torch.rand(2, 6, 6, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
 
@@ -224,14 +224,14 @@ def test_gradient_is_that_of_finite_differences(power):
             weight * rasterize.sigmoid_ink(rasterize.squared_distance(start, end, drawn, 6, 0.0), power)
         ).sum()
 
-    # A segment of no length has a corner there, so it is left out.
+    # The distance is not differentiable where a segment has zero length, so exclude that segment.
     drawn[:, 1] = False
     assert torch.autograd.gradcheck(ink, (start.requires_grad_(), end.requires_grad_()), eps=1e-7, atol=1e-5)
 
 
 @pytest.mark.parametrize("power", [1, 2])
-def test_gradient_is_finite_where_the_geometry_is_degenerate(power):
-    # Pixels lie exactly on the first segment, the second has no length, the third almost none.
+def test_gradient_is_finite_for_degenerate_segments(power):
+    # Pixels lie exactly on the first segment; the second has zero length, the third almost zero.
     start = torch.tensor([[[2.0, 2.0], [5.0, 5.0], [7.0, 7.0], [1.0, 8.0]]], requires_grad=True)
     end = torch.tensor([[[2.0, 7.0], [5.0, 5.0], [7.0, 7.0 + 1e-6], [1.0 + 1e-20, 8.0]]], requires_grad=True)
     drawn = torch.ones(1, 4, dtype=torch.bool)
@@ -252,7 +252,7 @@ def test_sigmoid_ink_values():
         )
 
 
-# ---- Triton's kernels, on a GPU where there is one, else in Triton's interpreter ----------------------
+# ---- Triton kernels, on a GPU if there is one, otherwise in Triton's interpreter ---------------------
 
 
 @pytest.fixture
@@ -265,7 +265,7 @@ def triton_device(monkeypatch):
 
 
 def on_both(function, monkeypatch, device, *tensors):
-    """The result with PyTorch's operations on the CPU, and with the kernels."""
+    """Return the result of PyTorch's operations on the CPU, and that of the kernels."""
     moved = function(*(tensor.to(device) for tensor in tensors))
     with monkeypatch.context() as patch:
         patch.setattr(kernels, "INTERPRETED", False)
@@ -273,7 +273,7 @@ def on_both(function, monkeypatch, device, *tensors):
 
 
 @pytest.mark.parametrize("offset", [0.0, 0.5])
-def test_kernel_finds_the_nearest_segment_and_its_gradient(offset, triton_device, monkeypatch):
+def test_kernel_distance_and_gradient_agree_with_pytorch(offset, triton_device, monkeypatch):
     start, end, drawn = segments(count=9, size=19, dtype=torch.float32)
     start[1, 2] = math.nan
     drawn[2] = False
@@ -291,14 +291,14 @@ def test_kernel_finds_the_nearest_segment_and_its_gradient(offset, triton_device
 
 
 @pytest.mark.parametrize("width", [1.0, 2.0])
-def test_kernel_draws_with_the_pen(width, triton_device, monkeypatch):
+def test_kernel_pen_coverage_agrees_with_pytorch(width, triton_device, monkeypatch):
     start, end, drawn = segments(count=9, size=19, dtype=torch.float32)
-    start[:, 1:6] = end[:, :5]  # joined ones
+    start[:, 1:6] = end[:, :5]  # joined segments
     end[0, 8] = math.nan
 
     def draw(*tensors):
         return [rasterize.pen_coverage(*tensors, 19, width)]
 
     (wanted,), (got,) = on_both(draw, monkeypatch, triton_device, start, end, drawn)
-    # Squares of single precision are divided by a hundredth where a line is upright.
+    # For a vertical line, single-precision squares are divided by 0.01, which amplifies rounding.
     torch.testing.assert_close(got, wanted, rtol=0, atol=1e-3)

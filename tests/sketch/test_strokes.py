@@ -1,4 +1,4 @@
-"""Sketch against the libraries `rdp` and `simplification`, CairoSVG, and itself there and back."""
+"""Sketch compared with the libraries `rdp` and `simplification` and with CairoSVG, and round trips."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from simplification.cutil import simplify_coords
 from sketchembed.sketch import START, Sketch, cairosvg, rainbow, rdp
 
 pytestmark = [
-    pytest.mark.filterwarnings("ignore:Arrays of 2-dimensional vectors:DeprecationWarning"),  # rdp's own
-    pytest.mark.filterwarnings("ignore:Do not use the `random` module"),  # beartype's, within a strategy
+    pytest.mark.filterwarnings("ignore:Arrays of 2-dimensional vectors:DeprecationWarning"),  # raised by rdp
+    pytest.mark.filterwarnings("ignore:Do not use the `random` module"),  # raised by beartype in a strategy
 ]
 
 
 @st.composite
 def sketches(draw, most=12, extent=200):
-    """Drawings of a few strokes with whole coordinates, each point different from the one before it."""
+    """Generate drawings of a few strokes with integer coordinates."""
     coordinate = st.integers(-extent, extent)
     lengths = draw(st.lists(st.integers(1, most), min_size=1, max_size=5))
     return Sketch.from_strokes(
@@ -31,27 +31,27 @@ def sketches(draw, most=12, extent=200):
 
 
 def walk(seed: int, count: int) -> np.ndarray:
-    """A line whose coordinates no two libraries can round to a tie."""
+    """Return a random line. Its real coordinates avoid ties, which libraries may round differently."""
     return np.cumsum(np.random.default_rng(seed).normal(size=(count, 2)), axis=0)
 
 
-# ---- forms -------------------------------------------------------------------------------------------
+# ---- formats -----------------------------------------------------------------------------------------
 
 
 @given(sketches())
-def test_strokes_there_and_back(sketch):
+def test_strokes_round_trip(sketch):
     assert Sketch.from_strokes(sketch.strokes) == sketch
 
 
 @given(sketches())
-def test_stroke3_there_and_back(sketch):
+def test_stroke3_round_trip(sketch):
     rows = sketch.to_stroke3()
     assert rows.dtype == np.float32
     assert Sketch.from_stroke3(rows) == sketch
 
 
 @given(sketches())
-def test_stroke5_there_and_back_up_to_the_first_point(sketch):
+def test_stroke5_round_trip_up_to_the_first_point(sketch):
     length = len(sketch) + 3
     rows = sketch.to_stroke5(length)
     assert rows.shape == (length + 1, 5)
@@ -64,27 +64,27 @@ def test_stroke5_there_and_back_up_to_the_first_point(sketch):
     assert not back.lifted[0]
 
 
-def test_stroke5_written_by_hand():
+def test_stroke5_of_a_handwritten_example():
     sketch = Sketch.from_strokes([[[1, 2], [4, 6]], [[4, 6], [4, 5]]])
     expected = [[0, 0, 1, 0, 0], [3, 4, 0, 1, 0], [0, 0, 1, 0, 0], [0, -1, 0, 1, 0], [0, 0, 0, 0, 1]]
     np.testing.assert_array_equal(sketch.to_stroke5(4), expected)
 
 
-def test_stroke5_takes_the_likeliest_state():
+def test_stroke5_uses_the_most_probable_state():
     rows = np.array([[0, 0, 1, 0, 0], [1, 1, 0.2, 0.5, 0.3], [1, 0, 0.1, 0.3, 0.6], [9, 9, 1, 0, 0]])
     np.testing.assert_array_equal(Sketch.from_stroke5(rows).points, [[0, 0], [1, 1]])
     np.testing.assert_array_equal(Sketch.from_stroke5(rows).lifted, [False, True])
 
 
 @pytest.mark.parametrize("length", [0, 1])
-def test_stroke5_refuses_what_does_not_fit(length):
+def test_stroke5_that_does_not_fit_raises(length):
     with pytest.raises(ValueError, match="of 2 points does not fit"):
         Sketch.from_strokes([[[0, 0], [1, 1]]]).to_stroke5(length)
     with pytest.raises(ValueError, match="of 0 points does not fit"):
         Sketch.from_strokes([]).to_stroke5(length)
 
 
-def test_a_flag_is_needed_for_each_point():
+def test_points_and_pen_flags_must_match():
     with pytest.raises(ValueError, match="2 points but 1 pen flags"):
         Sketch(np.zeros((2, 2)), np.ones(1, dtype=bool))
 
@@ -111,7 +111,7 @@ def test_fit_fills_the_canvas(sketch, size, margin):
     assert ((x0 + x1) / 2, (y0 + y1) / 2) == pytest.approx((size / 2, size / 2))
 
 
-def test_fit_of_one_axis_and_of_a_point():
+def test_fit_of_a_vertical_line_and_of_a_point():
     upright = Sketch.from_strokes([[[5, 0], [5, 10]]]).fit(28, 3)
     np.testing.assert_allclose(upright.points, [[14, 3], [14, 25]])
     np.testing.assert_allclose(Sketch.from_strokes([[[7, 9]]]).fit(28, 3).points, [[14, 14]])
@@ -120,19 +120,19 @@ def test_fit_of_one_axis_and_of_a_point():
 
 
 @given(st.integers(0, 10**6), st.integers(1, 60), st.floats(0, 4))
-def test_rdp_by_line_is_the_rdp_package(seed, count, epsilon):
+def test_rdp_by_line_agrees_with_the_rdp_package(seed, count, epsilon):
     points = walk(seed, count)
     np.testing.assert_array_equal(rdp(points, epsilon, "line"), rdp_oracle(points, epsilon))
 
 
 @given(st.integers(0, 10**6), st.integers(2, 60), st.floats(0.01, 4))
-def test_rdp_by_segment_is_simplification(seed, count, epsilon):
+def test_rdp_by_segment_agrees_with_simplification(seed, count, epsilon):
     points = walk(seed, count)
     np.testing.assert_array_equal(rdp(points, epsilon, "segment"), simplify_coords(points, epsilon))
 
 
 @given(st.integers(0, 10**6), st.integers(3, 30), st.floats(0, 3))
-def test_rdp_of_a_closed_line_keeps_it_closed(seed, count, epsilon):
+def test_rdp_of_a_closed_line_agrees_with_the_rdp_package(seed, count, epsilon):
     points = walk(seed, count)
     points[-1] = points[0]
     np.testing.assert_array_equal(rdp(points, epsilon), rdp_oracle(points, epsilon))
@@ -148,7 +148,7 @@ def test_simplified_works_stroke_by_stroke():
 
 
 @given(sketches())
-def test_svg_there_and_back(sketch):
+def test_svg_round_trip(sketch):
     fitted = sketch.fit(256, 25.6)
     back = Sketch.from_svg(sketch.to_svg())
     assert len(back.strokes) == len(sketch.strokes)
@@ -161,7 +161,7 @@ def pixels(svg: str) -> np.ndarray:
     return np.asarray(Image.open(io.BytesIO(cairosvg().svg2png(bytestring=svg.encode()))).convert("RGB"))
 
 
-def test_svg_of_nothing_is_white_paper():
+def test_svg_of_an_empty_sketch_is_white():
     svg = Sketch.from_strokes([]).to_svg(16)
     assert (pixels(svg) == 255).all()
     assert Sketch.from_svg(svg) == Sketch.from_strokes([])
@@ -183,7 +183,7 @@ def test_svg_colours_strokes_in_turn():
     assert len(set(rainbow(12))) == 12
 
 
-def test_png_is_the_svg_drawn(tmp_path):
+def test_png_is_the_rendered_svg(tmp_path):
     sketch = Sketch.from_strokes([[[0, 0], [4, 3]]])
     sketch.to_png(tmp_path / "a.png", 32, width=3)
     written = np.asarray(Image.open(tmp_path / "a.png").convert("RGB"))

@@ -1,4 +1,4 @@
-"""Reading SVG: what the standard says of lines and curves, and an error that names the file for all else."""
+"""Reading SVG: lines and curves follow the standard; anything else is an error that names the file."""
 
 from __future__ import annotations
 
@@ -41,15 +41,15 @@ def read(body: str) -> list[list[list[float]]]:
         ("", []),
     ],
 )
-def test_paths(data, expected):
+def test_path_commands(data, expected):
     assert read(f'<path d="{data}"/>') == expected
 
 
-def test_numbers_may_touch():
+def test_path_numbers_may_touch():
     assert read('<path d="M1.5.5-2e1.25"/>') == [[[1.5, 0.5], [-20, 0.25]]]
 
 
-def test_other_elements():
+def test_other_shape_elements():
     body = """<rect width="9" height="9"/><defs><path d="M0 0L9 9"/></defs>
     <g><polyline points="0,0 1,0 1,1"/><polygon points="0 0 1 0 1 1"/></g>
     <line x1="1" x2="2" y2="3"/><text>M</text>"""
@@ -85,7 +85,7 @@ def test_other_elements():
         '<g transform="scale(2)"><path d="M0 0L1 1"/></g>',
     ],
 )
-def test_what_cannot_be_followed_is_an_error(body):
+def test_unsupported_or_invalid_svg_raises(body):
     with pytest.raises(DataError, match="the SVG text has"):
         read(body)
 
@@ -102,44 +102,44 @@ def test_what_cannot_be_followed_is_an_error(body):
         b'<!DOCTYPE s [<!ENTITY x SYSTEM "file:///etc/passwd">]><svg>&x;</svg>',
     ],
 )
-def test_files_that_are_no_svg_are_named(tmp_path, content):
+def test_invalid_svg_file_error_names_the_file(tmp_path, content):
     path = tmp_path / "odd.svg"
     path.write_bytes(content)
     with pytest.raises(DataError, match=r"odd\.svg"):
         Sketch.from_svg(path)
 
 
-def test_missing_file_and_folder(tmp_path):
+def test_missing_file_and_folder_raise(tmp_path):
     for path in (tmp_path / "none.svg", tmp_path):
         with pytest.raises(DataError, match="cannot be read"):
             Sketch.from_svg(path)
 
 
-def test_encodings(tmp_path):
+def test_utf_16_svg_is_read(tmp_path):
     text = '<?xml version="1.0" encoding="utf-16"?>' + svg('<path d="M1 2"/>')
     (tmp_path / "wide.svg").write_bytes(text.encode("utf-16"))
     np.testing.assert_array_equal(Sketch.from_svg(str(tmp_path / "wide.svg")).points, [[1, 2]])
 
 
-def test_deep_nesting_and_many_points():
+def test_deep_nesting_and_many_points_are_read():
     deep = svg("<g>" * 20_000 + '<path d="M1 2"/>' + "</g>" * 20_000)
     assert len(Sketch.from_svg(deep)) == 1
     long = svg(f'<path d="M0 0{" 1 1" * 50_000}"/>')
     assert len(Sketch.from_svg(long)) == 50_001
 
 
-def farthest(path: str) -> float:
-    """Return how far the points that are read are from the path as svgpathtools has it, and back."""
+def hausdorff_distance(path: str) -> float:
+    """Return the Hausdorff distance between the stroke that is read and the path of svgpathtools."""
     (stroke,) = Sketch.from_svg(svg(f'<path d="{path}"/>')).strokes
     places = [part.point(t) for part in svgpathtools.parse_path(path) for t in np.linspace(0, 1, 300)]
     wanted = np.stack([np.real(places), np.imag(places)], axis=-1)
     np.testing.assert_allclose(stroke[[0, -1]], wanted[[0, -1]], atol=1e-9)
-    there, back = cKDTree(filled(wanted)).query(stroke)[0], cKDTree(filled(stroke)).query(wanted)[0]
+    there, back = cKDTree(resampled(wanted)).query(stroke)[0], cKDTree(resampled(stroke)).query(wanted)[0]
     return float(max(there.max(), back.max()))
 
 
-def filled(line: np.ndarray) -> np.ndarray:
-    """Return a polyline's points with others between them, a quarter of a unit apart."""
+def resampled(line: np.ndarray) -> np.ndarray:
+    """Return a polyline with more points, at most a quarter of a unit apart."""
     return np.concatenate(
         [
             np.linspace(here, there, int(4 * np.linalg.norm(there - here)) + 2)
@@ -162,16 +162,16 @@ def filled(line: np.ndarray) -> np.ndarray:
         "M80 80A45 20 30 1125-90",
     ],
 )
-def test_curves_are_those_of_an_independent_library(path):
-    assert farthest(path) < 0.5
+def test_curves_agree_with_svgpathtools(path):
+    assert hausdorff_distance(path) < 0.5
 
 
 @settings(max_examples=30, deadline=None)
 @given(st.lists(st.tuples(*[st.integers(-200, 200)] * 6), min_size=1, max_size=4), st.sampled_from("CcQqSs"))
-def test_any_curves(groups, command):
+def test_random_curves_agree_with_svgpathtools(groups, command):
     count = {"C": 6, "S": 4, "Q": 4}[command.upper()]
     numbers = " ".join(str(value) for group in groups for value in group[:count])
-    assert farthest(f"M3 4{command}{numbers}") < 0.5
+    assert hausdorff_distance(f"M3 4{command}{numbers}") < 0.5
 
 
 @settings(max_examples=30, deadline=None)
@@ -182,17 +182,17 @@ def test_any_curves(groups, command):
     st.booleans(),
     st.tuples(*[st.integers(-100, 100)] * 2).filter(any),
 )
-def test_any_arcs(radii, turn, large, sweep, end):
+def test_random_arcs_agree_with_svgpathtools(radii, turn, large, sweep, end):
     path = f"M0 0A{radii[0]} {radii[1]} {turn} {large:d} {sweep:d} {end[0]} {end[1]}"
-    assert farthest(path) < 0.5
+    assert hausdorff_distance(path) < 0.5
 
 
-def test_an_arc_of_no_length_and_one_without_a_radius():
+def test_arcs_of_zero_length_or_zero_radius():
     assert read('<path d="M1 1A5 5 0 0 1 1 1L2 2A0 5 0 0 1 4 4"/>') == [[[1, 1], [2, 2], [4, 4]]]
 
 
 @pytest.mark.parametrize("radius", ["1e-320", "1e-300", "0.0000000001"])
-def test_arc_of_hardly_any_radius_is_a_line(radius):
+def test_arc_of_tiny_radius_is_a_line(radius):
     for radii in (f"{radius} {radius}", f"{radius} 5", f"5 {radius}"):
         (stroke,) = read_strokes(f'<svg><path d="M 1 2 A {radii} 30 0 1 7 9"/></svg>')
         np.testing.assert_allclose(stroke, [[1, 2], [7, 9]])

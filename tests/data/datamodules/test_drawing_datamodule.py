@@ -24,7 +24,7 @@ def store(tmp_path):
     )
 
 
-def test_batch_gathered_at_once_equals_each_sketch_by_itself(store):
+def test_batch_equals_sketches_converted_one_by_one(store):
     dataset = DrawingDataset(store, length=16, offset_scale=7.0)
     batch = dataset[[3, 0, 2, 1]]
     for place, index in enumerate([3, 0, 2, 1]):
@@ -37,7 +37,7 @@ def folder(tmp_path_factory):
     return str(tmp_path_factory.mktemp("data"))
 
 
-def test_doodles_module_gives_normalised_batches_and_no_labels(folder):
+def test_doodles_module_gives_normalised_batches_and_splits(folder):
     module = DoodlesDataModule(folder, batch_size=16, per_class=30, validation_drawings=15)
     module.prepare_data()
     module.setup("fit")
@@ -54,14 +54,14 @@ def test_doodles_module_gives_normalised_batches_and_no_labels(folder):
     assert (np.asarray(module.store.partitions)[module.train_indices] == 0).all()
 
 
-def test_offsets_of_the_training_drawings_have_unit_variance(folder):
+def test_training_offsets_have_unit_variance(folder):
     module = DoodlesDataModule(folder, per_class=30)
     module.setup("fit")
     rows = np.concatenate([module.store[index][:, :2] for index in module.train_indices.tolist()])
     assert rows.astype(float).std() / module.offset_scale == pytest.approx(1.0, abs=1e-6)
 
 
-def test_longer_drawings_than_asked_for_do_not_train(folder):
+def test_drawings_longer_than_max_length_are_excluded(folder):
     module = DoodlesDataModule(folder, per_class=30, max_length=64)
     module.setup("fit")
     short = DoodlesDataModule(folder, per_class=30, max_length=20)
@@ -70,7 +70,7 @@ def test_longer_drawings_than_asked_for_do_not_train(folder):
     assert 0 < len(short.train_indices) < len(module.train_indices)
 
 
-def test_data_folder_follows_the_environment(monkeypatch, tmp_path):
+def test_data_folder_follows_the_environment_variable(monkeypatch, tmp_path):
     monkeypatch.delenv("SKETCHEMBED_DATA", raising=False)
     assert str(data_folder()) == "data"
     monkeypatch.setenv("SKETCHEMBED_DATA", str(tmp_path))
@@ -78,7 +78,7 @@ def test_data_folder_follows_the_environment(monkeypatch, tmp_path):
     assert str(data_folder("elsewhere")) == "elsewhere"
 
 
-def test_nothing_is_written_into_a_read_only_data_folder(tmp_path, monkeypatch):
+def test_read_only_data_folder_is_not_used_for_writing(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     folder = tmp_path / "published"
     folder.mkdir()

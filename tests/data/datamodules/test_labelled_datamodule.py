@@ -16,7 +16,7 @@ from sketchembed.errors import DataError
 
 
 def drawings(*counts, points=4):
-    """So many drawings of each partition; a drawing's first offset tells them apart."""
+    """Return `counts[i]` drawings of each partition i; their first offsets are all different."""
     out = []
     for part, count in enumerate(counts):
         out += [(part, np.full((points, 3), 1 + part * 20 + number)) for number in range(count)]
@@ -37,14 +37,14 @@ def store(tmp_path):
     return write_store(tmp_path / "store", classes, source="quickdraw", max_length=20)
 
 
-def test_published_parts_are_held_out_and_small_classes_lend_theirs(store):
+def test_held_out_drawings_come_from_published_parts_first(store):
     wanted = ["one apart", "whole", "without", "three", "one", "only apart", "nowhere"]
     split = LabelledSplit.of(store, wanted, max_length=10)
     assert split.labels == ["one apart", "whole", "without", "three", "one"]
     assert not set(split.train.tolist()) & set(split.held_out.tolist())
     names = np.array(store.class_names)
     held = names[store.labels[split.held_out]].tolist()
-    # Two at the least, but one of three at the most; of one drawing none.
+    # Classes with fewer than two published drawings borrow some, up to a third of the class.
     assert {name: held.count(name) for name in set(held)} == {
         "whole": 5,
         "without": 2,
@@ -57,21 +57,21 @@ def test_published_parts_are_held_out_and_small_classes_lend_theirs(store):
         "without": 7,
         "three": 2,
         "one": 1,
-        "one apart": 6,  # two longer ones are left out
+        "one apart": 6,  # two longer drawings are excluded
     }
     assert split.borrowed == 2 + 1 + 1
-    # The last ones of the training part are lent.
+    # The last drawings of the training part are borrowed.
     lent = [int(store[row][0, 0]) for row in split.held_out if names[store.labels[row]] == "without"]
     assert lent == [8, 9]
     assert split.facts()["held_out_from_training_part"] == 4
 
 
-def test_one_class_cannot_be_told_apart(store):
+def test_fewer_than_two_classes_raise(store):
     with pytest.raises(DataError, match="drawings of 1 of the 2 classes"):
         LabelledSplit.of(store, ["whole", "nowhere"], 20)
 
 
-def test_batch_has_the_classes_of_its_drawings(store):
+def test_batch_labels_match_its_drawings(store):
     rows = DrawingDataset(store, 10, offset_scale=2.0)
     data = LabelledDataset(rows, ["whole", "other"])
     indices = [
@@ -90,7 +90,7 @@ def test_batch_has_the_classes_of_its_drawings(store):
 
 @pytest.mark.data
 @pytest.mark.parametrize("which", ["seen", "unseen"])
-def test_real_drawings(which, real_classes):
+def test_real_drawings_are_split_and_labelled(which, real_classes):
     data = LabelledQuickdrawDataModule(which, str(real_classes(*quickdraw.class_names(which))))
     data.setup()
     assert data.labels == quickdraw.class_names(which)
@@ -98,7 +98,7 @@ def test_real_drawings(which, real_classes):
     held = np.unique(data.store.labels[data.drawings.held_out])
     assert len(held) == 45
     assert set(data.seen_indices) == set(data.drawings.held_out)
-    # Whoever held them out, the drawing model did not train on what is held out here, but for those lent.
+    # The drawing model was trained on none of the drawings held out here, except the borrowed ones.
     train = set(data.store.select(data.labels, "train").tolist())
     assert len(train & set(data.drawings.held_out.tolist())) == data.drawings.borrowed < 10
     batch = next(iter(data.train_dataloader()))

@@ -12,7 +12,7 @@ from sketchembed.errors import DataError
 
 @pytest.fixture
 def numbered() -> MiniImageNetDataModule:
-    """Ten images; all pixels of an image have its number."""
+    """Return a data module of ten images; every pixel of an image holds its number."""
     data = MiniImageNetDataModule(batch_size=4, seed=3)
     images = np.arange(10, dtype=np.uint8)[:, None, None, None].repeat(3, 1)
     names = [str(at) for at in range(10)]
@@ -20,7 +20,7 @@ def numbered() -> MiniImageNetDataModule:
     return data
 
 
-def test_every_pass_has_every_image_once_and_members_are_those_of_the_batch(numbered):
+def test_epochs_have_every_image_once_and_batch_members_match(numbered):
     batches = list(itertools.islice(numbered.train_dataloader(), 5))
     seen = [(batch[:, 0, 0, 0] * 255).round().int().tolist() for batch in batches]
     flat = list(itertools.chain.from_iterable(seen))
@@ -34,7 +34,7 @@ def test_every_pass_has_every_image_once_and_members_are_those_of_the_batch(numb
         numbered.batch_members(0, 0, 3)
 
 
-def test_mini_imagenet_trains_on_the_train_part_and_validates_on_val(tmp_path):
+def test_module_trains_on_train_and_validates_on_val(tmp_path):
     random = np.random.default_rng(0)
     for part, label, count in (("train", "n01", 7), ("val", "n02", 5)):
         folder = tmp_path / "mini_imagenet" / part / label

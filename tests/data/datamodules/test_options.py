@@ -1,4 +1,4 @@
-"""Options of the data modules: all parameters of a class and of its bases can be set in a configuration."""
+"""Options of data modules: a configuration can set all parameters of a class and of its base classes."""
 
 import inspect
 import subprocess
@@ -62,7 +62,7 @@ def test_all_options_can_be_configured(name):
         assert found.init_args[option] == default
 
 
-def test_options_reach_the_base_class_and_unknown_ones_are_errors():
+def test_options_reach_base_classes_and_unknown_options_raise():
     config = parser().parse_args(
         [
             "--data",
@@ -81,7 +81,7 @@ def test_options_reach_the_base_class_and_unknown_ones_are_errors():
         parser().parse_args(["--data", "SketchyDataModule", "--data.way", "3"])
 
 
-def test_fit_prints_the_options_of_the_bases(capsys):
+def test_print_config_includes_options_of_base_classes(capsys):
     with pytest.raises(SystemExit):
         main(["fit", "--model", "DrawingTask", "--data", "QuickdrawDataModule", "--print_config"])
     data = yaml.safe_load(capsys.readouterr().out)["data"]
@@ -96,7 +96,7 @@ def test_every_data_module_is_exported():
     assert exported == set(datamodules.__all__) == set(sketchembed.data.DATA_MODULES)
 
 
-def test_package_loads_lightning_on_first_use_only():
+def test_package_imports_lightning_only_on_first_use():
     program = (
         "import sys, sketchembed.data, sketchembed.data.sampling, sketchembed.data.image_set\n"
         "assert 'pytorch_lightning' not in sys.modules\n"

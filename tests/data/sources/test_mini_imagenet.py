@@ -12,7 +12,7 @@ from sketchembed.errors import ConfigError, DataError
 CLASSES = {"train": ["n01", "n02"], "val": ["n03"], "test": ["n04", "n05"]}
 
 
-def jpeg(seed, size=(84, 84)):
+def encoded_image(seed, size=(84, 84)):
     pixels = np.random.default_rng(seed).integers(0, 256, (3, 3, 3), dtype=np.uint8)
     out = io.BytesIO()
     Image.fromarray(pixels).resize(size).save(out, "PNG")
@@ -21,7 +21,7 @@ def jpeg(seed, size=(84, 84)):
 
 def files(part):
     return {
-        (label, f"{label}{number:04d}.jpg"): jpeg(int(label[1:]) * 10 + number)
+        (label, f"{label}{number:04d}.jpg"): encoded_image(int(label[1:]) * 10 + number)
         for label in CLASSES[part]
         for number in range(3)
     }
@@ -56,12 +56,12 @@ def test_every_layout_gives_the_same_images(layout, tmp_path):
     np.testing.assert_array_equal(test.images[5].transpose(1, 2, 0), expected)
 
 
-def test_another_size_is_scaled_and_cropped(tmp_path):
-    picture = mini_imagenet.model_photo(jpeg(3, (300, 200)), "x", 84)
+def test_images_of_another_size_are_scaled_and_cropped(tmp_path):
+    picture = mini_imagenet.model_photo(encoded_image(3, (300, 200)), "x", 84)
     assert picture.shape == (3, 84, 84)
 
 
-def test_bad_files_are_named(tmp_path):
+def test_invalid_file_error_names_the_file(tmp_path):
     folder = write(tmp_path, "tar")
     whole = (folder / "test.tar").read_bytes()
     (folder / "test.tar").write_bytes(whole[: len(whole) // 3])
@@ -77,7 +77,7 @@ def test_bad_files_are_named(tmp_path):
         mini_imagenet.load_mini_imagenet(folder, tmp_path / "prepared", "tests")
 
 
-def test_images_and_lists_must_agree(tmp_path):
+def test_images_that_disagree_with_the_list_raise(tmp_path):
     folder = write(tmp_path, "tar")
     listed = (folder / "test.csv").read_text()
     (folder / "test.csv").write_text(listed + "n059999.jpg,n05\n")
@@ -96,14 +96,14 @@ def test_images_and_lists_must_agree(tmp_path):
 
 @pytest.mark.data
 @pytest.mark.slow
-def test_real_test_part_has_its_published_size(real_data, tmp_path):
+def test_real_test_part_has_the_published_size(real_data, tmp_path):
     test = mini_imagenet.load_mini_imagenet(real_data / "mini_imagenet", tmp_path, "test")
     assert (len(test.class_names), len(test)) == (20, 12_000)
     assert set(np.bincount(test.labels)) == {600}
 
 
 @pytest.mark.data
-def test_real_photos_are_the_files_own_pixels(real_data):
+def test_real_photos_keep_the_pixels_of_their_files(real_data):
     with tarfile.open(real_data / "mini_imagenet" / "test.tar") as archive:
         entries = [entry for entry in archive if entry.isfile()][:40]
         for entry in entries:
@@ -113,11 +113,11 @@ def test_real_photos_are_the_files_own_pixels(real_data):
     assert len(entries) == 40
 
 
-def test_names_that_are_no_utf_8_have_a_digest(tmp_path):
+def test_names_that_are_not_utf8_have_a_digest(tmp_path):
     for number in (1, 2):
         place = tmp_path / "test" / os.fsdecode(b"n0\xff") / f"{number}.png"
         place.parent.mkdir(parents=True, exist_ok=True)
-        place.write_bytes(jpeg(number))
+        place.write_bytes(encoded_image(number))
     found = mini_imagenet.load_mini_imagenet(tmp_path, tmp_path / "prepared", "test")
     assert len(found.digest()) == 16
     assert found.digest() != found.select([]).digest()

@@ -1,4 +1,4 @@
-"""Object arrays: NumPy's own pickles are read, and hostile ones are refused."""
+"""Object arrays: NumPy's pickles are read, and hostile pickles are refused."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def ragged(arrays: list) -> np.ndarray:
 
 
 def member(payload: bytes, count: int = 1) -> bytes:
-    """A .npy file that claims `count` objects, with any payload."""
+    """Return a .npy file whose header claims `count` objects, followed by the payload."""
     file = io.BytesIO()
     header = {"descr": "|O", "fortran_order": False, "shape": (count,)}
     np.lib.format.write_array_header_1_0(file, header)
@@ -46,7 +46,7 @@ def hostile(path: Path, thing: object, protocol: int = 4) -> Path:
     return archive(path, member(pickle.dumps(thing, protocol=protocol).ljust(64, b"."), 1))
 
 
-# ---- right answers -----------------------------------------------------------------------------------
+# ---- valid files -------------------------------------------------------------------------------------
 
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -60,7 +60,7 @@ def hostile(path: Path, thing: object, protocol: int = 4) -> Path:
         max_size=6,
     )
 )
-def test_reads_what_numpy_writes(tmp_path: Path, arrays: list) -> None:
+def test_arrays_are_read_as_numpy_wrote_them(tmp_path: Path, arrays: list) -> None:
     path = tmp_path / "some.npz"
     np.savez_compressed(path, train=ragged(arrays), valid=ragged(arrays[:1]))
     with np.load(path, allow_pickle=True) as oracle:
@@ -74,15 +74,15 @@ def test_reads_what_numpy_writes(tmp_path: Path, arrays: list) -> None:
 
 
 @pytest.mark.parametrize("protocol", [2, 3, 4])
-def test_reads_every_protocol_and_fortran_order(tmp_path: Path, protocol: int) -> None:
+def test_every_protocol_and_fortran_order_are_read(tmp_path: Path, protocol: int) -> None:
     drawing = np.arange(12, dtype=np.int16).reshape(4, 3)
-    arrays = [drawing, np.asfortranarray(drawing), drawing]  # the third is the first, through the memo
+    arrays = [drawing, np.asfortranarray(drawing), drawing]  # the third refers to the first through the memo
     data = member(pickle.dumps(ragged(arrays), protocol=protocol), 3)
     for got in read_object_arrays(archive(tmp_path / "a.npz", data), ["train"])["train"]:
         np.testing.assert_array_equal(got, drawing)
 
 
-def test_reads_the_pickles_of_python_2(tmp_path: Path) -> None:
+def test_python_2_pickles_are_read(tmp_path: Path) -> None:
     def array(shape: bytes, dtype: bytes, raw: bytes) -> bytes:
         made = b"cnumpy.core.multiarray\n_reconstruct\ncnumpy\nndarray\nK\x00\x85U\x01b\x87R"
         return made + b"(K\x01" + shape + dtype + b"\x89" + raw + b"tb"
@@ -91,7 +91,7 @@ def test_reads_the_pickles_of_python_2(tmp_path: Path) -> None:
         made = b"cnumpy\ndtype\nU" + bytes([len(code)]) + code + b"K\x00K\x01\x87R"
         return made + b"(K\x03U\x01" + order + b"NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK" + flags + b"tb"
 
-    rows = np.array([[-7, 300, 0], [200, -1, 1]], dtype="<i2")  # bytes above 127 in a Python 2 text
+    rows = np.array([[-7, 300, 0], [200, -1, 1]], dtype="<i2")  # bytes above 127 in a Python 2 string
     raw = rows.tobytes()
     drawing = array(b"K\x02K\x03\x86", dtype(b"i2", b"<"), b"U" + bytes([len(raw)]) + raw)
     payload = b"\x80\x02" + array(b"K\x01\x85", dtype(b"O8", b"|", b"?"), b"]" + drawing + b"a") + b"."
@@ -105,7 +105,7 @@ def test_reads_the_pickles_of_python_2(tmp_path: Path) -> None:
 
 
 @pytest.mark.data
-def test_reads_a_published_file_as_numpy_does(real_data: Path) -> None:
+def test_published_file_is_read_as_by_numpy(real_data: Path) -> None:
     path = real_data / "quickdraw" / "sketchrnn" / "cat.npz"
     got = read_object_arrays(path, NAMES)
     with np.load(path, allow_pickle=True, encoding="latin1") as oracle:
@@ -126,7 +126,7 @@ class Calls:
 
 
 @pytest.mark.parametrize("protocol", [2, 3, 4])
-def test_runs_nothing(tmp_path: Path, protocol: int) -> None:
+def test_hostile_pickle_runs_no_code(tmp_path: Path, protocol: int) -> None:
     mark = tmp_path / "mark"
     for thing in (Calls(os.system, f"touch {mark}"), ragged([Calls(open, str(mark), "w")])):
         path = hostile(tmp_path / "bad.npz", thing, protocol)
@@ -135,14 +135,14 @@ def test_runs_nothing(tmp_path: Path, protocol: int) -> None:
         assert not mark.exists()
 
 
-def test_the_same_pickle_does_run_elsewhere(tmp_path: Path) -> None:
-    """Without this the test above would prove nothing."""
+def test_hostile_pickle_runs_code_in_plain_pickle(tmp_path: Path) -> None:
+    """Confirm that the payload works; otherwise the test above would prove nothing."""
     mark = tmp_path / "mark"
     pickle.loads(pickle.dumps(Calls(os.system, f"touch {mark}")))
     assert mark.exists()
 
 
-def test_refuses_each_escape(tmp_path: Path) -> None:
+def test_unsafe_objects_are_refused(tmp_path: Path) -> None:
     reconstruct = np.ndarray.__reduce__(np.zeros(1))[0]
     things = [
         Calls(eval, "1"),
@@ -167,21 +167,21 @@ def test_refuses_each_escape(tmp_path: Path) -> None:
                 read_object_arrays(hostile(tmp_path / "bad.npz", thing, protocol), ["train"])
 
 
-def test_refuses_a_memo_bomb(tmp_path: Path) -> None:
-    """Ten bytes make the unpickler reserve 34 GB for its memo."""
+def test_memo_bomb_is_refused(tmp_path: Path) -> None:
+    """Ten bytes would make the unpickler reserve 34 GB for its memo."""
     data = member(b"\x80\x02Nr\xff\xff\xff\x7f.".ljust(64, b"."))
     with pytest.raises(DataError, match="forbidden opcode b'r'"):
         read_object_arrays(archive(tmp_path / "bomb.npz", data), ["train"])
 
 
 @pytest.mark.parametrize("opcode", [b"}", b"\x81", b"\x92", b"P1\n", b"i", b"o", b"\x82\x01", b"I1\n", b"Q"])
-def test_refuses_opcodes_that_arrays_do_not_need(tmp_path: Path, opcode: bytes) -> None:
+def test_opcodes_that_arrays_do_not_need_are_refused(tmp_path: Path, opcode: bytes) -> None:
     path = archive(tmp_path / "odd.npz", member(b"\x80\x02" + opcode.ljust(62, b".")))
     with pytest.raises(DataError, match="forbidden opcode"):
         read_object_arrays(path, ["train"])
 
 
-def test_refuses_claims_before_it_unpacks(tmp_path: Path) -> None:
+def test_excessive_claims_are_refused_before_unpacking(tmp_path: Path) -> None:
     path = archive(tmp_path / "claim.npz", member(b"\x80\x02]." * 8, 10**12))
     with pytest.raises(DataError, match="claims 1000000000000 drawings"):
         read_object_arrays(path, ["train"])
@@ -214,7 +214,7 @@ def test_refuses_claims_before_it_unpacks(tmp_path: Path) -> None:
         (b"PK\x03\x04 and then nothing", "cut short"),
     ],
 )
-def test_says_what_lies_in_the_place_of_a_file(tmp_path: Path, content: bytes, says: str) -> None:
+def test_wrong_file_type_gives_a_clear_error(tmp_path: Path, content: bytes, says: str) -> None:
     path = tmp_path / "cat.npz"
     path.write_bytes(content)
     with pytest.raises(DataError, match=says) as caught:
@@ -223,7 +223,7 @@ def test_says_what_lies_in_the_place_of_a_file(tmp_path: Path, content: bytes, s
     assert "\n" not in str(caught.value)
 
 
-def test_says_what_is_missing(tmp_path: Path) -> None:
+def test_missing_file_or_array_gives_a_clear_error(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"nowhere\.npz cannot be read \(No such file"):
         read_object_arrays(tmp_path / "nowhere.npz", NAMES)
     np.savez(tmp_path / "some.npz", train=ragged([np.zeros(1)]), other=np.zeros(1))
@@ -240,7 +240,7 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     return path.read_bytes()
 
 
-def test_every_truncation_is_an_error(small: bytes, tmp_path: Path) -> None:
+def test_every_truncation_raises(small: bytes, tmp_path: Path) -> None:
     path = tmp_path / "cut.npz"
     for end in range(len(small)):
         path.write_bytes(small[:end])
@@ -264,8 +264,8 @@ def test_damage_gives_an_error_or_arrays(small: bytes, tmp_path: Path, data: st.
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
-def test_a_damaged_pickle_gives_an_error_or_arrays(tmp_path: Path, data: st.DataObject) -> None:
-    """As above, past the zip archive's checksum."""
+def test_damaged_pickle_gives_an_error_or_arrays(tmp_path: Path, data: st.DataObject) -> None:
+    """Damage the pickle before it is archived, so that the zip checksum cannot detect it."""
     payload = bytearray(
         pickle.dumps(ragged([np.ones((2, 3), np.int16)]), protocol=data.draw(st.integers(2, 4)))
     )

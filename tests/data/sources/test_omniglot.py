@@ -11,12 +11,12 @@ from sketchembed.errors import DataError
 TEXT = "START\n10,-20,0\n10,-60,20\n10.4,-80,40\nBREAK\n30,-30,60\nBREAK\n"
 
 
-def test_strokes_are_read_with_y_downwards():
+def test_strokes_are_read_with_y_down():
     sketch = omniglot.parse_strokes(TEXT)
     assert [stroke.tolist() for stroke in sketch.strokes] == [[[10, 20], [10, 60], [10.4, 80]], [[30, 30]]]
 
 
-def test_simplification_is_that_of_the_rdp_package_and_dots_are_kept():
+def test_simplify_agrees_with_rdp_and_keeps_dots():
     random = np.random.default_rng(0)
     line = np.cumsum(random.normal(0, 3, (60, 2)), axis=0)
     text = "START\n" + "".join(f"{x},{-y},0\n" for x, y in line) + "BREAK\n5,-5,1\nBREAK\n"
@@ -28,12 +28,12 @@ def test_simplification_is_that_of_the_rdp_package_and_dots_are_kept():
 @pytest.mark.parametrize(
     "text", ["START\nBREAK\n", "START\n1,2\nBREAK\n", "START\n1,2,x\n", "<html>", "START\nnan,1,1\n"]
 )
-def test_damaged_files_are_refused(text):
+def test_damaged_stroke_file_raises(text):
     with pytest.raises(DataError):
         omniglot.parse_strokes(text, "0001_01.txt")
 
 
-def test_split_is_the_published_one():
+def test_split_has_the_published_sizes():
     split = omniglot.vinyals_split()
     assert [len(split[part]) for part in ("train", "val", "test")] == [1028, 172, 423]
     assert len(set().union(*split.values())) == omniglot.CHARACTERS
@@ -45,14 +45,14 @@ def test_four_rotations_return_to_the_start():
     for _ in range(4):
         turned = omniglot.rotate(turned, 90)
     np.testing.assert_allclose(turned.points, sketch.points)
-    # Counter-clockwise as seen: what pointed down points right.
+    # The rotation is counter-clockwise on screen: a line that pointed down now points right.
     assert (
         omniglot.rotate(sketch, 90).strokes[0].tolist()[1][0]
         > omniglot.rotate(sketch, 90).strokes[0].tolist()[0][0]
     )
 
 
-def test_a_small_copy_of_the_published_layout_is_prepared(tmp_path):
+def test_published_layout_is_prepared(tmp_path):
     names = omniglot.vinyals_split()
     chosen = [names["train"][0], names["val"][0], names["test"][0]]
     for part in ("strokes_background", "strokes_evaluation"):
@@ -68,13 +68,13 @@ def test_a_small_copy_of_the_published_layout_is_prepared(tmp_path):
     assert again.manifest["digests"] == store.manifest["digests"]
 
 
-def test_missing_files_are_named(tmp_path):
+def test_missing_file_error_names_the_file(tmp_path):
     with pytest.raises(DataError, match="strokes_background"):
         omniglot.prepare_omniglot(tmp_path, tmp_path / "store")
 
 
 @pytest.mark.data
-def test_published_strokes_fill_the_square(real_data):
+def test_published_strokes_lie_within_the_square(real_data):
     characters = {}
     files = omniglot.published_files(real_data / "omniglot", "strokes")
     for character, name, content in islice(files, 400):

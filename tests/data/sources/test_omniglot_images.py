@@ -24,7 +24,7 @@ def picture(seed=0):
 
 @pytest.fixture
 def folder(tmp_path):
-    """Six characters of two drawers each, one of them without strokes."""
+    """Write six characters by two drawers each; the first image has no strokes."""
     with (
         zipfile.ZipFile(tmp_path / "images_background.zip", "w") as images,
         zipfile.ZipFile(tmp_path / "strokes_background.zip", "w") as strokes,
@@ -42,20 +42,20 @@ def folder(tmp_path):
     return tmp_path
 
 
-def test_pictures_look_like_the_rasters_of_their_strokes(folder, tmp_path):
+def test_images_resemble_their_rasterized_strokes(folder, tmp_path):
     strokes = omniglot_images.load_omniglot(folder, tmp_path / "prepared", "strokes")
     images = omniglot_images.load_omniglot(folder, tmp_path / "prepared", "images")
     assert strokes.images.shape == images.images.shape == (12, 1, 28, 28)
     assert strokes.names == images.names
     ink = 255 - strokes.images.astype(float), 255 - images.images.astype(float)
     for drawn, read in zip(*ink, strict=True):
-        # The same lines within a pixel, and of like darkness.
+        # Both show the same lines within a pixel, and are similarly dark.
         near = [gaussian_filter(picture[0], 1).ravel() for picture in (drawn, read)]
         assert np.corrcoef(*near)[0, 1] > 0.85
         assert 0.7 < read.sum() / drawn.sum() < 1.4
 
 
-def test_a_picture_stands_in_where_there_are_no_strokes_and_is_counted(folder, tmp_path):
+def test_images_replace_missing_strokes_and_are_counted(folder, tmp_path):
     strokes = omniglot_images.load_omniglot(folder, tmp_path / "prepared", "strokes")
     images = omniglot_images.load_omniglot(folder, tmp_path / "prepared", "images")
     assert strokes.about["image_stands_in"] == 1
@@ -64,7 +64,7 @@ def test_a_picture_stands_in_where_there_are_no_strokes_and_is_counted(folder, t
     assert (strokes.images[1:] != images.images[1:]).any(axis=(1, 2, 3)).all()
 
 
-def test_prepared_file_is_used_again_and_made_anew_when_damaged_or_outdated(folder, tmp_path, monkeypatch):
+def test_prepared_file_is_rebuilt_only_if_damaged_or_outdated(folder, tmp_path, monkeypatch):
     first = omniglot_images.load_omniglot(folder, tmp_path / "prepared")
     path = tmp_path / "prepared" / "omniglot-strokes-28px.npz"
     with monkeypatch.context() as patch:
@@ -81,7 +81,7 @@ def test_prepared_file_is_used_again_and_made_anew_when_damaged_or_outdated(fold
     assert len(omniglot_images.load_omniglot(folder, tmp_path / "prepared")) == 13
 
 
-def test_damaged_files_are_named(folder, tmp_path):
+def test_damaged_file_error_names_the_file(folder, tmp_path):
     with zipfile.ZipFile(folder / "images_evaluation.zip", "w") as archive:
         archive.writestr("images_evaluation/Angelic/character01/0965_01.png", picture()[0][:40])
     with pytest.raises(DataError, match=r"Angelic/character01/0965_01.png cannot be read"):
@@ -95,7 +95,7 @@ def test_damaged_files_are_named(folder, tmp_path):
     assert not list((tmp_path / "prepared").glob("*"))
 
 
-def test_split_names_what_is_missing(folder, tmp_path):
+def test_invalid_split_or_part_raises(folder, tmp_path):
     images = omniglot_images.load_omniglot(folder, tmp_path / "prepared")
     with pytest.raises(DataError, match=r"no images of the class '.*', .*\(421 of 423 classes"):
         omniglot_images.select_part(images, "vinyals", "test")
@@ -107,7 +107,7 @@ def test_split_names_what_is_missing(folder, tmp_path):
         omniglot_images.select_part(images, "lake", "test")
 
 
-def test_lists_that_overlap_are_refused():
+def test_overlapping_lists_raise():
     with pytest.raises(DataError, match="'a' in both train and test"):
         check_disjoint({"train": ["a", "b"], "test": ["c", "a"]})
     check_disjoint(omniglot.vinyals_split())
@@ -117,7 +117,7 @@ def test_lists_that_overlap_are_refused():
 
 @pytest.mark.data
 @pytest.mark.slow
-def test_real_splits_have_their_published_sizes(real_data, real_omniglot):
+def test_real_splits_have_the_published_sizes(real_data, real_omniglot):
     images = omniglot_images.load_omniglot(real_data / "omniglot", real_omniglot, "strokes")
     assert (len(images.class_names), len(images)) == (1623, 32_460)
     assert images.about["image_stands_in"] == 1018

@@ -23,7 +23,7 @@ def png(pixels):
 
 @pytest.fixture
 def omniglot(tmp_path):
-    """Omniglot's evaluation images of one alphabet, and two runs as published; also their answers."""
+    """Write images of one alphabet and two one-shot runs; return the folder, the images and the answers."""
     random = np.random.default_rng(0)
     pictures = random.integers(0, 2, (CLASSES, DRAWERS, 9, 9)) > 0
     with zipfile.ZipFile(tmp_path / "images_evaluation.zip", "w") as archive:
@@ -55,7 +55,7 @@ def omniglot(tmp_path):
     return tmp_path, data, answers
 
 
-def test_images_are_found_and_labelled_as_the_files_say(omniglot, tmp_path):
+def test_run_images_are_found_and_labelled(omniglot, tmp_path):
     folder, data, answers = omniglot
     runs = OneShotRuns(data, folder, tmp_path / "prepared")
     assert (len(runs), runs.way, runs.trials, runs.names) == (2, 5, 10, ["run01", "run02"])
@@ -67,7 +67,7 @@ def test_images_are_found_and_labelled_as_the_files_say(omniglot, tmp_path):
     assert runs.digest(2) != runs.digest(1)
 
 
-def test_unpacked_runs_are_the_same(omniglot, tmp_path):
+def test_unpacked_runs_equal_the_archive(omniglot, tmp_path):
     folder, data, _ = omniglot
     packed = OneShotRuns(data, folder, tmp_path / "prepared").digest(2)
     with zipfile.ZipFile(folder / "all_runs.zip") as archive:
@@ -76,8 +76,8 @@ def test_unpacked_runs_are_the_same(omniglot, tmp_path):
     assert OneShotRuns(data, folder, tmp_path / "prepared").digest(2) == packed
 
 
-def edited(folder, change):
-    """Unpack the runs, change them, and take the archive away."""
+def edit_runs(folder, change):
+    """Unpack the runs, change the second one, and delete the archive."""
     with zipfile.ZipFile(folder / "all_runs.zip") as archive:
         archive.extractall(folder / "runs")
     (folder / "all_runs.zip").unlink()
@@ -111,9 +111,9 @@ def edited(folder, change):
         (shutil.rmtree, None),
     ],
 )
-def test_damaged_runs_are_named(change, message, omniglot, tmp_path):
+def test_damaged_run_error_names_the_file(change, message, omniglot, tmp_path):
     folder, data, _ = omniglot
-    edited(folder, change)
+    edit_runs(folder, change)
     if message is None:
         assert OneShotRuns(data, folder, tmp_path / "prepared").names == ["run01"]
         return
@@ -121,7 +121,7 @@ def test_damaged_runs_are_named(change, message, omniglot, tmp_path):
         OneShotRuns(data, folder, tmp_path / "prepared")
 
 
-def test_characters_that_are_missing_are_named(omniglot, tmp_path):
+def test_missing_character_error_names_the_image(omniglot, tmp_path):
     folder, data, _ = omniglot
     OneShotRuns(data, folder, tmp_path / "prepared")
     with pytest.raises(
@@ -135,7 +135,7 @@ def test_command_reports_errors_and_trials(omniglot, tmp_path, monkeypatch):
     monkeypatch.setenv("WANDB_MODE", "disabled")
     monkeypatch.setattr(omniglot_images, "load_omniglot", lambda *_: data)
     monkeypatch.setattr(omniglot_images, "select_part", lambda images, name, part: images)
-    # The package's model is for larger images.
+    # The packaged model needs larger images, so hide it.
     monkeypatch.setattr("sketchembed.evaluation.models.PACKAGED", tmp_path / "package")
     folder.rename(tmp_path.parent / "omniglot")
     monkeypatch.setenv("SKETCHEMBED_DATA", str(tmp_path.parent))
@@ -147,14 +147,14 @@ def test_command_reports_errors_and_trials(omniglot, tmp_path, monkeypatch):
 
 @pytest.mark.data
 @pytest.mark.slow
-def test_published_runs_are_found_whole(real_data, real_omniglot, tmp_path):
+def test_published_runs_are_complete(real_data, real_omniglot, tmp_path):
     images = omniglot_images.load_omniglot(real_data / "omniglot", real_omniglot)
     data = omniglot_images.select_part(images, "lake", "test")
     runs = OneShotRuns(data, real_data / "omniglot", tmp_path)
     batch = runs.batch(range(len(runs)))
     assert runs.way == 20
     assert runs.trials == 20 * len(runs)
-    # The files' own answers agree with Omniglot's classes, and each run keeps to one alphabet.
+    # The answers in the files agree with Omniglot's classes, and each run uses one alphabet.
     for support, query, labels in zip(batch.support, batch.query, batch.query_labels, strict=True):
         np.testing.assert_array_equal(data.labels[query], data.labels[support][labels])
         assert len({data.groups[label] for label in data.labels[support]}) == 1

@@ -10,7 +10,7 @@ from sketchembed.data.sources.overlap import is_allowed, overlapping_classes, ov
 from sketchembed.data.sources.splits import check_disjoint, read_fields, read_names
 
 PARTS = {"train": 64, "val": 16, "test": 20}
-# Looked up in WordNet 3.0. Each test class overlaps; so does what lies below or above one.
+# From WordNet 3.0. A test class overlaps, and so does every synset below or above one.
 OVERLAPPING = {
     "n02129165": "lion",
     "n01322898": "lion cub, below lion",
@@ -39,7 +39,7 @@ APART = {
 
 
 def below(kinds, synset):
-    """The synset and everything below it."""
+    """Return the synset and everything below it."""
     found, todo = {synset}, [synset]
     while todo:
         new = set(kinds.get(todo.pop(), ())) - found
@@ -49,17 +49,17 @@ def below(kinds, synset):
 
 
 @pytest.mark.parametrize("synset", OVERLAPPING, ids=OVERLAPPING.get)
-def test_what_is_a_test_class_or_below_or_above_one_overlaps(synset):
+def test_test_class_and_its_relatives_overlap(synset):
     assert overlaps(synset)
 
 
 @pytest.mark.parametrize("synset", APART, ids=APART.get)
-def test_what_is_beside_a_test_class_does_not(synset):
+def test_other_synsets_do_not_overlap(synset):
     assert not overlaps(synset)
 
 
-def test_the_list_is_what_wordnet_says():
-    # WordNet's own variable, and the folder of Debian's package wordnet-base.
+def test_overlap_list_agrees_with_wordnet():
+    # WNSEARCHDIR is WordNet's variable; the default is the folder of Debian's package wordnet-base.
     path = Path(os.environ.get("WNSEARCHDIR", "/usr/share/wordnet")) / "data.noun"
     if not path.is_file():
         pytest.skip("WordNet is not installed")
@@ -94,37 +94,37 @@ def test_the_list_is_what_wordnet_says():
         ("", None),
     ],
 )
-def test_the_synset_in_a_name(name, synset):
+def test_synset_is_read_from_the_file_name(name, synset):
     assert synset_of(name) == synset
 
 
-def test_the_rules():
+def test_overlap_rules():
     guitar, electric = ("guitar", "n02676566_10.jpg"), ("guitar", "n03272010_10.jpg")
     assert [is_allowed(rule, *guitar) for rule in ("none", "image", "class")] == [True, True, False]
     assert [is_allowed(rule, *electric) for rule in ("none", "image", "class")] == [True, False, False]
     assert is_allowed("class", "bee", "n02206856_1.jpg")
-    # Photos of a user's own: a name without a synset, and a folder that is no class of Sketchy.
+    # A user's own photos: a name without a synset, and a folder that is not a class of Sketchy.
     own, cub = ("lion", "leo.jpg"), ("my cats", "n01322898_1.jpg")
     assert [is_allowed(rule, *own) for rule in ("none", "image", "class")] == [True, True, False]
     assert [is_allowed(rule, *cub) for rule in ("none", "image", "class")] == [True, False, False]
 
 
-def test_the_parts_of_mini_imagenet_share_no_class():
+def test_mini_imagenet_parts_share_no_class():
     lists = {part: list(read_fields(f"mini_imagenet_{part}")) for part in PARTS}
     assert {part: len(names) for part, names in lists.items()} == PARTS
     check_disjoint(lists)
-    # Nor is a class that trains above or below one that tests.
+    # No training or validation class is above or below a test class.
     assert [synset for part in ("train", "val") for synset in lists[part] if overlaps(synset)] == []
 
 
-def test_the_classes_to_choose_by():
+def test_sketchy_validation_classes_are_sketchy_classes():
     chosen = read_names("sketchy_val_classes")
     assert len(set(chosen)) == 10
     assert set(chosen) < set(read_fields("sketchy_synsets"))
 
 
 @pytest.mark.parametrize("part", PARTS)
-def test_the_lists_are_those_of_the_data(part, real_data):
+def test_class_lists_agree_with_the_data(part, real_data):
     with (real_data / "mini_imagenet" / f"{part}.csv").open() as file:
         labels = {row["label"] for row in csv.DictReader(file)}
     assert set(read_fields(f"mini_imagenet_{part}")) == labels
@@ -137,16 +137,16 @@ def published(real_data):
     return [json.loads((folder / f"{name}.json").read_text()) for name in files]
 
 
-def test_the_exclusions_are_those_worked_out_by_others(published):
+def test_exclusions_agree_with_the_published_ones(published):
     synsets, exclusions = published
     assert {name: own.split() for name, own in read_fields("sketchy_synsets").items()} == {
         name: sorted(own) for name, own in synsets.items()
     }
-    left_out = {
+    excluded = {
         name: {synset for synset in own if not is_allowed("image", name, f"{synset}_1.jpg")}
         for name, own in synsets.items()
     }
-    assert {name: own for name, own in left_out.items() if own} == {
+    assert {name: own for name, own in excluded.items() if own} == {
         name: set(own) for name, own in exclusions["excluded_synsets_by_class"].items()
     }
     assert overlapping_classes() == set(exclusions["excluded_classes_if_class_level"])
@@ -154,7 +154,7 @@ def test_the_exclusions_are_those_worked_out_by_others(published):
 
 
 @pytest.mark.parametrize(("rule", "synsets"), [("image", 302), ("class", 292), ("none", 310)])
-def test_what_is_kept_of_sketchy_shares_no_synset_with_the_test_classes(rule, synsets, published):
+def test_kept_sketchy_photos_share_no_test_synset(rule, synsets, published):
     kept = {
         synset
         for name, own in published[0].items()
@@ -166,7 +166,7 @@ def test_what_is_kept_of_sketchy_shares_no_synset_with_the_test_classes(rule, sy
     assert (shared == set()) == (rule != "none")
 
 
-def test_photos_are_named_by_a_synset_of_their_class(real_data):
+def test_photo_names_contain_a_synset_of_their_class(real_data):
     synsets = read_fields("sketchy_synsets")
     with tarfile.open(real_data / "sketchy" / "sketchy.tar") as file:
         photos = [Path(name) for name in file.getnames() if name.endswith(".jpg")]

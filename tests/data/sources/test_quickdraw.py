@@ -1,4 +1,4 @@
-"""Quick, Draw!: the three published forms agree; lists, splits and preparation."""
+"""Quick, Draw!: agreement of the three published formats, class lists, splits and preparation."""
 
 from __future__ import annotations
 
@@ -76,19 +76,17 @@ def rows(*points: tuple[float, float], lift: float = 1, dtype: str = "i2") -> np
     return np.array([[*point, lift * (n == len(points) - 1)] for n, point in enumerate(points)], dtype=dtype)
 
 
-# ---- the forms agree ---------------------------------------------------------------------------------
+# ---- agreement of the formats ------------------------------------------------------------------------
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=FIXTURE)
 @given(published, st.integers(2, 20), st.none() | st.integers(1, 4))
-def test_lines_and_packed_drawings_agree(
-    tmp_path: Path, found: list, longest: int, limit: int | None
-) -> None:
+def test_ndjson_and_bin_agree(tmp_path: Path, found: list, longest: int, limit: int | None) -> None:
     (tmp_path / "cat.ndjson").write_text("\n".join(line(*drawing) for drawing in found))
     (tmp_path / "cat.bin").write_bytes(b"".join(packed(*drawing) for drawing in found))
     lines = read_ndjson(tmp_path / "cat.ndjson", "cat", longest, limit)
     assert same(lines, read_bin(tmp_path / "cat.bin", "cat", longest, limit))
-    # Against Sketch, which was written for another purpose; a drawing starts where its first point is.
+    # Compare with Sketch, which shares no code with the readers. A drawing starts at its first point.
     oracle = [Sketch.from_strokes(strokes) for _, strokes in found]
     kept = [sketch for sketch in oracle if 2 <= len(sketch) <= longest][:limit]
     assert len(kept) == len(lines.drawings)
@@ -100,7 +98,7 @@ def test_lines_and_packed_drawings_agree(
 
 @pytest.mark.data
 @pytest.mark.parametrize("name", ["cat", "monkey"])
-def test_published_forms_agree(real_data: Path, name: str) -> None:
+def test_published_formats_agree(real_data: Path, name: str) -> None:
     folder = real_data / "quickdraw"
     lines = read_ndjson(folder / "simplified" / f"{name}.ndjson", name, 64)
     assert same(lines, read_bin(folder / "binary" / f"{name}.bin", name, 64))
@@ -108,14 +106,15 @@ def test_published_forms_agree(real_data: Path, name: str) -> None:
     drawings = [drawing for _, drawing in read_npz(folder / "sketchrnn" / f"{name}.npz", name, 64).drawings]
     others = [drawing for drawing in drawings if drawing.tobytes() not in known]
     assert len(drawings) - len(others) > 200
-    # Either form has drawings that the other lacks. They are other ones, not the same ones read otherwise.
+    # Each format has drawings that the other lacks. They must differ clearly from all drawings of the other
+    # format; otherwise they would be the same drawings, read differently.
     for drawing in others:
         like = [each for _, each in lines.drawings if len(each) == len(drawing)]
         assert all(np.abs(each[:, :2] - drawing[:, :2]).max() > 5 for each in like)
 
 
-def test_partitions_follow_the_key_alone() -> None:
-    # Written down once: were the rule to change, drawings would move between training and test.
+def test_partition_depends_only_on_the_key() -> None:
+    # Fixed values: if the rule changed, drawings would move between training and test.
     moved = {key: part for key in range(100) if (part := key_partition(key))}
     assert moved == {10: 1, 80: 1, 92: 2}
     counts = np.bincount([key_partition(key) for key in range(4_500_000_000_000_000, 4_500_000_000_030_000)])
@@ -129,10 +128,10 @@ def test_partitions_of_published_keys_have_the_published_shares(real_data: Path)
     np.testing.assert_allclose(counts / counts.sum(), [28 / 30, 1 / 30, 1 / 30], atol=0.015)
 
 
-# ---- what is left out --------------------------------------------------------------------------------
+# ---- excluded drawings -------------------------------------------------------------------------------
 
 
-def test_npz_counts_what_it_leaves_out(tmp_path: Path) -> None:
+def test_npz_counts_excluded_drawings(tmp_path: Path) -> None:
     good = rows((0, 0), (3, 4))
     bad = [
         rows((0, 0), (float("nan"), 0), dtype="f4"),
@@ -156,19 +155,19 @@ def test_npz_counts_what_it_leaves_out(tmp_path: Path) -> None:
     }
 
 
-def test_npz_rounds_whole_floats_and_keeps_good_neighbours(tmp_path: Path) -> None:
+def test_npz_rounds_floats_and_keeps_valid_neighbours(tmp_path: Path) -> None:
     good, bad = rows((0.2, -0.4), (2.6, -3), dtype="f8"), rows((0, 0), (np.nan, 1), dtype="f8")
     found = read_npz(write_npz(tmp_path / "a.npz", [bad, good, bad]), "a", 64)
     assert [drawing.tolist() for _, drawing in found.drawings] == [[[0, 0, 0], [3, -3, 1]]]
 
 
-def test_npz_of_another_shape_is_an_error(tmp_path: Path) -> None:
+def test_npz_with_malformed_drawings_raises(tmp_path: Path) -> None:
     for odd in (np.zeros((4, 5), np.int16), np.zeros(9, np.int16), rows((0, 0), (1, 1), lift=7)):
         with pytest.raises(DataError, match=r"a\.npz has 1 malformed drawings of 3"):
             read_npz(write_npz(tmp_path / "a.npz", [rows((0, 0), (1, 1))] * 2 + [odd]), "a", 64)
 
 
-def test_npz_shares_a_limit_among_partitions(tmp_path: Path) -> None:
+def test_npz_limit_is_divided_among_partitions(tmp_path: Path) -> None:
     drawing = [rows((0, 0), (n, n)) for n in range(100)]
     path = write_npz(tmp_path / "a.npz", drawing[:80], drawing[80:90], drawing[90:])
     for limit, counts in (
@@ -208,7 +207,7 @@ MALFORMED = [
 
 
 @pytest.mark.parametrize("bad", MALFORMED, ids=range(len(MALFORMED)))
-def test_malformed_lines_are_passed_over_up_to_a_hundredth(tmp_path: Path, bad: str) -> None:
+def test_malformed_lines_are_skipped_up_to_one_percent(tmp_path: Path, bad: str) -> None:
     good = [line(key, [[(0, 0), (9, key % 200)]]) for key in range(150)]
     path = tmp_path / "cat.ndjson"
     path.write_text("\n".join([*good[:5], bad, "", *good[5:]]))
@@ -220,7 +219,7 @@ def test_malformed_lines_are_passed_over_up_to_a_hundredth(tmp_path: Path, bad: 
         read_ndjson(path, "cat", 64)
 
 
-def test_lines_that_are_no_drawings_are_counted(tmp_path: Path) -> None:
+def test_ndjson_counts_excluded_drawings(tmp_path: Path) -> None:
     drawings = [
         line(1, []),
         line(2, [[(1, 1)]]),
@@ -245,7 +244,7 @@ def test_lines_that_are_no_drawings_are_counted(tmp_path: Path) -> None:
     ]
 
 
-def test_a_limit_counts_what_is_kept(tmp_path: Path) -> None:
+def test_limit_counts_only_kept_drawings(tmp_path: Path) -> None:
     found = [(key, [[(0, 0), (1, 9000 if key % 2 else key)]]) for key in range(40)]
     (tmp_path / "a.ndjson").write_text("\n".join(line(*drawing) for drawing in found) + "\ntrailing junk")
     got = read_ndjson(tmp_path / "a.ndjson", "a", 64, 7)
@@ -259,19 +258,19 @@ def test_a_limit_counts_what_is_kept(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "content", [b"", b"<!DOCTYPE html>", b"version https://git-lfs.github.com/spec/v1\n"]
 )
-def test_impostors_are_named(tmp_path: Path, suffix: str, content: bytes) -> None:
+def test_wrong_file_type_error_names_the_file(tmp_path: Path, suffix: str, content: bytes) -> None:
     path = tmp_path / f"cat{suffix}"
     path.write_bytes(content)
     with pytest.raises(DataError, match=r"cat\.\w+ is (empty|a web page|a Git LFS pointer)"):
         read_class(path, "cat", 64)
 
 
-def test_an_unknown_suffix_is_an_error(tmp_path: Path) -> None:
+def test_unknown_suffix_raises(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"ends in \.npz, \.ndjson, \.bin"):
         read_class(tmp_path / "cat.tfrecord", "cat", 64)
 
 
-def test_a_packed_file_cut_anywhere_is_an_error_or_shorter(tmp_path: Path) -> None:
+def test_truncated_bin_raises_or_is_shorter(tmp_path: Path) -> None:
     parts = [packed(key, [[(0, 0), (key, 1)], [(9, 9)]]) for key in range(4)]
     data, path = b"".join(parts), tmp_path / "a.bin"
     boundaries = {sum(map(len, parts[:count])): count for count in range(1, 5)}
@@ -284,7 +283,7 @@ def test_a_packed_file_cut_anywhere_is_an_error_or_shorter(tmp_path: Path) -> No
                 read_bin(path, "a", 64)
 
 
-def test_lines_cut_anywhere_are_an_error_or_shorter(tmp_path: Path) -> None:
+def test_truncated_ndjson_raises_or_is_shorter(tmp_path: Path) -> None:
     data = "\n".join(line(key, [[(0, 0), (key, 1)]]) for key in range(3)).encode()
     for end in range(1, len(data)):
         (tmp_path / "a.ndjson").write_bytes(data[:end])
@@ -297,7 +296,9 @@ def test_lines_cut_anywhere_are_an_error_or_shorter(tmp_path: Path) -> None:
 
 @settings(max_examples=100, deadline=None, suppress_health_check=FIXTURE)
 @given(st.sampled_from([*READERS]), st.binary(min_size=1, max_size=200), st.booleans())
-def test_any_bytes_give_an_error_or_drawings(tmp_path: Path, suffix: str, data: bytes, begun: bool) -> None:
+def test_arbitrary_bytes_give_an_error_or_drawings(
+    tmp_path: Path, suffix: str, data: bytes, begun: bool
+) -> None:
     start = {".npz": b"PK\x03\x04", ".ndjson": b'{"key_id":"1","drawing":', ".bin": packed(1, [])}[suffix]
     path = tmp_path / f"a{suffix}"
     path.write_bytes(start + data if begun else data)
@@ -311,14 +312,14 @@ def test_any_bytes_give_an_error_or_drawings(tmp_path: Path, suffix: str, data: 
 # ---- classes -----------------------------------------------------------------------------------------
 
 
-def test_lists() -> None:
+def test_class_lists() -> None:
     everything, unseen, seen = (quickdraw.class_names(which) for which in ("all", "unseen", "seen"))
     assert (len(set(everything)), len(set(unseen)), len(set(seen))) == (345, 45, 45)
     assert set(unseen) < set(everything)
     assert set(seen) < set(everything) - set(unseen)
 
 
-def test_splits() -> None:
+def test_class_splits() -> None:
     names = quickdraw.class_names()
     train, held = quickdraw.split_classes("paper", names)
     assert (len(train), held) == (300, [name for name in names if name in quickdraw.class_names("unseen")])
@@ -333,13 +334,13 @@ def test_splits() -> None:
             quickdraw.split_classes(wrong, names)
 
 
-def test_unknown_classes_are_answered_with_near_ones() -> None:
+def test_unknown_class_error_suggests_a_similar_name() -> None:
     quickdraw.check_classes(["cat", "The Eiffel Tower"])
     with pytest.raises(DataError, match=r"class 'cta'; .* Did you mean 'cat'"):
         quickdraw.check_classes(["dog", "cta"])
 
 
-def test_sources_in_every_layout(tmp_path: Path) -> None:
+def test_class_files_are_found_in_every_layout(tmp_path: Path) -> None:
     layout = {
         "quickdraw/sketchrnn/cat.npz": "cat",
         "quickdraw/sketchrnn/cat.full.npz": None,
@@ -380,7 +381,7 @@ def sources(tmp_path: Path) -> dict[str, Path]:
     return quickdraw.find_class_files(tmp_path / "data")
 
 
-def test_prepare_is_done_once(
+def test_store_is_rebuilt_only_after_changes(
     sources: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
     place = tmp_path / "store"
@@ -390,27 +391,27 @@ def test_prepare_is_done_once(
     assert store[14].tolist() == [[0, 0, 0], [1, 1, 1]]
     born = place.stat().st_ino, (place / "manifest.json").stat().st_mtime_ns
 
-    def again(**options: object) -> bool:
+    def rebuilds(**options: object) -> bool:
         quickdraw.prepare_quickdraw(sources, place, **options)  # type: ignore[arg-type]
         nonlocal born
         before, born = born, (place.stat().st_ino, (place / "manifest.json").stat().st_mtime_ns)
         return before != born
 
-    assert not again()
+    assert not rebuilds()
     assert capsys.readouterr().err == ""
-    assert again(max_length=32)
-    assert again(max_length=32, per_class=3)
+    assert rebuilds(max_length=32)
+    assert rebuilds(max_length=32, per_class=3)
     assert len(DrawingStore(place)) == 6
-    assert not again(max_length=32, per_class=3)
-    assert again(max_length=32, per_class=3, epsilon=5)
-    assert again(max_length=32, per_class=3)
+    assert not rebuilds(max_length=32, per_class=3)
+    assert rebuilds(max_length=32, per_class=3, epsilon=5)
+    assert rebuilds(max_length=32, per_class=3)
     os.utime(sources["cat"], (1, 1))
-    assert again(max_length=32, per_class=3)
+    assert rebuilds(max_length=32, per_class=3)
     (place / "labels.npy").unlink()
-    assert again(max_length=32, per_class=3)
+    assert rebuilds(max_length=32, per_class=3)
 
 
-def test_further_simplification_is_that_of_the_rdp_package_and_comes_before_the_length(
+def test_epsilon_simplifies_like_rdp_before_the_length_limit(
     tmp_path: Path,
 ) -> None:
     random = np.random.default_rng(0)
@@ -425,7 +426,7 @@ def test_further_simplification_is_that_of_the_rdp_package_and_comes_before_the_
     assert kept.tolist() == rdp(points.astype(float), epsilon=8.0).astype(int).tolist()
 
 
-def test_a_damaged_source_leaves_the_old_store(sources: dict[str, Path], tmp_path: Path) -> None:
+def test_damaged_source_keeps_the_old_store(sources: dict[str, Path], tmp_path: Path) -> None:
     quickdraw.prepare_quickdraw(sources, tmp_path / "store")
     sources["bee"].write_bytes(b"<html>")
     with pytest.raises(DataError, match=r"bee\.bin is a web page"):
@@ -433,7 +434,7 @@ def test_a_damaged_source_leaves_the_old_store(sources: dict[str, Path], tmp_pat
     DrawingStore(tmp_path / "store").verify()
 
 
-def test_prepare_says_what_is_wrong(sources: dict[str, Path], tmp_path: Path) -> None:
+def test_prepare_with_invalid_options_raises(sources: dict[str, Path], tmp_path: Path) -> None:
     for options, says in (
         ({"sources": {}}, "SKETCHEMBED_DATA"),
         ({"sources": {"cta": sources["cat"]}}, "Did you mean"),
@@ -447,7 +448,7 @@ def test_prepare_says_what_is_wrong(sources: dict[str, Path], tmp_path: Path) ->
 
 
 @pytest.mark.data
-def test_prepares_the_real_data(real_data: Path, real_classes: Callable[..., Path], tmp_path: Path) -> None:
+def test_real_data_are_prepared(real_data: Path, real_classes: Callable[..., Path], tmp_path: Path) -> None:
     if len(found := quickdraw.find_class_files(real_data)) < 300:
         pytest.skip("SKETCHEMBED_DATA does not hold all classes")
     assert list(found) == quickdraw.class_names()
@@ -466,7 +467,7 @@ def test_prepares_the_real_data(real_data: Path, real_classes: Callable[..., Pat
     shutil.rmtree(tmp_path / "store")
 
 
-def test_several_processes_write_the_same_bytes_and_hand_errors_on(
+def test_parallel_preparation_gives_equal_stores_and_errors(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     random = np.random.default_rng(0)

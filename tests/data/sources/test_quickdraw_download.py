@@ -36,7 +36,7 @@ quiet = {"progress": False, "timeout": 5.0}
 
 
 class Site:
-    """What the server has, and how it misbehaves; `cuts` are where successive answers break off."""
+    """Files and faults of the server; successive responses stop after the numbers of bytes in `cuts`."""
 
     def __init__(self, port: int) -> None:
         self.url = f"http://127.0.0.1:{port}"
@@ -62,7 +62,7 @@ class Handler(BaseHTTPRequestHandler):
         site, wanted = self.site, self.headers.get("Range")
         site.requests.append((self.command, unquote(self.path), wanted))
         assert len(site.requests) < 20
-        if self.path == "/moved":  # with a page that never comes whole
+        if self.path == "/moved":  # its body is announced but never completed
             self.send_response(302)
             self.send_header("Location", "/file")
             self.send_header("Content-Length", str(1 << 40))
@@ -93,7 +93,7 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
         cut = site.cuts.pop(0) if site.cuts else None
         if self.command == "GET":
-            with contextlib.suppress(OSError):  # a client that has enough hangs up
+            with contextlib.suppress(OSError):  # the client may close the connection early
                 self.wfile.write(content[start:] if cut is None else content[start : start + cut])
 
 
@@ -123,7 +123,7 @@ def digest(content: bytes) -> str:
 # ---- whole files -------------------------------------------------------------------------------------
 
 
-def test_fetches(site: Site, tmp_path: Path) -> None:
+def test_download_writes_the_file(site: Site, tmp_path: Path) -> None:
     place = tmp_path / "new" / "folder" / "file"
     site.headers["x-goog-hash"] = f"crc32c=AAAAAA==,{digest(CONTENT)}"
     assert download(f"{site.url}/file", place, **quiet) == place
@@ -136,7 +136,7 @@ def test_fetches(site: Site, tmp_path: Path) -> None:
     "tag", [{"ETag": '"a"'}, {"ETag": 'W/"a"', "Last-Modified": "x"}, {"Last-Modified": "x"}, {}]
 )
 @pytest.mark.parametrize("ranges", [True, False])
-def test_goes_on_after_every_break(site: Site, tmp_path: Path, tag: dict, ranges: bool) -> None:
+def test_download_resumes_after_every_break(site: Site, tmp_path: Path, tag: dict, ranges: bool) -> None:
     site.headers, site.ranges, site.cuts = dict(tag), ranges, [100_000, 0, 70_000]
     site.headers["x-goog-hash"] = digest(CONTENT)
     download(f"{site.url}/file", tmp_path / "file", **quiet)
@@ -147,7 +147,7 @@ def test_goes_on_after_every_break(site: Site, tmp_path: Path, tag: dict, ranges
     assert names(tmp_path) == ["file"]
 
 
-def test_gives_up_in_the_end_and_goes_on_next_time(site: Site, tmp_path: Path) -> None:
+def test_failed_download_resumes_on_the_next_call(site: Site, tmp_path: Path) -> None:
     site.cuts = [1000] * download_module.ATTEMPTS
     with pytest.raises(
         NetworkError, match=r"/file could not be downloaded \(the connection broke after 5000 of 300000 bytes"
@@ -160,7 +160,7 @@ def test_gives_up_in_the_end_and_goes_on_next_time(site: Site, tmp_path: Path) -
     assert names(tmp_path) == ["file"]
 
 
-def test_a_file_that_changed_starts_over(site: Site, tmp_path: Path) -> None:
+def test_changed_file_restarts_the_download(site: Site, tmp_path: Path) -> None:
     site.cuts = [1000] * download_module.ATTEMPTS
     with pytest.raises(NetworkError):
         download(f"{site.url}/file", tmp_path / "file", **quiet)
@@ -170,36 +170,36 @@ def test_a_file_that_changed_starts_over(site: Site, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("held", [300_000, 300_001])
-def test_a_part_that_is_too_long_starts_over(site: Site, tmp_path: Path, held: int) -> None:
+def test_too_long_part_restarts_the_download(site: Site, tmp_path: Path, held: int) -> None:
     (tmp_path / "file.part").write_bytes(bytes(held))
     (tmp_path / "file.part.tag").write_text('"one"')
     download(f"{site.url}/file", tmp_path / "file", **quiet)
     assert (tmp_path / "file").read_bytes() == CONTENT
 
 
-def test_a_part_without_its_tag_is_not_trusted(site: Site, tmp_path: Path) -> None:
+def test_part_without_its_tag_is_ignored(site: Site, tmp_path: Path) -> None:
     (tmp_path / "file.part").write_bytes(bytes(1000))
     download(f"{site.url}/file", tmp_path / "file", **quiet)
     assert (tmp_path / "file").read_bytes() == CONTENT
 
 
-def test_a_redirection_is_followed_without_its_page(site: Site, tmp_path: Path) -> None:
+def test_redirect_is_followed_without_reading_its_body(site: Site, tmp_path: Path) -> None:
     download(f"{site.url}/moved", tmp_path / "file", progress=False, timeout=5.0)
     assert (tmp_path / "file").read_bytes() == CONTENT
     assert [request[1] for request in site.requests] == ["/moved", "/file"]
 
 
-def test_a_wrong_digest_is_tried_again_then_said(site: Site, tmp_path: Path) -> None:
+def test_wrong_digest_is_retried_once_and_then_raises(site: Site, tmp_path: Path) -> None:
     site.headers["x-goog-hash"] = digest(b"something else")
     with pytest.raises(DataError, match="differs from the MD5 digest .* twice"):
         download(f"{site.url}/file", tmp_path / "file", **quiet)
     assert len(site.requests) == 2
     assert names(tmp_path) == []
-    site.headers["x-goog-stored-content-encoding"] = "gzip"  # then the digest is of other bytes
+    site.headers["x-goog-stored-content-encoding"] = "gzip"  # the digest is then that of the compressed bytes
     download(f"{site.url}/file", tmp_path / "file", **quiet)
 
 
-def test_a_spoilt_part_is_found_by_the_digest(site: Site, tmp_path: Path) -> None:
+def test_corrupt_part_is_detected_by_the_digest(site: Site, tmp_path: Path) -> None:
     (tmp_path / "file.part").write_bytes(bytes(1000))
     (tmp_path / "file.part.tag").write_text('"one"')
     site.headers["x-goog-hash"] = digest(CONTENT)
@@ -208,7 +208,7 @@ def test_a_spoilt_part_is_found_by_the_digest(site: Site, tmp_path: Path) -> Non
     assert [wanted for _, _, wanted in site.requests] == ["bytes=1000-", None]
 
 
-def test_a_server_in_trouble_is_asked_again(site: Site, tmp_path: Path) -> None:
+def test_server_errors_are_retried(site: Site, tmp_path: Path) -> None:
     site.statuses = [503, 429, 500]
     download(f"{site.url}/file", tmp_path / "file", **quiet)
     site.statuses = [503] * 9
@@ -218,7 +218,7 @@ def test_a_server_in_trouble_is_asked_again(site: Site, tmp_path: Path) -> None:
     assert names(tmp_path) == ["file"]
 
 
-def test_answers_that_are_no_file(site: Site, tmp_path: Path) -> None:
+def test_responses_that_are_not_the_file_raise(site: Site, tmp_path: Path) -> None:
     site.files |= {"/page": b"  <!DOCTYPE html><title>Sign in</title>", "/typed": b"hello"}
     with pytest.raises(DataError, match=r"/nothing does not exist \(HTTP 404\)"):
         download(f"{site.url}/nothing", tmp_path / "x", **quiet)
@@ -235,7 +235,7 @@ def test_answers_that_are_no_file(site: Site, tmp_path: Path) -> None:
     assert len(site.requests) == 4
 
 
-def test_without_a_length_the_end_is_the_end(site: Site, tmp_path: Path) -> None:
+def test_download_without_content_length_succeeds(site: Site, tmp_path: Path) -> None:
     site.tell_length = False
     download(f"{site.url}/file", tmp_path / "file", **quiet)
     assert (tmp_path / "file").read_bytes() == CONTENT
@@ -251,10 +251,10 @@ def free_port() -> int:
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "no-such-host.invalid"])
-def test_no_network_is_said_at_once(
+def test_missing_network_raises_at_once(
     site: Site, tmp_path: Path, host: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if host != "127.0.0.1":  # a resolver that knows nothing, without asking one
+    if host != "127.0.0.1":  # simulate a resolver that knows no host
 
         def unknown(*_: object, **__: object) -> None:
             raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
@@ -271,7 +271,7 @@ def test_no_network_is_said_at_once(
     assert names(tmp_path) == []
 
 
-def test_a_host_with_many_silent_addresses_is_given_up(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_many_silent_addresses_time_out(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     clock = SimpleNamespace(now=100.0, monotonic=lambda: clock.now)
 
     class Silent(socket.socket):
@@ -289,21 +289,21 @@ def test_a_host_with_many_silent_addresses_is_given_up(site: Site, monkeypatch: 
     monkeypatch.setattr(http, "time", clock)
     with pytest.raises(TimeoutError):
         http._connect(("example.org", 80), 5.0)
-    # What is left is halved each time, until there is less than 0.1 s.
+    # Each address gets half of the remaining time, until less than 0.1 s remains.
     assert 0 <= 100 + http.CONNECT_TIMEOUT - clock.now <= 0.1
 
 
-def test_a_silent_server_is_given_up(tmp_path: Path, site: Site) -> None:
+def test_silent_server_times_out(tmp_path: Path, site: Site) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"http://127.0.0.1:{silent.getsockname()[1]}/x"
         with pytest.raises(NetworkError, match="timed out"):
             download(url, tmp_path / "x", progress=False, timeout=0.2)
 
 
-# ---- this machine --------------------------------------------------------------------------------------
+# ---- local failures ----------------------------------------------------------------------------------
 
 
-def test_interrupted_it_leaves_a_part_that_resumes(
+def test_interrupted_download_leaves_a_resumable_part(
     site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     read, chunks = download_module.read_chunk, []
@@ -325,7 +325,7 @@ def test_interrupted_it_leaves_a_part_that_resumes(
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
-def test_a_full_disk_is_said(site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_full_disk_gives_a_clear_error(site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(self: object, chunk: bytes) -> None:
         with open("/dev/full", "wb", buffering=0) as file:
             file.write(chunk)
@@ -336,19 +336,19 @@ def test_a_full_disk_is_said(site: Site, tmp_path: Path, monkeypatch: pytest.Mon
     assert names(tmp_path) == []
 
 
-def test_a_folder_that_cannot_be_made_is_said(site: Site, tmp_path: Path) -> None:
+def test_folder_that_cannot_be_created_gives_a_clear_error(site: Site, tmp_path: Path) -> None:
     (tmp_path / "taken").touch()
     with pytest.raises(DataError, match="cannot be written"):
         download(f"{site.url}/file", tmp_path / "taken" / "file", **quiet)
     assert site.requests == []
 
 
-def test_two_processes_do_not_write_one_part(site: Site, tmp_path: Path) -> None:
+def test_part_in_use_by_another_process_raises(site: Site, tmp_path: Path) -> None:
     with download_module._open_part(tmp_path / "file"), pytest.raises(DataError, match="by another process"):
         download(f"{site.url}/file", tmp_path / "file", **quiet)
 
 
-def test_a_file_that_is_there_stays_until_the_new_one_is_whole(site: Site, tmp_path: Path) -> None:
+def test_existing_file_is_kept_if_the_download_fails(site: Site, tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"old")
     site.cuts = [1000] * download_module.ATTEMPTS
     with pytest.raises(NetworkError):
@@ -356,7 +356,7 @@ def test_a_file_that_is_there_stays_until_the_new_one_is_whole(site: Site, tmp_p
     assert (tmp_path / "file").read_bytes() == b"old"
 
 
-# ---- the first part of a file ----------------------------------------------------------------------------
+# ---- prefixes of files -------------------------------------------------------------------------------
 
 
 @given(st.lists(st.lists(st.integers(0, 7), max_size=4), max_size=6), st.integers(1, 8), st.integers(1, 40))
@@ -397,14 +397,14 @@ LINES = b"".join(
 )
 
 
-def test_a_prefix_needs_only_the_first_part(site: Site, tmp_path: Path) -> None:
+def test_prefix_download_keeps_the_first_lines(site: Site, tmp_path: Path) -> None:
     site.files["/lines"] = LINES * 20
     download(f"{site.url}/lines", tmp_path / "lines", counter=partial(LineCounter, 100), **quiet)
     assert (tmp_path / "lines").read_bytes() == b"".join(LINES.splitlines(keepends=True)[:100])
     assert names(tmp_path) == ["lines"]
 
 
-def test_a_prefix_goes_on_after_breaks_and_calls(site: Site, tmp_path: Path) -> None:
+def test_prefix_resumes_after_breaks_and_in_later_calls(site: Site, tmp_path: Path) -> None:
     site.files["/lines"], site.cuts = LINES, [1000] * download_module.ATTEMPTS
     with pytest.raises(NetworkError):
         download(f"{site.url}/lines", tmp_path / "lines", counter=partial(LineCounter, 500), **quiet)
@@ -414,7 +414,7 @@ def test_a_prefix_goes_on_after_breaks_and_calls(site: Site, tmp_path: Path) -> 
     assert (tmp_path / "lines").read_bytes() == b"".join(LINES.splitlines(keepends=True)[:500])
 
 
-def test_a_part_that_holds_enough_asks_for_nothing(site: Site, tmp_path: Path) -> None:
+def test_sufficient_part_sends_no_request(site: Site, tmp_path: Path) -> None:
     (tmp_path / "lines.part").write_bytes(LINES[:90_000])
     (tmp_path / "lines.part.tag").write_text('"one"')
     download(f"{site.url}/lines", tmp_path / "lines", counter=partial(LineCounter, 50), **quiet)
@@ -422,7 +422,7 @@ def test_a_part_that_holds_enough_asks_for_nothing(site: Site, tmp_path: Path) -
     assert (tmp_path / "lines").read_bytes() == b"".join(LINES.splitlines(keepends=True)[:50])
 
 
-def test_a_prefix_of_more_than_there_is_is_the_whole(site: Site, tmp_path: Path) -> None:
+def test_prefix_longer_than_the_file_is_the_whole_file(site: Site, tmp_path: Path) -> None:
     site.files["/lines"], site.headers["x-goog-hash"] = LINES, digest(LINES)
     download(f"{site.url}/lines", tmp_path / "lines", counter=partial(LineCounter, 99_999), **quiet)
     assert (tmp_path / "lines").read_bytes() == LINES
@@ -446,13 +446,13 @@ def published() -> dict[str, bytes]:
 
 
 @pytest.mark.parametrize(("form", "whole"), [("npz", 6), ("ndjson", 9000), ("bin", 9000)])
-def test_downloads_classes_once(
+def test_classes_are_downloaded_once(
     site: Site, tmp_path: Path, form: str, whole: int, capsys: pytest.CaptureFixture
 ) -> None:
     site.files = published()
     options = {"form": form, "base_url": site.url, "timeout": 5.0}
 
-    def have(**more: object) -> tuple[int, int]:
+    def fetch(**more: object) -> tuple[int, int]:
         before = len(site.requests)
         found = download_quickdraw(tmp_path, ["ice cream"], **options, **more)  # type: ignore[arg-type]
         assert find_class_files(tmp_path) == found
@@ -460,20 +460,20 @@ def test_downloads_classes_once(
         return len(got.drawings), sum(method == "GET" for method, _, _ in site.requests[before:])
 
     part = whole if form == "npz" else 300
-    assert have(per_class=300) == (part, 1)
+    assert fetch(per_class=300) == (part, 1)
     assert ("downloaded whole" in capsys.readouterr().err) == (form == "npz")
-    assert have(per_class=300) == (part, 0)
-    assert have(per_class=20) == (part, 0)
+    assert fetch(per_class=300) == (part, 0)
+    assert fetch(per_class=20) == (part, 0)
     if form != "npz":
-        assert have(per_class=400) == (400, 1)
-    assert have() == (whole, 0 if form == "npz" else 1)
-    assert have() == (whole, 0)
+        assert fetch(per_class=400) == (400, 1)
+    assert fetch() == (whole, 0 if form == "npz" else 1)
+    assert fetch() == (whole, 0)
     store = prepare_quickdraw(find_class_files(tmp_path), tmp_path / "store", per_class=5)
     assert len(store) == 5
     assert [path for _, path, _ in site.requests if not re.search(r"/ice cream\.\w+$", path)] == []
 
 
-def test_downloads_say_what_is_wrong(site: Site, tmp_path: Path) -> None:
+def test_failed_class_downloads_give_clear_errors(site: Site, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="Did you mean 'ice cream'"):
         download_quickdraw(tmp_path, ["icecream"], base_url=site.url)
     with pytest.raises(DataError, match=r"cat\.npz does not exist"):

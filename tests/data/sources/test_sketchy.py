@@ -29,7 +29,7 @@ def photo(colour, size=(256, 256)):
 
 
 def published(spread="photo/{label}", label="axe"):
-    """Three photos, each of one colour, with two sketches each, and what the lists say of them."""
+    """Return the files of three one-colour photos, two sketches of each, and the two lists of sketches."""
     names = [f"n02764044_{number}" for number in (1, 2, 3)]
     lists = f"sketches/{label}"
     files = {
@@ -77,7 +77,7 @@ def test_every_layout_gives_the_same_pairs(layout, tmp_path):
     store = sketchy.prepare_sketchy(tmp_path / "sketchy", tmp_path / "store")
     assert store.class_names == ["axe"]
     assert store.classes[0].rejected == {"invalid": 2}
-    # Each sketch is 50 pixels wider for each next photo, whose red is 40 more.
+    # From each photo to the next, red increases by 40 and the sketches become 50 pixels wider.
     found = {
         (
             int(store.arrays["photos"][store.arrays["photo_of"][row]][0, 40, 40]) // 40,
@@ -89,14 +89,14 @@ def test_every_layout_gives_the_same_pairs(layout, tmp_path):
         (at, 90 + 50 * at, 0, -50 * at, 200 * number - 10) for at, number in ((0, 1), (1, 2), (2, 1), (2, 2))
     }
     assert store.arrays["photos"].shape == (3, 3, 84, 84)
-    # Made of the same, it is opened and not made anew.
+    # From the same files, the store is opened and not rebuilt.
     before = (tmp_path / "store" / "manifest.json").stat().st_mtime_ns
     sketchy.prepare_sketchy(tmp_path / "sketchy", tmp_path / "store")
     assert (tmp_path / "store" / "manifest.json").stat().st_mtime_ns == before
 
 
 def test_photo_is_cropped_to_the_object(tmp_path):
-    # A photo of 200 x 100 with a red object, squeezed to a square as the rendered ones are.
+    # A photo of 200 x 100 pixels with a red object, squeezed to a square like the rendered photos.
     picture = Image.new("RGB", (200, 100), "blue")
     picture.paste("red", (100, 20, 180, 60))
     out = io.BytesIO()
@@ -108,7 +108,7 @@ def test_photo_is_cropped_to_the_object(tmp_path):
     boxes = sketchy_files.read_boxes(table.getvalue().encode(), "stats.csv")
     assert boxes == {"n02764044_1": ((200, 100), (100, 20, 180, 60))}
     pixels = sketchy.cropped_photo(out.getvalue(), "x", 84, boxes["n02764044_1"])
-    # The object, 80 x 40, fills the width; above and below it is black.
+    # The object of 80 x 40 pixels fills the width; the photo is black above and below it.
     np.testing.assert_array_equal(
         pixels[:, 25:59, 4:80], np.array([255, 0, 0])[:, None, None] * np.ones((1, 34, 76))
     )
@@ -117,16 +117,16 @@ def test_photo_is_cropped_to_the_object(tmp_path):
         sketchy_files.read_boxes(b"header\n0,axe,n1,1\n", "stats.csv")
 
 
-def test_short_and_small_strokes_are_left_out():
+def test_short_and_small_strokes_are_excluded():
     sketch = sketchy.read_sketch(
-        # 300 long; 29 and so short; 60 long in a box of 8, which is small; 40 long.
+        # Lengths: 300; 29, too short; 64, but in a box of 8, too small; 40.
         svg("M 0 0 L 300 0", "M 0 50 L 29 50", "M 0 99 " + "l 8 0 l -8 0 " * 4, "M 0 70 L 40 70"),
         "x",
     )
     assert [stroke.tolist() for stroke in sketch.strokes] == [[[0, 0], [300, 0]], [[0, 70], [40, 70]]]
 
 
-def test_curves_are_followed_within_the_tolerance():
+def test_curves_are_approximated_within_the_tolerance():
     path = "M 100 100 C 100 300 400 300 400 100 Q 500 0 550 200"
     (stroke,) = sketchy.read_sketch(svg(path), "x").strokes
     curve = svgpathtools.parse_path(path)
@@ -141,7 +141,7 @@ def test_curves_are_followed_within_the_tolerance():
     assert 4 < len(stroke) < 20
 
 
-def test_too_long_sketches_are_counted_and_no_photo_gets_another_s(tmp_path):
+def test_excluding_long_sketches_keeps_photos_aligned(tmp_path):
     files = published()
     zigzag = "M 0 0 " + " ".join(f"L {10 * at} {100 * (at % 2)}" for at in range(1, 60))
     files["sketches/axe/n02764044_3-1.svg"] = svg(zigzag)
@@ -165,14 +165,14 @@ HOSTILE = {
 
 
 @pytest.mark.parametrize("name", HOSTILE)
-def test_hostile_sketch_is_one_clear_line(name, tmp_path, capsys):
+def test_hostile_sketch_gives_a_clear_error(name, tmp_path, capsys):
     began = time.process_time()
     with pytest.raises(DataError) as error:
         sketchy.read_sketch(HOSTILE[name], "axe/evil.svg")
     assert time.process_time() - began < 5
     assert "axe/evil.svg" in str(error.value)
     assert "\n" not in str(error.value)
-    # In a data set it is left out, counted, and the first of its kind is told.
+    # In a data set, the sketch is excluded and counted, and a message names it.
     files = published() | {"sketches/axe/n02764044_3-1.svg": HOSTILE[name]}
     store = sketchy.prepare_sketchy(write(tmp_path / "in", files), tmp_path / "out")
     assert store.classes[0].rejected == {"invalid": 2, "unreadable": 1}
@@ -183,14 +183,14 @@ def test_sketch_without_its_closing_tag_is_read():
     assert len(sketchy.read_sketch(svg("M 0 0 L 90 90").replace(b"</svg>", b""), "x")) == 2
 
 
-def test_unreadable_photo_takes_its_sketches_with_it(tmp_path):
+def test_sketches_of_an_unreadable_photo_are_excluded(tmp_path):
     files = published() | {"photo/axe/n02764044_3.png": b"no image"}
     store = sketchy.prepare_sketchy(write(tmp_path / "in", files), tmp_path / "out")
     assert store.classes[0].rejected == {"invalid": 2, "unreadable": 2}
     assert len(store.arrays["photos"]) == 2
 
 
-def test_what_is_missing_is_said(tmp_path):
+def test_missing_or_truncated_files_give_a_clear_error(tmp_path):
     with pytest.raises(DataError, match="no files of Sketchy"):
         sketchy_files.find_files(tmp_path / "nothing")
     only = {name: content for name, content in published().items() if name.startswith("sketches")}
@@ -200,13 +200,13 @@ def test_what_is_missing_is_said(tmp_path):
     write_tar(tmp_path / "cut.tar", published())
     (tmp_path / "in").mkdir()
     whole = (tmp_path / "cut.tar").read_bytes()
-    for length in range(600, len(whole.rstrip(b"\0")), 700):  # in the midst of headers and of contents
+    for length in range(600, len(whole.rstrip(b"\0")), 700):  # within headers and within contents
         (tmp_path / "in" / "cut.tar").write_bytes(whole[:length])
         with pytest.raises(DataError, match=r"cut.tar cannot be read"):
             sketchy.prepare_sketchy(tmp_path / "in", tmp_path / "out")
 
 
-def test_overlapping_photos_are_left_out_by_either_rule(tmp_path):
+def test_overlap_rules_exclude_photos(tmp_path):
     files = {}
     for label, name in (("guitar", "n03272010_1"), ("guitar", "n02676566_1"), ("axe", "n02764044_1")):
         files[f"photo/{label}/{name}.png"] = photo("red")
@@ -216,7 +216,7 @@ def test_overlapping_photos_are_left_out_by_either_rule(tmp_path):
         rule: len(sketchy.prepare_sketchy(tmp_path / "in", tmp_path / rule, rule=rule))
         for rule in ("none", "image", "class")
     }
-    # The electric guitar is a test class, the acoustic one is not, and both are Sketchy's guitars.
+    # Sketchy's class guitar has electric guitars, a test class, and acoustic ones, which are not.
     assert kept == {"none": 3, "image": 2, "class": 1}
 
 
@@ -224,8 +224,8 @@ def test_overlapping_photos_are_left_out_by_either_rule(tmp_path):
 
 
 @pytest.mark.data
-def test_real_paths_are_those_of_svgpathtools(real_data):
-    """Every point of 200 real sketches' paths lies on the path that an independent library reads."""
+def test_real_paths_agree_with_svgpathtools(real_data):
+    """Compare the paths of 200 real sketches with those that an independent library reads."""
     found = sketchy_files.find_files(real_data / "sketchy")
     chosen = [(label, name) for label in sorted(found.sketches) for name in sorted(found.sketches[label])][
         ::16

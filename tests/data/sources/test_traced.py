@@ -9,7 +9,7 @@ from sketchembed.errors import DataError
 
 @pytest.fixture
 def folder(tmp_path):
-    """Photos in two folders: discs of some size, one of nothing at all, and a file that is no photo."""
+    """Write two folders of photos: discs of increasing size, one blank photo and one broken file."""
     root = tmp_path / "photos"
     for label in ("a", "b"):
         (root / label).mkdir(parents=True)
@@ -26,19 +26,20 @@ def test_folder_of_photos_becomes_pairs(folder, tmp_path, capsys):
     store = traced.prepare_traced(str(folder), tmp_path, tmp_path / "prepared")
     assert (store.source, store.class_names, len(store)) == ("traced photos", ["a", "b"], 24)
     assert store.classes[0].rejected == {"no contours": 1}
-    said = " ".join(capsys.readouterr().err.split())
-    assert "24 of 25 photos" in said
-    assert "broken.jpg" in said
+    messages = " ".join(capsys.readouterr().err.split())
+    assert "24 of 25 photos" in messages
+    assert "broken.jpg" in messages
     photo_of = store.arrays["photo_of"]
     assert len(store.arrays["photos"]) == 25
-    assert 12 in set(range(25)) - set(photo_of.tolist())  # the blank one comes after the twelve discs
-    # Each drawing is of its own photo: the larger disc has the wider outline.
+    assert 12 in set(range(25)) - set(photo_of.tolist())  # the blank photo follows the twelve discs
+    # Each drawing belongs to its photo: its outline has the size of the disc.
     for row in (0, len(store) - 1):
         points = np.cumsum(store[row][:, :2], axis=0)
         orange = np.argwhere(store.arrays["photos"][photo_of[row]][0] > 128)[:, ::-1]
         np.testing.assert_allclose(np.ptp(points, axis=0), np.ptp(orange, axis=0) + 1, atol=2.5)
-        np.testing.assert_allclose(points.min(0), orange.min(0) - [0, 21], atol=2.5)  # of the part not padded
-    # Opened again, and made anew once there is another photo.
+        # The photo has 21 rows of padding at the top, and the drawing has none.
+        np.testing.assert_allclose(points.min(0), orange.min(0) - [0, 21], atol=2.5)
+    # The store is reused, and rebuilt after the photos change.
     before = (store.path / "manifest.json").stat().st_mtime_ns
     traced.prepare_traced(str(folder), tmp_path, tmp_path / "prepared")
     assert (store.path / "manifest.json").stat().st_mtime_ns == before
@@ -46,7 +47,7 @@ def test_folder_of_photos_becomes_pairs(folder, tmp_path, capsys):
     assert len(traced.prepare_traced(str(folder), tmp_path, tmp_path / "prepared")) == 23
 
 
-def test_module_divides_by_photo(folder, tmp_path):
+def test_module_splits_by_photo(folder, tmp_path):
     module = TracedDataModule(str(tmp_path / "data"), photos=str(folder), max_points=20)
     module.setup()
     assert module.store.lengths.max() <= 20
@@ -56,6 +57,6 @@ def test_module_divides_by_photo(folder, tmp_path):
     assert module.facts()["photos"] == len(module.train_indices)
 
 
-def test_folder_without_photos_is_told(tmp_path):
+def test_folder_without_photos_raises(tmp_path):
     with pytest.raises(DataError, match="there is no photo in"):
         traced.prepare_traced(str(tmp_path / "nothing"), tmp_path, tmp_path / "prepared")
