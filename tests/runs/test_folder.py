@@ -164,7 +164,7 @@ def test_logger_writes_lines_and_continues_the_time(tmp_path):
     assert "epoch" not in last
 
 
-def test_wandb_is_offline_unless_requested(monkeypatch):
+def test_wandb_mode_is_offline_by_default_outside_sweeps(monkeypatch):
     monkeypatch.delenv("WANDB_MODE", raising=False)
     monkeypatch.delenv("WANDB_SWEEP_ID", raising=False)
     assert RunOptions().wandb_mode() == "offline"

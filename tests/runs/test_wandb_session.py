@@ -224,7 +224,7 @@ def test_killed_and_resumed_offline_run_syncs_as_one_run(server, tmp_path):
 
 
 @pytest.mark.slow
-def test_training_with_a_full_server_is_kept_offline(begin, full_server, tmp_path):
+def test_training_with_an_unresponsive_server_is_kept_offline(begin, full_server, tmp_path):
     output = wait_for_success(begin(full_server))
     (line,) = lines_about_wandb(output)
     reason, folder, _ = ONE_LINE.fullmatch(line).groups()

@@ -318,7 +318,7 @@ def test_too_many_skips_in_a_row_stop_the_run(command, monkeypatch, capsys):
         return found._replace(kl=found.kl * float("nan")) if self.training and self.global_step > 3 else found
 
     monkeypatch.setattr(DrawingTask, "terms", terms)
-    # The KL divergence has weight zero, so that it may be NaN.
+    # The KL divergence has weight zero, so it may be NaN.
     command("--finite.action", "skip", "--finite.skips", "1", name="weightless")
     capsys.readouterr()
     weighed = ["--model.init_args.kl_weight", "0.1", "--finite.action", "skip", "--finite.skips", "1"]

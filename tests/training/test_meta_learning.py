@@ -67,7 +67,7 @@ def test_validation_adapts_although_gradients_are_disabled(tmp_path):
     assert found["val/accuracy"] == pytest.approx(float(accuracy))
 
 
-def test_accumulated_episodes_give_the_gradient_of_their_mean_loss(tmp_path):
+def test_accumulation_gives_the_gradient_of_the_mean_loss(tmp_path):
     torch.manual_seed(0)
     task = MAMLTask(TINY)
     batches = [episode(seed=1), episode(seed=2)]
