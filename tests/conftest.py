@@ -1,4 +1,4 @@
-"""What the tests share."""
+"""Fixtures that all tests share."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from fake_wandb import FakeServer
 
 os.environ["WANDB_MODE"] = "disabled"
 if not torch.cuda.is_available():
-    # Before anything imports Triton: its kernels are tested in its interpreter where there is no GPU.
+    # Triton reads this when it is imported. Without a GPU, its kernels run in its interpreter.
     os.environ["TRITON_INTERPRET"] = "1"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Let more runs be killed than there is time for every day."""
+    """Add the option for the number of runs that `test_resume.py` kills."""
     parser.addoption("--kills", type=int, default=4, help="runs that test_resume.py kills at random")
 
 
 @pytest.fixture(scope="session", autouse=True)
 def published_data() -> Iterator[Path | None]:
-    """The folder SKETCHEMBED_DATA as it was given, which tests only read.
+    """The folder in SKETCHEMBED_DATA, which tests only read.
 
     The variable is unset for the whole session, so no test depends on it or writes there by default.
     """
@@ -38,7 +38,7 @@ def published_data() -> Iterator[Path | None]:
 
 
 def listing(folder: Path) -> dict[str, tuple[int, int]]:
-    """Return the size and the time of change of everything in a folder, by its path."""
+    """Map every path in a folder to its size and modification time."""
     found = {}
     for place, folders, files in os.walk(folder, followlinks=True):
         for name in (*folders, *files):
@@ -60,9 +60,9 @@ def published_data_unchanged(published_data: Path | None) -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def real_data(published_data: Path | None, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of links to the real data, or skip.
+    """A folder of links to the real data. Without real data, the test is skipped.
 
-    What is prepared from them is kept in this folder, for all tests and all workers of pytest-xdist.
+    All tests and all workers of pytest-xdist share this folder and the data that are prepared in it.
     """
     if published_data is None:
         pytest.skip("SKETCHEMBED_DATA does not point to real data")
@@ -80,7 +80,7 @@ def real_data(published_data: Path | None, tmp_path_factory: pytest.TempPathFact
 def real_omniglot(real_data: Path) -> Path:
     """The folder of the prepared Omniglot images.
 
-    A process without run-time type checks prepares them. With the checks it takes several times as long.
+    A process without run-time type checks prepares them. With the checks, this takes several times as long.
     """
     prepare = """
 import sys
@@ -95,7 +95,7 @@ omniglot_images.load_omniglot(Path(sys.argv[1]), Path(sys.argv[2]))
 
 @pytest.fixture(scope="session")
 def real_classes(real_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
-    """From names of Quick, Draw! classes to a data folder of links to their files: all take long to read."""
+    """A function that makes a data folder with a few Quick, Draw! classes. Reading all classes takes long."""
 
     @functools.cache
     def folder_of(*names: str) -> Path:
@@ -112,21 +112,21 @@ def real_classes(real_data: Path, tmp_path_factory: pytest.TempPathFactory) -> C
 
 
 @pytest.fixture(scope="session", autouse=True)
-def one_thread() -> None:
-    """Small products on busy cores wait for each other's threads longer than they compute."""
+def single_thread() -> None:
+    """Use one thread: for small matrix products on busy cores, threads wait longer than they compute."""
     torch.set_num_threads(1)
 
 
 @pytest.fixture(autouse=True)
-def denormal_numbers_as_they_were() -> Iterator[None]:
-    """Training flushes denormal numbers to zero in the whole process, which Hypothesis refuses to bear."""
+def keep_denormals() -> Iterator[None]:
+    """Restore denormal numbers: training flushes them to zero process-wide, which Hypothesis rejects."""
     yield
     torch.set_flush_denormal(False)
 
 
 @pytest.fixture
 def server() -> Iterator[FakeServer]:
-    """A W&B server; `cut` ends it, as a lost network would."""
+    """A stand-in for the W&B server. Its method `cut` stops it like a lost network."""
     made = FakeServer()
     yield made
     made.cut()

@@ -1,4 +1,4 @@
-"""A stand-in for W&B's server, as far as a run needs one."""
+"""A stand-in for the W&B server that answers the requests of a run."""
 
 import gzip
 import http.server
@@ -11,7 +11,7 @@ import zlib
 
 
 class FakeServer(http.server.ThreadingHTTPServer):
-    """Says yes to everything, and keeps what W&B's own process sends: lines of history, summary, files."""
+    """Accepts every request and stores what the W&B process sends: history, summary and files."""
 
     daemon_threads = True
 
@@ -115,35 +115,39 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
 
 def environment(home, url, key="a" * 40):
-    """An environment in which W&B's server is at an address; W&B looks into the home folder, too."""
+    """Return environment variables that direct W&B to the server `url`. W&B also reads files in `home`."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("WANDB")}
     kept |= {"WANDB_BASE_URL": url, "HOME": str(home), "NETRC": str(home / "netrc")}
     return kept | {"PYTHONPATH": os.pathsep.join(sys.path)} | ({"WANDB_API_KEY": key} if key else {})
 
 
 def records(folder):
-    """What is in a run's log: seven bytes, then records as in a log of LevelDB, each a message of W&B's."""
+    """Return the records of a run's log.
+
+    The file has a header of seven bytes and then records in LevelDB's log format. Each record is a protobuf
+    message of W&B.
+    """
     from wandb.proto import wandb_internal_pb2
 
     (path,) = folder.glob("run-*.wandb")
     data, at, message, found = path.read_bytes(), 7, b"", []
     assert data[:4] == b":W&B"
     while at + 7 <= len(data):
-        if (left := 32768 - at % 32768) < 7:  # no room for a head at the end of a block
+        if (left := 32768 - at % 32768) < 7:  # the block has no room for another record header
             at += left
             continue
         checksum, length, kind = struct.unpack_from("<IHB", data, at)
         part = data[at + 7 : at + 7 + length]
         assert zlib.crc32(part, zlib.crc32(bytes([kind]))) == checksum
         at, message = at + 7 + length, message + part
-        if kind in (1, 4):  # whole, or the last of several parts
+        if kind in (1, 4):  # a complete record, or the last of several parts
             found.append(wandb_internal_pb2.Record.FromString(message))
             message = b""
     return found
 
 
 def metrics_of(spec):
-    """The names of all metrics and media in the spec of a dashboard, or in a part of it."""
+    """Return the names of all metrics and media in the spec of a dashboard, or in a part of it."""
     if isinstance(spec, list):
         return set().union(*map(metrics_of, spec))
     if not isinstance(spec, dict):

@@ -1,7 +1,7 @@
-"""Image files by hand: right ones that Pillow does not write, and hostile ones.
+"""Hand-made image files: valid ones that Pillow cannot write, and malformed or malicious ones.
 
-Run as a program, ``hostile_images.py LOADER FOLDER``, it reads every file of a folder with one loader and
-prints what came of each, as JSON lines, and last by how many MiB the memory has grown.
+The program ``hostile_images.py LOADER FOLDER`` reads every file of a folder with one loader. It prints one
+JSON line for each file, and a last one with the growth of memory in MiB.
 """
 
 import contextlib
@@ -33,7 +33,7 @@ from sketchembed.files.reading import MAX_BYTES
 from sketchembed.networks import ModelConfig, SketchEmbedNet
 
 SIDE = 8192
-"""Of the largest picture that is read; it is half as high, but for a JPEG of one scan."""
+"""Width of the largest images that are accepted, in pixels. The largest height depends on the format."""
 
 
 def saved(picture, kind, **settings):
@@ -52,7 +52,7 @@ def png(size, bits, colour, rows, *more, claimed=None):
 
     Args:
         size: width and height.
-        bits: of a channel.
+        bits: bits per channel.
         colour: PNG's colour type: 0 grey, 2 RGB, 3 palette, 4 grey and alpha, 6 RGBA.
         rows: bytes of each row, without filters.
         more: chunks before the pixels.
@@ -65,7 +65,7 @@ def png(size, bits, colour, rows, *more, claimed=None):
 
 
 def tiff(entries, tail=b"", following=0):
-    """Return a little-endian TIFF of one directory of (tag, type, count, value), and what comes after it."""
+    """Return a little-endian TIFF: one directory of (tag, type, count, value), then the bytes of `tail`."""
     body = b"".join(struct.pack("<HHII", *entry) for entry in entries)
     return b"II*\0" + struct.pack("<IH", 8, len(entries)) + body + struct.pack("<I", following) + tail
 
@@ -76,21 +76,21 @@ def grey_tiff(width, height, *more, following=0):
 
 
 def house():
-    """Return a drawing, dark on light, that any loader of drawings can read."""
+    """Return a dark drawing on a light background that every loader of drawings can read."""
     picture = Image.new("RGB", (60, 40), (250, 250, 240))
     ImageDraw.Draw(picture).line([(10, 30), (10, 15), (30, 5), (50, 15), (50, 30), (10, 30)], (20, 30, 90), 3)
     return picture
 
 
 def progressive_bomb(scans):
-    """Return a progressive JPEG of the largest size whose last scan is there many times over."""
+    """Return a progressive JPEG of the largest size that repeats its last scan many times."""
     content = saved(Image.new("L", (SIDE, SIDE // 2), 255), "JPEG", progressive=True)
     last = content[content.rfind(b"\xff\xda") : -2]
     return content[:-2] + last * scans + content[-2:]
 
 
 def readable():
-    """Return files, by name, that hold the house or something else that can be seen."""
+    """Return valid files by name: the house, or other images with visible content."""
     picture = house()
     exif = saved(picture, "JPEG", exif=b"Exif\0\0II*\0\x08\0\0\0\xff\xff" + b"\x12\x01" * 40)
     strip = Image.new("L", (1, 20000), 255)
@@ -116,7 +116,7 @@ def readable():
 
 
 def largest():
-    """Return files, by name, that take the most memory of those that can be read."""
+    """Return the valid files, by name, that take the most memory to read."""
     ink = bytes([0, 0, 0, 255]) * SIDE
     return {
         "largest.png": png((SIDE, SIDE // 2), 8, 6, [bytes(4 * SIDE)] * (SIDE // 2 - 99) + [ink] * 99),
@@ -127,7 +127,7 @@ def largest():
 
 
 def refused():
-    """Return files, by name, in which there is no whole picture of a lawful size."""
+    """Return invalid files by name: none contains a complete image of an accepted size."""
     picture = house()
     jpeg, gif, webp = (saved(picture, kind) for kind in ("JPEG", "GIF", "WEBP"))
     whole = saved(picture, "PNG")
@@ -190,7 +190,7 @@ def refused():
 
 
 def make(folder):
-    """Write all of them, and what is no file at all."""
+    """Write all files to a folder, and add a subfolder, a pipe and symbolic links."""
     for name, content in {**readable(), **largest(), **refused()}.items():
         (folder / name).write_bytes(content)
     (folder / "folder.png").mkdir()
@@ -207,7 +207,7 @@ def make(folder):
 
 
 def published(work, place, path):
-    """Put a file into its place in a data set, as a link."""
+    """Link a file into its place in a data set."""
     target = work / place
     target.parent.mkdir(parents=True)
     target.symlink_to(path)
@@ -248,14 +248,14 @@ def traced_loader(path, work):
     try:
         store = traced.prepare_traced(str(work / "mine"), work, work / "prepared")
     except DataError as error:
-        if "no drawing was left" in str(error):  # a right answer: some of the files have nothing on them
+        if "no drawing was left" in str(error):  # correct: some of the files are blank
             return None
         raise
     return store.arrays["photos"]
 
 
 class Refusal(Exception):
-    """What the command line says before it exits."""
+    """The error message that the command line prints before it exits."""
 
 
 def draw_loader(channels, path, work):
@@ -271,14 +271,14 @@ def draw_loader(channels, path, work):
     }
     net = SketchEmbedNet(ModelConfig(**sizes, channels=channels))
     weights = sketchembed.save(net, work / "net.safetensors")
-    says = io.StringIO()
-    with contextlib.redirect_stderr(says), contextlib.redirect_stdout(io.StringIO()):
+    stderr = io.StringIO()
+    with contextlib.redirect_stderr(stderr), contextlib.redirect_stdout(io.StringIO()):
         try:
             main(["draw", str(path), str(weights), "--out", str(work / "out")])
         except SystemExit as stop:
             if stop.code != 2:
                 raise
-            raise Refusal(says.getvalue().strip()) from None
+            raise Refusal(stderr.getvalue().strip()) from None
     return (work / "out" / f"{path.stem}.svg").read_text()
 
 
@@ -303,7 +303,7 @@ def peak():
 
 def read_all(loader, folder):
     work = folder.parent / f"work-{loader}"
-    LOADERS[loader](folder / "animated.png", work)  # imports what is imported late
+    LOADERS[loader](folder / "animated.png", work)  # triggers lazy imports
     shutil.rmtree(work, ignore_errors=True)
     before = peak()
     for path in sorted(folder.iterdir()):

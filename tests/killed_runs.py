@@ -1,6 +1,6 @@
-"""Runs that are killed: in processes of their own, at a chosen place or whenever the test says.
+"""Training runs in subprocesses, which tests kill at a chosen function call or at any time.
 
-The processes are forked from one that has imported everything, so that a start takes no seconds.
+The subprocesses are forked from a process that has imported everything, so they start fast.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ processes.set_forkserver_preload(["sketchembed.cli.fit", "killed_runs"])
 
 
 class Place(NamedTuple):
-    """Where something happens to a process; by default it kills itself with SIGKILL.
+    """A function call at which a process gets a signal. By default it kills itself with SIGKILL.
 
     Attributes:
-        function: such as ``os.replace``, that is called there.
-        mention: what the arguments of the fatal call say.
-        after: whether it happens when the call is done rather than before.
-        signal: what the process sends itself.
-        limit: if given, no signal is sent: from here on no file may grow beyond so many bytes.
+        function: qualified name of the called function, such as ``os.replace``.
+        mention: text that the arguments of the call contain.
+        after: whether the signal comes after the call instead of before it.
+        signal: signal that the process sends itself.
+        limit: if given, no signal is sent. Instead, no file may exceed this size in bytes from then on.
     """
 
     function: str
@@ -38,28 +38,28 @@ class Place(NamedTuple):
     signal: signal.Signals = signal.SIGKILL
     limit: int | None = None
 
-    def lay(self) -> None:
-        """Have it happen where the function is called."""
+    def install(self) -> None:
+        """Wrap the function so that a matching call triggers the signal."""
         owner_name, _, name = self.function.rpartition(".")
         try:
             owner: Any = importlib.import_module(owner_name)
-        except ModuleNotFoundError:  # a class
-            module, _, of = owner_name.rpartition(".")
-            owner = getattr(importlib.import_module(module), of)
+        except ModuleNotFoundError:  # the owner is a class, not a module
+            module, _, class_name = owner_name.rpartition(".")
+            owner = getattr(importlib.import_module(module), class_name)
         original = getattr(owner, name)
 
-        def fatal(*args: Any, **kwargs: Any) -> Any:
-            hit = self.mention in f"{args} {kwargs}"
-            if hit and not self.after:
-                self._happen()
+        def wrapper(*args: Any, **kwargs: Any) -> Any:
+            matches = self.mention in f"{args} {kwargs}"
+            if matches and not self.after:
+                self._trigger()
             result = original(*args, **kwargs)
-            if hit and self.after:
-                self._happen()
+            if matches and self.after:
+                self._trigger()
             return result
 
-        setattr(owner, name, fatal)
+        setattr(owner, name, wrapper)
 
-    def _happen(self) -> None:
+    def _trigger(self) -> None:
         if self.limit is None:
             os.kill(os.getpid(), self.signal)
         else:
@@ -78,19 +78,19 @@ def _train(args: list[str], log: Path, place: Place | None) -> None:
     torch.set_num_threads(1)
     os.environ["WANDB_MODE"] = "disabled"
     if place is not None:
-        place.lay()
+        place.install()
     main(["fit", *args])
 
 
 def start(args: list[str], log: Path, place: Place | None = None) -> Any:
-    """Start `sketchembed fit` in a process of its own; its output goes to a file."""
+    """Start `sketchembed fit` in a subprocess that appends its output to a file."""
     process = processes.Process(target=_train, args=(args, log, place))
     process.start()
     return process
 
 
 def finish(args: list[str], log: Path, place: Place | None = None, timeout: float = 600) -> int:
-    """Run `sketchembed fit`, and return its exit status; -9 if it was killed."""
+    """Run `sketchembed fit` and return its exit status, which is -9 if it was killed."""
     process = start(args, log, place)
     process.join(timeout)
     assert process.exitcode is not None, log.read_text()
@@ -98,7 +98,7 @@ def finish(args: list[str], log: Path, place: Place | None = None, timeout: floa
 
 
 def arguments(data: Path, root: Path, *more: str) -> list[str]:
-    """Return the CPU preset, made tiny, with doodles; everything happens within a few steps."""
+    """Return arguments for a tiny CPU training on doodles that validates and saves within a few steps."""
     return [
         *(
             part
@@ -111,7 +111,7 @@ def arguments(data: Path, root: Path, *more: str) -> list[str]:
 
 
 def outcome(run: Path) -> dict[str, Any]:
-    """Return all that must be the same of a run whether it was killed or not."""
+    """Return the parts of a run that must not depend on whether it was killed."""
     import torch
 
     checkpoints = sorted((run / "checkpoints").glob("*.ckpt"))
@@ -133,7 +133,7 @@ def outcome(run: Path) -> dict[str, Any]:
 
 
 def plain(value: Any) -> Any:
-    """Return a value with tensors as bytes, which compare bit for bit."""
+    """Return a value with its tensors as bytes, so that values compare bit for bit."""
     import torch
 
     if isinstance(value, torch.Tensor):
@@ -146,7 +146,7 @@ def plain(value: Any) -> Any:
 
 
 def check_same(one: dict[str, Any], other: dict[str, Any]) -> None:
-    """Compare two outcomes, and name what differs."""
+    """Check that two outcomes are equal. The error names the parts that differ."""
     differing = {
         (name, part)
         for name in one

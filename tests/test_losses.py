@@ -1,4 +1,4 @@
-"""The losses against torch's own, and the pixel loss restated pixel by pixel in NumPy and SciPy."""
+"""Compare the losses with PyTorch's, and the pixel loss with a reference in NumPy and SciPy."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ def outputs(batch=2, time=6, mix=3, seed=0) -> tuple[torch.Tensor, torch.Tensor]
     )
 
 
-def test_pen_loss_is_torch_s_cross_entropy():
+def test_pen_loss_equals_torch_cross_entropy():
     logits, _ = outputs()
     target = drawings()[:, 1:, 2:]
     expected = functional.cross_entropy(logits.flatten(0, 1), target.flatten(0, 1).argmax(-1))
     torch.testing.assert_close(pen_loss(logits, target), expected)
 
 
-def test_stroke_loss_counts_no_padding_but_divides_by_all_steps():
+def test_stroke_loss_skips_padding_but_divides_by_all_steps():
     _, raw = outputs()
     target = drawings()[:, 1:]
     mixture = GaussianMixture.from_output(raw)
@@ -63,8 +63,8 @@ def test_stroke_loss_is_bounded_and_has_finite_gradients():
 # ---- the pixel loss ----------------------------------------------------------------------------------
 
 
-def picture(points, drawn, size, power, sigma, radius):
-    """Ink of every pixel from every segment, then SciPy's blur."""
+def reference_image(points, drawn, size, power, sigma, radius):
+    """Return the ink of each pixel by its distance from the nearest drawn segment, blurred with SciPy."""
     row, column = np.mgrid[:size, :size].astype(float)
     nearest = np.full((size, size), np.inf)
     for a, b, on in zip(points[:-1], points[1:], drawn, strict=True):
@@ -80,7 +80,7 @@ def picture(points, drawn, size, power, sigma, radius):
 
 @pytest.mark.parametrize("power", [1, 2])
 @pytest.mark.parametrize("entropy", ["full", "ink"])
-def test_pixel_loss_restated(power, entropy):
+def test_pixel_loss_equals_a_numpy_reference(power, entropy):
     size, margin = 28, 3
     logits, raw = outputs()
     logits[..., 0] += 1
@@ -97,7 +97,7 @@ def test_pixel_loss_restated(power, entropy):
         scale = (size - 2 * margin) / (high - low).max()
         shift = size / 2 - (low + high) / 2 * scale
         down = [rows[t - 1, 2] == 1 and t < length for t in range(1, len(rows))]
-        truth = picture(points * scale + shift, down, size, power, 2.0, 2)
+        truth = reference_image(points * scale + shift, down, size, power, 2.0, 2)
         pen = torch.softmax(logits[number], -1)[:, 0].numpy() > 0.5
         for sample in range(2):
             walk = [np.zeros(2)]
@@ -110,7 +110,7 @@ def test_pixel_loss_restated(power, entropy):
                 factor = np.array([[std[0], 0], [rho * std[1], std[1] * math.sqrt(1 - rho**2)]])
                 walk.append(walk[-1] + mean + factor @ e)
             drawn = [True, *pen[:-1]]
-            image = picture(np.array(walk) * scale + shift, drawn, size, power, 2.0, 2)
+            image = reference_image(np.array(walk) * scale + shift, drawn, size, power, 2.0, 2)
             image = np.clip(image, 1e-7, 1 - 1e-7)
             loss = truth * np.log(image)
             if entropy == "full":
@@ -119,7 +119,7 @@ def test_pixel_loss_restated(power, entropy):
     assert ours.item() == pytest.approx(np.mean(terms), rel=2e-3)
 
 
-def test_pixel_loss_gradient_is_that_of_finite_differences():
+def test_pixel_loss_gradient_equals_finite_differences():
     logits, raw = outputs(seed=1)
     logits[..., 0] += 2
     raw = raw * 0.2
@@ -140,7 +140,7 @@ def test_pixel_loss_gradient_is_that_of_finite_differences():
     assert gradient.abs().sum() > 0
 
 
-def test_pixel_loss_leaves_pen_and_weights_alone():
+def test_pixel_loss_has_no_gradient_for_pen_and_weights():
     logits, raw = outputs()
     logits[..., 0] += 2
     logits.requires_grad_()
@@ -153,7 +153,7 @@ def test_pixel_loss_leaves_pen_and_weights_alone():
     assert output.isfinite().all()
 
 
-def test_pixel_loss_of_a_perfect_prediction_is_the_least():
+def test_perfect_prediction_has_the_smallest_pixel_loss():
     stroke5 = drawings()
     target = stroke5[:, 1:]
     logits = target[..., 2:] * 20
@@ -166,7 +166,7 @@ def test_pixel_loss_of_a_perfect_prediction_is_the_least():
     assert PixelLoss()(exact, logits, stroke5, 48).isfinite()
 
 
-def test_pixel_loss_survives_an_empty_prediction():
+def test_pixel_loss_of_an_empty_prediction_is_finite():
     logits, raw = outputs()
     logits[..., 1] += 50
     stroke5 = drawings()
@@ -198,31 +198,31 @@ def test_losses_are_float32_under_autocast():
         assert torch.equal(ours, plain)
 
 
-# ---- the sum -----------------------------------------------------------------------------------------
+# ---- the weighted sum --------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("of", [float, torch.tensor], ids=["number", "tensor"])
+@pytest.mark.parametrize("as_type", [float, torch.tensor], ids=["number", "tensor"])
 @pytest.mark.parametrize(
     ("alpha", "gate", "expected"),
     # 1 + (1 - α) 10 + gate α 100
     [(0.0, 1.0, 11.0), (0.1, 0.0, 10.0), (0.15, 1.0, 24.5), (0.1, 1.0, 20.0), (1.0, 1.0, 101.0)],
 )
-def test_weighted_sum(alpha, gate, expected, of):
+def test_weighted_sum(alpha, gate, expected, as_type):
     terms = torch.tensor(1.0), torch.tensor(10.0), torch.tensor(100.0)
-    loss = drawing_loss(*terms, of(alpha), of(gate))
+    loss = drawing_loss(*terms, as_type(alpha), as_type(gate))
     assert loss.total.item() == pytest.approx(expected)
     assert loss[1:] == terms
 
 
-@pytest.mark.parametrize("of", [float, torch.tensor], ids=["number", "tensor"])
-def test_gradient_of_the_weighted_sum(of):
+@pytest.mark.parametrize("as_type", [float, torch.tensor], ids=["number", "tensor"])
+def test_weighted_sum_gradient(as_type):
     terms = [torch.tensor(value, requires_grad=True) for value in (1.0, 10.0, 100.0)]
     for gate, pixel in ((1.0, 0.25), (0.0, 0.0)):
-        found = torch.autograd.grad(drawing_loss(*terms, of(0.25), of(gate)).total, terms)
+        found = torch.autograd.grad(drawing_loss(*terms, as_type(0.25), as_type(gate)).total, terms)
         assert [value.item() for value in found] == [1.0, 0.75, pixel]
 
 
-def test_kl_is_torch_s():
+def test_kl_loss_equals_torch_kl_divergence():
     mean, logvar = torch.randn(4, 8), torch.randn(4, 8)
     normal = torch.distributions.Normal
     oracle = torch.distributions.kl_divergence(normal(mean, (logvar / 2).exp()), normal(0.0, 1.0)).mean()

@@ -1,4 +1,4 @@
-"""The wheel, installed without the checkout and with only the distributions that it declares."""
+"""Test the wheel outside the checkout, with only the distributions that it declares."""
 
 import os
 import re
@@ -42,7 +42,7 @@ def wheel(tmp_path_factory):
 
 
 def required(requirements, extras=()):
-    """Names of all installed distributions that requirements need, with those that they need in turn."""
+    """Return the names of all distributions that the requirements need, directly or indirectly."""
     found = {}
     waiting = [(Requirement(text), extra) for text in requirements for extra in ("", *extras)]
     while waiting:
@@ -82,7 +82,7 @@ def environment(folder, wheel, extras=()):
 
 @pytest.fixture
 def run(tmp_path):
-    """Runs a command in a folder outside the checkout."""
+    """A function that runs a command outside the checkout and returns its output."""
     kept = {
         name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "SKETCHEMBED_DATA")
     }

@@ -1,10 +1,12 @@
-"""`sketchembed fit` as a program, with what the tests of several processes want to see.
+"""Run `sketchembed fit` and record what the tests of distributed training compare.
 
-Usage: ``python watched_fit.py OUT FIT-ARGUMENTS ... [+ FIT-ARGUMENTS ...]``, one run after the other. The
-first process writes all logged numbers in full to ``OUT/curve-RUN.jsonl``. Process r writes the drawings that
-it trains on to ``OUT/seen-RUN-r.jsonl``, a batch a line, and its number to ``OUT/pid-r`` in the fourth step.
-``WATCHED_DRAWINGS`` leaves so many drawings to train on. ``WATCHED_FAIL`` makes process 1 raise in the fourth
-step, ``WATCHED_PAUSE`` makes all sleep there for so many seconds.
+Usage: ``python watched_fit.py OUT FIT-ARGUMENTS ... [+ FIT-ARGUMENTS ...]`` trains one run after the other.
+Rank 0 writes all logged values in full precision to ``OUT/curve-RUN.jsonl``. Rank r writes the indices of its
+training drawings to ``OUT/seen-RUN-r.jsonl``, one batch per line. In the fourth step it writes its process ID
+to ``OUT/pid-r``.
+
+Environment variables: ``WATCHED_DRAWINGS`` is the number of training drawings. If ``WATCHED_FAIL`` is set,
+rank 1 raises in the fourth step. ``WATCHED_PAUSE`` is the time in seconds that all ranks sleep in that step.
 """
 
 import json
@@ -29,40 +31,40 @@ def rank() -> int:
     return int(os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0")))
 
 
-def written(self, metrics, step=None):
+def log_and_write(self, metrics, step=None):
     if rank() == 0:
         with (out / f"curve-{run}.jsonl").open("a") as file:
             values = {name: float(value) for name, value in metrics.items()}
             file.write(json.dumps({"step": step, **values}) + "\n")
-    log(self, metrics, step)
+    original_log(self, metrics, step)
 
 
-def noted(self):
+def iterate_and_write(self):
     with (out / f"seen-{run}-{rank()}.jsonl").open("w", buffering=1) as file:
-        for batch in batches(self):
+        for batch in original_iter(self):
             file.write(json.dumps(batch) + "\n")
             yield batch
 
 
-def fewer(self, stage=None):
-    setup(self, stage)
+def setup_with_limit(self, stage=None):
+    original_setup(self, stage)
     if "WATCHED_DRAWINGS" in os.environ:
         self.train_indices = self.train_indices[: int(os.environ["WATCHED_DRAWINGS"])]
 
 
-def failing(self, *args):
+def generator_with_failure(self, *args):
     if self.global_step == 3:
         (out / f"pid-{rank()}").write_text(str(os.getpid()))
         if rank() == 1 and "WATCHED_FAIL" in os.environ:
             raise ArithmeticError("the pen is broken")
         time.sleep(float(os.environ.get("WATCHED_PAUSE", "0")))
-    return generator(self, *args)
+    return original_generator(self, *args)
 
 
-log, RunLogger.log_metrics = RunLogger.log_metrics, written
-batches, StepBatchSampler.__iter__ = StepBatchSampler.__iter__, noted
-setup, DrawingDataModule.setup = DrawingDataModule.setup, fewer
-generator, Task._training_generator = Task._training_generator, failing
+original_log, RunLogger.log_metrics = RunLogger.log_metrics, log_and_write
+original_iter, StepBatchSampler.__iter__ = StepBatchSampler.__iter__, iterate_and_write
+original_setup, DrawingDataModule.setup = DrawingDataModule.setup, setup_with_limit
+original_generator, Task._training_generator = Task._training_generator, generator_with_failure
 
 arguments = [[]]
 for argument in sys.argv[2:]:

@@ -1,4 +1,4 @@
-"""Training on several processes is training on one: real processes, on a CPU."""
+"""Check that training on several processes equals training on one, with real processes on a CPU."""
 
 import itertools
 import json
@@ -24,7 +24,7 @@ SMALL = ["--trainer.accelerator", "cpu", "--trainer.precision", "32-true", "--tr
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
-    """A data folder with few doodles, few photos with sketches, and few characters, prepared once."""
+    """A data folder with a few doodles, photos with sketches, and labelled photos."""
     folder = tmp_path_factory.mktemp("data")
     DoodlesDataModule(str(folder), per_class=28).prepare_store()
     random = np.random.default_rng(0)
@@ -67,16 +67,16 @@ def doodles(folder, *more):
     ]
 
 
-def program(folder, arguments, processes=1, launcher="lightning"):
+def build_command(folder, arguments, processes=1, launcher="lightning"):
     folder.mkdir(parents=True, exist_ok=True)
-    started = [sys.executable]
+    launch = [sys.executable]
     if launcher == "torchrun":
-        started += ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
+        launch += ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
     else:
         devices = ["--trainer.devices", str(processes)]
         runs = [list(run) for plus, run in itertools.groupby(arguments, "+".__eq__) if not plus]
         arguments = [part for run in runs for part in (*run, *devices, "+")][:-1]
-    return [*started, str(PROGRAM), str(folder), *arguments]
+    return [*launch, str(PROGRAM), str(folder), *arguments]
 
 
 def environment(data, **more):
@@ -86,7 +86,7 @@ def environment(data, **more):
 
 
 def train(data, folder, arguments, processes=1, launcher="lightning"):
-    command = program(folder, arguments, processes, launcher)
+    command = build_command(folder, arguments, processes, launcher)
     ended = subprocess.run(command, env=environment(data), capture_output=True, text=True, timeout=250)
     assert ended.returncode == 0, ended.stderr
     return ended
@@ -112,30 +112,33 @@ def assert_same_curves(one, other, steps, tolerance):
 
 
 @pytest.mark.slow
-def test_one_process_two_and_three_have_the_same_curve_and_see_every_drawing_once(data, tmp_path):
-    """Train in float64: training multiplies rounding errors, but a mistake is still much larger."""
+def test_one_two_and_three_processes_give_the_same_curve(data, tmp_path):
+    """Train in float64: training multiplies rounding errors, but a mistake is still much larger.
+
+    Every drawing must also occur exactly once per epoch.
+    """
     folders = {count: tmp_path / str(count) for count in (1, 2, 3)}
     for count, folder in folders.items():
         arguments = doodles(folder, *options("trainer", precision="64-true"))
-        said = train(data, folder, arguments, count, "torchrun" if count == 2 else "lightning").stdout
-        assert said.count("model ") == 1  # the first process speaks for all
+        output = train(data, folder, arguments, count, "torchrun" if count == 2 else "lightning").stdout
+        assert output.count("model ") == 1  # only the first process prints
         (run,) = (folder / "runs").glob("*/")
         assert json.loads((run / "run.json").read_text())["finished"] is True
     curves = {count: curve(folder) for count, folder in folders.items()}
     assert {row["train/alpha"] for row in curves[1].values()} == {0.0, 0.25, 0.5}
     assert sum("val/pixel" in row for row in curves[1].values()) == 2
     for count in (2, 3):
-        # The 16 drawings of a validation set are one block, so the other processes have none.
+        # The 16 drawings of a validation set are one block, so only one process has validation drawings.
         assert_same_curves(curves[1], curves[count], STEPS, 1e-8)
-    seen = {}
+    drawings = {}
     for count, folder in folders.items():
         shares = [
             [json.loads(line) for line in (folder / f"seen-0-{rank}.jsonl").read_text().splitlines()[:STEPS]]
             for rank in range(count)
         ]
-        seen[count] = [list(itertools.chain(*parts)) for parts in zip(*shares, strict=True)]
-    assert seen[1] == seen[2] == seen[3]
-    order = list(itertools.chain(*seen[1]))
+        drawings[count] = [list(itertools.chain(*parts)) for parts in zip(*shares, strict=True)]
+    assert drawings[1] == drawings[2] == drawings[3]
+    order = list(itertools.chain(*drawings[1]))
     for first in range(0, STEPS * BATCH - DRAWINGS, DRAWINGS):
         assert len(set(order[first : first + DRAWINGS])) == DRAWINGS
 
@@ -148,8 +151,8 @@ def configs(*names):
     return [part for name in names for part in ("--config", str(CONF / f"{name}.yaml"))]
 
 
-def others(folder, processes):
-    """A few steps of photos with ResNet12, of a VAE and of a prototypical network."""
+def other_tasks(folder, processes):
+    """Return arguments for a few steps of photos with ResNet12, of a VAE and of a prototypical network."""
     common = ["--run.root", str(folder / "runs"), "--run.wandb", "disabled", "--trainer.max_steps", "4"]
     common += ["--model.init_args.lr", "1.0e-4", *SMALL]
     network, data = "model.init_args.network", "data.init_args"
@@ -176,12 +179,12 @@ def others(folder, processes):
 
 
 @pytest.mark.slow
-def test_photos_a_vae_and_episodes_train_on_two_processes_as_on_one(data, tmp_path):
+def test_other_tasks_give_the_same_curve_on_two_processes(data, tmp_path):
     for count in (1, 2):
-        train(data, tmp_path / str(count), others(tmp_path / str(count), count), count)
+        train(data, tmp_path / str(count), other_tasks(tmp_path / str(count), count), count)
     for run in (0, 1):
         assert_same_curves(curve(tmp_path / "1", run), curve(tmp_path / "2", run), 4, 1e-5)
-    # An episode has no share: two processes take two of them, as one that accumulates.
+    # An episode is not divided. Two processes take one each, like one process that accumulates two.
     found = []
     for count in (1, 2):
         (run,) = (tmp_path / str(count) / "runs").glob("miniimagenetepisode*")
@@ -192,10 +195,10 @@ def test_photos_a_vae_and_episodes_train_on_two_processes_as_on_one(data, tmp_pa
 
 
 def wait_for(path, process, seconds=120):
-    until = time.monotonic() + seconds
+    deadline = time.monotonic() + seconds
     while not path.exists() or not path.read_text():
         assert process.poll() is None, process.stderr.read()
-        assert time.monotonic() < until
+        assert time.monotonic() < deadline
         time.sleep(0.05)
     return int(path.read_text())
 
@@ -204,9 +207,9 @@ def wait_for(path, process, seconds=120):
 @pytest.mark.parametrize(
     ("launcher", "how"), [("lightning", "killed"), ("lightning", "raised"), ("torchrun", "killed")]
 )
-def test_a_process_that_dies_ends_them_all(launcher, how, data, tmp_path):
+def test_death_of_one_process_ends_all_processes(launcher, how, data, tmp_path):
     more = {"WATCHED_FAIL": "1"} if how == "raised" else {"WATCHED_PAUSE": "2"}
-    command = program(tmp_path, doodles(tmp_path), 2, launcher)
+    command = build_command(tmp_path, doodles(tmp_path), 2, launcher)
     process = subprocess.Popen(
         command, env=environment(data, **more), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
     )
@@ -214,20 +217,20 @@ def test_a_process_that_dies_ends_them_all(launcher, how, data, tmp_path):
     if how == "killed":
         os.kill(other, signal.SIGKILL)
     since = time.monotonic()
-    _, said = process.communicate(timeout=60)
+    _, output = process.communicate(timeout=60)
     print(f"{launcher}, {how}: ended after {time.monotonic() - since:.1f} s")
     assert process.returncode != 0
-    assert ("the pen is broken" if how == "raised" else "SIGKILL") in said
+    assert ("the pen is broken" if how == "raised" else "SIGKILL") in output
     for pid in (other, first):
         with pytest.raises(ProcessLookupError):
             os.kill(pid, 0)
 
 
 @pytest.mark.slow
-def test_what_a_user_can_mend_is_said_once(data, tmp_path):
+def test_user_error_is_printed_once(data, tmp_path):
     few = options("data.init_args", way=2, shot=1, query=2, validation_way=2, validation_episodes=1)
     episodes = [*configs("protonet", "episodes-mini-imagenet"), *few, "--run.root", str(tmp_path), *SMALL]
-    command = program(tmp_path, episodes, 2)
+    command = build_command(tmp_path, episodes, 2)
     ended = subprocess.run(command, env=environment(data), capture_output=True, text=True, timeout=120)
     assert ended.returncode == 2
     (line,) = ended.stderr.strip().splitlines()

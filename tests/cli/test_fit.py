@@ -1,4 +1,4 @@
-"""Training end to end, on a few doodles and with tiny sizes."""
+"""Train end to end on a few doodles, with tiny networks."""
 
 import json
 import signal
@@ -20,7 +20,7 @@ DOODLES = "DoodlesDataModule"
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
-    """A data folder with few doodles, prepared once."""
+    """A data folder with a few doodles, prepared once."""
     from sketchembed.data.datamodules.doodles_datamodule import DoodlesDataModule
 
     folder = tmp_path_factory.mktemp("data")
@@ -55,11 +55,11 @@ def weights(run):
     return read_raw(run / "checkpoints" / "step-6.ckpt")["state_dict"]
 
 
-def test_a_run_leaves_all_that_it_promises(train, capsys):
+def test_run_writes_files_metrics_and_samples(train, capsys):
     run = train()
-    said = capsys.readouterr().out
-    assert "data    doodles" in said
-    assert "step      6/6" in said
+    output = capsys.readouterr().out
+    assert "data    doodles" in output
+    assert "step      6/6" in output
     assert run.name == "doodles-custom-seed0"
     names = {path.name for path in run.iterdir()}
     assert {"run.json", "config.yaml", "metrics.jsonl", "samples", "checkpoints", "index.html"} <= names
@@ -81,13 +81,13 @@ def test_a_run_leaves_all_that_it_promises(train, capsys):
     assert net.offset_scale == pytest.approx(facts["data"]["offset_scale"])
 
 
-def test_alpha_moves_with_the_step_and_is_logged(train):
+def test_alpha_increases_with_the_step_and_is_logged(train):
     run = train("--curriculum.alpha_max", "0.4")
     alphas = [line["train/alpha"] for line in metrics(run) if "train/alpha" in line]
     assert alphas == pytest.approx([0, 0.25, 0.25, 0.4, 0.4, 0.4])
 
 
-def test_stopped_and_started_again_ends_where_the_whole_run_ends(train, monkeypatch, capsys):
+def test_resumed_run_equals_an_uninterrupted_run(train, monkeypatch, capsys):
     whole = train("--run.name", "whole")
 
     class Stop(Exception):
@@ -117,7 +117,7 @@ def test_stopped_and_started_again_ends_where_the_whole_run_ends(train, monkeypa
         assert torch.equal(value, weights(cut)[name]), name
 
 
-def test_a_run_of_any_task_has_a_page_after_its_first_logged_steps(data, tmp_path, monkeypatch):
+def test_run_page_exists_after_the_first_logged_steps(data, tmp_path, monkeypatch):
     from sketchembed.training.progress import Monitor
 
     run = tmp_path / "runs" / "vae"
@@ -142,7 +142,7 @@ def test_a_run_of_any_task_has_a_page_after_its_first_logged_steps(data, tmp_pat
     assert "train/reconstruction" in pages[2]
 
 
-def test_two_runs_of_a_seed_are_the_same_and_of_two_seeds_are_not(train):
+def test_runs_are_equal_only_with_the_same_seed(train):
     first, second, other = train(), train("--run.resume", "never"), train("--seed_everything", "1")
     assert [run.name for run in (first, second, other)] == [
         "doodles-custom-seed0",
@@ -154,7 +154,7 @@ def test_two_runs_of_a_seed_are_the_same_and_of_two_seeds_are_not(train):
     assert not torch.equal(weights(first)[key], weights(other)[key])
 
 
-def test_wandb_offline_needs_no_account_and_gets_the_whole_configuration(train, monkeypatch, tmp_path):
+def test_offline_wandb_gets_samples_and_configuration(train, monkeypatch, tmp_path):
     monkeypatch.setenv("WANDB_SILENT", "true")
     run = train("--run.wandb", "offline")
     offline = list((run / "wandb").glob("offline-run-*"))
@@ -165,7 +165,7 @@ def test_wandb_offline_needs_no_account_and_gets_the_whole_configuration(train, 
     assert b'"source": "doodles"' in log or b'"source":"doodles"' in log
 
 
-def test_run_goes_on_without_wandb_installed(train, monkeypatch, capsys):
+def test_training_works_without_wandb_installed(train, monkeypatch, capsys):
     monkeypatch.setattr("pytorch_lightning.loggers.wandb._WANDB_AVAILABLE", False)
     run = train("--run.wandb", "offline")
     assert "W&B is not used" in capsys.readouterr().out
@@ -175,16 +175,16 @@ def test_run_goes_on_without_wandb_installed(train, monkeypatch, capsys):
 @pytest.mark.parametrize(
     "option", ["--model.init_args.learning_rate=1", "--curriculum.gamma=1", "--colour=red"]
 )
-def test_unknown_option_is_one_clear_line(option, data, tmp_path, capsys):
+def test_unknown_option_gives_a_clear_error(option, data, tmp_path, capsys):
     with pytest.raises(SystemExit) as caught:
         main(["fit", *arguments(data, tmp_path, option)])
     assert caught.value.code == 2
-    said = capsys.readouterr().err
-    assert option.lstrip("-").partition("=")[0].rpartition(".")[2] in said
-    assert "Traceback" not in said
+    output = capsys.readouterr().err
+    assert option.lstrip("-").partition("=")[0].rpartition(".")[2] in output
+    assert "Traceback" not in output
 
 
-def test_misuse_of_the_command_line_is_one_line(capsys):
+def test_unknown_command_gives_a_clear_error(capsys):
     with pytest.raises(SystemExit) as caught:
         main(["fitt"])
     assert caught.value.code == 2
@@ -193,11 +193,11 @@ def test_misuse_of_the_command_line_is_one_line(capsys):
     assert "usage: sketchembed COMMAND" in capsys.readouterr().out
 
 
-def test_checkpoint_of_another_shape_or_none_is_one_clear_line(train, data, tmp_path, monkeypatch, capsys):
+def test_unsuitable_checkpoint_gives_a_clear_error(train, data, tmp_path, monkeypatch, capsys):
     run = train()
     last = run / "checkpoints" / "step-6.ckpt"
     (tmp_path / "cut.ckpt").write_bytes(last.read_bytes()[:-900])
-    for path, options, says in (
+    for path, options, message in (
         (last, ["--model.init_args.network.hidden", "24"], "of shape [96, 16], not [80, 16]"),
         (tmp_path / "cut.ckpt", [], "cannot be read"),
         (tmp_path / "none.ckpt", [], "there is no checkpoint"),
@@ -205,12 +205,12 @@ def test_checkpoint_of_another_shape_or_none_is_one_clear_line(train, data, tmp_
         with pytest.raises(SystemExit) as caught:
             main(["fit", *arguments(data, tmp_path, "--ckpt_path", str(path), *options)])
         assert caught.value.code == 2
-        said = capsys.readouterr().err
-        assert says in said, said
-        assert "Traceback" not in said
+        output = capsys.readouterr().err
+        assert message in output, output
+        assert "Traceback" not in output
 
 
-def test_data_command_takes_names_with_commas_and_hyphens(tmp_path, monkeypatch, capsys):
+def test_data_command_accepts_commas_and_hyphens(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("SKETCHEMBED_DATA", raising=False)
     for arguments in (
@@ -227,7 +227,7 @@ def test_data_command_takes_names_with_commas_and_hyphens(tmp_path, monkeypatch,
 
 
 @pytest.mark.slow
-def test_interrupt_leaves_a_whole_checkpoint_and_the_same_command_finishes(data, tmp_path):
+def test_interrupted_run_saves_a_checkpoint_and_resumes(data, tmp_path):
     command = [
         *(sys.executable, "-m", "sketchembed", "fit"),
         *arguments(data, tmp_path, "--trainer.max_steps", "150", "--checkpoint.every_n_train_steps", "10"),
@@ -238,7 +238,7 @@ def test_interrupt_leaves_a_whole_checkpoint_and_the_same_command_finishes(data,
         command,
         stdout=log,
         stderr=subprocess.STDOUT,
-        # A shell that runs the tests in its background has told them to ignore Ctrl-C.
+        # A shell that runs the tests in the background makes them ignore SIGINT.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     run = tmp_path / "runs" / "doodles-custom-seed0"

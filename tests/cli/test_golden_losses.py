@@ -1,4 +1,4 @@
-"""The first losses of five presets on real data are those that version 0.1.0 recorded.
+"""Compare the first losses of five presets on real data with those recorded by version 0.1.0.
 
 Float64 keeps the rounding of different CPUs far below the bound. The photo augmentation needs float32, so
 `sketchy-cpu` is compared in float32, over a few steps.
@@ -20,7 +20,7 @@ CLASSES = ("cat", "tree", "house", "sun", "snowman", "bicycle")
 @pytest.mark.slow
 @pytest.mark.data
 @pytest.mark.parametrize("preset", GOLDEN)
-def test_losses_are_those_of_version_0_1_0(preset, request, tmp_path):
+def test_losses_equal_those_of_version_0_1_0(preset, request, tmp_path):
     if preset in ("cpu", "vae"):
         folder = request.getfixturevalue("real_classes")(*CLASSES)
     else:

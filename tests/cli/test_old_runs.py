@@ -1,4 +1,4 @@
-"""Run folders, checkpoints and configurations of version 0.1.0.
+"""Test run folders, checkpoints and configurations of version 0.1.0.
 
 ``fixtures/run-0.1.0`` was written by that version: an unfinished run of 6 of 11 steps, its data (generated
 drawings in the sketch-rnn format) and its initial weights.
@@ -22,7 +22,7 @@ from sketchembed.training.drawing import DrawingTask
 
 FIXTURE = Path(__file__).parents[1] / "fixtures" / "run-0.1.0"
 LOSSES = [1.7353066205978394, 1.79515540599823, 1.6647536754608154, 1.819714069366455, 1.830621361732483]
-"""Losses of the steps 6 to 10 after version 0.1.0 has resumed the run."""
+"""Losses of steps 6 to 10 when version 0.1.0 resumed the run."""
 DATA = {"folder": "data", "batch_size": 8, "validation_drawings": 4}
 NETWORK = {"width": 4, "hidden": 24, "hyper": 12, "embedding": 3}
 COMMAND = [
@@ -50,12 +50,12 @@ def losses(run):
     return {row["step"]: row["train/loss"] for row in rows if "train/loss" in row}
 
 
-def test_the_same_command_resumes_with_the_same_losses(old_run, capsys):
+def test_same_command_resumes_with_the_same_losses(old_run, capsys):
     before = losses(old_run)
     main(COMMAND)
-    said = capsys.readouterr().out
-    assert "note    --model.init_args.begin_with is now --model.init_args.init_from" in said
-    assert "resume  from step-6.ckpt" in said
+    output = capsys.readouterr().out
+    assert "note    --model.init_args.begin_with is now --model.init_args.init_from" in output
+    assert "resume  from step-6.ckpt" in output
     assert [path.name for path in Path("runs").glob("*/")] == ["run-0.1.0"]
     after = losses(old_run)
     assert {step: after[step] for step in range(6)} == before
@@ -66,7 +66,7 @@ def test_the_same_command_resumes_with_the_same_losses(old_run, capsys):
     assert described["data"]["class_path"] == "sketchembed.data.QuickdrawDataModule"
 
 
-def test_a_run_that_went_back_keeps_its_offset(old_run, monkeypatch):
+def test_run_with_a_rollback_keeps_its_step_offset(old_run, monkeypatch):
     file = old_run / "checkpoints" / "step-6.ckpt"
     checkpoint = read_raw(file)
     checkpoint["callbacks"]["Finite"] |= {"went_back": 1, "passed_over": 2}
@@ -88,7 +88,7 @@ def test_a_run_that_went_back_keeps_its_offset(old_run, monkeypatch):
     assert read_raw(old_run / "checkpoints" / "step-11.ckpt")["callbacks"]["Finite"]["step_offset"] == 2
 
 
-def test_an_old_configuration_trains(old_run):
+def test_old_configuration_trains(old_run):
     config = str(old_run / "config.yaml")
     shutil.copy(config, "old.yaml")
     options = ["--run.name", "again", "--trainer.max_steps", "1", "--trainer.check_val_every_n_epoch", "null"]
@@ -97,13 +97,13 @@ def test_an_old_configuration_trains(old_run):
     assert losses(Path("runs") / "again")[0] == pytest.approx(before[0], rel=1e-4)
 
 
-def test_an_old_checkpoint_loads(old_run):
+def test_old_checkpoint_loads(old_run):
     net = sketchembed.load(old_run)
     assert net.config.hidden == 24
     assert net.embed(torch.rand(2, 1, 28, 28)).shape == (2, 16)
 
 
-def test_names_on_the_command_line_are_updated():
+def test_old_names_on_the_command_line_are_updated():
     updated, notes = update_arguments(
         [
             *("--data", "sketchembed.data.modules.DoodlesDataModule", "--model.begin_with=a/b"),
@@ -120,7 +120,7 @@ def test_names_on_the_command_line_are_updated():
         update_arguments(["--model.init_args.kl_tolerance", "0.5"])
 
 
-def test_names_in_configurations_are_updated_and_others_are_not():
+def test_old_names_in_configurations_are_updated():
     old = {
         "model": {"class_path": "sketchembed.tasks.drawing.DrawingTask", "init_args": {"begin_with": "a"}},
         "finite": {"action": "rollback", "rollbacks": 3, "skips": 4},
@@ -136,7 +136,7 @@ def test_names_in_configurations_are_updated_and_others_are_not():
         update_config({"data": {"init_args": {"split_seed": 1}}})
 
 
-def test_configurations_are_compared_by_the_current_names():
+def test_configurations_are_compared_by_current_names():
     def config(path, **more):
         return yaml.safe_dump({"model": {"class_path": path, "init_args": {"lr": 1.0} | more}})
 

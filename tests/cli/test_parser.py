@@ -1,4 +1,4 @@
-"""A mistake on a command line is answered in one line that names it, and what was meant perhaps."""
+"""Check that a mistake on the command line gives a one-line error with a suggestion."""
 
 import re
 import sys
@@ -12,7 +12,7 @@ NETWORK = "--model.init_args.network"
 
 
 @pytest.mark.parametrize(
-    ("line", "says"),
+    ("line", "pattern"),
     [
         ("fit --preset cpu --foo 3", "there is no option --foo; expected an option"),
         ("fit --preset cpu --trainer.maxsteps 3", "no option --trainer.maxsteps; .*'--trainer.max_steps'"),
@@ -37,17 +37,17 @@ NETWORK = "--model.init_args.network"
         ("draw", "images, checkpoint is missing; .* `sketchembed draw --help`"),
     ],
 )
-def test_a_mistake_is_one_line(line, says, capsys):
+def test_mistake_gives_a_one_line_error(line, pattern, capsys):
     with pytest.raises(SystemExit) as caught:
         main(line.split())
     assert caught.value.code == 2
     (answer,) = capsys.readouterr().err.strip().splitlines()
     assert answer.startswith("sketchembed: ")
-    assert re.search(says, answer), answer
+    assert re.search(pattern, answer), answer
 
 
-def test_a_class_that_a_message_names_is_not_imported():
-    # A configuration may be a stranger's, and importing runs what is there.
+def test_class_named_in_a_message_is_not_imported():
+    # A configuration may come from a stranger, and an import runs code.
     assert "this" not in sys.modules
     message = "Problem with given class_path 'this.Zen':\n  Option 'x' is not accepted"
     assert summarize_error(message) == ("- has no setting 'x'", "one of its own")
@@ -55,7 +55,7 @@ def test_a_class_that_a_message_names_is_not_imported():
 
 
 @pytest.mark.parametrize("line", ["fit --help", "evaluate fewshot --help", "data --help", "report --help"])
-def test_help_is_there_still(line, capsys):
+def test_help_is_printed(line, capsys):
     with pytest.raises(SystemExit) as caught:
         main(line.split())
     assert caught.value.code == 0

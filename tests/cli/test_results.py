@@ -1,4 +1,4 @@
-"""The page of results: measured once, beside the paper's rows, each table with the command that gives it."""
+"""Test the page of results: measured once, with the rows of the paper and the command of each table."""
 
 import json
 import re
@@ -32,7 +32,7 @@ def scored(name, means, ci95=0.2):
     return {"method": f"SketchEmbedding ({name})", "about": {}, "scores": scores}
 
 
-def test_seeds_have_a_mean_and_the_interval_of_it():
+def test_mean_over_seeds_has_a_confidence_interval():
     values = [90.0, 91.0, 93.5]
     report = {
         "rows": [scored(f"a-seed{at}", (value, value / 2)) for at, value in enumerate(values)],
@@ -49,14 +49,14 @@ def test_seeds_have_a_mean_and_the_interval_of_it():
         fewshot_tables(report, {"A": ["a-seed0", "b"]})
 
 
-def written(folder, **section):
+def write_plan(folder, **section):
     section = {"name": "one", "title": "One", "evaluate": "fewshot --episodes 3"} | section
     (folder / "plan.yaml").write_text(yaml.safe_dump({"about": "Words.", "sections": [section]}))
     return folder / "plan.yaml"
 
 
 @pytest.mark.parametrize(
-    ("section", "says"),
+    ("section", "message"),
     [
         ({"evaluate": ""}, "section 'one' with the command ''"),
         ({"name": "../one"}, "section '../one'"),
@@ -64,12 +64,12 @@ def written(folder, **section):
         ({"evaluate": ["fewshot"]}, "is not a list of results"),
     ],
 )
-def test_a_plan_that_is_none_is_one_line(section, says, tmp_path):
-    with pytest.raises(SketchEmbedError, match=re.escape(says)):
-        Plan.read(written(tmp_path, **section))
+def test_invalid_plan_gives_a_clear_error(section, message, tmp_path):
+    with pytest.raises(SketchEmbedError, match=re.escape(message)):
+        Plan.read(write_plan(tmp_path, **section))
 
 
-def test_the_package_s_plan_names_models_that_are_there_and_evaluations_that_there_are():
+def test_packaged_plan_names_existing_models():
     plan = Plan.read(Path(results.__file__).with_name("results.yaml"))
     for section in plan.sections:
         assert section.models
@@ -80,30 +80,30 @@ def test_the_package_s_plan_names_models_that_are_there_and_evaluations_that_the
             assert set(models) <= set(section.models)
 
 
-def test_what_fails_is_one_line_and_unknown_sections_are_named(tmp_path, capsys):
-    plan = written(tmp_path, evaluate="fewshot --checkpoint none-such --episodes 3")
-    for options, says in (
+def test_failed_section_gives_a_one_line_error(tmp_path, capsys):
+    plan = write_plan(tmp_path, evaluate="fewshot --checkpoint none-such --episodes 3")
+    for options, message in (
         (["--only", "two"], "there is no section 'two'"),
         ([], "there is no checkpoint at"),
     ):
         with pytest.raises(SystemExit):
             main(["results", "--plan", str(plan), "--out", str(tmp_path / "R.md"), *options])
         (line,) = capsys.readouterr().err.strip().splitlines()
-        assert says in line
+        assert message in line
     assert not (tmp_path / "R.md").exists()
 
 
 @pytest.mark.data
 @pytest.mark.slow
 @pytest.mark.usefixtures("real_omniglot")
-def test_numbers_are_measured_once_and_can_be_had_again(tmp_path, real_data, monkeypatch, capfd):
+def test_results_are_measured_once_and_reused(tmp_path, real_data, monkeypatch, capfd):
     monkeypatch.setenv("SKETCHEMBED_DATA", str(real_data))
     torch.manual_seed(0)
     known = {"preset": "cpu", "seed": 4, "step": 2000, "drawings": 14087, "seconds": 1800.0, "device": "cpu"}
     known["config"] = "model:\n  init_args:\n    init_from: before\n"
     weights = sketchembed.save(SketchEmbedNet(TINY), tmp_path / "net.safetensors", provenance=known)
     command = f"fewshot --checkpoint {weights} --settings 5w1s --episodes 20 --baselines pixels"
-    plan = written(tmp_path, evaluate=command, note="A note.")
+    plan = write_plan(tmp_path, evaluate=command, note="A note.")
     out = tmp_path / "RESULTS.md"
     run = ["results", "--plan", str(plan), "--out", str(out), "--kept", str(tmp_path / "kept")]
     main(run)
@@ -124,21 +124,21 @@ def test_numbers_are_measured_once_and_can_be_had_again(tmp_path, real_data, mon
     main(run)
     assert "[1/1] one: kept from before" in capfd.readouterr().out
     assert out.read_text() == page
-    # Rows of another of the paper's tables change the page, and nothing is measured anew.
+    # Other rows of the paper change the page without a new measurement.
     paper = {"alpha_max 0.50": {"5w1s": 91.39}}
-    written(tmp_path, evaluate=command, note="A note.", paper=paper)
+    write_plan(tmp_path, evaluate=command, note="A note.", paper=paper)
     main(run)
     assert "[1/1] one: kept from before" in capfd.readouterr().out
     assert "| *alpha_max 0.50* | *91.39* |" in out.read_text()
     assert "Random CNN" not in out.read_text()
-    # Other weights under the same name are measured anew.
+    # Other weights with the same name are measured again.
     torch.manual_seed(1)
     sketchembed.save(SketchEmbedNet(TINY), weights, provenance=known)
     main([*run, "--only", "one"])
     assert "[1/1] one: sketchembed evaluate" in capfd.readouterr().out
 
 
-def test_the_readme_has_numbers_of_the_page_and_no_others():
+def test_readme_numbers_are_on_the_results_page():
     root = PACKAGED.parents[2]
     page = {tuple(re.findall(r"[\d.]+ ± [\d.]+", line)) for line in (root / "RESULTS.md").open()}
     shown = (root / "README.md").read_text().split("\n## Results\n")[1].split("\n## ")[0]

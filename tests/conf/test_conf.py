@@ -1,4 +1,4 @@
-"""Every configuration file trains: a few steps with tiny sizes, on small data of the kind that it names."""
+"""Train a few steps with every configuration file, with tiny networks on small data sets."""
 
 import io
 import json
@@ -83,7 +83,7 @@ EPISODES = {
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
-    """A data folder in the published layouts: four classes, six characters of each part, ten photos."""
+    """A data folder in the published layouts: drawings, characters, and photos with and without sketches."""
     folder = tmp_path_factory.mktemp("data")
     random = np.random.default_rng(0)
     (folder / "quickdraw").mkdir()
@@ -121,7 +121,7 @@ def data(tmp_path_factory):
     return folder
 
 
-def test_every_file_is_run_by_this_test():
+def test_all_configuration_files_are_tested():
     kinds = (STACKS, VAE_STACKS, PAIRS, CLASSIFIERS, EPISODIC)
     stacks = [stack for kind in kinds for stack in kind.values()]
     assert {path.name for path in CONF.iterdir()} == {file for stack in stacks for file in stack}
@@ -156,13 +156,13 @@ def test_first_run_of_a_sweep_trains(path, data, tmp_path, monkeypatch):
     config = yaml.safe_load((run / "config.yaml").read_text())
     ((key, value),) = first.point.items()
     assert (config["curriculum"]["alpha_max"] if "." in key else config[key]) == value
-    # Twelve parts of six steps are the six steps; a milestone is a model of its own.
+    # Twelve milestones in six steps are one per step. Each milestone is a model file.
     found = [load_network(file).kind for file in (run / "milestones").glob("*")]
     assert found == ([] if path.stem == "seeds" else ["sketchembednet"] * 6)
 
 
-def trained(files, options, data, folder, monkeypatch):
-    """Train six steps by a stack of files with further options; return the run and its facts."""
+def train(files, options, data, folder, monkeypatch):
+    """Train six steps with a stack of files and further options; return the run and its facts."""
     monkeypatch.setenv("SKETCHEMBED_DATA", str(data))
     options = options | {
         "trainer.max_steps": "6",
@@ -180,11 +180,11 @@ def trained(files, options, data, folder, monkeypatch):
 
 @pytest.mark.parametrize("name", PAIRS)
 def test_file_trains_on_photos_with_sketches(name, data, tmp_path, monkeypatch):
-    run, facts = trained(PAIRS[name], SMALL | {"gallery.every": "6"}, data, tmp_path, monkeypatch)
+    run, facts = train(PAIRS[name], SMALL | {"gallery.every": "6"}, data, tmp_path, monkeypatch)
     assert (facts["finished"], facts["steps"]) == (True, 6)
     traced = name.startswith("traced")
     assert facts["data"]["source"] == ("traced mini_imagenet" if traced else "sketchy")
-    assert facts["data"]["classes_unseen"] == (0 if traced else 1)  # bees are among the ten held out
+    assert facts["data"]["classes_unseen"] == (0 if traced else 1)  # bees are among the ten held-out classes
     net = load_network(run)
     assert (net.config.channels, net.config.image_size, net.config.max_length) == (3, 84, 100)
     assert net.config.encoder == "resnet12"
@@ -195,14 +195,14 @@ def test_file_trains_on_photos_with_sketches(name, data, tmp_path, monkeypatch):
         assert (item["class"], item["seen"], len(item["input"])) == ("bee", False, 1)
 
 
-def test_training_begins_with_the_weights_of_another_run(data, tmp_path, monkeypatch):
-    first, _ = trained(PAIRS["traced-cpu.yaml"], SMALL, data, tmp_path / "first", monkeypatch)
+def test_training_starts_from_the_weights_of_another_run(data, tmp_path, monkeypatch):
+    first, _ = train(PAIRS["traced-cpu.yaml"], SMALL, data, tmp_path / "first", monkeypatch)
     options = SMALL | {"model.init_args.init_from": str(first), "model.init_args.lr": "1e-30"}
-    second, _ = trained(PAIRS["sketchy-cpu.yaml"], options, data, tmp_path / "second", monkeypatch)
+    second, _ = train(PAIRS["sketchy-cpu.yaml"], options, data, tmp_path / "second", monkeypatch)
     before, after = load_network(first), load_network(second)
     for (name, one), other in zip(before.named_parameters(), after.parameters(), strict=True):
         assert one.equal(other), name
-    assert before.offset_scale != after.offset_scale  # the unit is that of the data, not of the weights
+    assert before.offset_scale != after.offset_scale  # the scale comes from the data, not from the weights
 
 
 @pytest.mark.parametrize("name", VAE_STACKS)
@@ -212,7 +212,7 @@ def test_vae_trains(name, data, tmp_path, monkeypatch):
         "model.init_args.network.latent": "6",
         "data.init_args.batch_size": "8",
     }
-    run, facts = trained(VAE_STACKS[name], options, data, tmp_path, monkeypatch)
+    run, facts = train(VAE_STACKS[name], options, data, tmp_path, monkeypatch)
     assert (facts["finished"], facts["steps"]) == (True, 6)
     sources = {"vae.yaml": "quickdraw", "vae-sketchy.yaml": "sketchy"}
     assert facts["data"]["source"] == sources.get(name, name.removesuffix(".yaml"))
@@ -229,10 +229,10 @@ def test_classifier_trains(name, data, tmp_path, monkeypatch):
     options = {
         # With 4 channels, PyTorch's gradient of convolutions crashes on some CPUs.
         "model.init_args.network.width": "8",
-        "data.init_args.which": "unseen",  # of which two classes are there
+        "data.init_args.which": "unseen",  # two of these classes are in the data
         "data.init_args.batch_size": "8",
     }
-    run, facts = trained(CLASSIFIERS[name], options, data, tmp_path, monkeypatch)
+    run, facts = train(CLASSIFIERS[name], options, data, tmp_path, monkeypatch)
     assert (facts["finished"], facts["steps"], facts["kind"]) == (True, 6, "resnet")
     assert (facts["data"]["which"], facts["data"]["classes"]) == ("unseen", 2)
     rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
@@ -254,7 +254,7 @@ def picture(random, size, mode):
 
 @pytest.fixture
 def labelled(tmp_path, monkeypatch):
-    """A data folder in the published layouts: five classes of each part, of three images."""
+    """A data folder in the published layouts: five classes per part, with three images each."""
     few = {part: names[:5] for part, names in omniglot.vinyals_split().items()}
     monkeypatch.setattr(omniglot_images, "vinyals_split", lambda: few)
     random, folder = np.random.default_rng(0), tmp_path / "data"
@@ -303,8 +303,8 @@ def test_file_trains_on_episodes(name, labelled, tmp_path, monkeypatch):
     assert (net.config.channels, net.config.image_size) == ((3, 84) if photos else (1, 28))
 
 
-def resumed_exactly(run, folder, again, monkeypatch):
-    """Copy a finished run as it was after step 2, go on there, and compare."""
+def check_resumed_run(run, folder, resume, monkeypatch):
+    """Copy a finished run as it was after step 2, resume it there, and compare the two."""
     cut = folder / "runs" / run.name
     shutil.copytree(run, cut)
     for step in (4, 6):
@@ -315,14 +315,14 @@ def resumed_exactly(run, folder, again, monkeypatch):
     save = Checkpoints.on_train_batch_start
 
     def scramble(*args, **kwargs):
-        # What a step draws from the global generators would be other numbers.
+        # A step that uses the global generators would get other numbers.
         torch.manual_seed(7)
         np.random.seed(7)  # noqa: NPY002
         random.seed(7)
         save(*args, **kwargs)
 
     monkeypatch.setattr(Checkpoints, "on_train_batch_start", scramble)
-    again(folder / "runs")
+    resume(folder / "runs")
     assert [path.name for path in (folder / "runs").glob("*/")] == [run.name]
     check_same(outcome(run), outcome(cut))
 
@@ -339,19 +339,19 @@ def resumed_exactly(run, folder, again, monkeypatch):
     ],
     ids=["drawings", "photos", "vae", "classifier", "protonet", "maml"],
 )
-def test_every_kind_of_model_goes_on_exactly(files, options, request, tmp_path, monkeypatch):
+def test_every_task_resumes_exactly(files, options, request, tmp_path, monkeypatch):
     data = request.getfixturevalue("labelled" if options is EPISODES else "data")
     options = options | {"checkpoint.every_n_train_steps": "2", "checkpoint.save_top_k": "-1"}
-    run, _ = trained(files, options, data, tmp_path / "whole", monkeypatch)
+    run, _ = train(files, options, data, tmp_path / "whole", monkeypatch)
     if "data.init_args.num_workers" in options:
         options["data.init_args.num_workers"] = "2"
-    resumed_exactly(
-        run, tmp_path / "cut", lambda root: trained(files, options, data, root, monkeypatch), monkeypatch
+    check_resumed_run(
+        run, tmp_path / "cut", lambda root: train(files, options, data, root, monkeypatch), monkeypatch
     )
 
 
-def test_paper_configuration_has_the_paper_s_numbers():
-    # Appendix B and section 4, written down once more.
+def test_paper_configuration_has_the_paper_values():
+    # The values of appendix B and section 4.
     conf = yaml.safe_load((CONF / "quickdraw.yaml").read_text())
     model, network = conf["model"]["init_args"], conf["model"]["init_args"]["network"]
     assert (network["latent"], network["hidden"], network["embedding"], network["mixtures"]) == (

@@ -1,1 +1,1 @@
-"""Fuzzing of every reader: whole files of strangers, broken in ways that reach deep."""
+"""Fuzz every reader of files with mutated copies of valid files."""

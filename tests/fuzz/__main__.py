@@ -1,4 +1,4 @@
-"""``python -m tests.fuzz``: one reader, or all of them one after the other, each in a process of its own."""
+"""``python -m tests.fuzz``: fuzz one reader, or all of them in sequence, each in its own process."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from dataclasses import asdict
 from pathlib import Path
 
 LIMIT = 512
-"""MB that reading may take on top of what the process held before."""
+"""Memory in MB that the process may gain while it reads."""
 
 
 def all_readers():
-    """Return the readers by name; late, since it imports PyTorch."""
+    """Return the readers by name. The imports are in the function because they load PyTorch."""
     from . import configs, downloads, drawings, models, pictures, reports
 
     modules = (drawings, pictures, models, reports, configs, downloads)
@@ -24,28 +24,28 @@ def all_readers():
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description=__doc__)
-    parser.add_argument("--reader", default="all", help="name of one; all if not given; list to see them")
-    parser.add_argument("--inputs", type=int, default=10_000, help="at least so many")
-    parser.add_argument("--seconds", type=float, default=300, help="at least so long")
+    parser.add_argument("--reader", default="all", help="a reader, 'all' (default), or 'list' for the names")
+    parser.add_argument("--inputs", type=int, default=10_000, help="minimum number of inputs")
+    parser.add_argument("--seconds", type=float, default=300, help="minimum time in seconds")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--keep", type=Path, help="folder for the inputs that went wrong")
-    parser.add_argument("--only", type=int, help="read the input of this number alone, and show its error")
+    parser.add_argument("--keep", type=Path, help="folder for the inputs that failed")
+    parser.add_argument("--only", type=int, help="read only the input of this number, and show its error")
     parser.add_argument("--inside", type=Path, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.reader == "list":
         print("\n".join(all_readers()))
         return
     if args.only is not None or args.inside:
-        inside(args)
+        run_in_this_process(args)
         return
     names = list(all_readers()) if args.reader == "all" else args.reader.split(",")
-    failed = [name for name in names if not outside(name, args)]
+    failed = [name for name in names if not run_in_subprocess(name, args)]
     if failed:
-        raise SystemExit(f"went wrong: {', '.join(failed)}")
+        raise SystemExit(f"failed: {', '.join(failed)}")
 
 
-def outside(name: str, args: argparse.Namespace) -> bool:
-    """Run one reader in a process, which may die, and print what came of it."""
+def run_in_subprocess(name: str, args: argparse.Namespace) -> bool:
+    """Run one reader in a subprocess, which may crash, and print the results."""
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
         command = [sys.executable, "-m", "tests.fuzz", "--reader", name, "--inside", str(work)]
@@ -78,7 +78,7 @@ def outside(name: str, args: argparse.Namespace) -> bool:
     return not found["uncaught"] and found["grown"] <= LIMIT
 
 
-def inside(args: argparse.Namespace) -> None:
+def run_in_this_process(args: argparse.Namespace) -> None:
     """Run one reader in this process."""
     import torch
 

@@ -1,4 +1,4 @@
-"""Mutations of archives: of their content and of their headers."""
+"""Mutations of archives: of their members and of their headers."""
 
 from __future__ import annotations
 
@@ -42,9 +42,9 @@ def tar_of(files: dict[str, bytes]) -> bytes:
 
 
 def change_zip(content: bytes, random: Random) -> bytes:
-    """Return a zip with changed members, other names, lies in its directory, or changed bytes."""
-    what = random.random()
-    if what < 0.12:
+    """Return a zip with changed members, other names, wrong fields in its directory, or changed bytes."""
+    chance = random.random()
+    if chance < 0.12:
         return change_bytes(content, random)
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
@@ -56,34 +56,34 @@ def change_zip(content: bytes, random: Random) -> bytes:
     method = random.choice((zipfile.ZIP_DEFLATED, zipfile.ZIP_STORED, zipfile.ZIP_STORED))
     number = random.randrange(len(entries))
     name, inner = entries[number]
-    if what < 0.72:
+    if chance < 0.72:
         entries[number] = (name, change_content(name, inner, random))
-    elif what < 0.8:
+    elif chance < 0.8:
         entries[number] = (random.choice((*NAMES, name + "x")), inner)
-    elif what < 0.84:
+    elif chance < 0.84:
         entries.append((name, change_content(name, inner, random)))
-    elif what < 0.87:
+    elif chance < 0.87:
         del entries[number]
-    elif what < 0.9:
-        # A bomb, of a size that would be felt.
+    elif chance < 0.9:
+        # A decompression bomb that is large enough to be noticed.
         entries[number] = (name, bytes(random.choice((2**20, 2**27, 2**27 + 1))))
         method = zipfile.ZIP_DEFLATED
-    elif what < 0.92:
+    elif chance < 0.92:
         method = random.choice((zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA))
     out = io.BytesIO()
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of names that are there twice
+        warnings.simplefilter("ignore")  # about duplicate names
         with zipfile.ZipFile(out, "w", method) as archive:
             for entry, data in entries:
                 archive.writestr(entry.encode("utf-8", "replace").decode(), data)
-    made = bytearray(out.getvalue())
-    if what >= 0.92:
-        _lie(made, random)
-    return bytes(made)
+    changed = bytearray(out.getvalue())
+    if chance >= 0.92:
+        _corrupt_zip_header(changed, random)
+    return bytes(changed)
 
 
-def _lie(made: bytearray, random: Random) -> None:
-    """Change a field of an entry in a zip's directory, and mostly the same one of the local header."""
+def _corrupt_zip_header(changed: bytearray, random: Random) -> None:
+    """Change a field of an entry in a zip's directory, and usually the same field of the local header."""
     fields = {
         "flags": (8, 6, 2),
         "method": (10, 8, 2),
@@ -92,19 +92,19 @@ def _lie(made: bytearray, random: Random) -> None:
         "size": (24, 22, 4),
     }
     at, local, width = fields[random.choice(list(fields))]
-    central = made.find(b"PK\1\2")
+    central = changed.find(b"PK\1\2")
     if central < 0:
         return
     value = (random.choice((1, 9, 64, 0x800)) if width == 2 else random.choice(INTEGERS)) % 2 ** (8 * width)
-    made[central + at : central + at + width] = value.to_bytes(width, "little")
+    changed[central + at : central + at + width] = value.to_bytes(width, "little")
     if random.random() < 0.7:
-        made[local : local + width] = value.to_bytes(width, "little")
+        changed[local : local + width] = value.to_bytes(width, "little")
 
 
 def change_tar(content: bytes, random: Random) -> bytes:
-    """Return a tar with changed members, links, devices, lies, another packing, or changed bytes."""
-    what = random.random()
-    if what < 0.15:
+    """Return a tar with changed members, links, devices, wrong fields, compression, or changed bytes."""
+    chance = random.random()
+    if chance < 0.15:
         return change_bytes(content, random)
     try:
         with tarfile.open(fileobj=io.BytesIO(content), mode="r:") as archive:
@@ -115,19 +115,19 @@ def change_tar(content: bytes, random: Random) -> bytes:
         return change_bytes(content, random)
     number = random.randrange(len(entries))
     entry, inner = entries[number]
-    if what < 0.6:
+    if chance < 0.6:
         entries[number] = (entry, change_content(entry.name, inner, random))
-    elif what < 0.68:
+    elif chance < 0.68:
         entry.name = random.choice(NAMES)
-    elif what < 0.72:
+    elif chance < 0.72:
         entries.append((entry, inner))
-    elif what < 0.8:
+    elif chance < 0.8:
         entry.type = random.choice(
             (tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.CHRTYPE, tarfile.FIFOTYPE, tarfile.DIRTYPE)
         )
         entry.linkname = random.choice(("/etc/passwd", "../x", entry.name, entries[0][0].name))
         entries[number] = (entry, b"")
-    elif what < 0.84:
+    elif chance < 0.84:
         key = random.choice(
             (
                 "size",
@@ -150,21 +150,21 @@ def change_tar(content: bytes, random: Random) -> bytes:
                 archive.addfile(entry, io.BytesIO(data))
     except Exception:
         return change_bytes(content, random)
-    made = bytearray(out.getvalue())
-    if 0.84 <= what < 0.92:
-        _lie_of_tar(made, random)
-    if 0.92 <= what < 0.95:
-        return random.choice((gzip.compress, lzma.compress))(bytes(made))
-    if 0.95 <= what < 0.97:
+    changed = bytearray(out.getvalue())
+    if 0.84 <= chance < 0.92:
+        _corrupt_tar_header(changed, random)
+    if 0.92 <= chance < 0.95:
+        return random.choice((gzip.compress, lzma.compress))(bytes(changed))
+    if 0.95 <= chance < 0.97:
         header = tarfile.TarInfo("x")
         header.type, header.size = b"x", 11
         block = header.tobuf(tarfile.USTAR_FORMAT) + b"11 path=ab\n".ljust(512, b"\0")
-        return block * random.choice((1, 50, 1500)) + bytes(made)
-    return bytes(made)
+        return block * random.choice((1, 50, 1500)) + bytes(changed)
+    return bytes(changed)
 
 
-def _lie_of_tar(made: bytearray, random: Random) -> None:
-    """Change a field of the first header, and mend its sum."""
+def _corrupt_tar_header(changed: bytearray, random: Random) -> None:
+    """Change a field of the first header, and correct the checksum of the header."""
     start, size = random.choice(
         ((100, 8), (124, 12), (124, 12), (136, 12), (156, 1), (157, 100), (345, 155), (257, 8))
     )
@@ -181,9 +181,9 @@ def _lie_of_tar(made: bytearray, random: Random) -> None:
         b"\0",
     )
     value = random.choice(fields)[:size].ljust(size, b"\0")
-    made[start : start + size] = value
-    made[148:156] = b" " * 8
-    made[148:156] = b"%06o\0 " % (sum(made[:512]) & 0o777777)
+    changed[start : start + size] = value
+    changed[148:156] = b" " * 8
+    changed[148:156] = b"%06o\0 " % (sum(changed[:512]) & 0o777777)
 
 
 BY_SUFFIX: dict[str, Callable[[bytes, Random], bytes]] = {
@@ -206,8 +206,8 @@ BY_SUFFIX: dict[str, Callable[[bytes, Random], bytes]] = {
 
 
 def change_content(name: str, content: bytes, random: Random) -> bytes:
-    """Return a file changed by what its name says it is."""
+    """Return a file with a mutation that fits its suffix."""
     try:
         return BY_SUFFIX.get(PurePosixPath(name).suffix, change_bytes)(content, random)
-    except Exception:  # what cannot be parsed, or packed, any more
+    except Exception:  # the content cannot be parsed or packed any longer
         return change_bytes(content, random)

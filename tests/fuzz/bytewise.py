@@ -1,4 +1,4 @@
-"""Changes that know nothing of a format: bits, lengths, blocks."""
+"""Mutations that are independent of the format: bits, lengths, blocks."""
 
 from __future__ import annotations
 
@@ -51,13 +51,13 @@ CHANGES = (flip, flip, overwrite, cut, drop, repeat, splice, number, number)
 
 
 def change_bytes(content: bytes, random: Random) -> bytes:
-    """Return the content with one to three changes, biased to its beginning and its end."""
+    """Return the content with one to three changes, more often at its beginning and its end."""
     data = bytearray(content)
     for _ in range(random.choice((1, 1, 2, 3))):
         if not data:
             break
         edge = random.random()
-        if edge < 0.25:  # headers and trailers are where formats keep their lengths
+        if edge < 0.25:  # formats store lengths in headers and trailers
             head, tail = data[:64], data[64:]
             random.choice(CHANGES)(head, random)
             data = head + tail

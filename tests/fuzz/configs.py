@@ -1,4 +1,4 @@
-"""The reader of configurations: what ``sketchembed fit --config FILE`` makes of a stranger's file."""
+"""Fuzz the reader of configurations, ``sketchembed fit --config FILE``."""
 
 from __future__ import annotations
 
@@ -40,10 +40,10 @@ EXTRA = (
 
 
 class Stop(Exception):
-    """Reading is done; nothing is built."""
+    """The configuration was read. No object is built."""
 
 
-class Read(FitCLI):
+class ConfigReader(FitCLI):
     """Reads a configuration and stops."""
 
     def before_instantiate_classes(self) -> None:
@@ -66,20 +66,20 @@ def read_config(folder: Path) -> object:
     before = Path.cwd()
     os.chdir(folder if folder.is_dir() else "/")
     try:
-        says = io.StringIO()
-        with quiet_lightning(), contextlib.redirect_stderr(says):
+        stderr = io.StringIO()
+        with quiet_lightning(), contextlib.redirect_stderr(stderr):
             first = (
                 []
                 if b"class_path" in _content(folder)
                 else ["--config", str(conf_folder() / "quickdraw.yaml")]
             )
-            Read(["fit", *first, "--config", "run.yaml"])
+            ConfigReader(["fit", *first, "--config", "run.yaml"])
     except Stop:
         return True
     except SystemExit:
-        # The parser's own way out: usage, and a line that says what is wrong.
+        # The parser prints its usage and one line about the mistake, and exits.
         raise ConfigError(
-            says.getvalue().partition("error:")[2], expected="a configuration", fix="Correct it"
+            stderr.getvalue().partition("error:")[2], expected="a configuration", fix="Correct it"
         ) from None
     finally:
         os.chdir(before)

@@ -1,4 +1,4 @@
-"""Fuzzing of downloads with a local server that returns invalid answers."""
+"""Fuzz downloads with a local server that returns invalid answers."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ STATUSES = (
 
 
 class Handler(BaseHTTPRequestHandler):
-    """Answers what :data:`ANSWER` says."""
+    """Sends the answer in :data:`ANSWER`."""
 
     protocol_version = "HTTP/1.1"
 
@@ -75,7 +75,7 @@ class Handler(BaseHTTPRequestHandler):
 
 
 class Server(ThreadingHTTPServer):
-    """Says nothing of clients that hang up."""
+    """Ignores errors of clients that disconnect."""
 
     daemon_threads = True
 
@@ -203,7 +203,7 @@ def read_answer(folder: Path) -> object:
     ANSWER.clear()
     ANSWER.update(json.loads((folder / "answer.json").read_bytes()))
     url, there = f"{address()}/cat.ndjson", folder / "there" / "cat.ndjson"
-    sleep, download.time.sleep = download.time.sleep, lambda _: None  # the waiting between attempts
+    sleep, download.time.sleep = download.time.sleep, lambda _: None  # no delay between attempts
     attempts, download.ATTEMPTS = download.ATTEMPTS, 2
     fast, http.CONNECT_TIMEOUT = http.CONNECT_TIMEOUT, 1.0
     errors = []

@@ -1,4 +1,4 @@
-"""Fuzzing of readers of drawings (Quick, Draw!, Omniglot's strokes, SVG) and of class expressions."""
+"""Fuzz the readers of drawings (Quick, Draw!, Omniglot strokes, SVG) and of class expressions."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def rows(random: Random, count: int = 8) -> np.ndarray:
 
 
 def object_array(count: int, protocol: int, random: Random) -> bytes:
-    """Return the .npy file of an array of drawings, pickled by a protocol."""
+    """Return a .npy file with an array of drawings that are pickled with the given protocol."""
     whole = np.empty(count, dtype=object)
     for at in range(count):
         whole[at] = rows(random, 3 + at)
@@ -52,7 +52,7 @@ def object_array(count: int, protocol: int, random: Random) -> bytes:
 
 def npz_seeds() -> list[Case]:
     random = Random(0)
-    made = [
+    cases = [
         {
             "cat.npz": zip_of(
                 {f"{part}.npy": object_array(9, protocol, random) for part in ("train", "valid", "test")}
@@ -61,7 +61,7 @@ def npz_seeds() -> list[Case]:
         for protocol in (2, 3, 4)
     ]
     real = DATA / "quickdraw" / "sketchrnn" / "squirrel.npz"
-    return made + ([{"cat.npz": real.read_bytes()}] if real.is_file() else [])
+    return cases + ([{"cat.npz": real.read_bytes()}] if real.is_file() else [])
 
 
 def read_drawings(suffix: str, max_length: int) -> object:
@@ -101,10 +101,10 @@ def ndjson_seeds() -> list[Case]:
         ).encode()
         for _ in range(12)
     ]
-    made: list[Case] = [{"cat.ndjson": b"\n".join(lines) + b"\n"}]
-    # Many lines, so that one that is malformed is passed over, and what comes after it counts.
-    made.append({"cat.ndjson": (b"\n".join(lines) + b"\n") * 20})
-    return made
+    cases: list[Case] = [{"cat.ndjson": b"\n".join(lines) + b"\n"}]
+    # With many lines, the reader skips a malformed line and reads the lines after it.
+    cases.append({"cat.ndjson": (b"\n".join(lines) + b"\n") * 20})
+    return cases
 
 
 def bin_seeds() -> list[Case]:
@@ -226,7 +226,7 @@ def read_sum(folder: Path) -> object:
 
 
 def change_npz(case: Case, random: Random) -> Case:
-    """Break mostly the pickles, which are what such a file is about."""
+    """Change mainly the pickles, which contain the drawings."""
     from .archives import change_zip
 
     if random.random() < 0.5:

@@ -1,4 +1,4 @@
-"""Feeds a reader with broken files, and keeps the books: outcomes, seconds, memory."""
+"""Read mutated files with a reader, and record the outcomes, times and memory."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ from .archives import change_content
 from .bytewise import change_bytes
 
 Case = dict[str, bytes]
-"""The content of files by their paths."""
-PATIENCE = 10.0
+"""Maps the paths of files to their content."""
+TIME_LIMIT = 10.0
 """Seconds that one input may take."""
-ROOM = 4 << 30
-"""Bytes of address space that a reader may ask for on top, so that a fault does not take the machine."""
+EXTRA_MEMORY = 4 << 30
+"""Bytes of address space that the process may add, so that a fault does not exhaust the machine."""
 
 
 @dataclass(frozen=True)
@@ -38,11 +38,11 @@ class Reader:
     """A reader under test.
 
     Attributes:
-        name: of the reader.
-        seeds: makes whole cases, which are then broken.
-        read: reads the case in a folder and uses what came of it; an AssertionError is a wrong answer.
-        change: breaks a case; by the names of its files if not given.
-        refusals: what counts as a clear error.
+        name: name of the reader.
+        seeds: returns valid cases, which are then mutated.
+        read: reads the case in a folder and uses the result. An AssertionError means a wrong result.
+        change: mutates a case. By default, its files are mutated according to their suffixes.
+        refusals: exceptions that count as a clear error.
     """
 
     name: str
@@ -54,7 +54,7 @@ class Reader:
 
 @dataclass
 class Result:
-    """What came of all inputs."""
+    """Results of all inputs."""
 
     reader: str
     inputs: int = 0
@@ -72,11 +72,11 @@ class Slow(BaseException):
 
 
 class Escaped(BaseException):
-    """A file made the reader start a program, connect, or write outside of its folder."""
+    """A file made the reader start a program or write outside its folder."""
 
 
 def change_case(case: Case, random: Random) -> Case:
-    """Return a case with one or two of its files changed by what their names say they are."""
+    """Return a case with one or two of its files mutated according to their suffixes."""
     case = dict(case)
     for _ in range(random.choice((1, 1, 1, 2))):
         name = random.choice(sorted(case))
@@ -102,23 +102,23 @@ def write_case(case: Case, folder: Path) -> None:
 
 
 def kind_of(error: BaseException) -> str:
-    """Return a message without what differs from input to input."""
+    """Return the message of an error without the parts that differ between inputs."""
     text = re.sub(r"'[^']*'|\"[^\"]*\"|b'[^']*'", "…", str(error).partition("; expected")[0])
     text = re.sub(r"/\S+", "FILE", text)
     return re.sub(r"-?\d[\d.,e+]*", "#", text)[:70].strip()
 
 
-# ---- what must not happen --------------------------------------------------------------------------------
+# ---- forbidden actions -----------------------------------------------------------------------------------
 
-_armed: list[Path] = []
-_others: set[int | None] = set()
-"""Threads that were there before, such as a tracker's of an earlier test: what they write is theirs."""
+_watched_folders: list[Path] = []
+_other_threads: set[int | None] = set()
+"""Threads that already ran, such as a tracker's in an earlier test. Their writes are allowed."""
 _found: list[str] = []
 _RUNS = ("os.system", "subprocess.Popen", "os.exec", "os.posix_spawn", "os.spawn", "os.fork", "os.forkpty")
 
 
 def _watch(event: str, args: tuple[Any, ...]) -> None:
-    if not _armed or threading.get_ident() in _others:
+    if not _watched_folders or threading.get_ident() in _other_threads:
         return
     if event in _RUNS:
         _found.append(f"{event} {args[:2]}")
@@ -130,7 +130,7 @@ def _watch(event: str, args: tuple[Any, ...]) -> None:
         and args[2] & (os.O_WRONLY | os.O_RDWR)
     ):
         path = os.fsdecode(args[0])
-        if not os.path.realpath(path).startswith((str(_armed[0]), "/dev/null", "/proc/")):
+        if not os.path.realpath(path).startswith((str(_watched_folders[0]), "/dev/null", "/proc/")):
             _found.append(f"writes {path}")
             raise Escaped(path)
 
@@ -140,18 +140,18 @@ _hooked = False
 
 @contextlib.contextmanager
 def watched(folder: Path) -> Iterator[None]:
-    """Let nothing be started, and nothing be written outside of a folder."""
+    """Raise :class:`Escaped` if a program is started or a file outside a folder is written."""
     global _hooked
     if not _hooked:
         sys.addaudithook(_watch)
         _hooked = True
-    _others.clear()
-    _others.update({thread.ident for thread in threading.enumerate()} - {threading.get_ident()})
-    _armed.append(folder)
+    _other_threads.clear()
+    _other_threads.update({thread.ident for thread in threading.enumerate()} - {threading.get_ident()})
+    _watched_folders.append(folder)
     try:
         yield
     finally:
-        _armed.clear()
+        _watched_folders.clear()
     if _found:
         what = _found.pop()
         _found.clear()
@@ -159,8 +159,8 @@ def watched(folder: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def patience(seconds: float) -> Iterator[None]:
-    """Interrupt what takes too long."""
+def time_limit(seconds: float) -> Iterator[None]:
+    """Raise :class:`Slow` when the time is over."""
 
     def stop(*_: object) -> None:
         raise Slow(f"more than {seconds:g} s")
@@ -175,36 +175,36 @@ def patience(seconds: float) -> Iterator[None]:
 
 
 def reset_peak() -> None:
-    """Forget the largest resident size so far, which making an input has a part in; where Linux lets us."""
+    """Reset the peak resident size, which includes the creation of inputs. This works on Linux only."""
     with contextlib.suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")
 
 
 def peak() -> float:
-    """Return the largest resident size of this process since it was forgotten, in MB."""
+    """Return the peak resident size of this process since the last reset, in MB."""
     found = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
     return int(found[1]) / 1024 if found else 0.0
 
 
 def limit_memory() -> None:
-    """Let allocations fail that no reader has a reason for."""
+    """Limit the address space, so that very large allocations fail."""
     pages = int(Path("/proc/self/statm").read_text().split()[0])
-    most = pages * resource.getpagesize() + ROOM
-    resource.setrlimit(resource.RLIMIT_AS, (most, resource.getrlimit(resource.RLIMIT_AS)[1]))
+    limit = pages * resource.getpagesize() + EXTRA_MEMORY
+    resource.setrlimit(resource.RLIMIT_AS, (limit, resource.getrlimit(resource.RLIMIT_AS)[1]))
 
 
 # ---- the run ---------------------------------------------------------------------------------------------
 
 
 def case_of(reader: Reader, seeds: list[Case], seed: int, number: int) -> Case:
-    """Return an input by its number: the first ones are the whole files."""
+    """Return an input by its number. The first inputs are the unchanged seeds."""
     if number < len(seeds):
         return seeds[number]
     random = Random(f"{reader.name} {seed} {number}")
     case = random.choice(seeds)
     try:
         return (reader.change or change_case)(case, random)
-    except Exception:  # a value that its format cannot hold
+    except Exception:  # the format cannot store the mutated value
         name = random.choice(sorted(case))
         return case | {name: change_bytes(case[name], random)}
 
@@ -218,22 +218,22 @@ def run(
     only: int | None = None,
     log: Path | None = None,
 ) -> Result:
-    """Read until there were so many inputs and so many seconds.
+    """Read inputs until both minimums are reached.
 
     Args:
-        reader: under test.
-        inputs: at least.
-        seconds: at least.
-        seed: of the changes.
-        keep: folder for inputs that were answered wrongly, took long or took memory.
-        only: just this input, whose error is raised.
-        log: file that has the number of the input that is being read, for the process that looks on.
+        reader: reader under test.
+        inputs: minimum number of inputs.
+        seconds: minimum time.
+        seed: seed of the mutations.
+        keep: folder for inputs that failed, took long or took much memory.
+        only: number of the only input to read. Its error is raised.
+        log: file that gets the number of the current input, for the parent process.
     """
     seeds = reader.seeds()
     out = Result(reader.name)
     place = Path(tempfile.mkdtemp(dir="/dev/shm" if os.access("/dev/shm", os.W_OK) else None)).resolve()
     try:
-        for case in seeds:  # imports what is imported late, and shows that the whole files are read
+        for case in seeds:  # triggers lazy imports, and checks that the seeds are read
             _read(reader, case, place)
         reset_peak()
         before = highest = peak()
@@ -245,7 +245,7 @@ def run(
                 log.write_text(str(number))
             reset_peak()
             start = time.perf_counter()
-            troubled = False
+            failed = False
             try:
                 _read(reader, case, place)
                 out.answered += 1
@@ -256,15 +256,15 @@ def run(
                 if only is not None or isinstance(error, KeyboardInterrupt):
                     raise
                 out.uncaught.append((number, "".join(traceback.format_exception(error)[-4:])))
-                troubled = True
+                failed = True
             took = time.perf_counter() - start
             out.slowest = max(out.slowest, (took, number))
             now = peak()
             if now > highest + 32:
                 out.largest.append((number, now - before))
-                troubled = True
+                failed = True
             highest = max(highest, now)
-            if keep and (troubled or took > PATIENCE / 2):
+            if keep and (failed or took > TIME_LIMIT / 2):
                 write_case(case, keep / f"{reader.name}-{number}")
             out.inputs += 1
             number += 1
@@ -278,15 +278,15 @@ def run(
 
 def _read(reader: Reader, case: Case, place: Path) -> None:
     folder = place / "case"
-    with contextlib.suppress(OSError, ValueError):  # a name that no file can have
+    with contextlib.suppress(OSError, ValueError):  # an invalid file name
         write_case(case, folder)
-    says = io.StringIO()
+    output = io.StringIO()
     try:
         with (
-            patience(PATIENCE),
+            time_limit(TIME_LIMIT),
             watched(place),
-            contextlib.redirect_stdout(says),
-            contextlib.redirect_stderr(says),
+            contextlib.redirect_stdout(output),
+            contextlib.redirect_stderr(output),
         ):
             reader.read(folder)
     finally:

@@ -1,6 +1,7 @@
-"""``python -m tests.fuzz.guided READER SECONDS``: guided by coverage, by Atheris (``pip install atheris``).
+"""``python -m tests.fuzz.guided READER SECONDS``: fuzz with guidance by coverage.
 
-What reaches new lines of the package is kept and changed further, by the same changes that know the formats.
+Atheris (``pip install atheris``) keeps inputs that reach new lines of the package. It mutates them further,
+with the same mutations for each format.
 """
 
 from __future__ import annotations
@@ -16,11 +17,11 @@ from typing import Any
 
 
 def guide(name: str, seconds: int) -> None:
-    """Fuzz one reader until it fails, or so many seconds are over.
+    """Fuzz one reader until it fails or the time is over.
 
     Args:
-        name: of the reader; of a case with several files the first one is changed.
-        seconds: to go on.
+        name: name of the reader. If a case has several files, only the first one is mutated.
+        seconds: time limit.
     """
     import atheris
 
@@ -40,22 +41,24 @@ def guide(name: str, seconds: int) -> None:
         if main in case:
             (corpus / str(number)).write_bytes(case[main])
 
-    def change(data: bytes, most: int, seed: int) -> bytes:
+    def change(data: bytes, limit: int, seed: int) -> bytes:
         random = Random(seed)
         case = seeds[0] | {main: data}
         with contextlib.suppress(Exception):
-            return reader.change(case, random)[main][:most] if reader.change else _changed(data, random, most)
-        return _changed(data, random, most)
+            return (
+                reader.change(case, random)[main][:limit] if reader.change else _changed(data, random, limit)
+            )
+        return _changed(data, random, limit)
 
-    def _changed(data: bytes, random: Random, most: int) -> bytes:
-        return change_content(main, data, random)[:most]
+    def _changed(data: bytes, random: Random, limit: int) -> bytes:
+        return change_content(main, data, random)[:limit]
 
     def read(data: bytes) -> Any:
         folder = place / "case"
         write_case(seeds[0] | {main: data}, folder)
-        says = io.StringIO()
+        output = io.StringIO()
         try:
-            with watched(place), contextlib.redirect_stdout(says), contextlib.redirect_stderr(says):
+            with watched(place), contextlib.redirect_stdout(output), contextlib.redirect_stderr(output):
                 reader.read(folder)
         except reader.refusals:
             pass

@@ -1,4 +1,4 @@
-"""Readers of weights: training checkpoints and published weights."""
+"""Fuzz the readers of weights: training checkpoints and published weights."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def networks() -> list[torch.nn.Module]:
 
 
 def use(net: torch.nn.Module) -> object:
-    """Show a network an image, and have it draw if it can."""
+    """Run a network on an image, and generate a drawing if the network can draw."""
     config = net.config
     size = int(config.image_size)
     with torch.no_grad():
@@ -104,9 +104,9 @@ def weight_seeds() -> list[Case]:
 
 
 def change_ckpt(case: Case, random: Random) -> Case:
-    """Break the description, the pickle, the tensors, or the zip."""
-    what = random.random()
-    if what < 0.4:
+    """Change the description, the pickle, the tensors, or the zip."""
+    chance = random.random()
+    if chance < 0.4:
         net = random.choice(networks())
         value = checkpoint(net)
         where = random.choice((MODEL_KEY, MODEL_KEY, MODEL_KEY, "state_dict", None))
@@ -139,7 +139,7 @@ def change_ckpt(case: Case, random: Random) -> Case:
             return {"step-1.ckpt": saved(value)}
         except Exception:
             return case
-    if what < 0.8:
+    if chance < 0.8:
         with zipfile.ZipFile(io.BytesIO(case["step-1.ckpt"])) as archive:
             files = {name: archive.read(name) for name in archive.namelist()}
         name = next(name for name in files if name.endswith("data.pkl"))

@@ -1,4 +1,4 @@
-"""Readers of images and of the data sets that are made of them, and of what is prepared from these."""
+"""Fuzz the readers of images, of image data sets, and of prepared data."""
 
 from __future__ import annotations
 
@@ -122,10 +122,10 @@ def run_seeds() -> list[Case]:
         "images_background.zip": zip_of({}),
         "images_evaluation.zip": zip_of({f"i/{name}": content for name, content in files.items()}),
     }
-    known, asked = sorted(files)[0::2], sorted(files)[1::2]
+    references, queries = sorted(files)[0::2], sorted(files)[1::2]
     runs: Case = {}
     labels = []
-    for at, (one, other) in enumerate(zip(known, asked, strict=True), 1):
+    for at, (one, other) in enumerate(zip(references, queries, strict=True), 1):
         runs[f"run01/training/class0{at}.png"] = files[one]
         runs[f"run01/test/item0{at}.png"] = files[other]
         labels.append(f"run01/test/item0{at}.png run01/training/class0{at}.png")
@@ -209,7 +209,7 @@ def read_sketchy(folder: Path) -> object:
     return use_store(store)
 
 
-# ---- what is prepared ------------------------------------------------------------------------------------
+# ---- prepared data ---------------------------------------------------------------------------------------
 
 
 def use_store(store: DrawingStore) -> object:
@@ -266,7 +266,7 @@ def store_seeds() -> list[Case]:
 
 
 def change_store(case: Case, random: Random) -> Case:
-    """Break one file, and mostly not those that hold nothing but numbers."""
+    """Change the manifest, or in half of the cases any file. The other files contain only numbers."""
     if random.random() < 0.5:
         from .structured import change_json
 
@@ -282,7 +282,7 @@ def read_store(folder: Path) -> object:
 
 
 def cache_seeds() -> list[Case]:
-    """Return what an earlier call prepared, with the key of the files beside it."""
+    """Return the arrays that an earlier call prepared, with the key of their source files."""
     images = np.zeros((3, 3, 16, 16), np.uint8)
     arrays = {
         "key": np.array(f"{mini_imagenet.FORMAT} {file_fingerprint([])}"),

@@ -1,4 +1,4 @@
-"""Readers of what runs and evaluations leave behind: a run's folder, a report's parts, and their pages."""
+"""Fuzz the readers of run folders, report parts and sweeps, and the pages made from them."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from .engine import Case, Reader
 
 
 class Elements(HTMLParser):
-    """Collects what of a page could run or fetch."""
+    """Collects the parts of a page that could run code or load resources."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -158,7 +158,7 @@ def part_seeds() -> list[Case]:
 
 
 def change_part(case: Case, random: Random) -> Case:
-    """Break the JSON, or the picture in it."""
+    """Change the JSON or the figure in it."""
     from .structured import change_json, change_svg
 
     content = case["fewshot.json"]
@@ -222,6 +222,6 @@ def read_sweep(folder: Path) -> object:
 READERS = (
     Reader("sweep", sweep_seeds, read_sweep),
     Reader("run-folder", run_seeds, read_run),
-    # A part that cannot be read is computed anew: OSError and ValueError say so, see Report._kept.
+    # Part.read raises OSError or ValueError for a part that cannot be read.
     Reader("report-part", part_seeds, read_part, change_part, (OSError, ValueError)),
 )

@@ -41,7 +41,7 @@ FLOATS = (0.0, -1.0, 0.5, 1e308, -1e308, 5e-324, float("nan"), float("inf"), -fl
 
 
 def odd_value(random: Random) -> Any:
-    """Return a value that is lawful in JSON and likely wrong where it is put."""
+    """Return a value that is valid in JSON and probably wrong in its place."""
     kinds: tuple[Callable[[], Any], ...] = (
         lambda: None,
         lambda: random.random() < 0.5,
@@ -100,7 +100,7 @@ def change_value(root: Any, random: Random) -> Any:
 
 
 def change_json(content: bytes, random: Random) -> bytes:
-    """Return JSON with values changed, or with text that JSON's own rules make hard."""
+    """Return JSON with changed values or with deep nesting."""
     what = random.random()
     if what < 0.1:
         return change_bytes(content, random)
@@ -124,7 +124,7 @@ def change_json(content: bytes, random: Random) -> bytes:
 
 
 def change_lines(content: bytes, random: Random, line: Callable[[bytes, Random], bytes]) -> bytes:
-    """Return text in which a line is changed, doubled, moved or dropped."""
+    """Return text in which a line is changed, repeated, moved or removed."""
     lines = content.split(b"\n")
     for _ in range(random.choice((1, 1, 2))):
         if not lines:
@@ -150,7 +150,7 @@ ODD_NUMBERS = (
 
 
 def change_numbers(content: bytes, random: Random) -> bytes:
-    """Return text in which a number is another one, or none; or bytes are."""
+    """Return text with one number replaced, or with changed bytes."""
     found = list(NUMBER.finditer(content))
     if not found or random.random() < 0.2:
         return change_bytes(content, random)
@@ -161,7 +161,7 @@ def change_numbers(content: bytes, random: Random) -> bytes:
 
 
 def change_text(content: bytes, random: Random) -> bytes:
-    """Return lines of numbers and words, changed."""
+    """Return text with changed lines, or with long or many lines appended."""
     if random.random() < 0.05:
         line = random.choice((b"\n", b"a,b\n", b'"', b"a" * 200_000, b",", b"\r", b"\0"))
         return content + line * random.choice((1, 3, max(3, 400_000 // len(line))))
@@ -169,7 +169,7 @@ def change_text(content: bytes, random: Random) -> bytes:
 
 
 def change_yaml(content: bytes, random: Random) -> bytes:
-    """Return YAML with values changed, or with what YAML alone has: tags, anchors, nesting."""
+    """Return YAML with changed values, or with features of YAML: tags, anchors, nesting."""
     what = random.random()
     if what < 0.1:
         return change_bytes(content, random)
@@ -198,7 +198,7 @@ def change_yaml(content: bytes, random: Random) -> bytes:
             )
         )
         return content + b"\n" + extra if random.random() < 0.7 else extra
-    if b"&" in content:  # what an earlier change put there would take this process's memory
+    if b"&" in content:  # anchors of an earlier mutation would exhaust the memory of this process
         return change_bytes(content, random)
     try:
         value = yaml.safe_load(content)
@@ -219,7 +219,7 @@ PATHS = (
 
 
 def change_svg(content: bytes, random: Random) -> bytes:
-    """Return SVG with other numbers, paths, elements and attributes."""
+    """Return SVG with other numbers, paths, elements or attributes."""
     what = random.randrange(10)
     if what == 0:
         return change_bytes(content, random)
@@ -299,12 +299,12 @@ def change_svg(content: bytes, random: Random) -> bytes:
         )
         at = content.find(b">") + 1
         return content[:at] + extra + content[at:]
-    start = max(content.find(b"<g"), 0)  # not those of XML's version and name spaces
+    start = max(content.find(b"<g"), 0)  # skips the numbers in the XML declaration and the namespaces
     return content[:start] + change_numbers(content[start:], random)
 
 
 def change_npy(content: bytes, random: Random) -> bytes:
-    """Return an array file with another header, or other content."""
+    """Return an array file with another header or other content."""
     if len(content) < 12 or content[:6] != b"\x93NUMPY" or random.random() < 0.15:
         return change_bytes(content, random)
     size = int.from_bytes(content[8:10], "little")
@@ -374,7 +374,7 @@ OPCODES = (
 
 
 def change_pickle(content: bytes, random: Random) -> bytes:
-    """Return a pickle with opcodes put in, taken out, doubled or moved."""
+    """Return a pickle with opcodes inserted, removed, repeated or replaced."""
     try:
         starts = [place for _, _, place in pickletools.genops(content) if place is not None]
     except Exception:
@@ -398,7 +398,7 @@ def change_pickle(content: bytes, random: Random) -> bytes:
 
 
 def change_safetensors(content: bytes, random: Random) -> bytes:
-    """Return a safetensors file whose header, or the description in it, is another."""
+    """Return a safetensors file with another header, description or content."""
     size = int.from_bytes(content[:8], "little")
     if len(content) < 8 + size or random.random() < 0.1:
         return change_bytes(content, random)
@@ -430,7 +430,7 @@ def change_safetensors(content: bytes, random: Random) -> bytes:
 
 
 def change_png(content: bytes, random: Random) -> bytes:
-    """Return a PNG with changed chunks, whose sums are right."""
+    """Return a PNG with changed chunks and correct checksums."""
     import zlib
 
     chunks, at = [], 8

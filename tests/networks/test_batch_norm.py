@@ -1,4 +1,4 @@
-"""Batch norm against PyTorch's in float64, in one process and in several."""
+"""Compare batch norm with PyTorch's in float64, in one process and in several."""
 
 import pytest
 import torch
@@ -14,14 +14,17 @@ SHAPE = (12, 5, 20, 20)
 
 
 def maps(scale=1.0):
-    """Maps as of line drawings: mostly one value, far from zero, and channels last in memory."""
+    """Return feature maps and gradients of their outputs.
+
+    The maps are like those of line drawings: mostly one value, far from zero, with channels last in memory.
+    """
     random = torch.Generator().manual_seed(0)
     values = 3 + scale * torch.randn(SHAPE, generator=random) * (torch.rand(SHAPE, generator=random) < 0.1)
     return values.contiguous(memory_format=torch.channels_last), torch.randn(SHAPE, generator=random)
 
 
 def results(norm, values, grads):
-    """Outputs, gradients and running statistics of two steps."""
+    """Return the outputs, gradients and running statistics after two steps."""
     with torch.no_grad():
         norm.weight.copy_(torch.linspace(0.5, 2, 5))
         norm.bias.copy_(torch.linspace(-1, 1, 5))
@@ -37,21 +40,21 @@ def expected():
     return results(nn.BatchNorm2d(5, 1e-3, 0.01).double(), values.double(), grads.double())
 
 
-def test_is_pytorch_s_and_more_exact_than_it_on_a_cpu():
+def test_batch_norm_equals_pytorch_and_is_more_accurate():
     values, grads = maps()
     ours, theirs = (results(norm(5, 1e-3, 0.01), values, grads) for norm in (BatchNorm2d, nn.BatchNorm2d))
     for found, wanted in zip(ours, expected(), strict=True):
         torch.testing.assert_close(found.to(wanted.dtype), wanted, rtol=1e-5, atol=1e-5)
     errors = [(found[0] - expected()[0]).norm() for found in (ours, theirs)]
     assert errors[0] < 0.3 * errors[1]
-    # 16 bits and evaluation are left to PyTorch.
+    # PyTorch's own code handles 16-bit values and evaluation mode.
     one, other = BatchNorm2d(5), nn.BatchNorm2d(5)
     assert torch.equal(one(values.bfloat16()), other(values.bfloat16()))
     assert torch.equal(one.eval()(values), other.eval()(values))
     assert one.state_dict().keys() == other.state_dict().keys()
 
 
-def test_gradients_by_finite_differences():
+def test_gradients_equal_finite_differences():
     norm = BatchNorm2d(2).double()
     norm.shared = True
     with pytest.MonkeyPatch.context() as patch:
@@ -62,7 +65,7 @@ def test_gradients_by_finite_differences():
         torch.autograd.gradcheck(norm, (values,))
 
 
-def share(rank, world, file, out):
+def run_rank(rank, world, file, out):
     torch.set_num_threads(1)
     distributed.init_process_group("gloo", init_method=f"file://{file}", rank=rank, world_size=world)
     rows = slice(rank * 12 // world, (rank + 1) * 12 // world)
@@ -79,15 +82,15 @@ def share(rank, world, file, out):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("world", [2, 3])
-def test_processes_normalise_by_the_statistics_of_the_whole_batch(world, tmp_path):
-    multiprocessing.spawn(share, (world, str(tmp_path / "meet"), str(tmp_path / "out")), nprocs=world)
+def test_processes_use_the_statistics_of_the_whole_batch(world, tmp_path):
+    multiprocessing.spawn(run_rank, (world, str(tmp_path / "meet"), str(tmp_path / "out")), nprocs=world)
     shares = [torch.load(tmp_path / f"out{rank}") for rank in range(world)]
     for number, tolerance in ((0, 1e-5), (1, 1e-11), (2, 2e-2)):
         parts = list(zip(*(each[number] for each in shares), strict=True))
         for place, (part, wanted) in enumerate(zip(parts, expected()[:6], strict=False)):
             if place in (0, 1):
                 found = torch.cat(part)
-            elif place in (2, 3):  # which DDP adds up
+            elif place in (2, 3):  # DDP sums these over the ranks
                 found = torch.stack(part).sum(0)
             else:
                 found = part[0]
@@ -104,7 +107,7 @@ def test_every_batch_norm_of_a_network_can_be_shared(network):
 
 
 @pytest.mark.parametrize("network", [lambda: Conv4(1, 4), lambda: ResNet12(1, 4)])
-def test_bias_before_batch_norm_is_left_alone_and_has_no_gradient_to_speak_of(network):
+def test_bias_before_batch_norm_is_frozen_and_has_no_gradient(network):
     torch.manual_seed(0)
     net = network().double()
     frozen = [parameter for parameter in net.parameters() if not parameter.requires_grad]

@@ -1,4 +1,4 @@
-"""Conv4 against the shapes and parameter counts of its description."""
+"""Compare Conv4 with the shapes and parameter counts of its description."""
 
 from __future__ import annotations
 
@@ -20,27 +20,27 @@ def test_feature_sizes(channels, width, pool, size, features):
 
 
 def test_parameter_count():
-    # Four convolutions of 3 x 3 with a bias, each with a gain and a bias of batch norm.
+    # Four 3 x 3 convolutions with bias, each followed by the gain and bias of batch norm.
     expected = (9 * 1 * 64 + 64) + 3 * (9 * 64 * 64 + 64) + 4 * 2 * 64
     assert sum(parameter.numel() for parameter in Conv4().parameters()) == expected
 
 
-def test_starts_as_keras_does():
+def test_initial_weights_are_those_of_keras():
     torch.manual_seed(0)
     convolutions = [module for module in Conv4().modules() if isinstance(module, nn.Conv2d)]
     assert len(convolutions) == 4
     assert all((layer.bias == 0).all() for layer in convolutions)
-    # Glorot's normal: variance 2 / (fan in + fan out).
+    # Glorot normal: variance 2 / (fan in + fan out).
     assert convolutions[1].weight.var().item() == pytest.approx(2 / (2 * 9 * 64), rel=0.05)
     norms = [module for module in Conv4().modules() if isinstance(module, nn.BatchNorm2d)]
     assert {(norm.eps, norm.momentum) for norm in norms} == {(1e-3, 0.01)}
 
 
 @pytest.mark.parametrize("pool", ["mean", "flatten"])
-def test_folded_for_inference_it_gives_the_same(pool):
+def test_folding_for_inference_keeps_the_output(pool):
     torch.manual_seed(0)
     network = torch.nn.Sequential(Conv4(2, 8, pool, 28), torch.nn.Linear(72 if pool == "flatten" else 8, 3))
-    network(torch.rand(64, 2, 28, 28))  # moves the running statistics
+    network(torch.rand(64, 2, 28, 28))  # updates the running statistics
     for parameter in network.parameters():
         torch.nn.init.normal_(parameter, std=0.3)
     network.eval()

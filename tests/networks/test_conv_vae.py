@@ -21,7 +21,7 @@ def network(**sizes):
 @pytest.mark.parametrize("encoder", ["conv4", "resnet12"])
 @pytest.mark.parametrize("pool", ["mean", "flatten"])
 @pytest.mark.parametrize(("channels", "size", "canvas"), [(1, 28, 32), (3, 84, 96)])
-def test_shapes(variant, encoder, pool, channels, size, canvas):
+def test_output_shapes(variant, encoder, pool, channels, size, canvas):
     net = network(variant=variant, encoder=encoder, pool=pool, channels=channels, image_size=size)
     images = torch.rand(2, channels, size, size)
     logits, latent = net(images)
@@ -32,7 +32,7 @@ def test_shapes(variant, encoder, pool, channels, size, canvas):
     assert 0 <= again.min() <= again.max() <= 1
 
 
-def test_parameters_are_those_of_the_description():
+def test_parameter_counts_match_the_description():
     def convolution(inputs, outputs):
         return 9 * inputs * outputs + outputs
 
@@ -46,14 +46,14 @@ def test_parameters_are_those_of_the_description():
         assert sum(parameter.numel() for parameter in net.parameters()) == expected
 
 
-def test_images_are_scaled_as_pillow_scales_them():
+def test_image_scaling_equals_pillow():
     images = torch.rand(2, 1, 28, 28)
     for ours, image in zip(network().to_canvas(images), images, strict=True):
         theirs = Image.fromarray(image[0].numpy()).resize((32, 32), Image.Resampling.BILINEAR)
         np.testing.assert_allclose(ours[0], np.asarray(theirs), atol=1e-5)
 
 
-def test_samples_are_those_of_each_variant():
+def test_samples_follow_the_variant():
     latent, noise = Latent(torch.randn(5, 6), torch.randn(5, 6)), torch.randn(5, 6)
     unit, theirs = Normal(0.0, 1.0), Normal(latent.mean, latent.logvar.exp().sqrt())
     torch.testing.assert_close(network().sample(latent, noise), theirs.icdf(unit.cdf(noise)))
@@ -61,7 +61,7 @@ def test_samples_are_those_of_each_variant():
     torch.testing.assert_close((released - latent.mean) / noise, latent.logvar, atol=1e-4, rtol=1e-4)
 
 
-def test_released_logits_are_never_negative_and_come_in_squares():
+def test_released_logits_are_nonnegative_and_in_2x2_blocks():
     z = torch.randn(8, 6)
     logits = network(variant="released").decode(z)
     assert logits.min() == 0 < logits.max()
@@ -73,9 +73,9 @@ def test_released_logits_are_never_negative_and_come_in_squares():
 
 
 @pytest.mark.parametrize("variant", ["sound", "released"])
-def test_decoder_is_its_description_written_with_scipy(variant):
+def test_decoder_equals_a_scipy_reference(variant):
     net = network(variant=variant).eval()
-    for module in net.modules():  # as training leaves them: neither zero nor one
+    for module in net.modules():  # like after training: neither zero nor one
         if isinstance(module, nn.BatchNorm2d):
             module.running_mean.normal_()
             module.running_var.uniform_(0.5, 2)

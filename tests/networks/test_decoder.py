@@ -1,4 +1,4 @@
-"""The decoders: a whole sequence at once is the same as step by step."""
+"""Check that a decoder gives the same result for a whole sequence as step by step."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def decoders() -> list[StrokeDecoder]:
 
 
 def unroll(decoder, strokes, z):
-    """Return the outputs of all steps."""
+    """Return the decoder's outputs for all steps."""
     packing = Packing.of(None, *strokes.shape[:2], strokes.device)
     return packing.unpack(decoder.run(strokes, z, decoder.initial_state(z), packing)[0])
 
@@ -34,7 +34,7 @@ def batch(dtype=torch.float32):
 
 
 @pytest.mark.parametrize("number", range(3))
-def test_unroll_is_step_by_step(number):
+def test_whole_sequence_equals_single_steps(number):
     decoder, (strokes, z) = decoders()[number].double(), batch(torch.float64)
     whole = unroll(decoder, strokes, z)
     state = decoder.initial_state(z)
@@ -44,7 +44,7 @@ def test_unroll_is_step_by_step(number):
             state = decoder.cell(x, state)
             out = state.h
         else:
-            # The equations of an LSTM, in the library's order of gates.
+            # The equations of an LSTM, with the gates in PyTorch's order.
             lstm, (h, c) = decoder.lstm, state
             gates = x @ lstm.weight_ih_l0.T + lstm.bias_ih_l0 + h[0] @ lstm.weight_hh_l0.T + lstm.bias_hh_l0
             i, f, g, o = gates.chunk(4, dim=-1)
@@ -55,18 +55,18 @@ def test_unroll_is_step_by_step(number):
 
 
 @pytest.mark.parametrize("number", range(3))
-def test_a_sequence_can_be_taken_up_again(number):
+def test_sequence_continues_from_a_given_state(number):
     decoder, (strokes, z) = decoders()[number], batch()
     whole, _ = decoder(strokes, z)
     first, state = decoder(strokes[:, :4], z)
     second, _ = decoder(strokes[:, 4:], z, state)
     torch.testing.assert_close(whole.pen_logits, torch.cat([first.pen_logits, second.pen_logits], 1))
-    for all_of_it, before, after in zip(whole.mixture, first.mixture, second.mixture, strict=True):
-        torch.testing.assert_close(all_of_it, torch.cat([before, after], 1))
+    for expected_part, before, after in zip(whole.mixture, first.mixture, second.mixture, strict=True):
+        torch.testing.assert_close(expected_part, torch.cat([before, after], 1))
 
 
 @pytest.mark.parametrize("number", range(3))
-def test_outputs_are_the_head_split(number):
+def test_outputs_are_the_split_output_of_the_head(number):
     decoder, (strokes, z) = decoders()[number], batch()
     (logits, mixture), _ = decoder(strokes, z)
     out = unroll(decoder, strokes, z)
@@ -76,14 +76,14 @@ def test_outputs_are_the_head_split(number):
         torch.testing.assert_close(ours, expected)
 
 
-def test_initial_state_is_laid_out_as_released():
+def test_initial_state_has_the_released_order():
     decoder, (_, z) = decoders()[0], batch()
     whole = torch.tanh(z @ decoder.state_from_z.weight.T + decoder.state_from_z.bias)
     torch.testing.assert_close(torch.cat(decoder.initial_state(z), dim=-1), whole)
     assert [part.shape[1] for part in decoder.initial_state(z)] == [HIDDEN, 5, HIDDEN, 5]
 
 
-def test_parameter_counts_are_the_released_code_s():
+def test_parameter_counts_equal_the_released_code():
     decoder = HyperLSTMDecoder(256, 1024, 512, 64, 30)
     count = {
         name: sum(parameter.numel() for parameter in module.parameters())
@@ -105,12 +105,12 @@ def test_autocast_runs_and_returns_float32(number):
         assert all(part.dtype == torch.float32 for part in state)
 
 
-def test_what_is_shared_must_be_filled_in():
+def test_base_decoder_is_abstract():
     with pytest.raises(TypeError, match="abstract"):
         StrokeDecoder(LATENT, HIDDEN, HIDDEN, MIXTURES)
 
 
-def test_padding_left_out_changes_nothing_before_the_end_and_is_certain_after_it():
+def test_skipping_padding_keeps_outputs_before_the_end():
     for decoder in decoders():
         strokes, z = batch()
         lengths = torch.tensor([4, 9, 1])

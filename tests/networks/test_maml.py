@@ -15,14 +15,14 @@ def network(config=TINY, seed=0):
     return MAML(config).double()
 
 
-def task(way=3, shot=2, asked=5, seed=1):
+def task(way=3, shot=2, queries=5, seed=1):
     random = torch.Generator().manual_seed(seed)
-    images = torch.rand(way * shot + asked, 1, 16, 16, generator=random, dtype=torch.float64)
+    images = torch.rand(way * shot + queries, 1, 16, 16, generator=random, dtype=torch.float64)
     return images[: way * shot], torch.arange(way).repeat_interleave(shot), images[way * shot :]
 
 
-class Plain(nn.Module):
-    """The same network as an ordinary module, the rows of its head starting from one vector."""
+class OrdinaryNetwork(nn.Module):
+    """The same network as an ordinary module. All rows of its head start with the same vector."""
 
     def __init__(self, net, way):
         super().__init__()
@@ -37,54 +37,54 @@ class Plain(nn.Module):
 
 
 @pytest.mark.parametrize("pool", ["mean", "flatten"])
-def test_adapting_is_gradient_descent_on_a_copy_from_any_common_start(pool):
+def test_adaptation_equals_gradient_descent_on_a_copy(pool):
     net = network(MAMLConfig(width=4, image_size=16, pool=pool, inner_steps=3, inner_lr=0.3))
     support, labels, query = task()
-    plain = Plain(net, 3)
-    optimizer = torch.optim.SGD(plain.parameters(), 0.3)
+    ordinary_network = OrdinaryNetwork(net, 3)
+    optimizer = torch.optim.SGD(ordinary_network.parameters(), 0.3)
     for _ in range(3):
         optimizer.zero_grad()
-        functional.cross_entropy(plain(support, len(support)), labels).backward()
+        functional.cross_entropy(ordinary_network(support, len(support)), labels).backward()
         optimizer.step()
     found = net.adapt(support, labels, 3)
-    torch.testing.assert_close(found["head"] + plain.start, plain.head.weight)
+    torch.testing.assert_close(found["head"] + ordinary_network.start, ordinary_network.head.weight)
     assert not torch.allclose(found["head"][0], found["head"][1])
-    for name, value in plain.encoder.named_parameters():
+    for name, value in ordinary_network.encoder.named_parameters():
         torch.testing.assert_close(found[f"encoder.{name}"], value)
-    expected = plain(torch.cat([support, query]), len(support))[len(support) :]
-    chances = net.scores(found, support, query).softmax(-1)
-    torch.testing.assert_close(chances, expected.softmax(-1))
+    expected = ordinary_network(torch.cat([support, query]), len(support))[len(support) :]
+    probabilities = net.scores(found, support, query).softmax(-1)
+    torch.testing.assert_close(probabilities, expected.softmax(-1))
 
 
-def test_outer_gradient_is_that_of_finite_differences():
+def test_outer_gradient_equals_finite_differences():
     net = network()
     support, labels, query = task()
-    asked = torch.tensor([0, 1, 2, 0, 1])
+    query_labels = torch.tensor([0, 1, 2, 0, 1])
 
     def loss(first_order=False):
         found = net.adapt(support, labels, 3, first_order=first_order)
-        return functional.cross_entropy(net.scores(found, support, query), asked)
+        return functional.cross_entropy(net.scores(found, support, query), query_labels)
 
     gradients = torch.autograd.grad(loss(), list(net.parameters()))
-    cut = torch.autograd.grad(loss(first_order=True), list(net.parameters()))
+    approximations = torch.autograd.grad(loss(first_order=True), list(net.parameters()))
     random, differs = torch.Generator().manual_seed(2), []
-    for parameter, gradient, wrong in zip(net.parameters(), gradients, cut, strict=True):
+    for parameter, gradient, approximation in zip(net.parameters(), gradients, approximations, strict=True):
         direction = torch.randn(parameter.shape, generator=random, dtype=torch.float64)
-        ends = []
+        losses = []
         for step in (1e-6, -1e-6):
             with torch.no_grad():
                 parameter += step * direction
-            ends.append(float(loss().detach()))
+            losses.append(float(loss().detach()))
             with torch.no_grad():
                 parameter -= step * direction
-        slope = (ends[0] - ends[1]) / 2e-6
+        slope = (losses[0] - losses[1]) / 2e-6
         assert float((gradient * direction).sum()) == pytest.approx(slope, rel=1e-3, abs=1e-7)
-        differs.append(float((wrong * direction).sum()) != pytest.approx(slope, rel=1e-2, abs=1e-7))
+        differs.append(float((approximation * direction).sum()) != pytest.approx(slope, rel=1e-2, abs=1e-7))
     # The last two are the scale and shift of the last batch norm.
     assert all(differs[-2:])
 
 
-def test_naming_the_classes_otherwise_permutes_the_scores():
+def test_permuting_the_labels_permutes_the_scores():
     net = network()
     support, labels, query = task()
     order = torch.tensor([2, 0, 1])
@@ -93,14 +93,14 @@ def test_naming_the_classes_otherwise_permutes_the_scores():
     torch.testing.assert_close(renamed[:, order], scores)
 
 
-def test_one_network_serves_any_number_of_classes():
+def test_network_accepts_any_number_of_classes():
     net = network()
     for way in (2, 7):
         support, labels, query = task(way=way)
         assert net.scores(net.adapt(support, labels, way, steps=1), support, query).shape == (5, way)
 
 
-def test_a_query_s_scores_do_not_depend_on_the_other_queries():
+def test_scores_of_a_query_do_not_depend_on_other_queries():
     net = network()
     support, labels, query = task()
     found = net.adapt(support, labels, 3)
@@ -109,7 +109,7 @@ def test_a_query_s_scores_do_not_depend_on_the_other_queries():
     torch.testing.assert_close(together, alone)
 
 
-def test_support_norm_is_an_ordinary_batch_norm_whose_running_averages_are_the_support_s():
+def test_support_norm_equals_batch_norm_with_support_statistics():
     torch.manual_seed(0)
     ordinary = nn.BatchNorm2d(3, momentum=1.0).double()
     nn.init.normal_(ordinary.weight)
@@ -117,7 +117,7 @@ def test_support_norm_is_an_ordinary_batch_norm_whose_running_averages_are_the_s
     expected = ordinary(maps[:4])
     torch.testing.assert_close(support_norm(ordinary, maps[:4], 4), expected)
     ordinary.eval()
-    # PyTorch keeps the unbiased variance, and normalises a batch by the other one.
+    # PyTorch stores the unbiased variance, but normalises a batch by the biased one.
     ordinary.running_var *= (4 * 16 - 1) / (4 * 16)
     torch.testing.assert_close(support_norm(ordinary, maps, 4), ordinary(maps))
 

@@ -1,4 +1,4 @@
-"""The mixture against torch.distributions."""
+"""Compare the mixture with torch.distributions."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def oracle(mixed: GaussianMixture) -> distributions.Distribution:
 
 @pytest.mark.parametrize("batch", [(), (6,), (4, 3)])
 @pytest.mark.parametrize("spread", [0.5, 2.0])
-def test_log_prob_is_torch_s(batch, spread):
+def test_log_prob_equals_torch(batch, spread):
     mixed = mixture(batch=batch, spread=spread)
     offset = torch.randn(*batch, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(1)) * 2
     torch.testing.assert_close(mixed.log_prob(offset), oracle(mixed).log_prob(offset), rtol=1e-9, atol=1e-9)
@@ -46,7 +46,7 @@ def test_log_prob_is_torch_s(batch, spread):
 
 @pytest.mark.parametrize("correlation", [-8.0, -6.0, 6.0, 8.0])
 @pytest.mark.parametrize("direction", [(1.0, 1.0), (1.0, -1.0), (0.3, 0.9)])
-def test_log_prob_in_float32_keeps_its_digits_at_strong_correlation(correlation, direction):
+def test_float32_log_prob_is_accurate_at_strong_correlation(correlation, direction):
     offset = torch.tensor(direction) * 1e-2
     one = torch.zeros(1, 2)
     single = GaussianMixture(torch.zeros(1), one, one, torch.tensor([correlation]))
@@ -56,7 +56,7 @@ def test_log_prob_in_float32_keeps_its_digits_at_strong_correlation(correlation,
     )
 
 
-def test_log_prob_gradient_is_that_of_finite_differences():
+def test_log_prob_gradient_equals_finite_differences():
     parts = [part.requires_grad_() for part in mixture(batch=(2,), mix=3)]
     offset = torch.randn(
         2, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(2)
@@ -83,7 +83,7 @@ def test_extreme_outputs_stay_finite(which, sign, far):
         assert mixed.sample(component=component).isfinite().all()
 
 
-def test_everything_extreme_at_once_stays_finite():
+def test_simultaneous_extreme_outputs_stay_finite():
     generator = torch.Generator().manual_seed(0)
     output = (torch.randint(-1, 2, (512, 24), generator=generator) * 1e4).requires_grad_()
     log_p = GaussianMixture.from_output(output).log_prob(torch.randn(512, 2, generator=generator) * 1e4)
@@ -109,7 +109,7 @@ def test_from_output_is_float32_and_bounded():
     assert mixed.log_std.max() == mixed.correlation.max() == RAW_LIMIT
 
 
-def test_sampled_moments_are_the_distribution_s():
+def test_sampled_moments_match_the_distribution():
     mixed = mixture(seed=3, batch=(), mix=3)
     expected = oracle(mixed)
     many = GaussianMixture(*(part.expand(200_000, *part.shape) for part in mixed))
@@ -118,7 +118,7 @@ def test_sampled_moments_are_the_distribution_s():
     torch.testing.assert_close(drawn.var(0), expected.variance, atol=0.05, rtol=0.03)
 
 
-def test_sampled_covariance_at_a_temperature():
+def test_temperature_scales_the_covariance():
     # One component: τ scales the covariance.
     one = GaussianMixture(
         torch.zeros(1), torch.tensor([[1.0, -2.0]]), torch.tensor([[0.3, -0.7]]), torch.tensor([-0.8])
@@ -130,7 +130,7 @@ def test_sampled_covariance_at_a_temperature():
 
 
 def test_temperature_sharpens_the_weights():
-    # Far, narrow components: which one was drawn is seen from the offset.
+    # The components are narrow and far apart, so the offset shows which one was drawn.
     means = torch.tensor([[0.0, 0.0], [100.0, 0.0], [200.0, 0.0]])
     logits = torch.tensor([0.5, 0.0, -0.5])
     wide = GaussianMixture(
@@ -145,7 +145,7 @@ def test_temperature_sharpens_the_weights():
         torch.testing.assert_close(shares, torch.softmax(logits / temperature, 0), atol=0.01, rtol=0)
 
 
-def test_greedy_and_argmax():
+def test_greedy_sample_is_the_mean_of_the_likeliest_component():
     mixed = mixture(dtype=torch.float32)
     likeliest = mixed.logits.argmax(-1)[..., None, None].expand(4, 3, 1, 2)
     mean = mixed.mean.gather(-2, likeliest).squeeze(-2)
@@ -168,6 +168,6 @@ def test_sampling_is_reparameterised_and_seeded():
     assert torch.equal(*seeded)
 
 
-def test_negative_temperature_is_refused():
+def test_negative_temperature_raises():
     with pytest.raises(ValueError, match="temperature -1"):
         mixture(dtype=torch.float32).sample(-1.0)

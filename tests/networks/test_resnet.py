@@ -1,4 +1,4 @@
-"""ResNets against the names, shapes and counts of the published weights, and blocks written out."""
+"""Compare ResNets with the published weights by names and shapes, and blocks with their equations."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch.nn import functional
 from sketchembed.networks.resnet import BasicBlock, Bottleneck, ResNet, ResNetConfig
 
 IMAGENET = {"classes": 1000, "channels": 3}
-# Of torchvision's resnet18, resnet50 and resnet101: parameters, entries of the state dict, and some of them.
+# Numbers of parameters and of state dict entries in torchvision's resnet18, resnet50 and resnet101.
 PUBLISHED = {
     18: (11_689_512, 122),
     50: (25_557_032, 320),
@@ -47,7 +47,7 @@ SHAPES = {
 
 
 def published_names(depth):
-    """The names of torchvision's state dict, as its documentation of the architecture implies them."""
+    """Return the names in torchvision's state dict, derived from the documented architecture."""
     counts = {18: (2, 2, 2, 2), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3)}[depth]
     norm = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
     names = {"conv1.weight", "fc.weight", "fc.bias"} | {f"bn1.{part}" for part in norm}
@@ -62,7 +62,7 @@ def published_names(depth):
 
 
 @pytest.mark.parametrize("depth", PUBLISHED)
-def test_names_shapes_and_counts_are_those_of_the_published_weights(depth):
+def test_names_shapes_and_counts_match_published_weights(depth):
     with torch.device("meta"):
         net = ResNet(ResNetConfig(depth, **IMAGENET))
     state = net.state_dict()
@@ -72,16 +72,16 @@ def test_names_shapes_and_counts_are_those_of_the_published_weights(depth):
         assert list(state[name].shape) == shape, name
 
 
-def normed(image, norm):
-    """Batch norm in evaluation mode, written out."""
+def batch_norm(image, norm):
+    """Return batch norm in evaluation mode, by its equation."""
     mean, var, scale, shift = (
         value[:, None, None] for value in (norm.running_mean, norm.running_var, norm.weight, norm.bias)
     )
     return (image - mean) / (var + 1e-5).sqrt() * scale + shift
 
 
-def shaken(module):
-    """Give batch norms something to do."""
+def randomize_norms(module):
+    """Give all batch norms random values, and return the module in evaluation mode."""
     for norm in module.modules():
         if isinstance(norm, torch.nn.BatchNorm2d):
             for value in (norm.weight, norm.bias, norm.running_mean, norm.running_var):
@@ -90,49 +90,49 @@ def shaken(module):
 
 
 @pytest.mark.parametrize(("inputs", "stride"), [(6, 1), (6, 2), (3, 1)])
-def test_basic_block_restated(inputs, stride):
+def test_basic_block_equals_its_equations(inputs, stride):
     torch.manual_seed(0)
-    block = shaken(BasicBlock(inputs, 6, stride))
+    block = randomize_norms(BasicBlock(inputs, 6, stride))
     image = torch.randn(2, inputs, 9, 9)
     out = functional.conv2d(image, block.conv1.weight, stride=stride, padding=1)
-    out = functional.conv2d(normed(out, block.bn1).clamp_min(0), block.conv2.weight, padding=1)
+    out = functional.conv2d(batch_norm(out, block.bn1).clamp_min(0), block.conv2.weight, padding=1)
     shortcut = image
     if (inputs, stride) != (6, 1):
         convolution, norm = block.downsample
-        shortcut = normed(functional.conv2d(image, convolution.weight, stride=stride), norm)
-    expected = (normed(out, block.bn2) + shortcut).clamp_min(0)
+        shortcut = batch_norm(functional.conv2d(image, convolution.weight, stride=stride), norm)
+    expected = (batch_norm(out, block.bn2) + shortcut).clamp_min(0)
     torch.testing.assert_close(block(image), expected, rtol=1e-4, atol=1e-5)
     assert expected.shape[-1] == (9 if stride == 1 else 5)
 
 
-def test_bottleneck_restated():
+def test_bottleneck_equals_its_equations():
     torch.manual_seed(0)
-    block = shaken(Bottleneck(6, 4, 2))
+    block = randomize_norms(Bottleneck(6, 4, 2))
     image = torch.randn(2, 6, 8, 8)
-    out = normed(functional.conv2d(image, block.conv1.weight), block.bn1).clamp_min(0)
-    # The 3 x 3 convolution divides the side, as in the published weights for PyTorch.
-    out = normed(functional.conv2d(out, block.conv2.weight, stride=2, padding=1), block.bn2).clamp_min(0)
-    out = normed(functional.conv2d(out, block.conv3.weight), block.bn3)
+    out = batch_norm(functional.conv2d(image, block.conv1.weight), block.bn1).clamp_min(0)
+    # The 3 x 3 convolution halves the side, as in the published weights for PyTorch.
+    out = batch_norm(functional.conv2d(out, block.conv2.weight, stride=2, padding=1), block.bn2).clamp_min(0)
+    out = batch_norm(functional.conv2d(out, block.conv3.weight), block.bn3)
     convolution, norm = block.downsample
-    expected = (out + normed(functional.conv2d(image, convolution.weight, stride=2), norm)).clamp_min(0)
+    expected = (out + batch_norm(functional.conv2d(image, convolution.weight, stride=2), norm)).clamp_min(0)
     torch.testing.assert_close(block(image), expected, rtol=1e-4, atol=1e-5)
     assert expected.shape == (2, 16, 4, 4)
 
 
-@pytest.mark.parametrize(("stem", "places"), [("imagenet", 1), ("small", 4)])
-def test_places_that_are_left_of_32_pixels(stem, places):
+@pytest.mark.parametrize(("stem", "side"), [("imagenet", 1), ("small", 4)])
+def test_feature_map_size_for_32_pixels(stem, side):
     net = ResNet(ResNetConfig(18, classes=7, width=4, stem=stem)).eval()
     seen = []
     net.avgpool.register_forward_pre_hook(lambda _, given: seen.append(given[0].shape))
     images = torch.rand(2, 1, 32, 32)
     assert net(images).shape == (2, 7)
-    assert seen == [(2, 32, places, places)]
+    assert seen == [(2, 32, side, side)]
     torch.testing.assert_close(net.fc(net.embed(images)), net(images))
 
 
-def test_published_weights_see_grey_images_as_they_see_coloured_ones():
+def test_adopted_weights_embed_grey_images_like_rgb_images():
     torch.manual_seed(0)
-    theirs = shaken(ResNet(ResNetConfig(18, classes=10, width=4, channels=3)))
+    theirs = randomize_norms(ResNet(ResNetConfig(18, classes=10, width=4, channels=3)))
     ours = ResNet(ResNetConfig(18, classes=7, width=4, channels=1)).eval()
     head = ours.fc.weight.clone()
     ours.adopt(theirs.state_dict())
@@ -145,7 +145,7 @@ def test_published_weights_see_grey_images_as_they_see_coloured_ones():
         ours.adopt(ResNet(ResNetConfig(50, classes=7, width=4)).state_dict())
 
 
-def test_prediction_leaves_the_training_mode_and_its_averages_alone():
+def test_predict_keeps_training_mode_and_running_averages():
     net = ResNet(ResNetConfig(18, classes=5, width=8)).train()
     before = {name: value.clone() for name, value in net.state_dict().items()}
     images = torch.rand(6, 1, 32, 32)

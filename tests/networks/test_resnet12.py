@@ -1,4 +1,4 @@
-"""ResNet12 against the shapes, counts and block of its description."""
+"""Compare ResNet12 with the shapes, counts and block of its description."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ def test_feature_sizes():
 def test_parameter_count():
     expected, before = 0, 1
     for filters in (64, 128, 256, 512):
-        threes = (9 * before + 1) * filters + 2 * (9 * filters + 1) * filters
-        expected += threes + (before + 1) * filters + 4 * 2 * filters
+        three_by_three = (9 * before + 1) * filters + 2 * (9 * filters + 1) * filters
+        expected += three_by_three + (before + 1) * filters + 4 * 2 * filters
         before = filters
     assert sum(parameter.numel() for parameter in ResNet12().parameters()) == expected
 
 
-def test_block_restated():
+def test_block_equals_its_equations():
     torch.manual_seed(0)
     block = ResidualBlock(2, 5).eval()
     image = torch.randn(3, 2, 7, 7)

@@ -1,4 +1,4 @@
-"""The whole model: one drawing the same way by teacher and alone, ends, seeds, and 16 bits."""
+"""Test the whole model: generation against teacher forcing, end tokens, seeds and bfloat16."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def target(count=5, length=9) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("config", KINDS)
-def test_greedy_drawing_is_what_teacher_forcing_would_say(config):
+def test_greedy_drawing_equals_teacher_forcing(config):
     net = make(config).eval()
     latent = net.encode(images(config))
     rows = net.generate(latent.mean, temperature=0)
@@ -54,13 +54,13 @@ def test_greedy_drawing_is_what_teacher_forcing_would_say(config):
     ended = rows[..., 4].bool()
     before_end = ~ended[:, 1:]
     torch.testing.assert_close(rows[:, 1:, :2][before_end], means[before_end], atol=1e-4, rtol=1e-4)
-    going_on = ~ended[:, :-1]
-    assert torch.equal(rows[:, 1:, 2:].argmax(-1)[going_on], logits.argmax(-1)[going_on])
+    not_ended = ~ended[:, :-1]
+    assert torch.equal(rows[:, 1:, 2:].argmax(-1)[not_ended], logits.argmax(-1)[not_ended])
 
 
 @pytest.mark.parametrize("config", [*KINDS, CENTRED])
 @pytest.mark.parametrize("component", ["sample", "argmax"])
-def test_generated_rows_are_whole_drawings(config, component):
+def test_generated_rows_are_valid_drawings(config, component):
     net = make(config).eval()
     generator = torch.Generator().manual_seed(0)
     rows = net.generate(torch.randn(40, 6), 0.8, component, generator=generator)
@@ -83,7 +83,7 @@ def test_generation_stops_when_all_have_ended():
     assert rows.shape == (4, 2, 5)
 
 
-def test_embed_is_the_mean_in_evaluation_mode_and_puts_the_mode_back():
+def test_embed_is_the_evaluation_mean_and_restores_the_mode():
     net = make(KINDS[0]).train()
     x = images(net.config)
     net(x, target())
@@ -97,7 +97,7 @@ def test_embed_is_the_mean_in_evaluation_mode_and_puts_the_mode_back():
     assert not net.training
 
 
-def test_draw_is_seeded_and_in_the_drawings_unit():
+def test_draw_is_seeded_and_multiplies_by_the_offset_scale():
     net = make(KINDS[0])
     x = images(net.config)
     drawn = net.draw(x)
@@ -125,12 +125,12 @@ def test_initial_logvar():
     assert (make(ModelConfig(**SMALL, initial_logvar=-4.0)).logvar.bias == -4).all()
 
 
-def test_config_is_plain_values():
+def test_config_has_plain_values():
     assert ModelConfig(**KINDS[1].to_dict()) == KINDS[1]
     assert all(isinstance(value, (int, float, str)) for value in KINDS[1].to_dict().values())
 
 
-def test_paper_sized_model_starts_within_the_mixture_s_bounds():
+def test_paper_model_starts_within_the_mixture_bounds():
     """The bound on log σ and atanh ρ stops gradients, so no output may start beyond it."""
     torch.manual_seed(0)
     net = SketchEmbedNet()
@@ -138,7 +138,7 @@ def test_paper_sized_model_starts_within_the_mixture_s_bounds():
         (_, mixture), _ = net.decoder(target(8, 16)[:, :-1], torch.randn(8, 256))
     assert mixture.log_std.abs().max() < RAW_LIMIT / 2
     assert mixture.correlation.abs().max() < RAW_LIMIT / 2
-    # Of the released model's 11.3 million parameters.
+    # The released model has 11.3 million parameters.
     total = sum(parameter.numel() for parameter in net.parameters())
     assert total == pytest.approx(11.27e6, rel=2e-3)
 
@@ -171,7 +171,7 @@ def test_trains_under_autocast_with_float32_losses(config):
 
 
 @pytest.mark.parametrize("options", [{"encoder": "resnet12"}, {"pool": "flatten"}])
-def test_shrunk_images_are_pillow_s_reduced_ones(options):
+def test_shrinking_images_equals_pillow_reduce(options):
     config = ModelConfig(**SMALL, channels=3, image_size=84, **options)
     net, half = make(replace(config, shrink=2)).eval(), make(replace(config, image_size=42)).eval()
     half.load_state_dict(net.state_dict())

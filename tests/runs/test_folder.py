@@ -21,7 +21,7 @@ def with_checkpoint(run):
     return run
 
 
-def test_same_command_goes_on_with_an_unfinished_run(tmp_path):
+def test_same_command_resumes_an_unfinished_run(tmp_path):
     first = with_checkpoint(opened(tmp_path))
     again = opened(tmp_path)
     assert again.path == first.path
@@ -33,7 +33,7 @@ def test_same_command_goes_on_with_an_unfinished_run(tmp_path):
     ("change", "config", "resume"),
     [({"finished": True}, "a: 1\n", "auto"), ({}, "a: 2\n", "auto"), ({}, "a: 1\n", "never")],
 )
-def test_anything_else_gets_a_folder_of_its_own(tmp_path, change, config, resume):
+def test_finished_or_different_run_gets_a_new_folder(tmp_path, change, config, resume):
     first = with_checkpoint(opened(tmp_path))
     first.note(**change)
     other = opened(tmp_path, config, resume)
@@ -41,13 +41,13 @@ def test_anything_else_gets_a_folder_of_its_own(tmp_path, change, config, resume
     assert other.last_checkpoint is None
 
 
-def test_a_run_that_is_going_on_is_left_alone(tmp_path):
+def test_active_run_is_not_resumed(tmp_path):
     first = opened(tmp_path)
     assert opened(tmp_path).path.name == "run-2"
     first.release()
 
 
-def test_attempt_without_a_checkpoint_starts_again_in_its_place(tmp_path):
+def test_run_without_a_checkpoint_restarts_in_its_folder(tmp_path):
     first = opened(tmp_path)
     (first.path / "metrics.jsonl").write_text('{"step": 0, "train/loss": 1}\n')
     first.release()
@@ -58,18 +58,18 @@ def test_attempt_without_a_checkpoint_starts_again_in_its_place(tmp_path):
     assert not (again.path / "metrics.jsonl").read_text()
 
 
-def _hold_and_die(folder, opened):
+def _open_run_and_fork(folder, opened):
     Run.open(folder, "run", "a: 1\n")
-    if not os.fork():  # as a worker that loads data, and outlives its parent for a while
+    if not os.fork():  # like a data loading worker that outlives its parent
         time.sleep(30)
         os._exit(0)
     opened.set()
     time.sleep(30)
 
 
-def test_killed_process_lets_go_of_its_run_though_its_children_live_on(tmp_path):
+def test_killed_process_releases_its_run_despite_live_children(tmp_path):
     opened_there = processes.Event()
-    process = processes.Process(target=_hold_and_die, args=(tmp_path, opened_there))
+    process = processes.Process(target=_open_run_and_fork, args=(tmp_path, opened_there))
     process.start()
     assert opened_there.wait(250)
     assert opened(tmp_path).path.name == "run-2"
@@ -82,10 +82,10 @@ def _open_at_once(folder, barrier, names):
     barrier.wait(250)
     run = Run.open(folder, "run", "a: 1\n")
     names.put(run.path.name)
-    barrier.wait(250)  # nobody lets go before all have one
+    barrier.wait(250)  # no process releases its run before all have one
 
 
-def test_commands_started_at_the_same_time_get_a_run_each(tmp_path):
+def test_simultaneous_commands_get_separate_runs(tmp_path):
     barrier, names = processes.Barrier(6), processes.Queue()
     started = [processes.Process(target=_open_at_once, args=(tmp_path, barrier, names)) for _ in range(6)]
     for process in started:
@@ -96,22 +96,22 @@ def test_commands_started_at_the_same_time_get_a_run_each(tmp_path):
     assert found == ["run", *(f"run-{number}" for number in range(2, 7))]
 
 
-def test_run_that_was_copied_elsewhere_goes_on_there(tmp_path):
+def test_moved_run_resumes_in_its_new_folder(tmp_path):
     def config(place, devices, batch):
         data = {"class_path": "Doodles", "init_args": {"folder": place, "batch_size": batch}}
         return json.dumps({"run": {"root": place}, "trainer": {"devices": devices}, "data": data})
 
     first = with_checkpoint(opened(tmp_path / "here", config("/here", 8, 64)))
-    known = first.facts["wandb_id"]
+    wandb_id = first.facts["wandb_id"]
     os.rename(tmp_path / "here", tmp_path / "there")
     again = opened(tmp_path / "there", config("/there", 1, 64))
     assert (again.path.name, again.last_checkpoint.name) == ("run", "step-3.ckpt")
-    assert again.facts["wandb_id"] == known
+    assert again.facts["wandb_id"] == wandb_id
     again.release()
     assert opened(tmp_path / "there", config("/there", 1, 32)).path.name == "run-2"
 
 
-def test_run_does_not_go_on_with_other_data(tmp_path):
+def test_resuming_with_other_data_raises(tmp_path):
     run = opened(tmp_path)
     run.note(data={"folder": "/here", "digest": "ab", "drawings": 10})
     run.check_data({"folder": "/there", "digest": "ab", "drawings": 10})
@@ -119,7 +119,7 @@ def test_run_does_not_go_on_with_other_data(tmp_path):
         run.check_data({"folder": "/here", "digest": "cd", "drawings": 10})
 
 
-def test_what_killed_writers_left_is_removed(tmp_path):
+def test_partial_files_of_killed_writers_are_removed(tmp_path):
     run = with_checkpoint(opened(tmp_path))
     for name in (".run.json.7.part", "checkpoints/.step-4.ckpt.7.part"):
         (run.path / name).write_bytes(b"x")
@@ -128,7 +128,7 @@ def test_what_killed_writers_left_is_removed(tmp_path):
     assert (run.checkpoints / "step-3.ckpt").exists()
 
 
-def test_run_killed_before_it_had_a_configuration_is_taken_up(tmp_path):
+def test_only_an_empty_folder_is_reused_as_a_run(tmp_path):
     (tmp_path / "run").mkdir()
     assert opened(tmp_path).path.name == "run"
     (tmp_path / "mine" / "run").mkdir(parents=True)
@@ -136,7 +136,7 @@ def test_run_killed_before_it_had_a_configuration_is_taken_up(tmp_path):
     assert opened(tmp_path / "mine").path.name == "run-2"
 
 
-def test_rewind_drops_what_came_after_the_checkpoint(tmp_path):
+def test_rewind_removes_records_after_the_checkpoint(tmp_path):
     run = opened(tmp_path)
     lines = [json.dumps({"step": step, "train/loss": 1.0}) for step in (0, 1, 2, 3)]
     lines += [json.dumps({"step": step, "val/loss": 1.0}) for step in (1, 2)]
@@ -150,7 +150,7 @@ def test_rewind_drops_what_came_after_the_checkpoint(tmp_path):
     assert [path.name for path in (run.path / "samples").iterdir()] == ["step-00000002.json"]
 
 
-def test_logger_writes_a_line_each_and_time_goes_on_after_a_resume(tmp_path):
+def test_logger_writes_lines_and_continues_the_time(tmp_path):
     run = opened(tmp_path)
     (run.path / "metrics.jsonl").write_text('{"step": 1, "time": 100.0}\n')
     logger = RunLogger(run)
@@ -164,7 +164,7 @@ def test_logger_writes_a_line_each_and_time_goes_on_after_a_resume(tmp_path):
     assert "epoch" not in last
 
 
-def test_tracking_needs_no_account_unless_asked_for(monkeypatch):
+def test_wandb_mode_is_offline_by_default_outside_sweeps(monkeypatch):
     monkeypatch.delenv("WANDB_MODE", raising=False)
     monkeypatch.delenv("WANDB_SWEEP_ID", raising=False)
     assert RunOptions().wandb_mode() == "offline"

@@ -1,4 +1,4 @@
-"""Where a model is from stays with its weights when they leave the run's folder."""
+"""Weights keep the provenance of their model when they leave the folder of the run."""
 
 import json
 
@@ -26,7 +26,7 @@ def run(tmp_path_factory):
     return root / "tiny"
 
 
-def test_export_keeps_what_trained_the_model(run, tmp_path, capsys):
+def test_export_keeps_the_provenance(run, tmp_path, capsys):
     (checkpoint,) = (run / "checkpoints").glob("step-3.ckpt")
     known = provenance(checkpoint)
     facts = json.loads((run / "run.json").read_text())
@@ -45,12 +45,12 @@ def test_export_keeps_what_trained_the_model(run, tmp_path, capsys):
     assert (facts["step"], facts["trained_on"], facts["drawings"]) == (3, "doodles", known["drawings"])
 
 
-def test_the_configuration_names_no_folder_of_this_machine(run, tmp_path):
+def test_configuration_contains_no_local_folder(run, tmp_path):
     config = provenance(run / "checkpoints" / "step-3.ckpt")["config"]
     assert str(run.parent) not in config
     plain = yaml.safe_load(config)
     assert plain["data"]["init_args"]["per_class"] == 28
-    # It trains the same model again.
+    # The configuration trains the same model again.
     (tmp_path / "again.yaml").write_text(config)
     where = ["--data.init_args.folder", str(run.parent / "data"), "--run.root", str(tmp_path)]
     main(["fit", "--config", str(tmp_path / "again.yaml"), *where, "--run.name", "again"])
@@ -58,7 +58,7 @@ def test_the_configuration_names_no_folder_of_this_machine(run, tmp_path):
     assert all(one[name].equal(other[name]) for name in one)
 
 
-def test_photos_and_the_model_before_are_named_without_their_places(tmp_path):
+def test_paths_in_the_configuration_are_reduced_to_names(tmp_path):
     (tmp_path / "config.yaml").write_text(
         "model: {init_args: {init_from: /home/me/runs/before}}\n"
         "data: {init_args: {folder: /home/me/data, photos: /home/me/pictures}}\n"
@@ -70,7 +70,7 @@ def test_photos_and_the_model_before_are_named_without_their_places(tmp_path):
     }
 
 
-def test_weights_that_say_nothing_are_from_nowhere(run, tmp_path):
+def test_missing_provenance_is_empty(run, tmp_path):
     sketchembed.save(sketchembed.load(run), tmp_path / "bare.safetensors")
     assert provenance(tmp_path / "bare.safetensors") == read_provenance(tmp_path / "bare.safetensors") == {}
     (tmp_path / "empty").mkdir()

@@ -1,4 +1,4 @@
-"""The job script of SLURM, with stand-ins for `srun` and `scontrol` that treat processes as SLURM's do."""
+"""Test the SLURM job script with stand-ins for `srun` and `scontrol` that handle processes like SLURM."""
 
 import contextlib
 import json
@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[2]
 SCRIPT = ROOT / "docs" / "slurm.sbatch"
 DOODLES = "sketchembed.data.datamodules.doodles_datamodule.DoodlesDataModule"
 SRUN = """#!/usr/bin/env python3
-# Starts the tasks of a job as `srun` does, hands signals on to them, and returns their highest exit status.
+# Start the tasks of a job like `srun`, forward signals to them, and return their highest exit status.
 import os, signal, subprocess, sys
 
 command = sys.argv[1:]
@@ -38,7 +38,7 @@ sys.exit(max(128 - code if code < 0 else code for code in codes))
 """
 
 
-def test_it_is_a_sound_shell_script():
+def test_shell_scripts_pass_bash_and_shellcheck():
     subprocess.run(["bash", "-n", SCRIPT], check=True)
     shellcheck = shutil.which("shellcheck", path=Path(sys.executable).parent) or shutil.which("shellcheck")
     if shellcheck is None:
@@ -47,11 +47,11 @@ def test_it_is_a_sound_shell_script():
     assert found.returncode == 0, found.stdout
 
 
-def test_processes_are_counted_as_slurm_has_started_them(monkeypatch):
+def test_process_counts_come_from_slurm_variables(monkeypatch):
     for name in [name for name in os.environ if name.startswith(("SLURM_", "TORCHELASTIC_"))]:
         monkeypatch.delenv(name)
     assert not slurm.started()
-    monkeypatch.setenv("SLURM_NTASKS", "1")  # as `srun` by itself
+    monkeypatch.setenv("SLURM_NTASKS", "1")  # like `srun` without options
     assert slurm.started()
     assert slurm.processes() == (1, 1)
     monkeypatch.setenv("SLURM_NTASKS", "8")
@@ -60,15 +60,15 @@ def test_processes_are_counted_as_slurm_has_started_them(monkeypatch):
     monkeypatch.setenv("SLURM_NTASKS_PER_NODE", "4")
     monkeypatch.setenv("SLURM_NNODES", "2")
     assert slurm.processes() == (4, 2)
-    slurm.environment().validate_settings(*slurm.processes())  # raises where they are not what Lightning sees
+    slurm.environment().validate_settings(*slurm.processes())  # raises if Lightning counts differently
     assert not slurm.environment().auto_requeue
-    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "1")  # `srun torchrun`: what torchrun says counts
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "1")  # `srun torchrun`: torchrun's variables take precedence
     assert not slurm.started()
 
 
 @pytest.fixture
 def cluster(tmp_path):
-    """A folder with SLURM's commands, and a function that starts the script as a job there."""
+    """A function that starts the script as a job, with stand-ins for SLURM's commands."""
     (tmp_path / "bin").mkdir()
     commands = {
         "srun": SRUN,
@@ -124,7 +124,7 @@ def cluster(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_job_on_two_nodes_that_is_cut_off_goes_on_on_one_and_finishes(cluster, tmp_path):
+def test_stopped_two_node_job_resumes_on_one_node(cluster, tmp_path):
     options = ("--trainer.max_steps", "16", "--trainer.val_check_interval", "1000", "--gallery.every", "1000")
     options += ("--trainer.log_every_n_steps", "1")
     DoodlesDataModule(str(tmp_path / "data"), per_class=30).prepare_store()
@@ -135,7 +135,7 @@ def test_a_job_on_two_nodes_that_is_cut_off_goes_on_on_one_and_finishes(cluster,
         if job.poll() is not None or (rows.exists() and len(rows.read_text().splitlines()) > 3):
             break
         time.sleep(0.01)
-    os.killpg(job.pid, signal.SIGTERM)  # as SLURM does at the end of a job: the shell and every task
+    os.killpg(job.pid, signal.SIGTERM)  # SLURM signals the shell and every task of a job
     assert job.wait(120) == 143, log.read_text()
     assert (tmp_path / "scontrol").read_text() == "requeue 4242\n"
     assert json.loads((run / "run.json").read_text())["finished"] is False
@@ -147,12 +147,12 @@ def test_a_job_on_two_nodes_that_is_cut_off_goes_on_on_one_and_finishes(cluster,
     assert [path.name for path in run.parent.glob("*/")] == [run.name]
     steps = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     assert [row["step"] for row in steps if "train/loss" in row] == list(range(16))
-    assert log.read_text().count("\nrun ") == 2  # one line of each job, not of each process
+    assert log.read_text().count("\nrun ") == 2  # one line per job, not per process
     assert (tmp_path / "scontrol").read_text() == "requeue 4242\n"
 
 
 @pytest.mark.slow
-def test_a_job_whose_processes_cannot_start_does_not_come_back_for_ever(cluster, tmp_path):
+def test_job_that_cannot_start_is_not_requeued(cluster, tmp_path):
     (tmp_path / "bin" / "sketchembed").write_text("#!/bin/sh\nkill -TERM $$\n")
     assert cluster(1, 2, seconds=0).wait(60) == 143
     assert not (tmp_path / "scontrol").exists()

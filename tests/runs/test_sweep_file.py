@@ -1,4 +1,4 @@
-"""Sweep files: as W&B reads them, and the command lines that they give."""
+"""Check sweep files against W&B's own reader, and the command lines that they give."""
 
 import copy
 import warnings
@@ -32,7 +32,7 @@ BASE = {
 }
 
 
-def written(tmp_path, **changes):
+def write_sweep(tmp_path, **changes):
     found = {key: value for key, value in {**BASE, **changes}.items() if value is not None}
     path = tmp_path / "mine.yaml"
     path.write_text(yaml.safe_dump(found, sort_keys=False))
@@ -40,13 +40,13 @@ def written(tmp_path, **changes):
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
-def test_file_is_a_sweep_by_wandb_s_own_schema(path):
+def test_file_is_valid_by_the_wandb_schema(path):
     assert violations(yaml.safe_load(path.read_text())) == []
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
-def test_command_of_wandb_s_agent_is_one_that_fit_parses(path):
-    """Build the command of the first run as ``wandb agent`` does, from what W&B's engine proposes."""
+def test_fit_parses_the_command_of_the_wandb_agent(path):
+    """Build the command of the first run like ``wandb agent``, with the parameters that W&B proposes."""
     config = yaml.safe_load(path.read_text())
     proposed = sweeps.next_run(copy.deepcopy(config), []).config
     values = agent.create_sweep_command_args({"args": proposed})
@@ -64,7 +64,7 @@ def test_command_of_wandb_s_agent_is_one_that_fit_parses(path):
         check_options(folder)
 
 
-def test_the_files_are_the_paper_s():
+def test_sweep_files_have_the_paper_values():
     found = {path.stem: SweepFile.read(path) for path in FILES}
     assert list(found["seeds"].points().values()) == [{"seed_everything": seed} for seed in range(1, 16)]
     points = found["alpha_max"].points()
@@ -76,8 +76,8 @@ def test_the_files_are_the_paper_s():
     }
 
 
-def test_options_overrule_constants_and_swept_values_overrule_options(tmp_path):
-    file = SweepFile.read(written(tmp_path))
+def test_options_override_constants_but_not_swept_values(tmp_path):
+    file = SweepFile.read(write_sweep(tmp_path))
     folder = plan_sweep(file, ["--preset", "cpu", "--milestones.count=3"])
     assert folder.path == Path("runs/sweep-mine")
     assert list(folder.runs) == [
@@ -96,41 +96,41 @@ def test_options_overrule_constants_and_swept_values_overrule_options(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("option", "says"),
+    ("option", "message"),
     [
         ("--seed_everything=3", "--seed_everything is varied by the sweep"),
         ("--run.name=mine", "--run.name is set by the sweep"),
         ("--run.resume=never", "--run.resume is set by the sweep"),
     ],
 )
-def test_options_that_the_sweep_sets_are_refused(option, says, tmp_path):
-    with pytest.raises(SketchEmbedError, match=says):
-        plan_sweep(SweepFile.read(written(tmp_path)), [option])
+def test_options_set_by_the_sweep_raise(option, message, tmp_path):
+    with pytest.raises(SketchEmbedError, match=message):
+        plan_sweep(SweepFile.read(write_sweep(tmp_path)), [option])
 
 
-def test_values_without_short_names_get_numbers(tmp_path):
+def test_runs_with_long_values_get_numbers(tmp_path):
     names = {"a": {"values": [f"{'x' * 120}{number}" for number in range(3)]}}
-    assert list(SweepFile.read(written(tmp_path, parameters=names)).points()) == [
+    assert list(SweepFile.read(write_sweep(tmp_path, parameters=names)).points()) == [
         "run001",
         "run002",
         "run003",
     ]
 
 
-def test_random_sweep_needs_an_end(tmp_path):
+def test_random_sweep_needs_a_number_of_runs(tmp_path):
     space = {"a": {"min": 0.0, "max": 1.0}}
-    file = SweepFile.read(written(tmp_path, method="random", parameters=space))
+    file = SweepFile.read(write_sweep(tmp_path, method="random", parameters=space))
     with pytest.raises(
         SketchEmbedError, match="without an end; expected `run_cap` in the file, or --count N"
     ):
         file.points()
     assert len(file.points(count=5)) == 5
-    capped = SweepFile.read(written(tmp_path, method="random", parameters=space, run_cap=4))
+    capped = SweepFile.read(write_sweep(tmp_path, method="random", parameters=space, run_cap=4))
     assert len(capped.points()) == 4
 
 
 @pytest.mark.parametrize(
-    ("changes", "says"),
+    ("changes", "message"),
     [
         ({"method": "bayes"}, "has the method bayes; expected grid or random"),
         ({"method": None}, "has the method None"),
@@ -152,13 +152,13 @@ def test_random_sweep_needs_an_end(tmp_path):
         ({"run_cap": 0}, "run_cap 0"),
     ],
 )
-def test_what_cannot_be_run_here_is_one_line(changes, says, tmp_path):
-    with pytest.raises(SketchEmbedError, match=says) as caught:
-        SweepFile.read(written(tmp_path, **changes))
+def test_unsupported_sweep_gives_a_one_line_error(changes, message, tmp_path):
+    with pytest.raises(SketchEmbedError, match=message) as caught:
+        SweepFile.read(write_sweep(tmp_path, **changes))
     assert "\n" not in str(caught.value)
 
 
-def test_file_that_is_none(tmp_path):
+def test_unreadable_file_raises(tmp_path):
     with pytest.raises(SketchEmbedError, match="cannot be read"):
         SweepFile.read(tmp_path / "none.yaml")
     (tmp_path / "bad.yaml").write_text("a: [1\n")
@@ -166,7 +166,7 @@ def test_file_that_is_none(tmp_path):
         SweepFile.read(tmp_path / "bad.yaml")
 
 
-def test_module_command_is_the_same(tmp_path):
+def test_python_m_command_is_parsed(tmp_path):
     command = [
         "${env}",
         "${interpreter}",
@@ -176,5 +176,5 @@ def test_module_command_is_the_same(tmp_path):
         "${args}",
         "--monitor.print_every=9",
     ]
-    file = SweepFile.read(written(tmp_path, command=command))
+    file = SweepFile.read(write_sweep(tmp_path, command=command))
     assert (file.before, file.after) == ([], ["--monitor.print_every=9"])

@@ -1,4 +1,4 @@
-"""Sweeps on one machine: what is done, what fails, and what is killed."""
+"""Run sweeps on one machine, with runs that finish, fail or are killed."""
 
 import contextlib
 import json
@@ -17,7 +17,7 @@ from sketchembed.errors import SketchEmbedError
 from sketchembed.runs import sweep_runner
 from sketchembed.runs.sweep_folder import SweepFolder
 
-PRETENDED = """
+FAKE_FIT = """
 import json, os, pathlib, sys, time
 given = dict(word[2:].split("=", 1) for word in sys.argv[1:] if "=" in word)
 root, name = pathlib.Path(given["run.root"]), given["run.name"]
@@ -61,9 +61,9 @@ def sweep_file(tmp_path, **more):
 
 
 @pytest.fixture
-def pretended(tmp_path, monkeypatch):
-    """Put a script in the place of the training; return the names of the runs that it was started for."""
-    (tmp_path / "fit.py").write_text(PRETENDED)
+def fake_fit(tmp_path, monkeypatch):
+    """Replace the training by a script; return a function that lists the runs started since its last call."""
+    (tmp_path / "fit.py").write_text(FAKE_FIT)
     monkeypatch.setattr(sweep_runner, "FIT", [sys.executable, str(tmp_path / "fit.py")])
     monkeypatch.setattr(sweep, "check_options", lambda folder: None)
 
@@ -76,48 +76,46 @@ def pretended(tmp_path, monkeypatch):
     return started
 
 
-def test_run_that_fails_is_told_and_tried_again_while_others_are_left_alone(tmp_path, pretended, capsys):
+def test_failed_runs_are_reported_and_retried(tmp_path, fake_fit, capsys):
     path, broken = sweep_file(tmp_path), tmp_path / "broken"
     broken.write_text("")
     with pytest.raises(SystemExit) as stopped:
         main(["sweep", str(path), "--jobs", "2"])
     assert stopped.value.code == 2
-    assert sorted(pretended()) == [
-        f"alpha_max{alpha}-seed{seed}" for alpha in ("0", "0.5") for seed in (1, 2)
-    ]
-    said = capsys.readouterr()
-    assert "alpha_max0-seed2 failed: the pen is dry (exit status 1)" in said.err
-    assert "2 of 4 failed; the same command tries them again" in said.err
+    assert sorted(fake_fit()) == [f"alpha_max{alpha}-seed{seed}" for alpha in ("0", "0.5") for seed in (1, 2)]
+    output = capsys.readouterr()
+    assert "alpha_max0-seed2 failed: the pen is dry (exit status 1)" in output.err
+    assert "2 of 4 failed; the same command tries them again" in output.err
     table = (tmp_path / "runs" / "sweep.md").read_text()
     assert "2 of 4 runs are done" in table
     assert "| alpha_max0.5-seed2 | 0.5 | 2 | failed: the pen is dry (exit status 1) |" in table
     broken.unlink()
     main(["sweep", str(path)])
-    assert pretended() == ["alpha_max0-seed2", "alpha_max0.5-seed2"]
+    assert fake_fit() == ["alpha_max0-seed2", "alpha_max0.5-seed2"]
     assert "4 of 4 runs are done" in (tmp_path / "runs" / "sweep.md").read_text()
     main(["sweep", str(path), "--jobs=2"])
-    assert pretended() == []
+    assert fake_fit() == []
     assert capsys.readouterr().out.count("done before") == 6
 
 
-def test_jobs_run_beside_each_other_once_the_first_has_started(tmp_path, pretended):
-    (tmp_path / "meet").write_text("")  # the first waits for another one
+def test_jobs_run_concurrently_after_the_first_start(tmp_path, fake_fit):
+    (tmp_path / "meet").write_text("")  # the first run waits for a second one
     main(["sweep", str(sweep_file(tmp_path)), "--jobs", "2"])
     beside = [json.loads(file.read_text())["beside"] for file in (tmp_path / "runs").glob("*/run.json")]
     assert max(beside) == 1
     assert len(beside) == 4
 
 
-def test_dry_run_lists_the_runs_and_starts_none(tmp_path, pretended, capsys):
+def test_dry_run_lists_the_runs_and_starts_none(tmp_path, fake_fit, capsys):
     main(["sweep", str(sweep_file(tmp_path)), "--dry-run", "--", "--trainer.max_steps", "9"])
-    said = capsys.readouterr().out
-    assert said.count("not started") == 4
-    assert "--trainer.max_steps 9" in said
-    assert pretended() == []
+    output = capsys.readouterr().out
+    assert output.count("not started") == 4
+    assert "--trainer.max_steps 9" in output
+    assert fake_fit() == []
     assert not (tmp_path / "runs").exists()
 
 
-def test_other_options_in_the_same_folder_are_refused(tmp_path, pretended):
+def test_other_options_in_the_same_folder_raise(tmp_path, fake_fit):
     path = sweep_file(tmp_path)
     main(["sweep", str(path), "--count", "1"])
     with pytest.raises(SystemExit) as stopped:
@@ -125,13 +123,13 @@ def test_other_options_in_the_same_folder_are_refused(tmp_path, pretended):
     assert stopped.value.code == 2
     with pytest.raises(SketchEmbedError, match=r"then none, now --trainer.max_steps 9"):
         sweep.run([str(path), "--trainer.max_steps", "9"])
-    # More runs of the same are none.
-    pretended()
+    # A larger count is allowed.
+    fake_fit()
     main(["sweep", str(path), "--count", "2"])
-    assert pretended() == ["alpha_max0-seed2"]
+    assert fake_fit() == ["alpha_max0-seed2"]
 
 
-def test_folder_that_another_process_works_on_is_left_alone(tmp_path, pretended, monkeypatch, capsys):
+def test_folder_in_use_by_another_process_is_not_touched(tmp_path, fake_fit, monkeypatch, capsys):
     monkeypatch.setattr("sketchembed.runs.sweep_folder.LOCK_WAIT", 0.3)
     lock = SweepFolder(tmp_path / "runs", "mine", {}).hold()
     with pytest.raises(SystemExit) as stopped:
@@ -139,10 +137,10 @@ def test_folder_that_another_process_works_on_is_left_alone(tmp_path, pretended,
     assert stopped.value.code == 2
     assert f"in use by another process ({os.getpid()})" in capsys.readouterr().err
     lock.close()
-    assert pretended() == []
+    assert fake_fit() == []
 
 
-def test_runs_of_wandb_s_agents_are_told_apart_by_their_configurations(tmp_path):
+def test_points_of_wandb_runs_are_read_from_configurations(tmp_path):
     for number, (alpha, seed) in enumerate(((0.0, 1), (0.5, 1), (0.5, 2))):
         run = tmp_path / f"quickdraw-auto-seed{seed}-{number}"
         run.mkdir()
@@ -164,7 +162,7 @@ def test_runs_of_wandb_s_agents_are_told_apart_by_their_configurations(tmp_path)
         SweepFolder.read(tmp_path / "quickdraw-auto-seed1-0")
 
 
-# ---- real trainings ------------------------------------------------------------------------------------
+# ---- real training ------------------------------------------------------------------------------------
 
 
 def processes_of(folder):
@@ -177,7 +175,7 @@ def processes_of(folder):
     return found
 
 
-def until(condition, seconds=200.0):
+def wait_until(condition, seconds=200.0):
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end
@@ -186,13 +184,13 @@ def until(condition, seconds=200.0):
 
 @pytest.fixture
 def runs(tmp_path):
-    """The sweep's folder; nothing goes on in it after the test."""
+    """The folder of the sweep. After the test, all processes that use it are killed."""
     yield tmp_path / "runs"
     kill(processes_of(tmp_path / "mine.yaml") + processes_of(tmp_path / "runs"))
 
 
-def kill(numbers):
-    for number in numbers:
+def kill(pids):
+    for number in pids:
         with contextlib.suppress(ProcessLookupError):
             os.kill(number, signal.SIGKILL)
 
@@ -200,7 +198,7 @@ def kill(numbers):
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 @pytest.mark.skipif(not Path("/proc/self/cmdline").exists(), reason="looks for processes in /proc")
-def test_sweep_that_is_killed_goes_on_and_ends_with_a_table_of_four_rows(tmp_path, runs):
+def test_killed_sweep_resumes_and_finishes_all_runs(tmp_path, runs):
     from sketchembed.data.datamodules.doodles_datamodule import DoodlesDataModule
 
     DoodlesDataModule(str(tmp_path / "data"), per_class=30).prepare_store()
@@ -221,23 +219,23 @@ def test_sweep_that_is_killed_goes_on_and_ends_with_a_table_of_four_rows(tmp_pat
         with (tmp_path / "log").open("ab") as log:
             return subprocess.Popen(words, stdout=log, stderr=log, start_new_session=True)
 
-    # The sweep alone is killed: its runs end by themselves, and nothing goes on training.
+    # Kill only the sweep: its runs must end by themselves.
     process = begin()
-    until(lambda: list(runs.glob("*/checkpoints/*.ckpt")))
+    wait_until(lambda: list(runs.glob("*/checkpoints/*.ckpt")))
     process.send_signal(signal.SIGKILL)
     process.wait()
-    until(lambda: not processes_of(runs))
+    wait_until(lambda: not processes_of(runs))
     unfinished = [file for file in runs.glob("*/run.json") if not json.loads(file.read_text())["finished"]]
     assert unfinished
-    # All of it is killed at once.
+    # Kill the sweep and its runs at once.
     process = begin()
-    until(lambda: len(processes_of(runs)) >= 2 and (tmp_path / "log").read_text().count("started") >= 3)
+    wait_until(lambda: len(processes_of(runs)) >= 2 and (tmp_path / "log").read_text().count("started") >= 3)
     kill([process.pid, *processes_of(runs)])
     process.wait()
     assert begin().wait(500) == 0, (tmp_path / "log").read_text()
     rows = [line for line in (runs / "sweep.md").read_text().splitlines() if "| done |" in line]
     assert len(rows) == 4
-    # Each run was trained in one folder, step after step.
+    # Each run used one folder and logged every step once.
     assert sorted(file.parent.name for file in runs.glob("*/run.json")) == [
         f"alpha_max{alpha}-seed{seed}" for alpha in ("0", "0.5") for seed in (1, 2)
     ]

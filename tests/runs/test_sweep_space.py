@@ -1,4 +1,4 @@
-"""The points of a sweep, compared with W&B's own engine."""
+"""Compare the points of a sweep with those of W&B's own engine."""
 
 import json
 import warnings
@@ -20,7 +20,7 @@ GRIDS = [
     {"a": {"min": 1, "max": 4}, "b.c": {"values": [True, None, [1, 2]]}},
     {"a": {"values": [1, 1, 2]}},
 ]
-DRAWN = [
+RANDOM = [
     {"values": ["a", "b", "c"]},
     {"value": 7},
     {"min": 1, "max": 5},
@@ -35,7 +35,7 @@ def parameters(given):
 
 
 @pytest.mark.parametrize("given", GRIDS)
-def test_grid_is_that_of_wandb(given):
+def test_grid_equals_wandb(given):
     theirs = []
     while (run := sweeps.next_run({"method": "grid", "parameters": given}, theirs)) is not None:
         theirs.append(run)
@@ -44,8 +44,8 @@ def test_grid_is_that_of_wandb(given):
     assert sorted(as_text) == sorted(json.dumps(point, sort_keys=True) for point in expected)
 
 
-@pytest.mark.parametrize("given", DRAWN)
-def test_quantiles_are_those_of_wandb(given):
+@pytest.mark.parametrize("given", RANDOM)
+def test_quantiles_equal_wandb(given):
     theirs = HyperParameter("a", dict(given))
     mine = check_parameter("a", given)
     for fraction in (0.013, 0.19, 0.21, 0.48, 0.52, 0.77, 0.991):
@@ -54,7 +54,7 @@ def test_quantiles_are_those_of_wandb(given):
         assert isinstance(value, int) == isinstance(expected, int | np.integer)
 
 
-def test_more_random_points_begin_with_the_same_ones_and_seeds_differ():
+def test_random_points_depend_on_the_seed_and_not_on_the_count():
     space = parameters({"a": {"min": 0.0, "max": 1.0}, "b": {"values": [1, 2, 3]}})
     few, many = random_points(space, 3, seed=4), random_points(space, 200, seed=4)
     assert many[:3] == few
@@ -63,7 +63,7 @@ def test_more_random_points_begin_with_the_same_ones_and_seeds_differ():
     assert {point["b"] for point in many} == {1, 2, 3}
 
 
-def test_points_are_those_of_0_1_0_so_that_its_sweeps_resume():
+def test_points_equal_those_of_version_0_1_0():
     space = parameters(
         {
             "rate": {"distribution": "log_uniform_values", "min": 1e-4, "max": 1e-2},
@@ -78,13 +78,13 @@ def test_points_are_those_of_0_1_0_so_that_its_sweeps_resume():
     ]
     for point, old in zip(random_points(space, 3, seed=1), expected, strict=True):
         assert point == {**old, "rate": pytest.approx(old["rate"], rel=1e-12)}
-    # In the order of the file, which is not alphabetical.
+    # A grid keeps the order of the file, which is not alphabetical here.
     grid = grid_points(parameters({"b": {"values": [2, 1]}, "a": {"values": [True, False]}}))
     assert [tuple(point.values()) for point in grid] == [(2, True), (2, False), (1, True), (1, False)]
 
 
 @pytest.mark.parametrize(
-    ("given", "says"),
+    ("given", "message"),
     [
         ({"parameters": {"b": {"value": 1}}}, "nested"),
         (3, "the parameter a is 3"),
@@ -102,12 +102,12 @@ def test_points_are_those_of_0_1_0_so_that_its_sweeps_resume():
         ({"distribution": "normal", "sigma": 1}, "no distribution for a here 'normal'"),
     ],
 )
-def test_what_cannot_be_followed_is_one_line(given, says):
-    with pytest.raises(SketchEmbedError, match=says) as caught:
+def test_invalid_parameter_gives_a_one_line_error(given, message):
+    with pytest.raises(SketchEmbedError, match=message) as caught:
         check_parameter("a", given)
     assert "\n" not in str(caught.value)
 
 
-def test_grid_of_a_continuous_distribution_is_refused():
+def test_grid_of_a_continuous_distribution_raises():
     with pytest.raises(SketchEmbedError, match="continuous distribution .uniform. in a grid"):
         grid_points(parameters({"a": {"min": 0.0, "max": 1.0}}))

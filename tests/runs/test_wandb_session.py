@@ -1,4 +1,4 @@
-"""Runs whose tracker finds no network, or loses it: in processes of their own, against a server of ours."""
+"""Test runs that cannot reach the W&B server, or lose it, in subprocesses with a local server."""
 
 import json
 import re
@@ -17,7 +17,7 @@ from sketchembed.runs.wandb_session import unreachable
 
 CONF = Path(__file__).parents[2] / "conf"
 DOODLES = "sketchembed.data.datamodules.doodles_datamodule.DoodlesDataModule"
-# Looks often, and trains no faster than one can look.
+# Checks the connection often, and slows the training so that several checks happen.
 PROGRAM = """
 import sys, time
 from sketchembed.runs import wandb_session as session
@@ -44,7 +44,7 @@ def data(tmp_path_factory):
 
 @pytest.fixture
 def begin(data, tmp_path):
-    """Starts a short training online; returns its process."""
+    """A function that starts a short online training and returns its process."""
 
     def start(url, *options, pause=0.0):
         command = [
@@ -65,21 +65,21 @@ def begin(data, tmp_path):
     return start
 
 
-def end(process, seconds=200):
-    """Wait for a training that must succeed; return what it said."""
-    said, _ = process.communicate(timeout=seconds)
-    assert process.returncode == 0, said
-    assert "Traceback" not in said
-    return said
+def wait_for_success(process, seconds=200):
+    """Wait for a training that must succeed; return its output."""
+    output, _ = process.communicate(timeout=seconds)
+    assert process.returncode == 0, output
+    assert "Traceback" not in output
+    return output
 
 
-def lines_about_wandb(said):
-    return [line for line in said.splitlines() if "W&B" in line or "wandb" in line]
+def lines_about_wandb(output):
+    return [line for line in output.splitlines() if "W&B" in line or "wandb" in line]
 
 
 @pytest.fixture
-def silent():
-    """A server that takes connections and never says a word."""
+def silent_server():
+    """The address of a server that accepts connections and never answers."""
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))
         listening.listen(50)
@@ -87,8 +87,8 @@ def silent():
 
 
 @pytest.fixture
-def hole():
-    """An address that swallows what is sent there: the queue of its port is full, and stays so."""
+def full_server():
+    """The address of a server that accepts no connection, because its queue stays full."""
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))
         listening.listen(0)
@@ -103,32 +103,32 @@ def hole():
             one.close()
 
 
-def closed():
+def closed_port():
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         return f"http://127.0.0.1:{free.getsockname()[1]}"
 
 
-def test_a_server_that_answers_is_reached_whatever_it_says(server):
+def test_server_that_answers_is_reachable(server):
     assert unreachable(server.url) == ""
 
 
-def test_servers_out_of_reach_are_told_within_the_limit(silent, hole, monkeypatch):
+def test_unreachable_servers_are_reported_within_the_limit(silent_server, full_server, monkeypatch):
     for url, why in (
-        (silent, "does not answer"),
-        (hole, "does not answer"),
-        (closed(), "Connection refused"),
+        (silent_server, "does not answer"),
+        (full_server, "does not answer"),
+        (closed_port(), "Connection refused"),
     ):
         assert why in unreachable(url, 1.0)
     assert "does not answer" in unreachable("http://no-such-host.invalid", 2.0)
-    # Whatever it is that does not return.
+    # The limit also holds for a probe that never returns.
     returns = threading.Event()
     monkeypatch.setattr("sketchembed.runs.wandb_session._probe", lambda url, limit: returns.wait())
     assert unreachable("http://127.0.0.1", 0.2) == "http://127.0.0.1 does not answer within 0.2 s"
     returns.set()
 
 
-# Opens a session as a training does, logs what a training logs, and may die in the middle.
+# Opens a session and logs like a training. With `kill`, it does not finish the session.
 SESSION = """
 import os, signal, sys, time
 from pathlib import Path
@@ -139,7 +139,7 @@ opened = session.Session(mode, Path("run"), print, name="run", project="p", id="
 for step in range(first, last):
     opened.attempt(opened.run.log, {"train/loss": 1.0 / (step + 1), "trainer/global_step": step})
 if how == "kill":
-    time.sleep(1.5)  # what came within the last second may be lost
+    time.sleep(1.5)  # lines of the last second may be lost
     os.kill(os.getpid(), signal.SIGKILL)
 opened.finish()
 """
@@ -160,7 +160,7 @@ def session(tmp_path, url, mode, first=0, last=5, how="end", key="a" * 40):
 
 
 def sync(tmp_path, url, folders, *options):
-    """Do what the printed line says, to a server."""
+    """Run the printed `wandb sync` command with a server."""
     command = [str(Path(sys.executable).with_name("wandb")), "sync", *options, *map(str, folders)]
     ran = subprocess.run(
         command,
@@ -175,7 +175,7 @@ def sync(tmp_path, url, folders, *options):
 
 
 def logged(folder):
-    """The lines of history in a run's log, as plain values."""
+    """Return the history lines of a run's log as plain values."""
     lines = [record.history.item for record in records(folder) if record.HasField("history")]
     return [{item.key or item.nested_key[0]: json.loads(item.value_json) for item in line} for line in lines]
 
@@ -193,23 +193,23 @@ ONE_LINE = re.compile(
         ("refused", "no"),
     ],
 )
-def test_without_network_or_key_a_run_is_kept_offline_and_one_line_says_so(how, why, server, tmp_path):
+def test_run_without_network_or_key_is_kept_offline(how, why, server, tmp_path):
     server.refuses = how == "refused"
-    url = closed() if how == "closed" else server.url
-    said = session(tmp_path, url, "online", key=None if how == "no key" else "a" * 40)
-    (line,) = said.splitlines()
+    url = closed_port() if how == "closed" else server.url
+    output = session(tmp_path, url, "online", key=None if how == "no key" else "a" * 40)
+    (line,) = output.splitlines()
     reason, folder, command = ONE_LINE.fullmatch(line).groups()
     assert why in reason
     assert command == folder
     assert [line["train/loss"] for line in logged(tmp_path / folder)] == [1, 1 / 2, 1 / 3, 1 / 4, 1 / 5]
-    # Nothing of the failed attempt is left that would be sent, too.
+    # The failed attempt leaves no folder that `wandb sync` would also send.
     assert len(list(tmp_path.glob("run/wandb/*run-*"))) == 1
     server.refuses = False
     sync(tmp_path, server.url, [folder])
     assert [line["trainer/global_step"] for line in server.history["abcd1234"]] == [0, 1, 2, 3, 4]
 
 
-def test_killed_and_gone_on_offline_is_one_run_once_it_is_sent(server, tmp_path):
+def test_killed_and_resumed_offline_run_syncs_as_one_run(server, tmp_path):
     session(tmp_path, server.url, "offline", 0, 6, "kill")
     session(tmp_path, server.url, "offline", 4, 9)
     first, second = sorted(tmp_path.glob("run/wandb/offline-run-*"))
@@ -218,15 +218,15 @@ def test_killed_and_gone_on_offline_is_one_run_once_it_is_sent(server, tmp_path)
     sync(tmp_path, server.url, [first, second])
     lines = server.history["abcd1234"]
     assert [line["trainer/global_step"] for line in lines] == [0, 1, 2, 3, 4, 5, 4, 5, 6, 7, 8]
-    # W&B's own count goes on, so that nothing is taken for what was there before.
+    # W&B's own step counter continues, so that no line replaces an earlier one.
     assert [line["_step"] for line in lines] == list(range(11))
     assert server.summary["abcd1234"]["train/loss"] == 1 / 9
 
 
 @pytest.mark.slow
-def test_a_black_hole_delays_a_training_by_seconds_and_it_leaves_all_that_it_promises(begin, hole, tmp_path):
-    said = end(begin(hole))
-    (line,) = lines_about_wandb(said)
+def test_training_with_an_unresponsive_server_is_kept_offline(begin, full_server, tmp_path):
+    output = wait_for_success(begin(full_server))
+    (line,) = lines_about_wandb(output)
     reason, folder, _ = ONE_LINE.fullmatch(line).groups()
     assert "does not answer" in reason
     found = records(tmp_path / folder)
@@ -235,22 +235,22 @@ def test_a_black_hole_delays_a_training_by_seconds_and_it_leaves_all_that_it_pro
     assert json.loads(config["curriculum"])["alpha_max"] == 0.5
     assert json.loads(config["data_facts"])["source"] == "doodles"
     keys = set().union(*logged(tmp_path / folder))
-    # All that the dashboard shows of a training is there under the same names.
+    # The log has every training metric of the dashboard under the same name.
     shown = metrics_of(wandb_dashboard.spec(wandb_dashboard.workspace("e", "p", "n")))
-    of_trainings = {key for key in shown if not key.startswith("fewshot/")}
-    assert {"samples", "trainer/global_step", "train/alpha", "val/pixel"} <= of_trainings <= keys
+    training_metrics = {key for key in shown if not key.startswith("fewshot/")}
+    assert {"samples", "trainer/global_step", "train/alpha", "val/pixel"} <= training_metrics <= keys
     assert json.loads((tmp_path / folder).parents[1].joinpath("run.json").read_text())["finished"] is True
 
 
 @pytest.mark.slow
-def test_a_network_that_is_cut_is_told_once_and_nothing_is_lost(begin, server, tmp_path):
+def test_lost_connection_is_reported_once_without_data_loss(begin, server, tmp_path):
     process = begin(server.url, "--trainer.max_steps", "20", pause=0.3)
     until = time.monotonic() + 120
     while not list(tmp_path.glob("runs/*/metrics.jsonl")) and time.monotonic() < until:
         time.sleep(0.05)
     server.cut()
-    said = end(process)
-    opened, line = lines_about_wandb(said)
+    output = wait_for_success(process)
+    opened, line = lines_about_wandb(output)
     assert opened.startswith(f"wandb   {server.url}/")
     found = re.fullmatch(
         r"W&B cannot be reached: .*Connection refused.*is kept in (\S+): .* or later by `wandb sync "
@@ -258,7 +258,7 @@ def test_a_network_that_is_cut_is_told_once_and_nothing_is_lost(begin, server, t
         line,
     )
     assert found[1] == found[2]
-    assert said.index(line) < said.index("step     20/20")
+    assert output.index(line) < output.index("step     20/20")
     steps = [line["trainer/global_step"] for line in logged(tmp_path / found[1]) if "train/loss" in line]
     assert steps == list(range(20))
     again = FakeServer()

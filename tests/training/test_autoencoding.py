@@ -18,7 +18,7 @@ def task(**options):
     sizes = {"width": 4, "latent": 6} | options.pop("network", {})
     one = AutoencodingTask(ConvVAEConfig(**sizes), **options)
     one.logged = {}
-    one.log_dict = lambda values, **_: one.logged.update(values)  # there is no trainer to log to
+    one.log_dict = lambda values, **_: one.logged.update(values)  # the task has no trainer
     return one
 
 
@@ -34,7 +34,7 @@ def generator():
 
 @pytest.mark.parametrize("variant", ["sound", "released"])
 @pytest.mark.parametrize("weight", [1.0, 0.25])
-def test_loss_is_that_of_torch_s_distributions(variant, weight):
+def test_loss_equals_torch_distributions(variant, weight):
     one = task(network={"variant": variant}, kl_weight=weight)
     images = torch.rand(5, 1, 28, 28)
     found = one.losses(images, generator())
@@ -50,7 +50,7 @@ def test_loss_is_that_of_torch_s_distributions(variant, weight):
     torch.testing.assert_close(found.loss, reconstruction + weight * kl)
 
 
-def test_drawings_are_drawn_and_images_taken_as_they_are():
+def test_drawings_are_rasterized_and_images_stay_unchanged():
     one, strokes = task(), drawings()
     images = one.images(strokes)
     torch.testing.assert_close(images[:, 0], 1 - rasterize.draw_pen(strokes, 28), rtol=0, atol=0)
@@ -59,7 +59,7 @@ def test_drawings_are_drawn_and_images_taken_as_they_are():
     torch.testing.assert_close(one.training_step(strokes, 0), one.training_step(images, 0))
 
 
-def test_augmentation_changes_what_is_drawn_and_no_image():
+def test_augmentation_changes_drawings_and_not_images():
     strokes = drawings()
     plain, mirrored = task(), task(augmentation=Augmentation(flip=1.0))
     images = plain.images(strokes)
@@ -79,7 +79,7 @@ def test_terms_are_logged(name):
     assert set(one.logged) == terms | ({"train/lr"} if name == "train" else set())
 
 
-def test_random_numbers_are_those_of_the_step():
+def test_random_numbers_depend_on_the_step():
     one, images = task(), torch.rand(5, 1, 28, 28)
 
     def loss(step):
@@ -90,11 +90,11 @@ def test_random_numbers_are_those_of_the_step():
 
 
 @pytest.mark.parametrize("variant", ["sound", "released"])
-def test_reconstruction_comes_near_the_entropy_of_the_images(variant):
+def test_reconstruction_loss_approaches_the_image_entropy(variant):
     one = task(network={"variant": variant, "width": 8, "latent": 16}, kl_weight=0.0)
     images = one.images(drawings(4))
     target = one.net.to_canvas(images)
-    least = Bernoulli(target.clamp(1e-6, 1 - 1e-6)).entropy()  # of any logits at all
+    least = Bernoulli(target.clamp(1e-6, 1 - 1e-6)).entropy()  # the lower bound for any logits
     least = least.flatten(1).sum(1).mean() if variant == "sound" else least.mean()
     optimizer = torch.optim.Adam(one.parameters(), 1e-2)
     excess = []
@@ -105,11 +105,11 @@ def test_reconstruction_comes_near_the_entropy_of_the_images(variant):
         optimizer.step()
         excess.append(float((loss - least).detach()))
     assert min(excess) > 0
-    # The released decoder has no black to draw lines with.
+    # The released decoder cannot produce black, the colour of the lines.
     assert np.mean(excess[-5:]) < (0.3 if variant == "sound" else 0.8) * excess[0]
 
 
-def test_stopped_and_resumed_ends_where_the_whole_run_ends(tmp_path):
+def test_resumed_run_equals_an_uninterrupted_run(tmp_path):
     pixels = np.random.default_rng(0).integers(0, 256, (9, 1, 28, 28), dtype=np.uint8)
     images = ImageSet(pixels, np.zeros(9, dtype=np.int64), ["a"], [str(at) for at in range(9)])
 

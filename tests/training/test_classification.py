@@ -21,12 +21,12 @@ def task(**options):
     torch.manual_seed(0)
     one = ClassificationTask(SIZES, **options)
     one.logged = {}
-    one.log_dict = lambda values, **_: one.logged.update(values)  # there is no trainer to log to
+    one.log_dict = lambda values, **_: one.logged.update(values)  # the task has no trainer
     return one
 
 
 def batch(count=24):
-    """Polygons of three to six corners, turned at random."""
+    """Return randomly rotated polygons of three to six corners, labelled by their number of corners."""
     random = np.random.default_rng(0)
     labels = np.arange(count) % 4
     rows = []
@@ -38,20 +38,20 @@ def batch(count=24):
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.2])
-def test_loss_is_the_likelihood_of_torch_s_distributions(smoothing):
+def test_loss_equals_torch_categorical_likelihood(smoothing):
     one, drawings = task(label_smoothing=smoothing), batch()
     one.train()
     images = 1 - rasterize.draw_pen(drawings.stroke5, 32).unsqueeze(1)
-    chances = Categorical(logits=one.net(images))
-    expected = -chances.log_prob(drawings.labels)
-    every = -torch.stack([chances.log_prob(torch.full((24,), label)) for label in range(4)]).mean(0)
+    distribution = Categorical(logits=one.net(images))
+    expected = -distribution.log_prob(drawings.labels)
+    every = -torch.stack([distribution.log_prob(torch.full((24,), label)) for label in range(4)]).mean(0)
     expected = ((1 - smoothing) * expected + smoothing * every).mean()
     torch.testing.assert_close(one.training_step(drawings, 0), expected)
-    right = (chances.probs.argmax(-1) == drawings.labels).double().mean()
-    assert float(one.logged["train/accuracy"]) == pytest.approx(float(right))
+    accuracy = (distribution.probs.argmax(-1) == drawings.labels).double().mean()
+    assert float(one.logged["train/accuracy"]) == pytest.approx(float(accuracy))
 
 
-def test_a_few_steps_learn_to_count_corners():
+def test_training_learns_to_count_corners():
     one, drawings = task(), batch(64)
     optimizer = torch.optim.Adam(one.parameters(), 3e-3)
     for _ in range(30):
@@ -64,7 +64,7 @@ def test_a_few_steps_learn_to_count_corners():
     assert one.logged["val/loss"] < math.log(4) / 2
 
 
-def test_augmentation_is_a_function_of_seed_and_step(monkeypatch):
+def test_augmentation_depends_on_the_seed_and_skips_validation(monkeypatch):
     drawings, seen = batch(), []
     for seed in (0, 0, 1):
         one = task(augmentation=Augmentation(rotation=30.0), seed=seed)
@@ -76,7 +76,7 @@ def test_augmentation_is_a_function_of_seed_and_step(monkeypatch):
     assert torch.equal(seen[1], drawings.stroke5)
 
 
-def test_learning_rate_falls_in_the_released_steps():
+def test_learning_rate_follows_the_released_schedule():
     one = task(lr_steps={80_000: 1e-3, 40_000: 5e-3, 100_000: 1e-4})
     steps = (0, 39_999, 40_000, 79_999, 80_000, 99_999, 100_000, 120_000)
     assert [one.learning_rate(step) for step in steps] == [0.01, 0.01, 5e-3, 5e-3, 1e-3, 1e-3, 1e-4, 1e-4]
@@ -84,7 +84,7 @@ def test_learning_rate_falls_in_the_released_steps():
     assert cosine.learning_rate(5) == pytest.approx(0.75)
 
 
-def test_labels_are_the_data_s():
+def test_labels_come_from_the_data():
     one = task()
     one.trainer = SimpleNamespace(datamodule=SimpleNamespace(labels=["cat", "bee", "hat"]))
     one.setup("fit")
@@ -94,7 +94,7 @@ def test_labels_are_the_data_s():
         one.setup("fit")
 
 
-def test_published_weights_are_started_from(tmp_path):
+def test_training_starts_from_published_weights(tmp_path):
     torch.manual_seed(1)
     theirs = ResNet(ResNetConfig(18, classes=10, width=8, stem="small", channels=3)).state_dict()
     torch.save(theirs, tmp_path / "published.pth")

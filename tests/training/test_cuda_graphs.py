@@ -1,4 +1,4 @@
-"""The captured part of a step: what a CPU can say of it, and on a GPU that it trains as the plain one."""
+"""Compare captured training steps with plain ones. Only the comparison of loss curves needs a GPU."""
 
 import pytest
 import torch
@@ -27,7 +27,7 @@ def inputs(task, alpha, device=CPU, batch=5, seed=1):
 
 
 @pytest.mark.parametrize("alpha", [0.0, 0.1, 0.4])
-def test_captured_part_is_the_plain_step(alpha):
+def test_captured_step_equals_the_plain_step(alpha):
     task = make_task(kl_weight=0.5)
     given = inputs(task, alpha)
     total, terms = StepLosses(task)(*given)
@@ -44,8 +44,8 @@ def test_captured_part_is_the_plain_step(alpha):
         torch.testing.assert_close(one, other)
 
 
-class AskingTheHost(TorchDispatchMode):
-    """Notes operations whose result or size the host has to wait for, or which copy from its memory."""
+class HostSyncs(TorchDispatchMode):
+    """Records operations that make the host wait for a result or a size, or that copy from host memory."""
 
     NAMES = (
         "_local_scalar_dense",
@@ -66,7 +66,7 @@ class AskingTheHost(TorchDispatchMode):
             isinstance(index, torch.Tensor) and index.dtype == torch.bool
             for index in (args[1] if isinstance(args[1], (list, tuple)) else ())
         )
-        if any(asks in name for asks in self.NAMES) or bool_index:
+        if any(part in name for part in self.NAMES) or bool_index:
             self.found.append(name)
         return func(*args, **(kwargs or {}))
 
@@ -77,21 +77,21 @@ CPU_PRESET = {"variant": "ha2017", "pool": "flatten", "start": "centre", "positi
 @pytest.mark.parametrize(
     "options", [{}, CPU_PRESET, {"encoder": "resnet12"}], ids=["paper", "cpu preset", "resnet12"]
 )
-def test_captured_part_asks_the_host_for_nothing(options, monkeypatch):
+def test_captured_step_needs_no_host_synchronization(options, monkeypatch):
     pytest.importorskip("triton")
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     monkeypatch.setattr(kernels, "INTERPRETED", device.type == "cpu")
     task = DrawingTask(ModelConfig(**(CONFIG.to_dict() | options | {"max_length": 3}))).to(device)
     given, step = inputs(task, 0.4, device, batch=2), StepLosses(task)
-    with AskingTheHost() as asked:
+    with HostSyncs() as syncs:
         total, _ = step(*given)
         total.backward()
-    assert asked.found == []
-    # The check does notice such a thing: the list of near pairs is of a size that is not known beforehand.
+    assert syncs.found == []
+    # Without Triton, the step has to wait for the number of near pairs, and the check must detect this.
     monkeypatch.setattr(kernels, "_has_triton", lambda: False)
-    with AskingTheHost() as asked:
+    with HostSyncs() as syncs:
         step(*given)
-    assert asked.found != []
+    assert syncs.found != []
 
 
 @pytest.mark.parametrize(
@@ -103,7 +103,7 @@ def test_captured_part_asks_the_host_for_nothing(options, monkeypatch):
         ({}, 2, "accumulated gradients"),
     ],
 )
-def test_capturing_is_chosen_by_capability(options, accumulate, reason, monkeypatch):
+def test_capture_depends_on_options_and_device(options, accumulate, reason, monkeypatch):
     monkeypatch.setattr(kernels, "_has_triton", lambda: True)
     found = why_not_captured(make_task(**options), torch.device("cuda"), accumulate)
     assert found.startswith(reason)
@@ -113,7 +113,7 @@ def test_capturing_is_chosen_by_capability(options, accumulate, reason, monkeypa
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
 @pytest.mark.parametrize("options", [{}, CPU_PRESET], ids=["paper", "cpu preset"])
-def test_captured_steps_give_the_plain_loss_curve(options):
+def test_captured_steps_give_the_same_loss_curve(options):
     cuda = torch.device("cuda")
     curves = []
     for captured in (True, False):

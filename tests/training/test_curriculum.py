@@ -11,7 +11,7 @@ def test_alpha_follows_the_paper():
     assert [curriculum.alpha(step) for step in steps] == pytest.approx([0, 0, 0.05, 0.1, 0.5, 0.5, 0.5])
 
 
-def test_values_out_of_range_are_refused():
+def test_values_out_of_range_raise():
     with pytest.raises(ConfigError, match="alpha_max is 1.5"):
         Curriculum(alpha_max=1.5)
     with pytest.raises(ConfigError, match="every 0; expected .* every 1 or more steps"):

@@ -26,7 +26,7 @@ def task(**options):
     return DrawingTask(network, **options)
 
 
-def test_learning_rate_is_the_paper_s_and_that_of_torch_s_scheduler():
+def test_learning_rate_equals_the_paper_and_torch_scheduler():
     one = task()
     assert one.learning_rate(0) == 1e-3
     assert one.learning_rate(15_000) == pytest.approx(0.85e-3)
@@ -46,24 +46,24 @@ def test_learning_rate_is_the_paper_s_and_that_of_torch_s_scheduler():
 def test_image_is_dark_on_white():
     image, stroke5 = task().pairs(drawings())
     assert image.shape == (6, 1, 28, 28)
-    assert image[:, :, 0].min() == 1  # the margin is paper
+    assert image[:, :, 0].min() == 1  # the margin is white
     assert image.min() < 0.3
     assert stroke5.equal(drawings())
     assert task(network={"channels": 3}).pairs(drawings())[0].shape == (6, 3, 28, 28)
 
 
-def test_what_the_encoder_alone_sees_changed_is_drawn_as_it_was():
+def test_input_augmentation_changes_only_the_image():
     plain, mirrored = task(), task(input_augmentation=Augmentation(flip=1.0))
     image, stroke5 = mirrored.pairs(drawings(), torch.Generator().manual_seed(1))
     assert stroke5.equal(drawings())
     torch.testing.assert_close(image, plain.pairs(drawings())[0].flip(-1), rtol=0, atol=1e-4)
     assert not image.allclose(image.flip(-1), atol=0.1)
-    # Of held-out drawings nothing is changed.
+    # Held-out drawings, which have no generator, are not augmented.
     assert mirrored.pairs(drawings())[0].equal(plain.pairs(drawings())[0])
 
 
 @pytest.mark.parametrize("network", [{}, {"start": "centre", "position": True}])
-def test_total_is_equation_2_and_the_gate_holds(network):
+def test_total_loss_is_equation_2_with_the_pixel_gate(network):
     batch = drawings()
     for alpha, weight in ((0.0, 0.0), (0.1, 0.0), (0.3, 0.3)):
         one = task(network=network)
@@ -76,7 +76,7 @@ def test_total_is_equation_2_and_the_gate_holds(network):
         assert all((p.grad is not None) == p.requires_grad for p in one.parameters())
 
 
-def test_random_numbers_are_those_of_the_step():
+def test_random_numbers_depend_on_the_step():
     one, batch = task(), drawings()
 
     def total(step):
@@ -86,7 +86,7 @@ def test_random_numbers_are_those_of_the_step():
     assert total(3) != total(4)
 
 
-def test_leaving_out_the_padding_changes_the_pen_loss_alone():
+def test_skip_padding_changes_only_the_pen_loss():
     batch = drawings()
     whole, short = task(), task(skip_padding=True)
     results = [
@@ -96,7 +96,7 @@ def test_leaving_out_the_padding_changes_the_pen_loss_alone():
     torch.testing.assert_close(results[0].stroke, results[1].stroke)
     torch.testing.assert_close(results[0].pixel, results[1].pixel)
     assert results[1].pen < results[0].pen
-    # What is left is the cross-entropy up to the first end token.
+    # The remaining pen loss is the cross-entropy up to the first end token.
     ends = (batch[..., 4] > 0.5).int().argmax(1)
     distribution, _ = whole.net(
         whole.pairs(batch)[0], batch, torch.randn(6, 6, generator=torch.Generator().manual_seed(1))
@@ -109,12 +109,12 @@ def test_leaving_out_the_padding_changes_the_pen_loss_alone():
     torch.testing.assert_close(results[1].pen.detach(), total / (6 * 16), atol=1e-4, rtol=1e-4)
 
 
-def test_framed_rows_put_the_pen_where_it_is_on_the_canvas():
+def test_start_token_moves_the_pen_to_its_place_on_the_canvas():
     batch = drawings()
     net = task(network={"start": "centre"}).net
-    framed = net.add_start_token(batch)
-    assert framed.shape == (6, 18, 5)
-    for row, original in zip(framed.numpy(), batch.numpy(), strict=True):
+    with_start = net.add_start_token(batch)
+    assert with_start.shape == (6, 18, 5)
+    for row, original in zip(with_start.numpy(), batch.numpy(), strict=True):
         sketch = Sketch.from_stroke5(original)
         x0, y0, x1, y1 = sketch.bounds
         points = np.cumsum(row[:, :2], axis=0)[1 : 1 + len(sketch)]
@@ -125,7 +125,7 @@ def test_framed_rows_put_the_pen_where_it_is_on_the_canvas():
     assert task().net.add_start_token(batch) is batch
 
 
-def test_same_losses_on_framed_rows_by_the_definitions():
+def test_losses_with_a_start_token_equal_their_definitions():
     batch = drawings()
     one = task(network={"start": "centre"})
     loss, _ = one.losses(*one.pairs(batch), torch.Generator().manual_seed(1), with_pixels=True)
@@ -139,7 +139,7 @@ def test_same_losses_on_framed_rows_by_the_definitions():
 
 
 @pytest.mark.parametrize("network", [{}, {"start": "centre", "position": True}], ids=["paper", "centre"])
-def test_stroke_loss_of_a_few_drawings_halves(network):
+def test_training_halves_the_stroke_loss(network):
     batch = drawings(2)
     one = task(network=network | {"hidden": 32, "hyper": 16, "latent": 16, "initial_logvar": -8.0})
     optimizer = torch.optim.Adam(one.parameters(), lr=1e-2)

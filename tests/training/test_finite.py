@@ -1,4 +1,4 @@
-"""Non-finite steps, in training end to end on a few doodles."""
+"""Train end to end on a few doodles, with non-finite steps."""
 
 import json
 import subprocess
@@ -27,7 +27,7 @@ def data(tmp_path_factory):
     return folder
 
 
-def fitting(data, tmp_path):
+def fit_args(data, tmp_path):
     return [
         *("fit", "--config", str(CONF / "quickdraw.yaml"), "--config", str(CONF / "debug.yaml")),
         *("--data", "DoodlesDataModule", "--data.init_args.folder", str(data)),
@@ -39,10 +39,10 @@ def fitting(data, tmp_path):
 
 @pytest.fixture
 def command(data, tmp_path, monkeypatch):
-    """Run a command line of six steps of training, and return the run's folder."""
+    """A function that trains for six steps and returns the folder of the run."""
 
     def run(*more, name="run"):
-        main([*fitting(data, tmp_path), "--run.name", name, *more])
+        main([*fit_args(data, tmp_path), "--run.name", name, *more])
         return tmp_path / "runs" / name
 
     return run
@@ -56,7 +56,7 @@ def members(data, batch):
 
 @pytest.fixture
 def broken(data, monkeypatch):
-    """Put a nan into a drawing's coordinates: the fifth one of batch 4."""
+    """Put a NaN into the coordinates of the fifth drawing of batch 4; return the index of the drawing."""
     bad = members(data, 4)[4]
     assert all(bad not in members(data, batch) for batch in (0, 1, 2, 3, 5, 6, 7, 8))
     original = DrawingDataset.__getitem__
@@ -70,12 +70,12 @@ def broken(data, monkeypatch):
     return bad
 
 
-class Cut(Exception):
-    """Ends a run from outside."""
+class Interrupted(Exception):
+    """Interrupts a run."""
 
 
-class Vanish(torch.autograd.Function):
-    """The identity, whose gradient is nan."""
+class NaNGradient(torch.autograd.Function):
+    """The identity with a gradient of NaN."""
 
     @staticmethod
     def forward(ctx, value):
@@ -87,7 +87,7 @@ class Vanish(torch.autograd.Function):
 
 
 def replace_terms(monkeypatch, change, step=4):
-    """Let `change` replace the terms of a step's loss."""
+    """Replace the loss terms of one step by the result of `change`."""
     original = DrawingTask.terms
 
     def terms(self, *args):
@@ -99,7 +99,7 @@ def replace_terms(monkeypatch, change, step=4):
 
 @pytest.fixture
 def fused(monkeypatch):
-    """Let the optimiser be the one that leaves steps out by a number on the device, as on CUDA."""
+    """Use the fused optimiser, which skips a step by a value on the device, as on CUDA."""
 
     def configure(self):
         optimizer = torch.optim.Adam(self.parameters(), lr=self.lr, eps=1e-7, fused=True)
@@ -109,17 +109,17 @@ def fused(monkeypatch):
     monkeypatch.setattr(DrawingTask, "configure_optimizers", configure)
 
 
-def stopped(command, *more, **options):
+def exit_code(command, *more, **options):
     with pytest.raises(SystemExit) as caught:
         command(*more, **options)
     return caught.value.code
 
 
-def end(run, step=6):
+def checkpoint(run, step=6):
     return read_raw(run / "checkpoints" / f"step-{step}.ckpt")
 
 
-def same(one, other):
+def assert_same_state(one, other):
     for name, value in one["state_dict"].items():
         assert torch.equal(value, other["state_dict"][name]), name
     for number, state in one["optimizer_states"][0]["state"].items():
@@ -134,9 +134,9 @@ def metrics(run):
 
 @pytest.mark.usefixtures("fused")
 @pytest.mark.parametrize("algorithm", ["value", "norm"])
-def test_fused_optimiser_s_gradients_are_clipped_in_mixed_precision(command, monkeypatch, algorithm):
-    seen, most = [], 1e-3
-    take = torch.optim.Adam.step
+def test_fused_optimiser_clips_gradients_in_mixed_precision(command, monkeypatch, algorithm):
+    seen, limit = [], 1e-3
+    original_step = torch.optim.Adam.step
 
     def step(self, closure):
         def watched():
@@ -147,39 +147,39 @@ def test_fused_optimiser_s_gradients_are_clipped_in_mixed_precision(command, mon
             seen.append(torch.cat(grads))
             return loss
 
-        return take(self, watched)
+        return original_step(self, watched)
 
     monkeypatch.setattr(torch.optim.Adam, "step", step)
-    clip = ("--trainer.gradient_clip_val", str(most), "--trainer.gradient_clip_algorithm", algorithm)
+    clip = ("--trainer.gradient_clip_val", str(limit), "--trainer.gradient_clip_algorithm", algorithm)
     command("--trainer.precision", "bf16-mixed", *clip)
     assert seen
     for gradient in seen:
         size = gradient.abs().max() if algorithm == "value" else gradient.norm()
-        assert 0.5 * most < float(size) <= most * (1 + 1e-4)
+        assert 0.5 * limit < float(size) <= limit * (1 + 1e-4)
 
 
 # ---- stop ------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("way", ["at once", "later"])
-def test_nan_in_a_drawing_stops_with_one_message_that_names_term_step_and_drawings(
+def test_nan_in_a_drawing_stops_with_a_complete_message(
     command, broken, data, tmp_path, capsys, request, way
 ):
     if way == "later":
         request.getfixturevalue("fused")
-    assert stopped(command) == 1
-    said = capsys.readouterr().err
+    assert exit_code(command) == 1
+    output = capsys.readouterr().err
     run = tmp_path / "runs" / "run"
-    assert said.startswith("sketchembed: step 4 is not finite: ")
-    assert "Traceback" not in said
-    assert "stroke is nan" in said
+    assert output.startswith("sketchembed: step 4 is not finite: ")
+    assert "Traceback" not in output
+    assert "stroke is nan" in output
     first = members(data, 4)[0]
-    assert f"batch 4 contains {first} (" in said
-    assert f"the batch itself has non-finite numbers in {broken} (" in said
-    assert "--finite.action skip" in said
-    # The checkpoints before are whole.
+    assert f"batch 4 contains {first} (" in output
+    assert f"the batch itself has non-finite numbers in {broken} (" in output
+    assert "--finite.action skip" in output
+    # The earlier checkpoints are kept.
     assert {path.name for path in (run / "checkpoints").iterdir()} == {"step-2.ckpt", "step-4.ckpt"}
-    assert "The same command resumes from step-4.ckpt; with --finite.action skip it skips" in said
+    assert "The same command resumes from step-4.ckpt; with --finite.action skip it skips" in output
     facts = json.loads((run / "run.json").read_text())
     assert facts["finished"] is False
     (event,) = facts["non_finite"]["events"]
@@ -187,66 +187,66 @@ def test_nan_in_a_drawing_stops_with_one_message_that_names_term_step_and_drawin
     assert "stroke is nan" in event["what"]
 
 
-def test_each_loss_and_all_drawings_of_accumulated_batches_are_named(command, broken, data, capsys):
-    assert stopped(command, "--trainer.accumulate_grad_batches", "2") == 1
+def test_message_names_all_losses_of_accumulated_batches(command, broken, data, capsys):
+    assert exit_code(command, "--trainer.accumulate_grad_batches", "2") == 1
     # Step 2 consists of batches 4 and 5.
-    said = capsys.readouterr().err
-    assert "step 2 is not finite: loss of batch 1 is nan" in said
-    assert "loss of batch 2 " in said
-    assert f"batch 4 contains {members(data, 4)[0]} (" in said
-    assert "and 13 more" in said  # of 16
-    assert f"the batch itself has non-finite numbers in {broken} (" in said
+    output = capsys.readouterr().err
+    assert "step 2 is not finite: loss of batch 1 is nan" in output
+    assert "loss of batch 2 " in output
+    assert f"batch 4 contains {members(data, 4)[0]} (" in output
+    assert "and 13 more" in output  # the two batches have 16 drawings
+    assert f"the batch itself has non-finite numbers in {broken} (" in output
 
 
-def test_the_same_command_stops_at_the_same_step_and_goes_past_it_if_it_may(command, broken, capsys):
-    assert stopped(command) == 1
+def test_same_command_stops_again_unless_steps_are_skipped(command, broken, capsys):
+    assert exit_code(command) == 1
     capsys.readouterr()
-    assert stopped(command) == 1
-    said = capsys.readouterr()
-    assert "resume  from step-4.ckpt" in said.out
-    assert "step 4 is not finite" in said.err
+    assert exit_code(command) == 1
+    output = capsys.readouterr()
+    assert "resume  from step-4.ckpt" in output.out
+    assert "step 4 is not finite" in output.err
     run = command("--finite.action", "skip")
     assert json.loads((run / "run.json").read_text())["finished"] is True
-    assert end(run)["callbacks"]["Finite"]["skipped"] == 1
+    assert checkpoint(run)["callbacks"]["Finite"]["skipped"] == 1
 
 
-def test_nan_in_the_gradient_alone_names_the_parameters(command, monkeypatch, capsys):
-    replace_terms(monkeypatch, lambda terms: terms._replace(pen=Vanish.apply(terms.pen)))
-    assert stopped(command) == 1
-    said = capsys.readouterr().err
-    assert "step 4 is not finite: the gradient of net." in said
-    assert "the finite terms are loss " in said
+def test_nan_only_in_the_gradient_names_the_parameters(command, monkeypatch, capsys):
+    replace_terms(monkeypatch, lambda terms: terms._replace(pen=NaNGradient.apply(terms.pen)))
+    assert exit_code(command) == 1
+    output = capsys.readouterr().err
+    assert "step 4 is not finite: the gradient of net." in output
+    assert "the finite terms are loss " in output
 
 
-def test_huge_learning_rate_ends_at_a_loss_and_never_in_a_checkpoint(command, tmp_path, capsys):
-    assert stopped(command, "--model.init_args.lr", "1e30", "--trainer.gradient_clip_val", "null") == 1
-    said = capsys.readouterr().err
-    assert " is not finite: " in said
+def test_huge_learning_rate_saves_no_non_finite_weights(command, tmp_path, capsys):
+    assert exit_code(command, "--model.init_args.lr", "1e30", "--trainer.gradient_clip_val", "null") == 1
+    output = capsys.readouterr().err
+    assert " is not finite: " in output
     for file in (tmp_path / "runs" / "run" / "checkpoints").glob("*.ckpt"):
         assert all(torch.isfinite(value).all() for value in read_raw(file)["state_dict"].values())
 
 
 def set_weight(monkeypatch, step):
-    """Set a weight to infinity after so many steps of the optimiser."""
+    """Set a weight to infinity after a number of optimiser steps."""
     original = DrawingTask.optimizer_step
 
-    def take(self, *args, **options):
+    def original_step(self, *args, **options):
         original(self, *args, **options)
         if self.global_step + 1 == step:
             self.net.mean.weight.data[0, 0] = float("inf")
 
-    monkeypatch.setattr(DrawingTask, "optimizer_step", take)
+    monkeypatch.setattr(DrawingTask, "optimizer_step", original_step)
 
 
 @pytest.mark.parametrize(
-    ("step", "says"), [(3, "net.mean.weight were not finite before the step"), (4, "net.mean.weight after")]
+    ("step", "error"), [(3, "net.mean.weight were not finite before the step"), (4, "net.mean.weight after")]
 )
-def test_infinite_weight_is_named_and_not_saved(command, monkeypatch, tmp_path, capsys, step, says):
+def test_infinite_weight_is_named_and_not_saved(command, monkeypatch, tmp_path, capsys, step, error):
     set_weight(monkeypatch, step)
-    assert stopped(command, "--finite.action", "skip") == 1
-    said = capsys.readouterr().err
-    assert says in said
-    assert "skipping steps does not help" in said
+    assert exit_code(command, "--finite.action", "skip") == 1
+    output = capsys.readouterr().err
+    assert error in output
+    assert "skipping steps does not help" in output
     assert [path.name for path in (tmp_path / "runs" / "run" / "checkpoints").iterdir()] == ["step-2.ckpt"]
 
 
@@ -254,7 +254,7 @@ def test_infinite_weight_is_named_and_not_saved(command, monkeypatch, tmp_path, 
 
 
 def without_step(monkeypatch, step):
-    """Leave a step out as Lightning itself does where there is no loss."""
+    """Skip a step the way Lightning does: return no loss."""
     original = DrawingTask.training_step
 
     def train(self, batch, batch_idx):
@@ -264,31 +264,29 @@ def without_step(monkeypatch, step):
 
 
 @pytest.mark.parametrize(("what", "way"), [("loss", "at once"), ("gradient", "later")])
-def test_skipping_equals_a_run_in_which_the_batch_was_not_there(
-    command, data, monkeypatch, capsys, request, way, what
-):
+def test_skipped_step_equals_a_run_without_that_batch(command, data, monkeypatch, capsys, request, way, what):
     if way == "later":
         request.getfixturevalue("fused")
     with monkeypatch.context() as patch:
         without_step(patch, 4)
-        other = end(command(name="without"))
+        other = checkpoint(command(name="without"))
     if what == "loss":
         request.getfixturevalue("broken")
     else:
-        replace_terms(monkeypatch, lambda terms: terms._replace(pen=Vanish.apply(terms.pen)))
+        replace_terms(monkeypatch, lambda terms: terms._replace(pen=NaNGradient.apply(terms.pen)))
     capsys.readouterr()
     run = command("--finite.action", "skip")
     assert "!!! step 4 is not finite (" in capsys.readouterr().out
-    same(end(run), other)
+    assert_same_state(checkpoint(run), other)
     # Adam has counted five of the six steps.
-    assert {int(state["step"]) for state in end(run)["optimizer_states"][0]["state"].values()} == {5}
+    assert {int(state["step"]) for state in checkpoint(run)["optimizer_states"][0]["state"].values()} == {5}
     assert [line["step"] for line in metrics(run) if "train/loss" in line] == [0, 1, 2, 3, 4, 5]
     facts = json.loads((run / "run.json").read_text())
     assert facts["non_finite"]["skipped"] == 1
     assert '"step":4,' in (run / "index.html").read_text().replace(" ", "")
 
 
-def test_skipped_stopped_and_started_again_ends_where_the_whole_run_ends(command, broken, monkeypatch):
+def test_resumed_run_with_a_skip_equals_the_whole_run(command, broken, monkeypatch):
     from sketchembed.training.progress import Monitor
 
     whole = command("--finite.action", "skip", "--trainer.max_steps", "8", name="whole")
@@ -297,21 +295,21 @@ def test_skipped_stopped_and_started_again_ends_where_the_whole_run_ends(command
     def stop(self, trainer, *rest, **options):
         original(self, trainer, *rest, **options)
         if trainer.global_step == 7:
-            raise Cut
+            raise Interrupted
 
     with monkeypatch.context() as patch:
         patch.setattr(Monitor, "on_train_batch_end", stop)
-        with pytest.raises(Cut):
+        with pytest.raises(Interrupted):
             command("--finite.action", "skip", "--trainer.max_steps", "8", name="cut")
     cut = command("--finite.action", "skip", "--trainer.max_steps", "8", name="cut")
-    same(end(cut, 8), end(whole, 8))
+    assert_same_state(checkpoint(cut, 8), checkpoint(whole, 8))
     for run in (cut, whole):
         assert json.loads((run / "run.json").read_text())["non_finite"]["skipped"] == 1
-    states = [end(run, 8)["callbacks"]["Finite"] for run in (cut, whole)]
+    states = [checkpoint(run, 8)["callbacks"]["Finite"] for run in (cut, whole)]
     assert states[0] == states[1]
 
 
-def test_too_many_in_a_row_stop(command, monkeypatch, capsys):
+def test_too_many_skips_in_a_row_stop_the_run(command, monkeypatch, capsys):
     replace_terms(monkeypatch, lambda terms: terms._replace(pen=terms.pen * float("inf")), 2)
     replace = DrawingTask.terms
 
@@ -320,36 +318,36 @@ def test_too_many_in_a_row_stop(command, monkeypatch, capsys):
         return found._replace(kl=found.kl * float("nan")) if self.training and self.global_step > 3 else found
 
     monkeypatch.setattr(DrawingTask, "terms", terms)
-    # The divergence weighs nothing, and so may be what it wants.
+    # The KL divergence has weight zero, so it may be NaN.
     command("--finite.action", "skip", "--finite.skips", "1", name="weightless")
     capsys.readouterr()
     weighed = ["--model.init_args.kl_weight", "0.1", "--finite.action", "skip", "--finite.skips", "1"]
-    assert stopped(command, *weighed) == 1
-    said = capsys.readouterr()
-    assert said.out.count("and is skipped") == 2
-    assert "step 2 is not finite (pen is inf)" in said.out
-    assert "step 4 is not finite (kl is nan)" in said.out
-    assert "step 5 is not finite: kl is nan" in said.err
-    assert "2 steps in a row failed, more than --finite.skips 1" in said.err
+    assert exit_code(command, *weighed) == 1
+    output = capsys.readouterr()
+    assert output.out.count("and is skipped") == 2
+    assert "step 2 is not finite (pen is inf)" in output.out
+    assert "step 4 is not finite (kl is nan)" in output.out
+    assert "step 5 is not finite: kl is nan" in output.err
+    assert "2 steps in a row failed, more than --finite.skips 1" in output.err
 
 
 # ---- parts -----------------------------------------------------------------------------------------
 
 
-def test_numbers_out_of_range_are_refused():
+def test_values_out_of_range_raise():
     with pytest.raises(ConfigError, match="finite.skips is 0"):
         Finite(skips=0)
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf"), float("-inf")])
-def test_one_number_of_a_gradient_decides_and_large_ones_do_not(bad):
+def test_one_bad_value_makes_a_gradient_non_finite(bad):
     gradients = [torch.full((3, 4), 3e38), torch.full((5,), -3e38), torch.randn(7, 2)]
     assert are_finite(gradients).all()
     gradients[1][2] = bad
     assert are_finite(gradients).tolist() == [True, False, True]
 
 
-def test_state_of_version_0_1_0_keeps_the_offset_of_a_run_that_went_back():
+def test_old_state_of_a_rollback_keeps_its_step_offset():
     finite = Finite()
     old = {"skipped": 1, "in_a_row": 0, "went_back": 1, "passed_over": 2, "events": [{"step": 4}]}
     finite.load_state_dict(old)
@@ -370,7 +368,7 @@ original = DrawingTask.terms
 def terms(self, *args):
     found = original(self, *args)
     bad = self.training and self.global_step == 4 and self.global_rank == 1
-    # The gradient stays finite: without a word from the second process the first one knows of nothing.
+    # The gradient stays finite, so the first process can only learn of this from the second one.
     return found._replace(pen=found.pen + float("nan")) if bad else found
 
 
@@ -380,9 +378,9 @@ main(sys.argv[1:])
 
 
 @pytest.mark.slow
-def test_two_processes_agree_on_what_only_one_of_them_sees(data, tmp_path):
+def test_two_processes_agree_on_a_step_that_fails_on_one(data, tmp_path):
     (tmp_path / "train.py").write_text(SCRIPT)
-    words = [sys.executable, str(tmp_path / "train.py"), *fitting(data, tmp_path), "--trainer.devices", "2"]
+    words = [sys.executable, str(tmp_path / "train.py"), *fit_args(data, tmp_path), "--trainer.devices", "2"]
     words += ["--trainer.strategy", "ddp"]
 
     def run(*more):
@@ -392,7 +390,7 @@ def test_two_processes_agree_on_what_only_one_of_them_sees(data, tmp_path):
     assert done.returncode == 1, done.stderr
     assert done.stderr.count("step 4 is not finite: on rank 1 of 2 pen is nan") == 1
     assert "Traceback" not in done.stderr
-    # The drawings of both processes are those that one process has.
+    # The message names the drawings of both processes, in the order of a single process.
     module = DoodlesDataModule(str(data), batch_size=8, per_class=30)
     module.setup()
     named = [f"{index} ({name})" for index, name in zip(*module.batch_members(4, 0, 1).values(), strict=True)]
@@ -401,6 +399,6 @@ def test_two_processes_agree_on_what_only_one_of_them_sees(data, tmp_path):
     done = run("--run.name", "skip", "--finite.action", "skip")
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("and is skipped") == 1
-    last = end(tmp_path / "runs" / "skip")
+    last = checkpoint(tmp_path / "runs" / "skip")
     assert last["callbacks"]["Finite"]["skipped"] == 1
     assert {int(state["step"]) for state in last["optimizer_states"][0]["state"].values()} == {5}

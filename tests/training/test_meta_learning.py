@@ -9,8 +9,8 @@ from sketchembed.training import MAMLTask
 TINY = MAMLConfig(width=8, image_size=16, inner_steps=2, test_steps=3, inner_lr=0.1)
 
 
-def episode(way=4, shot=2, asked=3, seed=0):
-    """Noisy gratings; a class is an angle and a wavelength."""
+def episode(way=4, shot=2, queries=3, seed=0):
+    """Return an episode of gratings with random phases; a class is an angle and a wavelength."""
     random = torch.Generator().manual_seed(seed)
     angle, length = torch.rand(2, way, 1, 1, 1, 1, generator=random)
     place = torch.arange(16).float()
@@ -20,37 +20,37 @@ def episode(way=4, shot=2, asked=3, seed=0):
         phase = 6.28 * torch.rand(way, count, 1, 1, 1, generator=random)
         return 0.5 + 0.5 * torch.sin(6.28 * across / (2 + 4 * length) + phase)
 
-    return EpisodeImages(images(shot), images(asked))
+    return EpisodeImages(images(shot), images(queries))
 
 
-def test_loss_is_that_of_the_queries_by_the_adapted_network():
+def test_loss_is_the_query_loss_of_the_adapted_network():
     torch.manual_seed(0)
     task, batch = MAMLTask(TINY), episode()
     loss, accuracy = task.episode(batch)
     support, query = batch.support.flatten(0, 1), batch.query.flatten(0, 1)
     adapted = task.net.adapt(support, torch.tensor([0, 0, 1, 1, 2, 2, 3, 3]), 4)
-    chances = task.net.scores(adapted, support, query).softmax(-1)
+    probabilities = task.net.scores(adapted, support, query).softmax(-1)
     labels = torch.tensor([0, 0, 0, 1, 1, 1, 2, 2, 2, 3, 3, 3])
-    torch.testing.assert_close(loss, -chances[torch.arange(12), labels].log().mean())
-    assert float(accuracy) == pytest.approx(float((chances.argmax(-1) == labels).float().mean()))
+    torch.testing.assert_close(loss, -probabilities[torch.arange(12), labels].log().mean())
+    assert float(accuracy) == pytest.approx(float((probabilities.argmax(-1) == labels).float().mean()))
 
 
-def test_a_few_steps_learn_to_adapt_to_new_classes():
+def test_training_improves_adaptation_to_new_classes():
     torch.manual_seed(0)
     task = MAMLTask(TINY, first_order=True)
 
-    def new(count=6):
+    def loss_on_new_classes(count=6):
         return sum(float(task.episode(episode(seed=1000 + at))[0].detach()) for at in range(count)) / count
 
-    optimizer, before = torch.optim.Adam(task.parameters(), 3e-3), new()
+    optimizer, before = torch.optim.Adam(task.parameters(), 3e-3), loss_on_new_classes()
     for step in range(40):
         optimizer.zero_grad()
         task.episode(episode(seed=step))[0].backward()
         optimizer.step()
-    assert new() < 0.85 * before
+    assert loss_on_new_classes() < 0.85 * before
 
 
-def test_validation_adapts_too_where_lightning_keeps_no_gradients(tmp_path):
+def test_validation_adapts_although_gradients_are_disabled(tmp_path):
     torch.manual_seed(0)
     task, batch = MAMLTask(TINY), episode()
     trainer = pl.Trainer(
@@ -67,7 +67,7 @@ def test_validation_adapts_too_where_lightning_keeps_no_gradients(tmp_path):
     assert found["val/accuracy"] == pytest.approx(float(accuracy))
 
 
-def test_accumulated_episodes_give_the_gradient_of_their_mean_loss(tmp_path):
+def test_accumulation_gives_the_gradient_of_the_mean_loss(tmp_path):
     torch.manual_seed(0)
     task = MAMLTask(TINY)
     batches = [episode(seed=1), episode(seed=2)]

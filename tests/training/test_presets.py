@@ -17,6 +17,6 @@ def test_every_preset_names_files_that_exist_and_parse():
         presets.expand_preset("papr")
 
 
-def test_auto_preset_says_why(monkeypatch):
+def test_auto_preset_gives_its_reason(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert presets.expand_preset("auto")[::2] == ("cpu", "no CUDA device found")

@@ -9,12 +9,12 @@ from sketchembed.networks.protonet import ProtoNetConfig, prototype_logits, prot
 from sketchembed.training import PrototypicalTask
 
 
-def features(way=5, shot=3, asked=4):
+def features(way=5, shot=3, queries=4):
     random = torch.Generator().manual_seed(0)
-    return torch.randn(way, shot, 6, generator=random), torch.randn(way, asked, 6, generator=random)
+    return torch.randn(way, shot, 6, generator=random), torch.randn(way, queries, 6, generator=random)
 
 
-def test_nearest_prototype_is_scikit_learn_s_nearest_centroid():
+def test_nearest_prototype_equals_sklearn_nearest_centroid():
     support, query = features()
     theirs = NearestCentroid().fit(support.flatten(0, 1).numpy(), np.repeat(np.arange(5), 3))
     rows = query.flatten(0, 1)
@@ -23,7 +23,7 @@ def test_nearest_prototype_is_scikit_learn_s_nearest_centroid():
     )
 
 
-def test_loss_is_minus_the_log_of_the_softmax_over_squared_distances():
+def test_loss_is_cross_entropy_over_squared_distances():
     support, query = features()
     loss, accuracy = prototype_loss(support, query)
     terms, right = [], []
@@ -44,16 +44,16 @@ def test_stream_gives_each_process_its_own_episodes():
     alone = list(EpisodeStream(episodes, count=6))
     assert isinstance(alone[0], EpisodeImages)
     assert alone[0].query.shape == (3, 2, 1, 8, 8)
-    # The images are numbered in fives.
+    # Each class has five consecutive images.
     numbers = [(part[..., 0, 0, 0] * 255).round().long() // 5 for part in alone[3]]
     assert (numbers[0] == numbers[1]).all()
     for rank in (0, 1):
         shared = list(EpisodeStream(episodes, first=rank, step=2, count=3))
-        for mine, all_of_them in zip(shared, alone[rank::2], strict=True):
-            torch.testing.assert_close(mine.query, all_of_them.query, rtol=0, atol=0)
+        for mine, expected in zip(shared, alone[rank::2], strict=True):
+            torch.testing.assert_close(mine.query, expected.query, rtol=0, atol=0)
 
 
-def test_a_few_steps_learn_an_episode():
+def test_training_halves_the_loss_of_an_episode():
     torch.manual_seed(0)
     task = PrototypicalTask(ProtoNetConfig(width=8))
     shapes = torch.rand(4, 1, 1, 28, 28)

@@ -1,4 +1,4 @@
-"""Descriptions of non-finite steps."""
+"""Test the descriptions of non-finite steps."""
 
 import pytest
 import torch
@@ -12,7 +12,7 @@ NAN = float("nan")
 
 
 @pytest.mark.parametrize("kind", ["tensor", "pair", "labelled", "episode"])
-def test_broken_rows_are_counted_through_all_batches(kind):
+def test_broken_rows_are_numbered_across_batches(kind):
     first, second, third = torch.randn(4, 6, 5), torch.randn(4, 6, 5), torch.randn(4, 6, 5)
     first[3, 2, 1], third[0, 0, 0], third[2, 5, 4] = NAN, float("inf"), NAN
     batches = {
@@ -30,7 +30,7 @@ def step(**changes):
     return NonFiniteStep(**(facts | {"terms": {"pen": 1.0}} | items | changes))
 
 
-def test_the_total_is_named_only_if_all_of_its_terms_are_finite():
+def test_total_is_named_only_if_all_terms_are_finite():
     assert step(terms={"loss": NAN, "pen": 1.0, "stroke": NAN}).cause() == "stroke is nan"
     assert step(terms={"loss": -float("inf"), "pen": 1.0}).cause() == "loss is -inf"
     assert step(terms={"loss": NAN}, world_size=2).cause() == "on rank 1 of 2 loss is nan"
@@ -38,7 +38,7 @@ def test_the_total_is_named_only_if_all_of_its_terms_are_finite():
     assert step(gradients=list("abcdefgh")).cause() == "the gradient of a, b, c and 5 more"
 
 
-def test_the_items_of_a_batch_are_named():
+def test_items_of_a_batch_are_named():
     assert item_names({"indices": [5, 6], "classes": ["cat", "dog"]}) == ["5 (cat)", "6 (dog)"]
     assert item_names({"episodes": [3]}) == ["episode 3"]
     assert "batch 9 contains 5 (cat), 6 (dog)" in list(step().details())

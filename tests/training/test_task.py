@@ -1,4 +1,4 @@
-"""The parts that all tasks share."""
+"""Test the parts that all tasks share."""
 
 import math
 
@@ -9,15 +9,15 @@ from torch import nn
 from sketchembed.training.task import Task
 
 
-class Logged(Task):
-    """Keeps what it logs."""
+class RecordingTask(Task):
+    """A task that stores what it logs."""
 
     def log_dict(self, dictionary, *args, **kwargs):
         self.logged = dictionary
 
 
-def test_validation_values_are_means_over_all_items_of_all_batches():
-    task = Logged(nn.Linear(1, 1))
+def test_validation_values_are_means_over_all_items():
+    task = RecordingTask(nn.Linear(1, 1))
     for value, size in ((1.0, 128), (3.0, 2), (7.0, 0)):
         task.log_validation({"val/loss": torch.tensor(value), "val/accuracy": torch.tensor(0.5)}, size)
     task.log_validation({"unseen/loss": torch.tensor(math.nan)}, 4)
@@ -32,10 +32,10 @@ def test_validation_values_are_means_over_all_items_of_all_batches():
     assert not any("validation" in name for name in task.state_dict())
 
 
-def test_learning_rate_depends_on_the_step_only():
-    task = Logged(nn.Linear(1, 1), lr=0.1, lr_decay=0.5, lr_decay_steps=10, lr_warmup=4)
+def test_learning_rate_depends_only_on_the_step():
+    task = RecordingTask(nn.Linear(1, 1), lr=0.1, lr_decay=0.5, lr_decay_steps=10, lr_warmup=4)
     assert [task.learning_rate(step) for step in (1, 10, 20)] == pytest.approx(
         [0.1 * 0.5 * 0.5**0.1, 0.05, 0.025]
     )
-    task = Logged(nn.Linear(1, 1), lr=0.1, lr_decay=0.2, lr_decay_steps=10, lr_shape="cosine")
+    task = RecordingTask(nn.Linear(1, 1), lr=0.1, lr_decay=0.2, lr_decay_steps=10, lr_shape="cosine")
     assert [task.learning_rate(step) for step in (0, 5, 10, 30)] == pytest.approx([0.1, 0.06, 0.02, 0.02])

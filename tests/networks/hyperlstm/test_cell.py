@@ -1,4 +1,4 @@
-"""The HyperLSTM cell against its equations, written once more in NumPy, gate by gate."""
+"""Compare the HyperLSTM cell with its equations, written in NumPy gate by gate."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ def normalise(x, gain, bias):
     return (x - mean) / np.sqrt(variance + 1e-3) * gain + bias
 
 
-def restated(cell: HyperLSTMCell, x, h, g, c, d):
-    """One step, with the weights taken apart by gate; every operation on one drawing's vectors."""
+def reference_step(cell: HyperLSTMCell, x, h, g, c, d):
+    """Return the state after one step, with the weights split by gate."""
     weights = {name: value.detach().numpy() for name, value in cell.named_parameters()}
     released = cell.variant == "released"
 
@@ -48,7 +48,7 @@ def restated(cell: HyperLSTMCell, x, h, g, c, d):
         new_g = np.tanh(normal) * sigmoid(hyper["o"])
         code = new_g
 
-    # Twelve small maps: a scale of W x, a scale of U h and an offset for each gate.
+    # Twelve small linear maps. Each gate has a scale of W x, a scale of U h and an offset.
     def small(number):
         out = code @ gate(weights["embed.weight"], number, EMBEDDING).T
         if number < 8:
@@ -75,7 +75,7 @@ def restated(cell: HyperLSTMCell, x, h, g, c, d):
 
 
 @pytest.mark.parametrize("variant", ["ha2017", "released"])
-def test_steps_are_those_of_the_equations(variant):
+def test_steps_equal_the_equations(variant):
     torch.manual_seed(0)
     cell = HyperLSTMCell(INPUTS, HIDDEN, HYPER, EMBEDDING, variant).double()
     for parameter in cell.parameters():
@@ -85,13 +85,13 @@ def test_steps_are_those_of_the_equations(variant):
     for _ in range(3):
         x = torch.randn(7, INPUTS, dtype=torch.float64)
         state = cell(x, state)
-        expected = restated(cell, x.numpy(), *expected)
+        expected = reference_step(cell, x.numpy(), *expected)
         for ours, theirs in zip(state, expected, strict=True):
             np.testing.assert_allclose(ours.detach().numpy(), theirs, rtol=1e-10, atol=1e-12)
 
 
 @pytest.mark.parametrize("variant", ["ha2017", "released"])
-def test_starting_scales_and_offsets(variant):
+def test_initial_scales_and_offsets(variant):
     cell = HyperLSTMCell(INPUTS, HIDDEN, HYPER, EMBEDDING, variant)
     scale_x, scale_h, add = cell.modulation(torch.randn(7, HYPER))
     assert scale_x.shape == scale_h.shape == add.shape == (7, 4 * HIDDEN)
@@ -103,8 +103,8 @@ def test_starting_scales_and_offsets(variant):
 def test_parameter_count_of_the_released_cell():
     cell = HyperLSTMCell(261, 1024, 512, 64, "released")
     ours = sum(parameter.numel() for parameter in cell.parameters())
-    # The released cell has 10,143,232. Its additive maps have biases of their own (1024 for each gate), which
-    # are always added to the gates' bias and so change nothing that this cell could not do.
+    # The released cell has 10,143,232. Its additive maps also have biases (1024 per gate). They change
+    # nothing that this cell could not do, since they are only added to the biases of the gates.
     assert ours == 10_143_232 - 4 * 1024
 
 

@@ -1,4 +1,4 @@
-"""The fast sequence against the step-by-step cell, which test_hyperlstm.py holds against the equations."""
+"""Compare the fast sequence with single steps of the cell, which test_cell.py compares with its equations."""
 
 import copy
 
@@ -43,7 +43,7 @@ def step_by_step(cell, x, state, counts):
 @pytest.mark.parametrize("counts", COUNTS, ids=str)
 @pytest.mark.parametrize("sizes", SIZES, ids=str)
 @pytest.mark.parametrize("variant", ["released", "ha2017"])
-def test_values_and_every_gradient_equal_the_cell(variant, sizes, counts):
+def test_values_and_gradients_equal_the_cell(variant, sizes, counts):
     cell, x, state = case(variant, sizes, counts)
     leaves = [x, *state, *cell.parameters()]
     wanted, last = step_by_step(cell, x, state, counts)
@@ -106,7 +106,7 @@ def test_graph_is_freed_after_backward():
         gc.enable()
 
 
-def test_packing_is_undone():
+def test_unpack_reverses_pack():
     lengths = torch.tensor([3, 1, 5, 5])
     padded = torch.randn(4, 6, 2)
     packing = Packing.of(lengths, 4, 6, padded.device)
@@ -117,7 +117,7 @@ def test_packing_is_undone():
         assert (back[number, length:] == 7).all()
 
 
-def test_packing_leaves_out_what_has_ended():
+def test_packing_skips_ended_drawings():
     lengths = torch.arange(1, 65)
     packing = Packing.of(lengths, 64, 64, lengths.device)
     assert sum(packing.counts) < 0.65 * 64 * 64
@@ -126,7 +126,7 @@ def test_packing_leaves_out_what_has_ended():
         assert (lengths[packing.order[: int((lengths > step).sum())]] > step).all()
 
 
-# ---- Triton's kernels, on a GPU where there is one, else in Triton's interpreter ----------------------
+# ---- Triton kernels, on a GPU if there is one, else in Triton's interpreter ---------------------------
 
 
 @pytest.fixture
@@ -141,7 +141,7 @@ def triton_device(monkeypatch):
 @pytest.mark.parametrize("counts", [[3, 3, 2, 1], [2]], ids=str)
 @pytest.mark.parametrize("sizes", [(6, 11, 7, 3), (4, 32, 16, 4), (1, 1, 1, 1)], ids=str)
 @pytest.mark.parametrize("variant", ["released", "ha2017"])
-def test_triton_s_kernels_equal_the_cell(variant, sizes, counts, triton_device, monkeypatch):
+def test_triton_kernels_equal_the_cell(variant, sizes, counts, triton_device, monkeypatch):
     cell, x, state = case(variant, sizes, counts, torch.float32)
     cell.to(triton_device)
     x, *state = (leaf.detach().to(triton_device).requires_grad_() for leaf in (x, *state))
@@ -164,7 +164,7 @@ def test_triton_s_kernels_equal_the_cell(variant, sizes, counts, triton_device, 
         assert error < 1e-4 * float(other.abs().max()) + 1e-6, f"{name}: {error}"
 
 
-def test_kernels_are_chosen_by_capability(monkeypatch):
+def test_kernel_choice_depends_on_device_and_dtype(monkeypatch):
     like = torch.zeros(1)
     assert "no kernels for cpu" in kernels.why_not_triton(like.device)
     monkeypatch.setattr(kernels, "INTERPRETED", True)
