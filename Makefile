@@ -71,7 +71,7 @@ draw: setup ## draw images (IMAGES=file or folder, CHECKPOINT=run or file, OUT=f
 	@$(BIN)/sketchembed draw $(IMAGES) $(CHECKPOINT) --out $(or $(OUT),drawings) $(ARGS)
 
 # One process per core, with one thread each; a process runs one test file at a time.
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --maxprocesses 8 --dist loadfile
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --maxprocesses 8 --dist loadfile --no-loadscope-reorder
 
 test: setup ## run the whole test suite
 	@$(PYTEST) $(ARGS)

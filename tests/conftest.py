@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import jaxtyping
 import pytest
 import torch
 from fake_wandb import FakeServer
@@ -23,6 +24,23 @@ if not torch.cuda.is_available():
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add the option for the number of runs that `test_resume.py` kills."""
     parser.addoption("--kills", type=int, default=4, help="runs that test_resume.py kills at random")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run the files with slow tests first, so that all processes end at about the same time."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
+
+
+WHOLE_PROGRAMS = {"cli", "conf", "runs", "benchmarks", "test_finite.py"}
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Check the shapes of tensors in tests of functions only: trainings would take twice as long."""
+    parts = item.path.relative_to(Path(__file__).parent).parts
+    whole = WHOLE_PROGRAMS.intersection(parts) or item.get_closest_marker("slow")
+    jaxtyping.config.update("jaxtyping_disable", bool(whole or item.get_closest_marker("data")))
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -316,11 +316,11 @@ def read_all(loader, folder):
             outcome, text = "broke", repr(error)
         shutil.rmtree(work, ignore_errors=True)
         seconds = time.process_time() - start
-        print(
-            json.dumps({"name": path.name, "outcome": outcome, "text": text, "seconds": seconds}), flush=True
-        )
-    print(json.dumps({"grown": peak() - before}))
+        row = {"loader": loader, "name": path.name, "outcome": outcome, "text": text, "seconds": seconds}
+        print(json.dumps(row), flush=True)
+    print(json.dumps({"loader": loader, "grown": peak() - before}))
 
 
 if __name__ == "__main__":
-    read_all(sys.argv[1], Path(sys.argv[2]))
+    for name in sys.argv[2:]:
+        read_all(name, Path(sys.argv[1]))

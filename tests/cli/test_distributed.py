@@ -112,24 +112,23 @@ def assert_same_curves(one, other, steps, tolerance):
 
 
 @pytest.mark.slow
-def test_one_two_and_three_processes_give_the_same_curve(data, tmp_path):
+def test_three_processes_give_the_curve_of_one(data, tmp_path):
     """Train in float64: training multiplies rounding errors, but a mistake is still much larger.
 
     Every drawing must also occur exactly once per epoch.
     """
-    folders = {count: tmp_path / str(count) for count in (1, 2, 3)}
+    folders = {count: tmp_path / str(count) for count in (1, 3)}
     for count, folder in folders.items():
         arguments = doodles(folder, *options("trainer", precision="64-true"))
-        output = train(data, folder, arguments, count, "torchrun" if count == 2 else "lightning").stdout
+        output = train(data, folder, arguments, count, "torchrun" if count == 3 else "lightning").stdout
         assert output.count("model ") == 1  # only the first process prints
         (run,) = (folder / "runs").glob("*/")
         assert json.loads((run / "run.json").read_text())["finished"] is True
     curves = {count: curve(folder) for count, folder in folders.items()}
     assert {row["train/alpha"] for row in curves[1].values()} == {0.0, 0.25, 0.5}
     assert sum("val/pixel" in row for row in curves[1].values()) == 2
-    for count in (2, 3):
-        # The 16 drawings of a validation set are one block, so only one process has validation drawings.
-        assert_same_curves(curves[1], curves[count], STEPS, 1e-8)
+    # The 16 drawings of a validation set are one block, so only one process has validation drawings.
+    assert_same_curves(curves[1], curves[3], STEPS, 1e-8)
     drawings = {}
     for count, folder in folders.items():
         shares = [
@@ -137,7 +136,7 @@ def test_one_two_and_three_processes_give_the_same_curve(data, tmp_path):
             for rank in range(count)
         ]
         drawings[count] = [list(itertools.chain(*parts)) for parts in zip(*shares, strict=True)]
-    assert drawings[1] == drawings[2] == drawings[3]
+    assert drawings[1] == drawings[3]
     order = list(itertools.chain(*drawings[1]))
     for first in range(0, STEPS * BATCH - DRAWINGS, DRAWINGS):
         assert len(set(order[first : first + DRAWINGS])) == DRAWINGS

@@ -230,7 +230,7 @@ def test_data_command_accepts_commas_and_hyphens(tmp_path, monkeypatch, capsys):
 def test_interrupted_run_saves_a_checkpoint_and_resumes(data, tmp_path):
     command = [
         *(sys.executable, "-m", "sketchembed", "fit"),
-        *arguments(data, tmp_path, "--trainer.max_steps", "150", "--checkpoint.every_n_train_steps", "10"),
+        *arguments(data, tmp_path, "--trainer.max_steps", "100", "--checkpoint.every_n_train_steps", "10"),
         *("--gallery.every", "1000", "--trainer.val_check_interval", "1000"),
     ]
     log = (tmp_path / "log").open("w")

@@ -49,11 +49,6 @@ def side(stroke5):
     return torch.from_numpy(np.ptp(points, axis=1).max(axis=-1))
 
 
-def shape(stroke5):
-    """Return the offsets in units of the larger side, as the image shows them."""
-    return stroke5[..., :2] / side(stroke5)[:, None, None]
-
-
 @pytest.mark.parametrize("change", [{"rotation": 40.0}, {"scale": 0.3}, {"shear": 0.3}, {"flip": 1.0}])
 def test_larger_side_is_kept(change):
     before = drawings()

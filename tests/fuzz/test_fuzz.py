@@ -1,4 +1,4 @@
-"""Fuzz every reader with up to 200 inputs. ``python -m tests.fuzz`` reads many more."""
+"""Fuzz every reader with up to 100 inputs. ``python -m tests.fuzz`` reads many more."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from .__main__ import all_readers
 from .engine import Escaped, run, watched
 
 READERS = all_readers()
-INPUTS = {"config": 12, "download": 60, "omniglot-images": 100, "sketchy": 150, "checkpoint": 150}
-"""Number of inputs for slow readers. Other readers get 200."""
+INPUTS = {"config": 12, "download": 60, "omniglot-images": 80}
+"""Number of inputs for slow readers. Other readers get 100."""
 
 
 @pytest.mark.timeout(120)
 @pytest.mark.parametrize("name", READERS)
 def test_reader_gives_a_right_answer_or_a_clear_error(name):
-    inputs = INPUTS.get(name, 200)
+    inputs = INPUTS.get(name, 100)
     found = run(READERS[name], inputs, seed=1)
     assert found.inputs == inputs
     assert not found.uncaught, found.uncaught[0][1]

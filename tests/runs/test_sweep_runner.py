@@ -206,6 +206,7 @@ def test_killed_sweep_resumes_and_finishes_all_runs(tmp_path, runs):
         "data": "sketchembed.data.datamodules.doodles_datamodule.DoodlesDataModule",
         "data.init_args.folder": str(tmp_path / "data"),
         "data.init_args.per_class": 30,
+        "seed_everything": 1,
         "trainer.max_steps": 20,
         "trainer.val_check_interval": 20,
         "trainer.accelerator": "cpu",
@@ -234,10 +235,10 @@ def test_killed_sweep_resumes_and_finishes_all_runs(tmp_path, runs):
     process.wait()
     assert begin().wait(500) == 0, (tmp_path / "log").read_text()
     rows = [line for line in (runs / "sweep.md").read_text().splitlines() if "| done |" in line]
-    assert len(rows) == 4
+    assert len(rows) == 2
     # Each run used one folder and logged every step once.
     assert sorted(file.parent.name for file in runs.glob("*/run.json")) == [
-        f"alpha_max{alpha}-seed{seed}" for alpha in ("0", "0.5") for seed in (1, 2)
+        f"alpha_max{alpha}" for alpha in ("0", "0.5")
     ]
     assert any("resume  from" in log.read_text() for log in (runs / "logs").iterdir())
     for file in runs.glob("*/metrics.jsonl"):

@@ -51,6 +51,7 @@ def test_loss_equals_torch_categorical_likelihood(smoothing):
     assert float(one.logged["train/accuracy"]) == pytest.approx(float(accuracy))
 
 
+@pytest.mark.slow
 def test_training_learns_to_count_corners():
     one, drawings = task(), batch(64)
     optimizer = torch.optim.Adam(one.parameters(), 3e-3)

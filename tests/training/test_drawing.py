@@ -138,13 +138,14 @@ def test_losses_with_a_start_token_equal_their_definitions():
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("network", [{}, {"start": "centre", "position": True}], ids=["paper", "centre"])
 def test_training_halves_the_stroke_loss(network):
     batch = drawings(2)
     one = task(network=network | {"hidden": 32, "hyper": 16, "latent": 16, "initial_logvar": -8.0})
     optimizer = torch.optim.Adam(one.parameters(), lr=1e-2)
     losses = []
-    for step in range(150):
+    for step in range(100):
         loss, _ = one.losses(*one.pairs(batch), one._generator(step, 0), with_pixels=False)
         optimizer.zero_grad()
         loss.total.backward()
