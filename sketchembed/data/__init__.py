@@ -12,26 +12,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from sketchembed.data.datamodules import *  # noqa: F403
 
-DATA_MODULES = (
-    "DoodlesDataModule",
-    "LabelledQuickdrawDataModule",
-    "MiniImageNetDataModule",
-    "MiniImageNetEpisodeDataModule",
-    "OmniglotDataModule",
-    "OmniglotEpisodeDataModule",
-    "QuickdrawDataModule",
-    "SketchyDataModule",
-    "TracedDataModule",
-)
-
 
 def __getattr__(name: str) -> Any:
     """Load a data module on first use."""
-    if name in DATA_MODULES:
-        return getattr(import_module("sketchembed.data.datamodules"), name)
+    modules = import_module("sketchembed.data.datamodules") if name.endswith("DataModule") else None
+    if hasattr(modules, name):
+        return getattr(modules, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    """List the data modules too."""
-    return sorted([*globals(), *DATA_MODULES])
