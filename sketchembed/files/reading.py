@@ -31,7 +31,7 @@ _NOTES = (
     tarfile.SOLARIS_XHDTYPE,
 )
 _DAMAGED = (EOFError, OSError, RuntimeError, ValueError, LookupError, ArithmeticError, struct.error)
-_ZIP_ERRORS = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, *_DAMAGED)
+ZIP_ERRORS = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, *_DAMAGED)
 """Errors of a zip that is damaged, encrypted, or compressed by an unsupported method (RuntimeError)."""
 _TAR_ERRORS = (tarfile.TarError, *_DAMAGED)
 """Errors of a tar that is damaged, or whose headers continue without end (RecursionError)."""
@@ -100,7 +100,7 @@ def zip_files(
         with zipfile.ZipFile(path) as archive:
             for entry in sorted(filter(wanted, archive.namelist())):
                 yield entry, read_member(archive, entry, most)
-    except _ZIP_ERRORS as error:
+    except ZIP_ERRORS as error:
         what, fix = f"{path} cannot be read ({error})", "Delete it and download it again"
         raise DataError(what, expected=expected, fix=fix) from error
 

@@ -19,6 +19,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 from sketchembed.errors import DataError
+from sketchembed.files.reading import ZIP_ERRORS
 
 MEMBER_LIMIT = 144 << 20  # largest unpacked array file in bytes: 340,000 drawings, more than any class has
 RATIO_LIMIT = 100  # largest ratio of an array file's unpacked and packed size; 2 to 4 for drawings
@@ -77,7 +78,7 @@ def read_object_arrays(path: str | Path, names: Sequence[str]) -> dict[str, list
     try:
         with zipfile.ZipFile(path) as archive:
             return {name: _read_member(archive, path, name) for name in names}
-    except zipfile.BadZipFile as error:
+    except ZIP_ERRORS as error:
         raise DataError(f"{path} is cut short or damaged ({error})", expected=_NPZ, fix=_AGAIN) from error
 
 

@@ -248,6 +248,14 @@ def test_every_truncation_raises(small: bytes, tmp_path: Path) -> None:
             read_object_arrays(path, ["train"])
 
 
+def test_unknown_zip_version_raises(small: bytes, tmp_path: Path) -> None:
+    damaged = bytearray(small)
+    damaged[small.index(b"PK\x01\x02") + 6] = 64  # version 6.4
+    (tmp_path / "new.npz").write_bytes(bytes(damaged))
+    with pytest.raises(DataError, match=r"new\.npz is cut short or damaged \(zip file version 6\.4\)"):
+        read_object_arrays(tmp_path / "new.npz", ["train"])
+
+
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
 def test_damage_gives_an_error_or_arrays(small: bytes, tmp_path: Path, data: st.DataObject) -> None:
