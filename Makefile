@@ -70,8 +70,9 @@ bench: setup ## time every part against a plain version of it
 draw: setup ## draw images (IMAGES=file or folder, CHECKPOINT=run or file, OUT=folder)
 	@$(BIN)/sketchembed draw $(IMAGES) $(CHECKPOINT) --out $(or $(OUT),drawings) $(ARGS)
 
-# One process per core, with one thread each; a process runs one test file at a time.
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --maxprocesses 8 --dist loadfile --no-loadscope-reorder
+# One process more than cores, since tests also wait; one thread each. A process runs one test file at a time.
+WORKERS := $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(WORKERS) --maxprocesses 9 --dist loadfile --no-loadscope-reorder
 
 test: setup ## run the whole test suite
 	@$(PYTEST) $(ARGS)
