@@ -76,6 +76,8 @@ def _train(args: list[str], log: Path, place: Place | None) -> None:
     from sketchembed.cli import main
 
     torch.set_num_threads(1)
+    # A shell that runs the tests in its background has told them to ignore Ctrl-C.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     os.environ["WANDB_MODE"] = "disabled"
     if place is not None:
         place.install()

@@ -95,6 +95,7 @@ def test_failed_section_gives_a_one_line_error(tmp_path, capsys):
 
 @pytest.mark.data
 @pytest.mark.slow
+@pytest.mark.timeout(900)  # the first test that needs Omniglot reads all of it
 @pytest.mark.usefixtures("real_omniglot")
 def test_results_are_measured_once_and_reused(tmp_path, real_data, monkeypatch, capfd):
     monkeypatch.setenv("SKETCHEMBED_DATA", str(real_data))

@@ -510,9 +510,11 @@ def test_untrusted_configuration_imports_and_runs_nothing(tmp_path, evil, config
 
 def test_modules_in_sketchembed_imports_are_allowed(tmp_path, evil, monkeypatch, capsys):
     """Confirm that an allowed module is imported; otherwise the test above would prove nothing."""
-    monkeypatch.setenv("SKETCHEMBED_IMPORTS", "evilmodule")
+    # Another name, since jsonargparse keeps what was allowed for the rest of the process.
+    (tmp_path / "evilmodule.py").rename(tmp_path / "allowedmodule.py")
+    monkeypatch.setenv("SKETCHEMBED_IMPORTS", "allowedmodule")
     path = tmp_path / "run.yaml"
-    path.write_text("trainer:\n  callbacks:\n  - class_path: evilmodule.Evil\n")
+    path.write_text("trainer:\n  callbacks:\n  - class_path: allowedmodule.Evil\n")
     with pytest.raises(SystemExit):  # Evil is not a callback
         main(["fit", "--preset", "cpu", "--config", str(path), "--run.root", str(tmp_path / "runs")])
     assert evil.exists()

@@ -147,6 +147,7 @@ def watched(folder: Path) -> Iterator[None]:
         _hooked = True
     _other_threads.clear()
     _other_threads.update({thread.ident for thread in threading.enumerate()} - {threading.get_ident()})
+    _found.clear()  # of an earlier use that raised
     _watched_folders.append(folder)
     try:
         yield
