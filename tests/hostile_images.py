@@ -9,7 +9,6 @@ import io
 import json
 import os
 import re
-import resource
 import shutil
 import struct
 import sys
@@ -19,6 +18,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+from fuzz.engine import peak, reset_peak
 from PIL import Image, ImageDraw
 
 import sketchembed
@@ -296,15 +296,11 @@ LOADERS = {
 }
 
 
-def peak():
-    """Return the largest resident size of this process so far, in MiB."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-
-
 def read_all(loader, folder):
     work = folder.parent / f"work-{loader}"
     LOADERS[loader](folder / "animated.png", work)  # triggers lazy imports
     shutil.rmtree(work, ignore_errors=True)
+    reset_peak()  # so that an earlier loader does not hide the growth
     before = peak()
     for path in sorted(folder.iterdir()):
         start, outcome, text = time.process_time(), "read", ""
