@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 
 def __getattr__(name: str) -> Any:
     """Load a data module on first use."""
-    modules = import_module("sketchembed.data.datamodules") if name.endswith("DataModule") else None
-    if hasattr(modules, name):
+    if name.endswith("DataModule") and hasattr(modules := import_module(f"{__name__}.datamodules"), name):
         return getattr(modules, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
