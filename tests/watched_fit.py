@@ -13,6 +13,7 @@ import json
 import os
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -23,55 +24,65 @@ from sketchembed.data.sampling import StepBatchSampler
 from sketchembed.runs.run_logger import RunLogger
 from sketchembed.training.task import Task
 
-torch.set_num_threads(1)
-out, run = Path(sys.argv[1]), 0
+
+def train(out: Path, arguments: Sequence[str]) -> None:
+    """Train one run after the other. Their arguments are separated by ``+``."""
+    watcher = _Watcher(out)
+    runs: list[list[str]] = [[]]
+    for argument in arguments:
+        if argument == "+":
+            runs.append([])
+        else:
+            runs[-1].append(argument)
+    for number, words in enumerate(runs):
+        watcher.run = number
+        main(["fit", *words])
 
 
-def rank() -> int:
-    return int(os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0")))
+class _Watcher:
+    def __init__(self, out: Path) -> None:
+        self.out, self.run = out, 0
+        self.rank = int(os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0")))
+        wrappers = {
+            (RunLogger, "log_metrics"): self.log,
+            (StepBatchSampler, "__iter__"): self.iterate,
+            (DrawingDataModule, "setup"): self.set_up,
+            (Task, "_training_generator"): self.generate,
+        }
+        for (owner, name), wrapper in wrappers.items():
+            setattr(owner, name, _wrapped(wrapper, getattr(owner, name)))
+
+    def log(self, original, logger, metrics, step=None):
+        if self.rank == 0:
+            with (self.out / f"curve-{self.run}.jsonl").open("a") as file:
+                values = {name: float(value) for name, value in metrics.items()}
+                file.write(json.dumps({"step": step, **values}) + "\n")
+        original(logger, metrics, step)
+
+    def iterate(self, original, sampler):
+        with (self.out / f"seen-{self.run}-{self.rank}.jsonl").open("w", buffering=1) as file:
+            for batch in original(sampler):
+                file.write(json.dumps(batch) + "\n")
+                yield batch
+
+    def set_up(self, original, module, stage=None):
+        original(module, stage)
+        if "WATCHED_DRAWINGS" in os.environ:
+            module.train_indices = module.train_indices[: int(os.environ["WATCHED_DRAWINGS"])]
+
+    def generate(self, original, task, *args):
+        if task.global_step == 3:
+            (self.out / f"pid-{self.rank}").write_text(str(os.getpid()))
+            if self.rank == 1 and "WATCHED_FAIL" in os.environ:
+                raise ArithmeticError("the pen is broken")
+            time.sleep(float(os.environ.get("WATCHED_PAUSE", "0")))
+        return original(task, *args)
 
 
-def log_and_write(self, metrics, step=None):
-    if rank() == 0:
-        with (out / f"curve-{run}.jsonl").open("a") as file:
-            values = {name: float(value) for name, value in metrics.items()}
-            file.write(json.dumps({"step": step, **values}) + "\n")
-    original_log(self, metrics, step)
+def _wrapped(wrapper, original):
+    return lambda owner, *args, **options: wrapper(original, owner, *args, **options)
 
 
-def iterate_and_write(self):
-    with (out / f"seen-{run}-{rank()}.jsonl").open("w", buffering=1) as file:
-        for batch in original_iter(self):
-            file.write(json.dumps(batch) + "\n")
-            yield batch
-
-
-def setup_with_limit(self, stage=None):
-    original_setup(self, stage)
-    if "WATCHED_DRAWINGS" in os.environ:
-        self.train_indices = self.train_indices[: int(os.environ["WATCHED_DRAWINGS"])]
-
-
-def generator_with_failure(self, *args):
-    if self.global_step == 3:
-        (out / f"pid-{rank()}").write_text(str(os.getpid()))
-        if rank() == 1 and "WATCHED_FAIL" in os.environ:
-            raise ArithmeticError("the pen is broken")
-        time.sleep(float(os.environ.get("WATCHED_PAUSE", "0")))
-    return original_generator(self, *args)
-
-
-original_log, RunLogger.log_metrics = RunLogger.log_metrics, log_and_write
-original_iter, StepBatchSampler.__iter__ = StepBatchSampler.__iter__, iterate_and_write
-original_setup, DrawingDataModule.setup = DrawingDataModule.setup, setup_with_limit
-original_generator, Task._training_generator = Task._training_generator, generator_with_failure
-
-arguments = [[]]
-for argument in sys.argv[2:]:
-    if argument == "+":
-        arguments.append([])
-    else:
-        arguments[-1].append(argument)
-for chosen in arguments:
-    main(["fit", *chosen])
-    run += 1
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    train(Path(sys.argv[1]), sys.argv[2:])

@@ -11,13 +11,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import watched_fit
 from PIL import Image
+from programs import run
 
 from sketchembed.data.datamodules.doodles_datamodule import DoodlesDataModule
 from sketchembed.hub.model_files import read_raw
 
 CONF = Path(__file__).parents[2] / "conf"
-PROGRAM = Path(__file__).parents[1] / "watched_fit.py"
 STEPS, BATCH, DRAWINGS = 20, 12, 100
 SMALL = ["--trainer.accelerator", "cpu", "--trainer.precision", "32-true", "--trainer.log_every_n_steps", "1"]
 
@@ -67,16 +68,12 @@ def doodles(folder, *more):
     ]
 
 
-def build_command(folder, arguments, processes=1, launcher="lightning"):
-    folder.mkdir(parents=True, exist_ok=True)
-    launch = [sys.executable]
+def launch_two(launcher, folder, arguments):
+    """Return a command that trains on two processes."""
     if launcher == "torchrun":
-        launch += ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
-    else:
-        devices = ["--trainer.devices", str(processes)]
-        runs = [list(run) for plus, run in itertools.groupby(arguments, "+".__eq__) if not plus]
-        arguments = [part for run in runs for part in (*run, *devices, "+")][:-1]
-    return [*launch, str(PROGRAM), str(folder), *arguments]
+        launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+        return [*launch, watched_fit.__file__, str(folder), *arguments]
+    return [sys.executable, watched_fit.__file__, str(folder), *arguments, "--trainer.devices", "2"]
 
 
 def environment(data, **more):
@@ -85,17 +82,18 @@ def environment(data, **more):
     return kept | own | more
 
 
-def train(data, folder, arguments, processes=1, launcher="lightning"):
-    command = build_command(folder, arguments, processes, launcher)
-    ended = subprocess.run(command, env=environment(data), capture_output=True, text=True, timeout=250)
+def train(data, folder, arguments, ranks=1):
+    """Train in processes that are started like those of torchrun."""
+    folder.mkdir(parents=True)
+    ended = run(watched_fit.train, folder, arguments, ranks=ranks, env=environment(data))
     assert ended.returncode == 0, ended.stderr
     return ended
 
 
-def curve(folder, run=0):
+def curve(folder, number=0):
     """The metrics of each step."""
     rows: dict = {}
-    for line in (folder / f"curve-{run}.jsonl").read_text().splitlines():
+    for line in (folder / f"curve-{number}.jsonl").read_text().splitlines():
         row = json.loads(line)
         rows.setdefault(row["step"], {}).update(row)
     return rows
@@ -120,10 +118,10 @@ def test_three_processes_give_the_curve_of_one(data, tmp_path):
     folders = {count: tmp_path / str(count) for count in (1, 3)}
     for count, folder in folders.items():
         arguments = doodles(folder, *options("trainer", precision="64-true"))
-        output = train(data, folder, arguments, count, "torchrun" if count == 3 else "lightning").stdout
+        output = train(data, folder, arguments, count).stdout
         assert output.count("model ") == 1  # only the first process prints
-        (run,) = (folder / "runs").glob("*/")
-        assert json.loads((run / "run.json").read_text())["finished"] is True
+        (facts,) = (folder / "runs").glob("*/run.json")
+        assert json.loads(facts.read_text())["finished"] is True
     curves = {count: curve(folder) for count, folder in folders.items()}
     assert {row["train/alpha"] for row in curves[1].values()} == {0.0, 0.25, 0.5}
     assert sum("val/pixel" in row for row in curves[1].values()) == 2
@@ -181,13 +179,13 @@ def other_tasks(folder, processes):
 def test_other_tasks_give_the_same_curve_on_two_processes(data, tmp_path):
     for count in (1, 2):
         train(data, tmp_path / str(count), other_tasks(tmp_path / str(count), count), count)
-    for run in (0, 1):
-        assert_same_curves(curve(tmp_path / "1", run), curve(tmp_path / "2", run), 4, 1e-5)
+    for number in (0, 1):
+        assert_same_curves(curve(tmp_path / "1", number), curve(tmp_path / "2", number), 4, 1e-5)
     # An episode is not divided. Two processes take one each, like one process that accumulates two.
     found = []
     for count in (1, 2):
-        (run,) = (tmp_path / str(count) / "runs").glob("miniimagenetepisode*")
-        found.append(read_raw(run / "checkpoints" / "step-4.ckpt")["state_dict"])
+        (folder,) = (tmp_path / str(count) / "runs").glob("miniimagenetepisode*")
+        found.append(read_raw(folder / "checkpoints" / "step-4.ckpt")["state_dict"])
     for name, value in found[0].items():
         if "running" not in name and "batches" not in name:
             np.testing.assert_allclose(value, found[1][name], rtol=1e-4, atol=1e-5, err_msg=name)
@@ -208,7 +206,7 @@ def wait_for(path, process, seconds=120):
 )
 def test_death_of_one_process_ends_all_processes(launcher, how, data, tmp_path):
     more = {"WATCHED_FAIL": "1"} if how == "raised" else {"WATCHED_PAUSE": "2"}
-    command = build_command(tmp_path, doodles(tmp_path), 2, launcher)
+    command = launch_two(launcher, tmp_path, doodles(tmp_path))
     process = subprocess.Popen(
         command, env=environment(data, **more), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
     )
@@ -225,12 +223,10 @@ def test_death_of_one_process_ends_all_processes(launcher, how, data, tmp_path):
             os.kill(pid, 0)
 
 
-@pytest.mark.slow
 def test_user_error_is_printed_once(data, tmp_path):
     few = options("data.init_args", way=2, shot=1, query=2, validation_way=2, validation_episodes=1)
     episodes = [*configs("protonet", "episodes-mini-imagenet"), *few, "--run.root", str(tmp_path), *SMALL]
-    command = build_command(tmp_path, episodes, 2)
-    ended = subprocess.run(command, env=environment(data), capture_output=True, text=True, timeout=120)
+    ended = run(watched_fit.train, tmp_path, episodes, ranks=2, env=environment(data))
     assert ended.returncode == 2
     (line,) = ended.stderr.strip().splitlines()
     assert "1 validation episodes cannot be divided over 2 processes" in line

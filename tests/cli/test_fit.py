@@ -1,14 +1,14 @@
 """Train end to end on a few doodles, with tiny networks."""
 
 import json
+import os
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
 import torch
+from programs import run, start
 
 import sketchembed
 from sketchembed.cli import fit, main
@@ -226,31 +226,20 @@ def test_data_command_accepts_commas_and_hyphens(tmp_path, monkeypatch, capsys):
     assert (tmp_path / "data" / "prepared" / "doodles" / "manifest.json").exists()
 
 
-@pytest.mark.slow
 def test_interrupted_run_saves_a_checkpoint_and_resumes(data, tmp_path):
-    command = [
-        *(sys.executable, "-m", "sketchembed", "fit"),
-        *arguments(data, tmp_path, "--trainer.max_steps", "100", "--checkpoint.every_n_train_steps", "10"),
-        *("--gallery.every", "1000", "--trainer.val_check_interval", "1000"),
-    ]
-    log = (tmp_path / "log").open("w")
-    process = subprocess.Popen(
-        command,
-        stdout=log,
-        stderr=subprocess.STDOUT,
-        # A shell that runs the tests in the background makes them ignore SIGINT.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    )
-    run = tmp_path / "runs" / "doodles-custom-seed0"
-    for _ in range(600):
-        if list(run.glob("checkpoints/*.ckpt")) or process.poll() is not None:
-            break
+    words = arguments(data, tmp_path, "--trainer.max_steps", "100", "--checkpoint.every_n_train_steps", "10")
+    words += ["--gallery.every", "1000", "--trainer.val_check_interval", "1000"]
+    folder, log = tmp_path / "runs" / "doodles-custom-seed0", tmp_path / "log"
+    process = start(main, ["fit", *words], log=log)
+    while not list(folder.glob("checkpoints/*.ckpt")):
+        assert process.is_alive(), log.read_text()
         time.sleep(0.1)
-    process.send_signal(signal.SIGINT)
-    assert process.wait(60) == 130, (tmp_path / "log").read_text()
-    assert "the same command resumes" in (tmp_path / "log").read_text()
-    sketchembed.load(run)
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    os.kill(process.pid, signal.SIGINT)
+    process.join(60)
+    assert process.exitcode == 130, log.read_text()
+    assert "the same command resumes" in log.read_text()
+    sketchembed.load(folder)
+    done = run(main, ["fit", *words])
     assert done.returncode == 0, done.stderr
     assert "resume  from" in done.stdout
-    assert json.loads((run / "run.json").read_text())["finished"] is True
+    assert json.loads((folder / "run.json").read_text())["finished"] is True

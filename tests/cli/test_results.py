@@ -2,12 +2,15 @@
 
 import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 import yaml
+from programs import run
 from scipy import stats
 
 import sketchembed
@@ -93,10 +96,21 @@ def test_failed_section_gives_a_one_line_error(tmp_path, capsys):
     assert not (tmp_path / "R.md").exists()
 
 
+@pytest.fixture
+def fast_start(monkeypatch):
+    """Start the evaluations in processes that start fast."""
+
+    def forked(command, **_):
+        assert command[:3] == [sys.executable, "-m", "sketchembed"]
+        return subprocess.CompletedProcess(command, run(main, command[3:]).returncode)
+
+    monkeypatch.setattr(subprocess, "run", forked)
+
+
 @pytest.mark.data
 @pytest.mark.slow
 @pytest.mark.timeout(900)  # the first test that needs Omniglot reads all of it
-@pytest.mark.usefixtures("real_omniglot")
+@pytest.mark.usefixtures("real_omniglot", "fast_start")
 def test_results_are_measured_once_and_reused(tmp_path, real_data, monkeypatch, capfd):
     monkeypatch.setenv("SKETCHEMBED_DATA", str(real_data))
     torch.manual_seed(0)
@@ -106,36 +120,36 @@ def test_results_are_measured_once_and_reused(tmp_path, real_data, monkeypatch, 
     command = f"fewshot --checkpoint {weights} --settings 5w1s --episodes 20 --baselines pixels"
     plan = write_plan(tmp_path, evaluate=command, note="A note.")
     out = tmp_path / "RESULTS.md"
-    run = ["results", "--plan", str(plan), "--out", str(out), "--kept", str(tmp_path / "kept")]
-    main(run)
+    words = ["results", "--plan", str(plan), "--out", str(out), "--kept", str(tmp_path / "kept")]
+    main(words)
     page = out.read_text()
     (row,) = re.findall(r"\| SketchEmbedding \(net\) \| (.*) \|", page)
     found = json.loads((tmp_path / "kept" / "one" / "fewshot.json").read_text())
     assert row == "{mean:.2f} ± {ci95:.2f}".format(**found["rows"][0]["scores"][0])
-    for words in (
+    for text in (
         "Words.",
         "A note.",
         f"`sketchembed evaluate {command}`",
         "| *Random CNN (Conv4)* | *67.96* |",
     ):
-        assert words in page
+        assert text in page
     row = "| cpu, initialised from before |  | 14,087 |  | 4 | 2,000 | 0.50 h, 1 × cpu | 0.0 MB |"
     assert f"{row} {digest(weights)[:16]} |" in page
     assert "[1/1] one: sketchembed evaluate" in capfd.readouterr().out
-    main(run)
+    main(words)
     assert "[1/1] one: kept from before" in capfd.readouterr().out
     assert out.read_text() == page
     # Other rows of the paper change the page without a new measurement.
     paper = {"alpha_max 0.50": {"5w1s": 91.39}}
     write_plan(tmp_path, evaluate=command, note="A note.", paper=paper)
-    main(run)
+    main(words)
     assert "[1/1] one: kept from before" in capfd.readouterr().out
     assert "| *alpha_max 0.50* | *91.39* |" in out.read_text()
     assert "Random CNN" not in out.read_text()
     # Other weights with the same name are measured again.
     torch.manual_seed(1)
     sketchembed.save(SketchEmbedNet(TINY), weights, provenance=known)
-    main([*run, "--only", "one"])
+    main([*words, "--only", "one"])
     assert "[1/1] one: sketchembed evaluate" in capfd.readouterr().out
 
 

@@ -6,7 +6,7 @@ import signal
 import time
 
 import pytest
-from killed_runs import Place, arguments, check_same, finish, outcome, start
+from programs import Place, arguments, check_same, finish, outcome, start, train
 
 PLACES = [
     Place("sketchembed.data.store_writer._put_in_place"),  # during data preparation
@@ -102,7 +102,7 @@ def test_run_killed_at_random_equals_an_uninterrupted_run(folder, tmp_path, requ
         args = arguments(own, root, *options)
         reports = []
         for attempt in range(1 + number % 3):
-            process = start(args, log)
+            process = start(train, args, log=log)
             if number % 4 == 2:  # while a checkpoint is being written
                 min_steps = chance.randrange(0, steps - every)
                 wait_for(process, run, min_steps, writing=True)

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from killed_runs import check_same, outcome
 from PIL import Image
+from programs import check_same, outcome
 
 from sketchembed.cli import fit
 from sketchembed.cli.sweep import plan_sweep

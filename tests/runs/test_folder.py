@@ -3,7 +3,7 @@ import os
 import time
 
 import pytest
-from killed_runs import processes
+from programs import processes
 
 from sketchembed.errors import DataError
 from sketchembed.runs.folder import Run, RunOptions

@@ -1,12 +1,11 @@
 """Train end to end on a few doodles, with non-finite steps."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
+from programs import run
 
 from sketchembed.cli import main
 from sketchembed.data import DoodlesDataModule
@@ -303,9 +302,9 @@ def test_resumed_run_with_a_skip_equals_the_whole_run(command, broken, monkeypat
             command("--finite.action", "skip", "--trainer.max_steps", "8", name="cut")
     cut = command("--finite.action", "skip", "--trainer.max_steps", "8", name="cut")
     assert_same_state(checkpoint(cut, 8), checkpoint(whole, 8))
-    for run in (cut, whole):
-        assert json.loads((run / "run.json").read_text())["non_finite"]["skipped"] == 1
-    states = [checkpoint(run, 8)["callbacks"]["Finite"] for run in (cut, whole)]
+    for folder in (cut, whole):
+        assert json.loads((folder / "run.json").read_text())["non_finite"]["skipped"] == 1
+    states = [checkpoint(folder, 8)["callbacks"]["Finite"] for folder in (cut, whole)]
     assert states[0] == states[1]
 
 
@@ -357,36 +356,23 @@ def test_old_state_of_a_rollback_keeps_its_step_offset():
 
 # ---- several processes -----------------------------------------------------------------------------
 
-SCRIPT = """
-import sys
-from sketchembed.cli import main
-from sketchembed.training.drawing import DrawingTask
 
-original = DrawingTask.terms
+def train_with_nan_on_rank_1(words):
+    original = DrawingTask.terms
 
+    def terms(self, *args):
+        found = original(self, *args)
+        bad = self.training and self.global_step == 4 and self.global_rank == 1
+        # The gradient stays finite, so the first process can only learn of this from the second one.
+        return found._replace(pen=found.pen + float("nan")) if bad else found
 
-def terms(self, *args):
-    found = original(self, *args)
-    bad = self.training and self.global_step == 4 and self.global_rank == 1
-    # The gradient stays finite, so the first process can only learn of this from the second one.
-    return found._replace(pen=found.pen + float("nan")) if bad else found
-
-
-DrawingTask.terms = terms
-main(sys.argv[1:])
-"""
+    DrawingTask.terms = terms
+    main(words)
 
 
-@pytest.mark.slow
 def test_two_processes_agree_on_a_step_that_fails_on_one(data, tmp_path):
-    (tmp_path / "train.py").write_text(SCRIPT)
-    words = [sys.executable, str(tmp_path / "train.py"), *fit_args(data, tmp_path), "--trainer.devices", "2"]
-    words += ["--trainer.strategy", "ddp"]
-
-    def run(*more):
-        return subprocess.run([*words, *more], capture_output=True, text=True, timeout=240, check=False)
-
-    done = run("--run.name", "stop")
+    words = [*fit_args(data, tmp_path), "--trainer.devices", "2", "--trainer.strategy", "ddp"]
+    done = run(train_with_nan_on_rank_1, [*words, "--run.name", "stop"], ranks=2)
     assert done.returncode == 1, done.stderr
     assert done.stderr.count("step 4 is not finite: on rank 1 of 2 pen is nan") == 1
     assert "Traceback" not in done.stderr
@@ -396,7 +382,8 @@ def test_two_processes_agree_on_a_step_that_fails_on_one(data, tmp_path):
     named = [f"{index} ({name})" for index, name in zip(*module.batch_members(4, 0, 1).values(), strict=True)]
     assert f"batch 4 contains {', '.join(named[:3])} and 5 more" in done.stderr
 
-    done = run("--run.name", "skip", "--finite.action", "skip")
+    words += ["--run.name", "skip", "--finite.action", "skip"]
+    done = run(train_with_nan_on_rank_1, words, ranks=2)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("and is skipped") == 1
     last = checkpoint(tmp_path / "runs" / "skip")

@@ -1,14 +1,12 @@
 import json
 import os
-import subprocess
-import sys
 import time
-from pathlib import Path
 from xml.etree import ElementTree
 
 import numpy as np
 import pytest
 import torch
+from programs import run
 from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
 
@@ -21,7 +19,7 @@ from sketchembed.errors import CheckpointError, ConfigError
 from sketchembed.evaluation import models
 from sketchembed.evaluation.fewshot import methods
 from sketchembed.evaluation.fewshot.methods import EmbeddingMethod, pixel_features
-from sketchembed.evaluation.fewshot.protocol import check_images
+from sketchembed.evaluation.fewshot.protocol import check_images, untrained_baselines
 from sketchembed.evaluation.fewshot.scores import EpisodeSetting, measure
 from sketchembed.evaluation.models import newest_model
 from sketchembed.hub.registry import MODEL_KEY, describe
@@ -320,34 +318,23 @@ def test_invalid_options_give_a_one_line_error(options, message, omniglot, capsy
     assert message in line
 
 
-PROCESSES = """
-import sys
-import numpy as np, torch
-sys.path.insert(0, {path!r})
-from test_fewshot import image_set
-from sketchembed.evaluation.fewshot.protocol import untrained_baselines
-from sketchembed.data.episodes import Episodes
-from sketchembed.evaluation.fewshot.scores import measure
-from sketchembed.runs.ranks import Ranks
-torch.set_num_threads(1)
-ranks = Ranks.launch("{devices}", "cpu")
-data = image_set(classes=30, each=20)
-methods = untrained_baselines(data, "logistic", ranks.device, ["pixels", "neighbours", "random"])
-for method in methods:
-    method.prepare(data, ranks)
-scores = measure(methods, Episodes(data, way=5, shot=1), 330, ranks)
-if ranks.is_rank_zero:
-    np.save({out!r}, np.stack([score.accuracies for score in scores]))
-"""
+def save_accuracies(devices, out):
+    ranks = Ranks.launch(str(devices), "cpu")
+    data = image_set(classes=30, each=20)
+    methods = untrained_baselines(data, "logistic", ranks.device, ["pixels", "neighbours", "random"])
+    for method in methods:
+        method.prepare(data, ranks)
+    scores = measure(methods, Episodes(data, way=5, shot=1), 330, ranks)
+    if ranks.is_rank_zero:
+        np.save(out, np.stack([score.accuracies for score in scores]))
 
 
-@pytest.mark.slow
 def test_accuracies_do_not_depend_on_the_process_count(tmp_path):
     found = []
-    for devices in (1, 3):
-        script, out = tmp_path / f"script{devices}.py", tmp_path / f"out{devices}.npy"
-        script.write_text(PROCESSES.format(path=str(Path(__file__).parent), devices=devices, out=str(out)))
-        subprocess.run([sys.executable, str(script)], check=True, timeout=250, capture_output=True)
+    for count in (1, 3):
+        out = tmp_path / f"out{count}.npy"
+        ended = run(save_accuracies, count, out, ranks=count)
+        assert ended.returncode == 0, ended.stderr
         found.append(np.load(out))
     assert found[0].shape == (3, 330)  # four blocks, split 2 + 1 + 1
     np.testing.assert_array_equal(found[0], found[1])

@@ -1,14 +1,12 @@
 """Recognizability: inputs and predictions of the classifiers, and their cache."""
 
 import json
-import subprocess
-import sys
-from pathlib import Path
 from xml.etree import ElementTree
 
 import numpy as np
 import pytest
 import torch
+from programs import run
 from sklearn.metrics import accuracy_score, balanced_accuracy_score
 
 from sketchembed.cli import main
@@ -17,6 +15,7 @@ from sketchembed.data.sources import quickdraw
 from sketchembed.errors import CheckpointError, ConfigError
 from sketchembed.evaluation.context import EvaluationContext
 from sketchembed.evaluation.parts import make
+from sketchembed.evaluation.recognizability import predictions
 from sketchembed.evaluation.recognizability.predictions import (
     DRAWN,
     HELD_OUT,
@@ -306,50 +305,32 @@ def test_command_line_options_reach_the_part(folder, tmp_path, capsys, monkeypat
     assert "drawings is 0; expected 1 or more" in capsys.readouterr().err
 
 
-PROCESSES = """
-import sys
-import torch
-sys.path.insert(0, {path!r})
-import test_recognizability as tests
-from sketchembed.evaluation.recognizability import predictions
-from sketchembed.training.recognizability_classifier import Recipe, load, trained
-from sketchembed.evaluation.context import EvaluationContext
-from sketchembed.networks.resnet import ResNetConfig
-from pathlib import Path
-torch.set_num_threads(1)
-predictions.BLOCK = 5
-folder = Path({folder!r})
-files = str(folder / "net.safetensors"), str(folder / "vae.safetensors")
-context = EvaluationContext(*files, folder=str(folder / "data"),
-              devices="{devices}", accelerator="cpu")
-context.net
-sizes = ResNetConfig(18, width=tests.WIDTH, stem="small")
-recipe = Recipe("tiny", sizes, {{"lr": 3e-3}}, 16, 4, 2, "32-true")
-data = tests.labelled_data(folder)
-file = trained(recipe, data, context.ranks, folder / "trained{devices}")
-classifier = load(file, data)
-net = tests.classifier_of(data)
-choices = predictions.Choices("training", temperature=0.5, batch_norm="training", count=13)
-found = predictions.measure(context, net, data, choices)
-total = torch.stack([value.double().sum() for value in classifier.state_dict().values()]).sum().reshape(1)
-mine = context.ranks.fabric.all_gather(total).reshape(-1)
-assert (mine == mine[0]).all(), mine
-if context.ranks.is_rank_zero:
-    torch.save({{"rows": found.rows, **found.predicted}}, {out!r})
-    assert file.exists()
-"""
+def save_scores(folder, devices, out):
+    predictions.BLOCK = 5
+    files = str(folder / "net.safetensors"), str(folder / "vae.safetensors")
+    context = EvaluationContext(*files, folder=str(folder / "data"), devices=str(devices), accelerator="cpu")
+    context.net  # noqa: B018  # drawn with before the classifier trains
+    sizes = ResNetConfig(18, width=WIDTH, stem="small")
+    recipe = Recipe("tiny", sizes, {"lr": 3e-3}, 16, 4, 2, "32-true")
+    data = labelled_data(folder)
+    file = trained(recipe, data, context.ranks, folder / f"trained{devices}")
+    net = classifier_of(data)
+    choices = Choices("training", temperature=0.5, batch_norm="training", count=13)
+    found = measure(context, net, data, choices)
+    total = torch.stack([value.double().sum() for value in load(file, data).state_dict().values()]).sum()
+    mine = context.ranks.fabric.all_gather(total.reshape(1)).reshape(-1)
+    assert (mine == mine[0]).all(), mine
+    if context.ranks.is_rank_zero:
+        torch.save({"rows": found.rows, **found.predicted}, out)
+        assert file.exists()
 
 
 @pytest.mark.slow
 def test_two_processes_give_the_scores_of_one(folder, tmp_path):
     found = []
-    for devices in (1, 2):
-        script, out = tmp_path / f"script{devices}.py", tmp_path / f"out{devices}.pt"
-        text = PROCESSES.format(
-            path=str(Path(__file__).parent), folder=str(folder), devices=devices, out=str(out)
-        )
-        script.write_text(text)
-        ended = subprocess.run([sys.executable, str(script)], timeout=250, capture_output=True, text=True)
+    for count in (1, 2):
+        out = tmp_path / f"out{count}.pt"
+        ended = run(save_scores, folder, count, out, ranks=count)
         assert ended.returncode == 0, ended.stderr
         found.append(torch.load(out))
     # Of 13 pictures in blocks of five, the two processes get ten and three.

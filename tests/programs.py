@@ -1,6 +1,6 @@
-"""Training runs in subprocesses, which tests kill at a chosen function call or at any time.
+"""Programs that tests run in subprocesses, to kill them or to let them compute together.
 
-The subprocesses are forked from a process that has imported everything, so they start fast.
+The subprocesses are forked from a process that has imported everything, so they start within milliseconds.
 """
 
 from __future__ import annotations
@@ -12,13 +12,102 @@ import os
 import resource
 import signal
 import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 CONF = Path(__file__).parents[1] / "conf"
 DOODLES = "DoodlesDataModule"
 processes = multiprocessing.get_context("forkserver")
-processes.set_forkserver_preload(["sketchembed.cli.fit", "killed_runs"])
+processes.set_forkserver_preload(["sketchembed.cli.fit", "sketchembed.evaluation", "programs"])
+
+
+class Ended(NamedTuple):
+    """A program that has ended."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+def start(
+    program: Callable, *args: Any, log: Path, err: Path | None = None, env: Mapping | None = None
+) -> Any:
+    """Call a function in a subprocess.
+
+    Args:
+        program: a function of a module.
+        args: its arguments.
+        log: file to which the subprocess appends its output.
+        err: file to which it appends its error output, if not to `log`.
+        env: its environment variables, if not those of this process.
+    """
+    variables = dict(os.environ if env is None else env)
+    process = processes.Process(target=_call, args=(program, args, log, err or log, variables))
+    process.start()
+    return process
+
+
+def run(
+    program: Callable, *args: Any, ranks: int = 1, env: Mapping | None = None, timeout: float = 250
+) -> Ended:
+    """Call a function in as many subprocesses as there are ranks, and wait.
+
+    Several ranks get the environment variables of `torchrun`, whose agent also serves the ranks' store.
+
+    Returns:
+        The highest exit status and the joined output of all ranks.
+    """
+    with tempfile.TemporaryDirectory() as name:
+        files = [(Path(name, f"out-{rank}"), Path(name, f"err-{rank}")) for rank in range(ranks)]
+        variables = [dict(os.environ if env is None else env) for _ in files]
+        if ranks > 1:
+            store = _store()
+            for rank, each in enumerate(variables):
+                each |= _torchrun_variables(rank, ranks, store.port)
+        started = [
+            start(program, *args, log=out, err=err, env=each)
+            for (out, err), each in zip(files, variables, strict=True)
+        ]
+        deadline = time.monotonic() + timeout
+        for process in started:
+            process.join(max(deadline - time.monotonic(), 0))
+        late = [process.kill() for process in started if process.exitcode is None]
+        out, err = ("".join(path.read_text() for path in each) for each in zip(*files, strict=True))
+        assert not late, f"{len(late)} of {ranks} processes ran for more than {timeout} s:\n{out}\n{err}"
+        return Ended(max(process.exitcode % 256 for process in started), out, err)
+
+
+def _call(program: Callable, args: Sequence, log: Path, err: Path, variables: Mapping) -> None:
+    for number, path in ((1, log), (2, err)):
+        with path.open("a") as file:
+            os.dup2(file.fileno(), number)
+    sys.stdout, sys.stderr = os.fdopen(1, "w", buffering=1), os.fdopen(2, "w", buffering=1)
+    os.environ.clear()
+    os.environ.update(variables)
+    import torch
+
+    torch.set_num_threads(1)
+    # A shell that runs the tests in its background has told them to ignore Ctrl-C.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    program(*args)
+
+
+def _store() -> Any:
+    from torch.distributed import TCPStore
+
+    return TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+
+
+def _torchrun_variables(rank: int, ranks: int, port: int) -> dict[str, str]:
+    return {
+        **{"RANK": str(rank), "LOCAL_RANK": str(rank), "GROUP_RANK": "0"},
+        **{"WORLD_SIZE": str(ranks), "LOCAL_WORLD_SIZE": str(ranks)},
+        **{"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)},
+        **{"TORCHELASTIC_RUN_ID": "tests", "TORCHELASTIC_USE_AGENT_STORE": "True"},
+    }
 
 
 class Place(NamedTuple):
@@ -66,34 +155,19 @@ class Place(NamedTuple):
             resource.setrlimit(resource.RLIMIT_FSIZE, (self.limit, self.limit))
 
 
-def _train(args: list[str], log: Path, place: Place | None) -> None:
-    with log.open("a") as file:
-        os.dup2(file.fileno(), 1)
-        os.dup2(file.fileno(), 2)
-    sys.stdout, sys.stderr = os.fdopen(1, "w", buffering=1), os.fdopen(2, "w", buffering=1)
-    import torch
-
+def train(args: Sequence[str], place: Place | None = None) -> None:
+    """Run `sketchembed fit`, which gets a signal at a place."""
     from sketchembed.cli import main
 
-    torch.set_num_threads(1)
-    # A shell that runs the tests in its background has told them to ignore Ctrl-C.
-    signal.signal(signal.SIGINT, signal.default_int_handler)
     os.environ["WANDB_MODE"] = "disabled"
     if place is not None:
         place.install()
     main(["fit", *args])
 
 
-def start(args: list[str], log: Path, place: Place | None = None) -> Any:
-    """Start `sketchembed fit` in a subprocess that appends its output to a file."""
-    process = processes.Process(target=_train, args=(args, log, place))
-    process.start()
-    return process
-
-
 def finish(args: list[str], log: Path, place: Place | None = None, timeout: float = 600) -> int:
     """Run `sketchembed fit` and return its exit status, which is -9 if it was killed."""
-    process = start(args, log, place)
+    process = start(train, args, place, log=log)
     process.join(timeout)
     assert process.exitcode is not None, log.read_text()
     return int(process.exitcode)
