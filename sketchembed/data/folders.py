@@ -37,7 +37,7 @@ def prepared_folder(folder: Path) -> Path:
         if not prepared.is_dir():
             prepared.mkdir(parents=True, exist_ok=True)
             if not given:
-                where = f"prepared data are stored in {prepared}, or where SKETCHEMBED_PREPARED points to"
+                where = f"prepared data are stored in {prepared}; SKETCHEMBED_PREPARED names another folder"
                 print(f"{folder} is read-only: {where}", file=sys.stderr)
         if not given:
             _link_entries(published, prepared)
