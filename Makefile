@@ -8,21 +8,24 @@ ARGS ?=
 DATA ?= quickdraw
 TORCH ?= torch==2.13.0
 EXTRAS ?= dev
+# LOCKED=1 installs the versions in constraints.txt, with which CI runs.
+LOCKED ?=
+PIP_INSTALL = $(BIN)/python -m pip install $(if $(LOCKED),--constraint constraints.txt)
 
 .DEFAULT_GOAL := help
 
-.PHONY: help setup train-quickdraw train-omniglot train-sketchy train-protonet train-maml train-vae train-classifier sweep eval-fewshot eval-miniimagenet eval-recognizability report results bench draw test test-fast lint typecheck format check clean
+.PHONY: help setup train-quickdraw train-omniglot train-sketchy train-protonet train-maml train-vae train-classifier sweep eval-fewshot eval-miniimagenet eval-recognizability report results bench draw cards constraints test test-fast lint typecheck format check clean
 
 help: ## list the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  %-20s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-setup: $(VENV)/.ready ## create the virtual environment and install the package
+setup: $(VENV)/.ready ## create the virtual environment and install the package (LOCKED=1: with the versions that CI uses)
 
 # The pinned torch first: a later version would install CUDA libraries that a CPU does not need.
-$(VENV)/.ready: pyproject.toml
+$(VENV)/.ready: pyproject.toml $(if $(LOCKED),constraints.txt)
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install $(TORCH)
-	$(BIN)/python -m pip install --editable '.[$(EXTRAS)]'
+	$(PIP_INSTALL) $(TORCH)
+	$(PIP_INSTALL) --editable '.[$(EXTRAS)]'
 	@touch $@
 
 train-quickdraw: setup ## train on Quick, Draw! (PRESET=auto|paper|cpu|cpu-long|cpu-embedding|gpu-embedding|resnet12, ARGS="--trainer.max_steps 1000")
@@ -69,6 +72,15 @@ bench: setup ## time every part against a plain version of it
 
 draw: setup ## draw images (IMAGES=file or folder, CHECKPOINT=run or file, OUT=folder)
 	@$(BIN)/sketchembed draw $(IMAGES) $(CHECKPOINT) --out $(or $(OUT),drawings) $(ARGS)
+
+cards: setup ## write docs/models.md from the packaged models and RESULTS.md
+	@$(BIN)/python -m sketchembed.reporting.model_cards RESULTS.md docs/models.md
+
+# Local versions such as +cpu are cut off, so that the file fits every build of torch. Triton and CUDA libraries are left
+# out: the CUDA build of torch determines their versions.
+constraints: setup ## write constraints.txt from the environment (run `make clean` first)
+	@{ echo '# Exact versions for `make setup LOCKED=1`; `make clean && make constraints` renews them.'; \
+	$(BIN)/python -m pip freeze --all --exclude-editable | grep -Ev "^(nvidia-|triton=|pip=|#)" | sed "s/+[a-z0-9]*\$$//"; } >constraints.txt
 
 # One process more than cores, since tests also wait; one thread each. A process runs one test file at a time.
 WORKERS := $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)

@@ -18,9 +18,10 @@ ENV HOME=/home/artist USER=artist WANDB_MODE=offline
 
 # The dependencies come first: a change of the code does not invalidate their layer. The wheel's configuration
 # folders may still be empty.
-COPY --chown=1000:1000 pyproject.toml README.md LICENSE Makefile ./
+COPY --chown=1000:1000 pyproject.toml constraints.txt README.md LICENSE Makefile ./
 COPY --chown=1000:1000 sketchembed/_version.py sketchembed/
-RUN PIP_NO_CACHE_DIR=1 make setup TORCH="torch==2.13.0 --index-url https://download.pytorch.org/whl/cpu"
+# The extra index has CPU builds, which pip prefers: 2.13.0+cpu is newer than 2.13.0.
+RUN PIP_NO_CACHE_DIR=1 make setup LOCKED=1 TORCH="torch==2.13.0 --extra-index-url https://download.pytorch.org/whl/cpu"
 COPY --chown=1000:1000 . .
 # A cached layer is older than the files of a new checkout. Without this, `make` would install again.
 RUN touch .venv/.ready

@@ -23,10 +23,10 @@ ENV NVIDIA_VISIBLE_DEVICES=all NVIDIA_DRIVER_CAPABILITIES=compute,utility
 
 # The dependencies come first: a change of the code does not invalidate their layer. The wheel's configuration
 # folders may still be empty.
-COPY --chown=1000:1000 pyproject.toml README.md LICENSE Makefile ./
+COPY --chown=1000:1000 pyproject.toml constraints.txt README.md LICENSE Makefile ./
 COPY --chown=1000:1000 sketchembed/_version.py sketchembed/
 # The registry's Linux build of torch carries CUDA.
-RUN PIP_NO_CACHE_DIR=1 make setup TORCH="torch==2.13.0"
+RUN PIP_NO_CACHE_DIR=1 make setup LOCKED=1 TORCH="torch==2.13.0"
 COPY --chown=1000:1000 . .
 # A cached layer is older than the files of a new checkout. Without this, `make` would install again.
 RUN touch .venv/.ready

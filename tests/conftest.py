@@ -47,11 +47,12 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 def published_data() -> Iterator[Path | None]:
     """The folder in SKETCHEMBED_DATA, which tests only read.
 
-    The variable is unset for the whole session, so no test depends on it or writes there by default.
+    The variables of folders are unset for the whole session, so no test depends on them or writes there.
     """
     given = os.environ.get("SKETCHEMBED_DATA")
     with pytest.MonkeyPatch.context() as patch:
-        patch.delenv("SKETCHEMBED_DATA", raising=False)
+        for name in ("SKETCHEMBED_DATA", "SKETCHEMBED_PREPARED"):
+            patch.delenv(name, raising=False)
         yield Path(given).resolve() if given and Path(given).is_dir() else None
 
 

@@ -13,6 +13,8 @@ import pytest
 from packaging.requirements import Requirement
 from PIL import Image, ImageDraw
 
+from sketchembed.hub.packaged import MODELS
+
 ROOT = Path(__file__).parents[1]
 
 EMBED = """
@@ -24,6 +26,15 @@ z = net.embed(torch.rand(2, 1, 28, 28))
 assert z.shape == (2, 256) and z.isfinite().all()
 assert "site-packages" in sketchembed.__file__
 print(*{"pytorch_lightning", "wandb", "sklearn", "matplotlib"} & set(sys.modules))
+"""
+
+MISSING = """
+import sketchembed
+from sketchembed.errors import CheckpointError
+try:
+    sketchembed.load_network("quickdraw-alpha050")
+except CheckpointError as error:
+    print(error)
 """
 
 
@@ -111,9 +122,20 @@ def picture(tmp_path):
 
 
 @pytest.mark.slow
+def test_wheel_is_small_and_contains_only_the_models_for_it(wheel):
+    assert wheel.stat().st_size <= 12_000_000
+    with zipfile.ZipFile(wheel) as archive:
+        names = [Path(name).stem for name in archive.namelist() if name.endswith(".safetensors")]
+    assert sorted(names) == sorted(name for name, model in MODELS.items() if model.in_wheel)
+
+
+@pytest.mark.slow
 def test_core_embeds_and_draws(wheel, run, picture, tmp_path):
     python = environment(tmp_path / "core", wheel) / "python"
     assert run(python, "-c", EMBED).split() == []
+    message = run(python, "-c", MISSING)
+    assert "alpha050' is not in this installation" in message
+    assert "Get sketchembed/hub/weights/quickdraw-alpha050.safetensors from the source repository" in message
     missing = "from importlib.util import find_spec; print(find_spec('pytorch_lightning'))"
     assert run(python, "-c", missing).split() == ["None"]
     run(python, "-m", "sketchembed", "draw", picture, "quickdraw-drawer-conv4", "--out", "drawn")

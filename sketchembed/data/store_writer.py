@@ -90,7 +90,7 @@ def write_store(
         raise DataError(
             f"the store {path} could not be written ({error.strerror or error})",
             expected="free disk space and permission to write",
-            fix="Free some disk space or choose another folder; the incomplete files were removed",
+            fix="Free some disk space, or set SKETCHEMBED_PREPARED; the incomplete files were removed",
         ) from error
     finally:
         shutil.rmtree(work, ignore_errors=True)
@@ -112,7 +112,9 @@ def _put_in_place(work: Path, path: Path) -> None:
     aside = work.with_name(f"{work.name}.old")
     for attempt in range(3):
         try:
-            if path.exists():
+            if path.is_symlink():  # to a store in a read-only folder
+                path.unlink(missing_ok=True)
+            elif path.exists():
                 os.replace(path, aside)
             os.replace(work, path)
             return

@@ -22,6 +22,7 @@ from sketchembed.errors import CheckpointError
 from sketchembed.files.checkpoint_archive import check_archive
 from sketchembed.files.serialization import parse_json
 from sketchembed.files.writing import whole_file
+from sketchembed.hub.packaged import MODELS
 from sketchembed.hub.registry import MODEL_KEY, build_network, check_weights, describe
 from sketchembed.networks.network import Network
 from sketchembed.networks.sketchembednet import SketchEmbedNet
@@ -117,6 +118,13 @@ def find(path: str | Path) -> Path:
             return found[-1]
     elif path.is_file():
         return path
+    elif str(path) in MODELS:
+        raise CheckpointError(
+            f"the model '{path}' is not in this installation, because the wheel contains only "
+            + ", ".join(name for name, model in MODELS.items() if model.in_wheel),
+            expected="one of these, or the path of a file",
+            fix=f"Get sketchembed/hub/weights/{path}.safetensors from the source repository and name it",
+        )
     raise CheckpointError(
         f"there is no checkpoint at {path}",
         expected="a .ckpt or .safetensors file, the folder of a run, or the name of a packaged model: "

@@ -4,7 +4,6 @@ import torch
 
 from sketchembed.data.datamodules.doodles_datamodule import DoodlesDataModule
 from sketchembed.data.datamodules.drawing_datamodule import DrawingDataset
-from sketchembed.data.folders import data_folder, prepared_folder
 from sketchembed.data.store_writer import ClassDrawings, write_store
 from sketchembed.sketch import Sketch
 
@@ -68,21 +67,3 @@ def test_drawings_longer_than_max_length_are_excluded(folder):
     short.setup("fit")
     assert (short.store.lengths[short.train_indices] <= 20).all()
     assert 0 < len(short.train_indices) < len(module.train_indices)
-
-
-def test_data_folder_follows_the_environment_variable(monkeypatch, tmp_path):
-    monkeypatch.delenv("SKETCHEMBED_DATA", raising=False)
-    assert str(data_folder()) == "data"
-    monkeypatch.setenv("SKETCHEMBED_DATA", str(tmp_path))
-    assert data_folder() == tmp_path
-    assert str(data_folder("elsewhere")) == "elsewhere"
-
-
-def test_read_only_data_folder_is_not_used_for_writing(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    folder = tmp_path / "published"
-    folder.mkdir()
-    assert prepared_folder(folder) == folder / "prepared"
-    folder.chmod(0o555)
-    assert str(prepared_folder(folder)) == "data/prepared"
-    folder.chmod(0o755)
