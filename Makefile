@@ -23,9 +23,11 @@ setup: $(VENV)/.ready ## create the virtual environment and install the package 
 
 # The pinned torch first: a later version would install CUDA libraries that a CPU does not need.
 $(VENV)/.ready: pyproject.toml $(if $(LOCKED),constraints.txt)
-	$(PYTHON) -m venv $(VENV)
+	@echo "Installing into $(VENV): $(TORCH), then sketchembed[$(EXTRAS)] (up to 3 GB, a few minutes)"
+	@$(PYTHON) -m venv $(VENV)
 	$(PIP_INSTALL) $(TORCH)
 	$(PIP_INSTALL) --editable '.[$(EXTRAS)]'
+	@$(BIN)/python -m pip list --disable-pip-version-check | grep -Ei "^(torch|numpy|pytorch-lightning|wandb|sketchembed) "
 	@touch $@
 
 train-quickdraw: setup ## train on Quick, Draw! (PRESET=auto|paper|cpu|cpu-long|cpu-embedding|gpu-embedding|resnet12, ARGS="--trainer.max_steps 1000")

@@ -19,6 +19,7 @@ class FakeServer(http.server.ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), Handler)
         self.refuses = False
         self.history, self.summary, self.files, self.upserts, self.views = {}, {}, {}, [], []
+        self.artifacts, self.used = {}, set()
         self.url = f"http://127.0.0.1:{self.server_address[1]}"
         threading.Thread(target=self.serve_forever, args=(0.05,), daemon=True).start()
 
@@ -56,6 +57,16 @@ class FakeServer(http.server.ThreadingHTTPServer):
                 "wandbConfig": '{"t": 1}',
             }
             return {"model": {"id": "p", "name": "p", "entity": {"id": "e", "name": "e"}, "bucket": bucket}}
+        if "query ArtifactType(" in query:
+            return {"project": None}
+        if "createArtifact(" in query:
+            given = variables["input"]
+            made = {"id": str(len(self.artifacts)), "state": "COMMITTED"}
+            self.artifacts[made["id"]] = given
+            return {"createArtifact": {"artifact": made | {"artifactSequence": {"latestArtifact": None}}}}
+        if "useArtifact(" in query:
+            self.used.add(variables["input"]["artifactID"])
+            return {"useArtifact": {"artifact": {"id": variables["input"]["artifactID"]}}}
         if "CreateRunFiles" in query:
             files = [{"name": name, "uploadUrl": f"{self.url}/up/{name}"} for name in variables["files"]]
             return {"createRunFiles": {"runID": "b", "uploadHeaders": [], "files": files}}

@@ -11,6 +11,7 @@ from sketchembed.errors import check_known
 from sketchembed.evaluation.context import EvaluationContext
 from sketchembed.evaluation.parts import PARTS, make, summary
 from sketchembed.evaluation.wandb_results import track_parts
+from sketchembed.files.progress_bar import ProgressBar
 from sketchembed.runs.process import tune_process
 from sketchembed.training.recognizability_classifier import classifier
 
@@ -42,8 +43,9 @@ def evaluate_part(name: str, args: list[str]) -> None:
     shared = {field.name: given.pop(field.name) for field in fields(EvaluationContext) if field.name in given}
     tune_process()
     context = EvaluationContext(**shared, classifier=classifier)
-    part = make(name, context, **given)
+    with ProgressBar(f"Evaluating {name}"):
+        part = make(name, context, **given)
     if context.ranks.is_rank_zero:
         print(part.markdown())
         print(*part.write(context.out), sep="\n")
-        track_parts(name, [part], context.wandb, context.project, context.out)
+        track_parts(name, [part], context, [model.path for model in context.models])

@@ -12,6 +12,7 @@ from sketchembed.evaluation.context import EvaluationContext
 from sketchembed.evaluation.fewshot.protocol import CURVE_EPISODES, UNTRAINED, FewShotProtocol
 from sketchembed.evaluation.models import Model, default_model, models_of_run, newest_model
 from sketchembed.evaluation.wandb_results import save_scores, track_fewshot
+from sketchembed.files.progress_bar import ProgressBar
 from sketchembed.runs.process import tune_process
 
 
@@ -32,12 +33,13 @@ def run(args: list[str]) -> None:
     channels = 3 if protocol.data == "mini-imagenet" else 1
     models = _load_models(checkpoint, checkpoints, context.runs, channels)
     root = data_folder(context.folder)
-    report = protocol.run(models, context.runs, root, lambda: context.ranks, bool(checkpoints))
+    with ProgressBar("Evaluating fewshot"):
+        report = protocol.run(models, context.runs, root, lambda: context.ranks, bool(checkpoints))
     if context.ranks.is_rank_zero:
         print(report.markdown())
         written = report.write(context.out)
         print(*written, sep="\n")
-        track_fewshot(report, written[-1], context.wandb, context.project, context.out.parent)
+        track_fewshot(report, written, context)
         save_scores(report, context.wandb, context.project)
 
 

@@ -185,12 +185,14 @@ class FitCLI(LightningCLI):
     # ---- the trainer -----------------------------------------------------------------------------
 
     def instantiate_trainer(self, **kwargs: Any) -> pl.Trainer:
-        """Build the trainer with the run's loggers, its page, and atomic checkpoint files."""
+        """Build the trainer with the run's loggers, those of ``--trainer.logger``, and its page."""
         config = self.config[str(self.subcommand)]
         if config.trainer.logger is None:
             config.trainer.logger = True
+        given = self._get(self.config_init, "trainer.logger")
+        more = [one for one in (given if isinstance(given, list) else [given]) if isinstance(one, Logger)]
         trainer: pl.Trainer = super().instantiate_trainer(
-            logger=self._loggers(),
+            logger=[*self._loggers(), *more],
             plugins=[AtomicCheckpointIO(), *([slurm.environment()] if slurm.started() else [])],
             use_distributed_sampler=False,
             **kwargs,
@@ -245,6 +247,8 @@ class FitCLI(LightningCLI):
         whole = yaml.safe_load(run.config or "") | {"preset": self.preset, "data_facts": facts}
         for logger in trainer.loggers:
             logger.log_hyperparams(whole)
+            if isinstance(logger, Tracker):
+                logger.use_data(facts)
 
     def _choose_checkpoint(self) -> int:
         """Resume from the run's newest valid checkpoint, or ``--ckpt_path``; return its number of steps."""

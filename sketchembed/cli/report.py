@@ -51,7 +51,8 @@ def run(args: list[str]) -> None:
     if not context.ranks.is_rank_zero:
         return
     print(page)
-    track_parts(f"report {context.model.run}", report.parts, context.wandb, context.project, context.out)
+    weights = [model.path for model in context.models]
+    track_parts(f"report {context.model.run}", report.parts, context, weights)
     for name, message in report.failures.items():
         print(f"sketchembed: {name} could not be computed: {message}", file=sys.stderr)
     if report.failures:

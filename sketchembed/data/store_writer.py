@@ -12,12 +12,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from rich.console import Console
-from rich.progress import Progress
 
 from sketchembed.data.store import FORMAT_VERSION, OFFSET_LIMIT, ClassEntry, DrawingStore, count_rejected
 from sketchembed.errors import DataError
 from sketchembed.files.locks import locked
+from sketchembed.files.progress_bar import track
 from sketchembed.files.reading import digest
 from sketchembed.files.writing import remove_leftovers
 
@@ -133,11 +132,8 @@ def _write_classes(
     lengths: list[np.ndarray] = []
     labels: list[np.ndarray] = []
     partitions: list[np.ndarray] = []
-    console = Console(stderr=True)
-    progress = Progress(console=console, transient=True, disable=not console.is_terminal)
-    with (work / "points.bin").open("wb") as file, progress:
-        shown = progress.track(classes, total, description=title)
-        for number, (name, drawings, rejected) in enumerate(shown):
+    with (work / "points.bin").open("wb") as file:
+        for number, (name, drawings, rejected) in enumerate(track(classes, title, total)):
             parts = np.array([part for part, _ in drawings], dtype=np.uint8)
             entry = ClassEntry(name, np.bincount(parts, minlength=3).tolist(), dict(rejected))
             sizes = np.array([len(rows) for _, rows in drawings], dtype=np.int64)

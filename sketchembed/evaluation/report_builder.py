@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-import threading
-import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -20,6 +18,7 @@ from sketchembed.errors import SketchEmbedError
 from sketchembed.evaluation.context import EvaluationContext
 from sketchembed.evaluation.models import Model
 from sketchembed.evaluation.parts import make, summary
+from sketchembed.files.progress_bar import ProgressBar
 from sketchembed.files.reading import digest
 from sketchembed.reporting.part import Part
 from sketchembed.reporting.report_page import Entry, ReportPage
@@ -27,7 +26,6 @@ from sketchembed.runs.provenance import provenance
 
 PAGE = "report.html"
 REQUEST = "request"  # key of the digest of all that a part depends on, among the facts of the part
-PROGRESS_SECONDS = 60.0  # seconds between two progress lines of a part
 
 
 class ReportBuilder:
@@ -70,7 +68,6 @@ class ReportBuilder:
         Raises:
             KeyboardInterrupt: if stopped; the page says so, and finished parts are kept.
         """
-        begun = time.monotonic()
         count = len(self.entries)
         for number, (name, entry) in enumerate(self.entries.items(), start=1):
             head = f"[{number}/{count}] {name}"
@@ -81,7 +78,7 @@ class ReportBuilder:
             self._write()
             self._print(f"{head}: {entry.title}")
             try:
-                with self._progress(head, begun):
+                with ProgressBar(head):
                     part = make(name, self.context, **self.options[name])
             except SketchEmbedError as error:
                 entry.state, entry.message = "failed", str(error)
@@ -160,25 +157,6 @@ class ReportBuilder:
     def _print(self, line: str) -> None:
         if self.context.ranks.is_rank_zero:
             print(line, flush=True)
-
-    @contextmanager
-    def _progress(self, head: str, begun: float) -> Iterator[None]:
-        """Print a line at regular intervals while a part is computed; parts may show their own bar."""
-        ended = threading.Event()
-        started = time.monotonic()
-
-        def report() -> None:
-            while not ended.wait(PROGRESS_SECONDS):
-                now = time.monotonic()
-                self._print(f"{head}: running for {duration(now - started)}, {duration(now - begun)} in all")
-
-        thread = threading.Thread(target=report, daemon=True)
-        thread.start()
-        try:
-            yield
-        finally:
-            ended.set()
-            thread.join()
 
 
 def _named(model: Model) -> dict[str, Any]:

@@ -6,18 +6,32 @@ import json
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+from sketchembed.evaluation.context import EvaluationContext
 from sketchembed.evaluation.fewshot.fewshot_table import FewShotReport
 from sketchembed.files.writing import whole_file
 from sketchembed.reporting.part import Cell, Part
 from sketchembed.reporting.runs_page import update_runs_page
+from sketchembed.runs import wandb_artifacts
 from sketchembed.runs.folder import Run, RunOptions, WandbMode
 from sketchembed.runs.wandb_session import Session
 
 
-def track_fewshot(report: FewShotReport, figure: Path, wandb: WandbMode, project: str, folder: Path) -> None:
-    """Log a few-shot report as a W&B run: table, figure, and all numbers in the summary."""
+class Evaluated(NamedTuple):
+    """Name and tags of an evaluation, the files of the models, and the files with the results."""
+
+    name: str
+    tags: Sequence[str]
+    weights: Sequence[Path]
+    files: Sequence[Path]
+
+
+def track_fewshot(report: FewShotReport, files: Sequence[Path], context: EvaluationContext) -> None:
+    """Log a few-shot report as a W&B run: table, figure, and all numbers in the summary.
+
+    `files` are those of the report, of which the last is the figure.
+    """
 
     def log(wandb: Any, run: Any) -> None:
         table = wandb.Table(columns=["method", "setting", "accuracy", "ci95", "episodes", "digest"])
@@ -27,7 +41,7 @@ def track_fewshot(report: FewShotReport, figure: Path, wandb: WandbMode, project
                     method, setting, score.mean, score.interval, len(score.accuracies), score.digest
                 )
                 run.summary[f"fewshot/{method}/{setting}"] = score.mean
-        run.log({"fewshot/table": table, "fewshot/figure": wandb.Html(figure.read_text())})
+        run.log({"fewshot/table": table, "fewshot/figure": wandb.Html(files[-1].read_text())})
         for setting in report.settings if report.curves else ():
             for run_name, steps in report.curves.items():
                 points = [[step, report.scores[name][setting].mean] for step, name in steps.items()]
@@ -39,13 +53,20 @@ def track_fewshot(report: FewShotReport, figure: Path, wandb: WandbMode, project
                 )
                 run.log({f"fewshot/{run_name}/{setting}": line})
 
-    names = " ".join(str(report.data.get(key)) for key in ("data", "split", "part"))
+    names = [str(report.data[key]) for key in ("data", "split", "part") if report.data.get(key)]
     config = {"data": report.data, "methods": report.methods}
-    _log_run(log, f"fewshot {names}", wandb, project, folder, config)
+    weights = [Path(str(facts["checkpoint"])) for facts in report.methods.values() if "checkpoint" in facts]
+    evaluated = Evaluated(" ".join(["fewshot", *names]), ["fewshot", *names], weights, files)
+    _log_run(log, evaluated, config, context, context.out.parent)
 
 
-def track_parts(name: str, parts: Sequence[Part], wandb: WandbMode, project: str, folder: Path) -> None:
-    """Log parts of a report as one W&B run: tables, figures, and all numbers in the summary."""
+def track_parts(
+    name: str, parts: Sequence[Part], context: EvaluationContext, weights: Sequence[Path]
+) -> None:
+    """Log parts of a report as one W&B run: tables, figures, and all numbers in the summary.
+
+    `weights` are the files of the evaluated models.
+    """
 
     def log(wandb: Any, run: Any) -> None:
         for part in parts:
@@ -57,7 +78,10 @@ def track_parts(name: str, parts: Sequence[Part], wandb: WandbMode, project: str
                 run.log({f"{part.name}/{figure.name}": wandb.Html(figure.svg)})
             run.summary.update({f"{part.name}/{key}": value for key, value in part.values.items()})
 
-    _log_run(log, name, wandb, project, folder, {part.name: part.facts for part in parts})
+    names = [part.name for part in parts]
+    files = [context.out / f"{each}.json" for each in names]
+    config = {part.name: part.facts for part in parts}
+    _log_run(log, Evaluated(name, names, weights, files), config, context, context.out)
 
 
 def save_scores(report: FewShotReport, wandb: WandbMode, project: str) -> None:
@@ -95,12 +119,20 @@ def _update_summary(folder: Path, values: dict[str, float], wandb: WandbMode, pr
     if mode == "disabled" or not facts.get("finished") or not (folder / "wandb").is_dir():
         return
     options = {"project": project, "name": folder.name, "id": facts.get("wandb_id"), "resume": "allow"}
+    options |= {"job_type": "training", "tags": Run(folder).tags}
     try:
         session = Session(mode, folder, print, **options)
     except ModuleNotFoundError:
         return
     session.attempt(lambda: session.run.summary.update(values))
     session.finish()
+
+
+def _log_artifacts(run: Any, evaluated: Evaluated) -> None:
+    """Record the weights as inputs of an evaluation and its files as the output."""
+    for file in dict.fromkeys(evaluated.weights):
+        wandb_artifacts.use(run, wandb_artifacts.weights_artifact(file))
+    run.log_artifact(wandb_artifacts.scores_artifact(evaluated.name, evaluated.files))
 
 
 def _text(cell: Cell) -> str:
@@ -110,18 +142,18 @@ def _text(cell: Cell) -> str:
 
 def _log_run(
     log: Callable[[Any, Any], None],
-    name: str,
-    wandb: WandbMode,
-    project: str,
-    folder: Path,
+    evaluated: Evaluated,
     config: dict[str, Any],
+    context: EvaluationContext,
+    folder: Path,
 ) -> None:
-    """Open a W&B run, let `log` write to it, close it, and print where it is."""
-    mode = RunOptions(wandb=wandb).wandb_mode()
+    """Open a W&B run, let `log` write to it, add its artifacts, close it, and print where it is."""
+    mode = RunOptions(wandb=context.wandb).wandb_mode()
     if mode == "disabled":
         return
     lines: list[str] = []
-    options = {"project": project, "name": name, "job_type": "evaluation", "config": config}
+    options = {"project": context.project, "name": evaluated.name, "config": config}
+    options |= {"job_type": "evaluation", "tags": list(evaluated.tags)}
     try:
         import wandb as module
 
@@ -130,6 +162,7 @@ def _log_run(
         print(f"W&B is not used: {error}. `pip install wandb` installs it; the report does not need it.")
         return
     session.attempt(log, module, session.run)
+    session.attempt(_log_artifacts, session.run, evaluated)
     session.finish()
     for line in lines:
         print(line)

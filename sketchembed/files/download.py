@@ -13,16 +13,12 @@ import hashlib
 import io
 import os
 import re
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
-
-from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
 from sketchembed.errors import DataError
 from sketchembed.files.http import (
@@ -35,6 +31,7 @@ from sketchembed.files.http import (
     refuse_page,
 )
 from sketchembed.files.locks import try_lock
+from sketchembed.files.progress_bar import ProgressBar
 from sketchembed.files.writing import sync_folder
 
 ATTEMPTS = 5  # attempts to complete a broken transfer; a host that does not answer is tried twice
@@ -48,7 +45,6 @@ def download(
     destination: str | Path,
     *,
     counter: Callable[[], Counter] | None = None,
-    progress: bool = True,
     timeout: float = 30.0,
     title: str | None = None,
 ) -> Path:
@@ -59,25 +55,19 @@ def download(
         destination: path of the file. An existing file is replaced once the new one is complete.
         counter: makes a new counter that decides where the download ends, such as
             ``partial(LineCounter, 1000)``. The whole file is downloaded by default.
-        progress: show a progress bar on a terminal.
         timeout: seconds without a byte after which a connection counts as broken.
-        title: of the progress bar; the name of the file by default.
+        title: name in the progress; the name of the file by default.
 
     Raises:
         NetworkError: if the server cannot be reached, or sends a web page instead of the file.
         DataError: if the file does not exist, its digest is wrong twice, or it cannot be written.
     """
     destination = Path(destination)
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
-    shown = progress and sys.stderr.isatty()
-    with (
-        _open_part(destination) as part,
-        Progress(*columns, console=Console(stderr=True), transient=True, disable=not shown) as bar,
-    ):
-        task = bar.add_task(title or destination.name, total=None)
+    title = f"Downloading {title or destination.name}"
+    with _open_part(destination) as part, ProgressBar(title, in_bytes=True) as bar:
         for attempt in range(ATTEMPTS):
             try:
-                _receive(url, part, counter, timeout, partial(bar.update, task))
+                _receive(url, part, counter, timeout, bar.update)
                 break
             except TransientError as error:
                 if error.restart:
@@ -197,7 +187,7 @@ def _receive(
                 refuse_page(url, "", chunk)
             end = counter(chunk) if counter else None
             part.write(chunk if end is None else chunk[:end])
-            report(completed=part.size, total=total)
+            report(part.size, total)
             if end is not None:
                 return
         if total is not None and part.size != total:

@@ -126,6 +126,11 @@ def png_uri(image: np.ndarray) -> str:
     return "data:image/png;base64," + base64.b64encode(out.getvalue()).decode()
 
 
+def uri_png(uri: str) -> bytes:
+    """Return the PNG file in a URI of :func:`png_uri`."""
+    return base64.b64decode(uri.partition(",")[2])
+
+
 def _accepts(kind: str, prefix: bytes) -> bool:
     accept = Image.OPEN[kind][1]
     return accept is not None and bool(accept(prefix))

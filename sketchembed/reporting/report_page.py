@@ -101,6 +101,7 @@ class ReportPage:
         drawings = [one.items for part in self.parts for one in part.drawings]
         return {
             "title": self.title,
+            "live": any(entry.state == "begun" for entry in self.entries),
             "page": self,
             "data": json.dumps(finite_json(drawings), separators=(",", ":")),
             "fact_texts": fact_texts,

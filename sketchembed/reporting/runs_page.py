@@ -68,6 +68,7 @@ class RunRow:
         """Return the cells by the names of their columns; all of `terms` and `scores` have a column."""
         facts = self.facts
         steps, planned, seconds = facts.get("steps"), facts.get("planned"), facts.get("time")
+        created = _text(facts.get("created"))
         of = f" of {planned:,}" if isinstance(planned, int) and planned > 0 and planned != steps else ""
         cells = {
             "state": RunCell(self.state, self.reason, kind="state"),
@@ -77,6 +78,9 @@ class RunRow:
             "seed": _number_cell(facts.get("seed")),
             "α max": _number_cell(facts.get("alpha")),
             "steps": RunCell("" if steps is None else f"{steps:,}{of}", value=steps, kind="number"),
+            # Before the scores, because many of them do not fit on a screen of 1,280 pixels.
+            "started": RunCell(created[:10], created[11:16], created or None),
+            "time": RunCell(_duration(seconds) if seconds else "", value=seconds, kind="number"),
         }
         cells |= {f"val {term}": _number_cell(self.values.get(term)) for term in terms}
         for data, setting in scores:
@@ -84,11 +88,7 @@ class RunRow:
             if found := self.scores.get((data, setting)):
                 mean, half = found
                 cells[f"{setting} {data}"] = RunCell(f"{mean:.2f}", f"± {half:.2f}", mean, "number")
-        created = _text(facts.get("created"))
-        return cells | {
-            "started": RunCell(created[:10], created[11:16], created or None),
-            "time": RunCell(_duration(seconds) if seconds else "", value=seconds, kind="number"),
-        }
+        return cells
 
 
 def write_runs_page(root: str | Path) -> Path:
@@ -116,6 +116,7 @@ def write_runs_page(root: str | Path) -> Path:
         root=str(root),
         written=f"{datetime.now().astimezone():%Y-%m-%d %H:%M}",
         has_index=_is_runs_page(root.resolve().parent / "index.html"),
+        live=any(row.state == "running" for row in rows),
         heads=[TableHead("run"), *(_head(name, cell.kind) for name, cell in names)],
         rows=table,
         groups=[group for folder in folders if not _is_run(folder) and (group := _read_group(folder))],

@@ -60,6 +60,13 @@ def contact_sheet_png(items: Sequence[Item]) -> bytes:
     return png
 
 
+def drawing_png(strokes: Sequence[Sequence[float | int]], is_input: bool = False) -> bytes:
+    """Return one drawing with its frame as a PNG of twice :data:`CELL` pixels; strokes as in :data:`Item`."""
+    svg = svg_document(CELL, CELL, [_drawing(0, 0, strokes, is_input)])
+    png: bytes = cairosvg().svg2png(bytestring=svg.encode(), scale=2)
+    return png
+
+
 def _square(width: int, height: int, counts: Sequence[int]) -> int:
     """Return the number of columns for which the sheet is nearest to a square, from the size of a block."""
 

@@ -10,7 +10,7 @@ from typing import Any
 from sketchembed.errors import ConfigError
 
 STEP = "trainer/global_step"
-SAMPLES = "samples"
+SAMPLES, DRAWINGS = "samples", "drawings"  # the names of the sheet and the table
 LOSSES = (("loss", "Total loss"), ("pen", "Pen loss"), ("stroke", "Stroke loss"), ("pixel", "Pixel loss"))
 PARTS = ("train", "val", "unseen")
 # Further metrics of a training: name, title, and whether the scale is logarithmic.
@@ -85,6 +85,7 @@ def workspace(entity: str, project: str, name: str) -> Any:
         return panels.LinePlot(title=title, x=STEP, y=list(metrics), log_y=log, smoothing_factor=0.0)
 
     sketches = panels.MediaBrowser(title="Sampled sketches", media_keys=[SAMPLES], num_columns=1)
+    drawings = panels.WeavePanelSummaryTable(table_name=DRAWINGS)
     losses = [line(title, *(f"{part}/{term}" for part in PARTS)) for term, title in LOSSES]
     progress = [line(title, metric, log=log) for metric, title, log in PROGRESS]
     scores = [
@@ -94,6 +95,7 @@ def workspace(entity: str, project: str, name: str) -> Any:
     ]
     sections = [
         ("Sketches and losses", [sketches, *losses, progress[0]], 3, 2),
+        ("Drawings", [drawings], 1, 1),
         ("Progress of the training", progress[1:], 4, 1),
         ("Few-shot classification", scores, 4, 2),
     ]

@@ -30,7 +30,7 @@ from sketchembed.runs.renamed import pop_option, update_config
 MILESTONES = "milestones"  # folder with weights from during the training
 NOT_COMPARED = (
     *("run", "finite", "data.init_args.folder", "data.init_args.num_workers"),
-    *("trainer.devices", "trainer.num_nodes", "trainer.strategy"),
+    *("trainer.devices", "trainer.num_nodes", "trainer.strategy", "trainer.logger"),
 )
 """Settings that may change when a run is resumed."""
 WandbMode = Literal["auto", "offline", "online", "disabled"]
@@ -165,6 +165,14 @@ class Run:
     def facts(self) -> dict[str, Any]:
         """The content of ``run.json``; empty if it cannot be read."""
         return self._read_json("run.json")
+
+    @property
+    def tags(self) -> list[str]:
+        """The preset, the data and the kind of network, as far as they are known."""
+        facts = self.facts
+        data = facts.get("data")
+        source = data.get("source") if isinstance(data, dict) else None
+        return [str(tag) for tag in (facts.get("preset"), source, facts.get("kind")) if tag]
 
     @property
     def scores(self) -> dict[str, Any]:

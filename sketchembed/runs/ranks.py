@@ -14,6 +14,7 @@ from lightning_fabric.strategies.launchers.subprocess_script import _SubprocessS
 from torch import Tensor
 
 from sketchembed.errors import ConfigError
+from sketchembed.files.progress_bar import track
 from sketchembed.runs.watchdog import stop_watching, watch_ranks
 
 Value = TypeVar("Value")
@@ -116,9 +117,12 @@ class Ranks:
         every = [range(first, min(first + size, count)) for first in range(0, count, size)]
         return every if self.fabric is None else every[self.fabric.global_rank :: self.fabric.world_size]
 
-    def gather(self, out: Tensor, size: int, function: Callable[[range], Tensor]) -> Tensor:
-        """Fill the zeros of a CPU tensor in place, block by block of `size` rows on all ranks; return it."""
-        for block in self.blocks(len(out), size):
+    def gather(self, out: Tensor, size: int, function: Callable[[range], Tensor], title: str) -> Tensor:
+        """Fill the zeros of a CPU tensor in place, block by block of `size` rows on all ranks; return it.
+
+        `title` says what is computed, for the progress.
+        """
+        for block in track(self.blocks(len(out), size), title):
             out[block.start : block.stop] = function(block).to(out.device, out.dtype)
         if self.world_size > 1:
             # The sum is exact: each row is zero on all ranks but one.

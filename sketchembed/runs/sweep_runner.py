@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sketchembed.errors import check_range
+from sketchembed.files.progress_bar import ProgressBar
 from sketchembed.runs.metrics import last_step, last_value, read_curves
 from sketchembed.runs.sweep_folder import SweepFolder, SweepRun
 from sketchembed.runs.watchdog import PIPE_VARIABLE
@@ -62,8 +63,9 @@ class LocalSweep:
         lock = self.folder.hold()
         watched, held = os.pipe()
         try:
-            with _sigterm_interrupts():
-                self._run_all(watched, lock.fileno())
+            title = f"Sweep {self.folder.name}"
+            with _sigterm_interrupts(), ProgressBar(title, len(self.folder.runs)) as bar:
+                self._run_all(watched, lock.fileno(), bar)
         except BaseException:
             self._stop()
             raise
@@ -74,12 +76,13 @@ class LocalSweep:
             lock.close()
         return {name: run.message for name, run in self.folder.runs.items() if run.message}
 
-    def _run_all(self, watched: int, lock: int) -> None:
+    def _run_all(self, watched: int, lock: int, bar: ProgressBar) -> None:
         waiting = []
         for name, run in self.folder.runs.items():
             if self.folder.finished(name):
                 run.message = ""
                 self._say(name, "done before")
+                bar.advance()
             else:
                 waiting.append(run)
         self._save()
@@ -93,6 +96,7 @@ class LocalSweep:
             time.sleep(POLL)
             for attempt in [one for one in self._attempts if one.process.poll() is not None]:
                 self._end(attempt)
+                bar.advance()
             if time.monotonic() - last_progress > PROGRESS_EVERY:
                 last_progress = time.monotonic()
                 for attempt in self._attempts:

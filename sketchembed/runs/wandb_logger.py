@@ -11,20 +11,24 @@ from typing import Any
 from lightning_fabric.loggers.logger import _DummyExperiment, rank_zero_experiment
 from pytorch_lightning.loggers import WandbLogger
 
+from sketchembed.runs import wandb_artifacts
+from sketchembed.runs.folder import Run
 from sketchembed.runs.wandb_session import Session
 
 
 class Tracker(WandbLogger):
     """Logs a training to W&B; if W&B fails, the training continues without it.
 
-    The arguments are those of :class:`Session` and of :func:`wandb.init`; a resumed run keeps its `id`.
+    `folder` is that of the run. The other arguments are those of :class:`Session` and of :func:`wandb.init`.
+    A resumed run keeps its `id`. The weights of a finished run become an artifact.
     """
 
     def __init__(
         self, mode: str, folder: Path, say: Callable[[str], None], *, name: str, project: str, id: str | None
     ) -> None:
         super().__init__(name=name, project=project, save_dir=str(folder), id=id)
-        self._open = partial(Session, mode, folder, say, name=name, project=project, id=id, resume="allow")
+        about = {"name": name, "project": project, "id": id, "resume": "allow", "job_type": "training"}
+        self._open, self._run = partial(Session, mode, folder, say, **about), Run(folder)
         self._session: Session | None = None
 
     _experiment: Any
@@ -34,7 +38,7 @@ class Tracker(WandbLogger):
     def experiment(self) -> Any:
         """The W&B run on rank zero; a dummy on the other ranks and after W&B has failed."""
         if self._experiment is None:
-            self._session = self._open()
+            self._session = self._open(tags=self._run.tags)
             self._session.attempt(_plot_over_steps, self._session.run)
             self._experiment = self._session.run or _dummy()
         return self._experiment
@@ -51,9 +55,15 @@ class Tracker(WandbLogger):
         """Log images."""
         self._attempt(super().log_image, key, images, step, **kwargs)
 
+    def use_data(self, facts: Mapping[str, Any]) -> None:
+        """Record the data of the training as an artifact."""
+        self._attempt(lambda: wandb_artifacts.use(self.experiment, wandb_artifacts.data_artifact(facts)))
+
     def finalize(self, status: str) -> None:
-        """Upload what is left and close the run."""
+        """Log the weights of a finished run, upload what is left and close the run."""
         if self._session is not None:
+            if status == "success" and (last := self._run.last_checkpoint):
+                self._attempt(lambda: self.experiment.log_artifact(wandb_artifacts.weights_artifact(last)))
             self._session.finish(0 if status == "success" else 1)
             self._experiment = _dummy()
 

@@ -104,6 +104,7 @@ class Session:
             "x_transaction_log_flush_interval": FLUSH_EVERY,
         }
         options = {"dir": str(self.folder), "settings": settings, **options}
+        options["tags"] = [tag[:64] for tag in options.get("tags", ())]  # the longest that W&B accepts
         why = ""
         if mode == "online":
             why = _obstacle(wandb) or self._open_online(wandb, options)
@@ -130,6 +131,8 @@ class Session:
             for failed in set(self.folder.glob("wandb/run-*")) - before:
                 shutil.rmtree(failed, ignore_errors=True)
             return _first_line(error)
+        # It asks the server before every artifact and table, and would block while that is out of reach.
+        self.run._assert_can_log_artifact = lambda artifact: None
         self.say(f"wandb   {self.run.url}")
         url = wandb.setup().settings.base_url
         threading.Thread(target=self._watch, args=(url,), name="wandb-watch", daemon=True).start()

@@ -15,16 +15,21 @@ from pytorch_lightning.utilities import move_data_to_device
 from torch import Tensor
 
 from sketchembed.data.datamodules.pair_datamodule import Pair
-from sketchembed.files.images import png_uri
+from sketchembed.files.images import png_uri, uri_png
 from sketchembed.files.writing import whole_file
-from sketchembed.reporting.sheet import contact_sheet_png
+from sketchembed.reporting.sheet import contact_sheet_png, drawing_png
 from sketchembed.reporting.svg_elements import boxed
+from sketchembed.reporting.wandb_dashboard import DRAWINGS, SAMPLES
 from sketchembed.runs.run_logger import logged_run
 from sketchembed.sketch import Sketch
 
 if TYPE_CHECKING:
     from sketchembed.data.datamodules.drawing_datamodule import DrawingDataModule
     from sketchembed.training.drawing import DrawingTask
+
+
+COLUMNS = ["step", "class", "seen", "temperature", "input", "drawing"]
+"""Columns of the table of drawings on W&B."""
 
 
 class Gallery(pl.Callback):
@@ -78,13 +83,28 @@ class Gallery(pl.Callback):
         self._to_wandb(trainer, items)
 
     def _to_wandb(self, trainer: pl.Trainer, items: list[dict[str, Any]]) -> None:
+        """Log a sheet, and a table with one row per drawing."""
         logger = next((logger for logger in trainer.loggers if isinstance(logger, WandbLogger)), None)
         if logger is None:
             return
+        import wandb
         from PIL import Image
 
+        def picture(png: bytes) -> Any:
+            return wandb.Image(Image.open(io.BytesIO(png)))
+
+        step = trainer.global_step
         sheet = Image.open(io.BytesIO(contact_sheet_png(items)))
-        logger.log_image("samples", [sheet], caption=[f"step {trainer.global_step}"])
+        logger.log_image(SAMPLES, [sheet], caption=[f"step {step}"])
+        rows = []
+        for item in items:
+            given = picture(uri_png(item["photo"]) if "photo" in item else drawing_png(item["input"], True))
+            about = [step, item["class"], "seen" if item["seen"] else "unseen"]
+            rows += [
+                [*about, sample["temperature"], given, picture(drawing_png(sample["strokes"]))]
+                for sample in item["samples"]
+            ]
+        logger.log_table(DRAWINGS, COLUMNS, rows)
 
     @torch.no_grad()
     def draw(self, task: DrawingTask, data: DrawingDataModule) -> list[dict[str, Any]]:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
 
+from sketchembed.files.progress_bar import ProgressBar, line_printed
 from sketchembed.reporting.run_page import write_run_page
 from sketchembed.reporting.runs_page import update_runs_page
 from sketchembed.runs.run_logger import logged_run
@@ -28,23 +30,31 @@ PRINTED = (
 )
 """Metrics in a line of progress: name, printed label, and decimals."""
 PAGE_SECONDS = 60  # minimum time between two updates of the run's page
+LATE = 8.0  # maximum time between two lines if steps are fast; before the bar prints its own line
 
 
 class Monitor(pl.Callback):
-    """Log the throughput (drawings per second) and the gradient norm, and print lines of progress.
+    """Log the throughput (drawings per second) and the gradient norm, and show the progress.
+
+    A terminal shows a bar with the remaining time. A line is printed every `print_every` steps, and earlier
+    if these steps take longer than :data:`LATE` seconds.
 
     Args:
-        print_every: number of steps between two lines; 0 to print none.
+        print_every: number of steps between two lines; 0 to show no progress.
     """
 
     def __init__(self, print_every: int = 50) -> None:
         self.print_every = print_every
-        self._since, self._steps, self._begun, self._first = 0.0, 0, 0.0, 0
+        self._since, self._steps, self._begun, self._first, self._printed = 0.0, 0, 0.0, 0, 0.0
+        self._bar: ProgressBar | None = None
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Start the clock."""
-        self._since = self._begun = time.perf_counter()
+        """Start the clock and the bar."""
+        self._since = self._begun = self._printed = time.perf_counter()
         self._steps, self._first = 0, trainer.global_step
+        if self.print_every and trainer.is_global_zero:
+            steps = trainer.max_steps if trainer.max_steps > 0 else None
+            self._bar = ProgressBar("Training", steps, self._first)
 
     def on_before_optimizer_step(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, optimizer: torch.optim.Optimizer
@@ -65,11 +75,11 @@ class Monitor(pl.Callback):
             pl_module.log("train/drawings_per_second", rate, batch_size=1)
             self._since, self._steps = now, 0
         step = trainer.global_step
-        if (
-            self.print_every
-            and trainer.is_global_zero
-            and (step % self.print_every == 0 or step in (1, trainer.max_steps))
-        ):
+        if self._bar is None:
+            return
+        self._bar.update(step)
+        late = time.perf_counter() - self._printed >= LATE
+        if late or step % self.print_every == 0 or step in (1, trainer.max_steps):
             self._print(trainer, step)
 
     def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -79,6 +89,18 @@ class Monitor(pl.Callback):
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Exclude the time of the validation from the throughput."""
         self._since += time.perf_counter() - self._paused
+
+    def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Remove the bar."""
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
+
+    def on_exception(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException
+    ) -> None:
+        """Remove the bar."""
+        self.teardown(trainer, pl_module, "fit")
 
     def _print(self, trainer: pl.Trainer, step: int) -> None:
         seen = trainer.callback_metrics
@@ -92,10 +114,15 @@ class Monitor(pl.Callback):
         if trainer.max_steps > 0:
             parts.append(f"left {timedelta(seconds=round(each * (trainer.max_steps - step)))}")
         print("  ".join(parts), flush=True)
+        line_printed()
+        self._printed = time.perf_counter()
 
 
 class RunPage(pl.Callback):
-    """Write the page of a run after its first logged step, and then about once a minute."""
+    """Write the page of a run after its first logged step, and then about once a minute.
+
+    Browsers reload the page until the run ends.
+    """
 
     def __init__(self) -> None:
         self._written: float | None = None
@@ -107,6 +134,13 @@ class RunPage(pl.Callback):
         if run is None or not trainer.is_global_zero or not step or step % every:
             return
         if self._written is None or now - self._written >= PAGE_SECONDS:
-            write_run_page(run.path)
+            write_run_page(run.path, live=True)
             update_runs_page(run.path)
             self._written = now
+
+    def on_exception(self, trainer: pl.Trainer, *_: Any) -> None:
+        """Write the page for the last time."""
+        run = logged_run(trainer)
+        if run is not None and trainer.is_global_zero and self._written is not None:
+            with suppress(OSError):  # it must not replace the exception
+                write_run_page(run.path)

@@ -207,7 +207,7 @@ def read_answer(folder: Path) -> object:
     attempts, download.ATTEMPTS = download.ATTEMPTS, 2
     fast, http.CONNECT_TIMEOUT = http.CONNECT_TIMEOUT, 1.0
     errors = []
-    quick = {"progress": False, "timeout": 1.0}
+    quick = {"timeout": 1.0}
     lines, packed = folder / "b" / "cat.ndjson", folder / "c" / "cat.bin"
     try:
         for work in (

@@ -313,3 +313,17 @@ def test_non_finite_steps_are_listed(tmp_path, load_page):
     assert "Steps with NaN or infinite values: 2" in dom
     assert "step 1,234: stroke is nan &lt;b&gt;; step skipped" in dom
     assert "step 1,300: pen is inf; went back to step 1250" in dom
+
+
+def test_page_of_a_running_run_is_reloaded_while_nobody_uses_it(tmp_path, load_page):
+    page = write_run_page(write_run(tmp_path), live=True)
+    text = page.read_text()
+    assert "data-live" in text
+    assert "data-live" not in write_run_page(tmp_path).read_text()
+    page.write_text(text.replace("60000", "1000").replace("location.reload()", "document.title = 'reloaded'"))
+    assert "<title>reloaded</title>" in load_page(page)
+    focused = page.read_text().replace(
+        'root.dataset.ready = "yes"', 'root.dataset.ready = "yes"; document.querySelector("button").focus()'
+    )
+    page.write_text(focused)
+    assert "<title>reloaded</title>" not in load_page(page)

@@ -57,6 +57,8 @@ def test_page_lists_every_run_with_its_facts(tmp_path):
     with (held / ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         page = write_runs_page(tmp_path).read_text()
+    assert "data-live" in page  # one is running
+    assert "data-live" not in write_runs_page(tmp_path).read_text()
     first = cells(page, NAME)
     assert first["state"] == "finished"
     assert (first["seed"], first["α max"], first["steps"], first["val pen"]) == ("7", "0.25", "20", "0.05263")

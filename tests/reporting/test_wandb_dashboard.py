@@ -19,7 +19,8 @@ from sketchembed.reporting.wandb_dashboard import spec, workspace
 def panels(plain):
     """Return the panels of a spec by title, without their random names."""
     sections = plain["section"]["panelBankConfig"]["sections"]
-    return {panel["config"]["chartTitle"]: panel["config"] for one in sections for panel in one["panels"]}
+    shown = [panel["config"] for one in sections for panel in one["panels"]]
+    return {config.get("chartTitle", "table"): config for config in shown}
 
 
 def test_dry_run_writes_the_spec_and_needs_no_account(tmp_path, capsys):
@@ -30,6 +31,7 @@ def test_dry_run_writes_the_spec_and_needs_no_account(tmp_path, capsys):
     assert shown["Pixel loss"]["metrics"] == ["train/pixel", "val/pixel", "unseen/pixel"]
     assert {panel["xAxis"] for panel in shown.values() if "xAxis" in panel} == {"trainer/global_step"}
     first = written["section"]["panelBankConfig"]["sections"][0]["panels"]
+    assert '"drawings"' in json.dumps(shown["table"])
     assert [panel["viewType"] for panel in first] == ["Media Browser", *["Run History Line Plot"] * 5]
 
 

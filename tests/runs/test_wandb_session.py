@@ -1,5 +1,7 @@
 """Test runs that cannot reach the W&B server, or lose it, in subprocesses with a local server."""
 
+import base64
+import hashlib
 import json
 import re
 import socket
@@ -180,6 +182,35 @@ def logged(folder):
     return [{item.key or item.nested_key[0]: json.loads(item.value_json) for item in line} for line in lines]
 
 
+def artifacts_of(found):
+    """Return the artifacts among the records of a log by name, except those of tables."""
+    artifacts = [record.artifact for record in found if record.HasField("artifact")]
+    return {artifact.name: artifact for artifact in artifacts if artifact.type != "run_table"}
+
+
+def table_rows(found):
+    """Return the rows of all tables of drawings in a log, sorted, without the pictures."""
+    rows = []
+    for artifact in (record.artifact for record in found if record.artifact.type == "run_table"):
+        files = {entry.path: entry.local_path for entry in artifact.manifest.contents}
+        table = json.loads(Path(files["drawings.table.json"]).read_text())
+        assert table["columns"] == ["step", "class", "seen", "temperature", "input", "drawing"]
+        assert {cell["path"] for row in table["data"] for cell in row[4:]} <= set(files)
+        rows += [tuple(row[:4]) for row in table["data"]]
+    return sorted(rows)
+
+
+def sampled_rows(run):
+    """Return the rows that the sample files of a run amount to."""
+    files = [json.loads(file.read_text()) for file in run.glob("samples/step-*.json")]
+    return sorted(
+        (file["step"], item["class"], "seen" if item["seen"] else "unseen", sample["temperature"])
+        for file in files
+        for item in file["items"]
+        for sample in item["samples"]
+    )
+
+
 ONE_LINE = re.compile(
     r"W&B cannot be reached: (.*); the run is kept offline in (\S+), `wandb sync (\S+)` sends it later"
 )
@@ -224,7 +255,7 @@ def test_killed_and_resumed_offline_run_syncs_as_one_run(server, tmp_path):
 
 
 @pytest.mark.slow
-def test_training_with_an_unresponsive_server_is_kept_offline(begin, full_server, tmp_path):
+def test_training_with_an_unresponsive_server_is_kept_offline(begin, full_server, server, tmp_path):
     output = wait_for_success(begin(full_server))
     (line,) = lines_about_wandb(output)
     reason, folder, _ = ONE_LINE.fullmatch(line).groups()
@@ -239,7 +270,28 @@ def test_training_with_an_unresponsive_server_is_kept_offline(begin, full_server
     shown = metrics_of(wandb_dashboard.spec(wandb_dashboard.workspace("e", "p", "n")))
     training_metrics = {key for key in shown if not key.startswith("fewshot/")}
     assert {"samples", "trainer/global_step", "train/alpha", "val/pixel"} <= training_metrics <= keys
-    assert json.loads((tmp_path / folder).parents[1].joinpath("run.json").read_text())["finished"] is True
+    run = (tmp_path / folder).parents[1]
+    assert json.loads((run / "run.json").read_text())["finished"] is True
+    (about,) = [record.run for record in found if record.HasField("run")]
+    assert (about.job_type, list(about.tags)) == ("training", ["custom", "doodles", "sketchembednet"])
+    assert table_rows(found) == sampled_rows(run)
+    artifacts = artifacts_of(found)
+    used = {name for name, artifact in artifacts.items() if artifact.use_after_commit}
+    assert (set(artifacts) - used, used) == ({f"{run.name}-weights"}, {"doodles-data"})
+    (weights,) = artifacts[f"{run.name}-weights"].manifest.contents
+    (checkpoint,) = run.glob("checkpoints/step-6.ckpt")
+    assert weights.digest == base64.b64encode(hashlib.md5(checkpoint.read_bytes()).digest()).decode()
+    references = {entry.path: entry.ref for entry in artifacts["doodles-data"].manifest.contents if entry.ref}
+    assert Path(references["points.bin"].removeprefix("file://")).is_file()
+    # W&B's own reader of the log sends the same.
+    sync(tmp_path, server.url, [folder])
+    (history,) = server.history.values()
+    assert [line["train/loss"] for line in history if "train/loss" in line] == [
+        line["train/loss"] for line in logged(tmp_path / folder) if "train/loss" in line
+    ]
+    sent = {made["artifactCollectionName"]: id for id, made in server.artifacts.items()}
+    assert {"doodles-data", f"{run.name}-weights"} <= set(sent)
+    assert server.used == {sent["doodles-data"]}
 
 
 @pytest.mark.slow

@@ -114,7 +114,10 @@ def prepare(
         if store.manifest.get("doodles") == about["doodles"] and store.manifest["max_length"] == max_length:
             return store
     classes = (_exclude_long(drawings(name, per_class, seed), max_length) for name in class_names())
-    return write_store(destination, classes, source="doodles", max_length=max_length, about=about)
+    total = len(class_names())
+    return write_store(
+        destination, classes, source="doodles", max_length=max_length, about=about, total=total
+    )
 
 
 def _exclude_long(made: ClassDrawings, max_length: int) -> ClassDrawings:

@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rich.progress import track
 
 from sketchembed.data.image_set import ImageSet, image_arrays, is_image_set
 from sketchembed.data.sources.splits import check_disjoint
 from sketchembed.errors import DataError, check_known
 from sketchembed.files.array_cache import cached, file_fingerprint
 from sketchembed.files.images import open_image, photo_pixels
+from sketchembed.files.progress_bar import track
 from sketchembed.files.reading import read_file, tar_files
 
 PARTS = ("train", "val", "test")
@@ -132,9 +132,7 @@ def _make_images(folder: Path, part: str, size: int, listed: dict[str, str]) -> 
     classes: dict[str, int] = {}
     images, labels, names = [], [], []
     files = _photos(folder, part, listed)
-    for label, name, content in track(
-        files, description=f"mini-ImageNet {part}", total=len(listed) or None, transient=True
-    ):
+    for label, name, content in track(files, f"Reading mini-ImageNet {part}", len(listed) or None):
         if listed.get(name, label) != label:
             raise DataError(
                 f"'{name}' lies in class '{label}', and {part}.csv has it in '{listed[name]}'",

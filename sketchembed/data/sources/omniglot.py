@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from rich.progress import track
 
 from sketchembed.data.sources.splits import read_names
 from sketchembed.data.store import DrawingStore, open_if_current
 from sketchembed.data.store_writer import ClassDrawings, write_store
 from sketchembed.errors import DataError
+from sketchembed.files.progress_bar import track
 from sketchembed.files.reading import read_file, zip_files
 from sketchembed.sketch import Sketch
 
@@ -77,7 +77,7 @@ def published_strokes(folder: Path) -> Iterator[tuple[str, str, Sketch]]:
         DataError: if files are missing or damaged.
     """
     files = published_files(folder, "strokes")
-    for character, name, content in track(files, "Omniglot strokes", total=20 * CHARACTERS, transient=True):
+    for character, name, content in track(files, "Reading Omniglot strokes", 20 * CHARACTERS):
         sketch = parse_strokes(content.decode("utf-8", errors="replace"), f"{character}/{name}.txt")
         yield character, name, simplify(sketch)
 

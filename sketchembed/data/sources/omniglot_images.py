@@ -6,13 +6,11 @@ scaled to the canvas without its margin.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 import torch
-from rich.progress import track
 
 from sketchembed.data.image_set import ImageSet, image_arrays, is_image_set
 from sketchembed.data.model_inputs import read_drawing
@@ -27,6 +25,7 @@ from sketchembed.data.sources.omniglot import (
 from sketchembed.data.sources.splits import check_disjoint, read_names
 from sketchembed.errors import DataError, check_known
 from sketchembed.files.array_cache import cached, file_fingerprint
+from sketchembed.files.progress_bar import track
 from sketchembed.raster import rasterize
 from sketchembed.sketch import Sketch
 
@@ -121,10 +120,8 @@ def _make_images(folder: Path, kind: Kind, size: int) -> dict[str, np.ndarray]:
         strokes = {(character, name): sketch for character, name, sketch in published_strokes(folder)}
     characters: dict[str, int] = {}
     labels, names, images, sketches = [], [], [], []
-    files: Iterable[tuple[str, str, bytes]] = track(
-        published_files(folder, "images"), "Omniglot images", total=20 * CHARACTERS, transient=True
-    )
-    for character, name, content in files:
+    files = published_files(folder, "images")
+    for character, name, content in track(files, "Reading Omniglot images", 20 * CHARACTERS):
         labels.append(characters.setdefault(character, len(characters)))
         names.append(name)
         sketch = strokes.get((character, name))

@@ -79,7 +79,8 @@ class EmbeddingMethod(Method):
         at_once = max(1, CPU_PIXELS // data.size**2) if device.type == "cpu" else GPU_IMAGES
         with torch.inference_mode():
             width = embed(range(1)).shape[-1]
-            self.features = ranks.gather(torch.zeros(len(data), width), at_once, embed).to(device)
+            features = torch.zeros(len(data), width)
+            self.features = ranks.gather(features, at_once, embed, f"Embedding by {self.name}").to(device)
             # If there are fewer images than features, the Gram matrix is smaller than the features.
             self.gram = _gram_matrix(self.features, ranks) if width > len(data) else None
 
@@ -134,7 +135,9 @@ def _gram_matrix(features: Tensor, ranks: Ranks) -> Tensor:
         found = features[rows.start : rows.stop] @ features[: rows.stop].mT
         return functional.pad(found, (0, count - rows.stop))
 
-    gram = ranks.gather(torch.zeros(count, count), GPU_IMAGES, lower).to(features.device)
+    gram = ranks.gather(torch.zeros(count, count), GPU_IMAGES, lower, "Computing products").to(
+        features.device
+    )
     for first in range(0, count, GPU_IMAGES):
         last = first + GPU_IMAGES
         gram[:first, first:last] = gram[first:last, :first].mT

@@ -113,7 +113,7 @@ def measure(
         return torch.stack(columns, dim=1).double()
 
     out = torch.zeros(count, len(methods), dtype=torch.float64)
-    accuracies = ranks.gather(out, BLOCK, accuracies_of).numpy()
+    accuracies = ranks.gather(out, BLOCK, accuracies_of, f"Episodes {setting}").numpy()
     digest = episodes.digest(count)
     return [
         Score(setting, accuracies[:, column], episodes.seed, episodes.query, digest)

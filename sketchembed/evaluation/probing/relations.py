@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float
-from rich.progress import track
 from torch import Tensor
 
 from sketchembed.errors import DataError, check_range
@@ -25,6 +24,7 @@ from sketchembed.evaluation.probing.probes import (
     probe_rows,
     umap_projection,
 )
+from sketchembed.files.progress_bar import track
 from sketchembed.reporting.intervals import Interval, student_interval
 from sketchembed.reporting.part import Cell, Figure, Part, Table
 from sketchembed.sketch import Sketch
@@ -113,7 +113,7 @@ def relations(context: EvaluationContext, train: int = 100, test: int = 200, rep
     first: dict[str, Examples] = {}
     scores: dict[Key, list[float]] = defaultdict(list)
     maps: dict[tuple[str, str], np.ndarray] = {}
-    for repeat in track(range(repeats), "relations", transient=True, disable=not context.ranks.is_rank_zero):
+    for repeat in track(range(repeats), "Training probes of relations"):
         seed = context.seed + repeat
         composer = Composer(context.pictures, seed)
         for relation in reversed(TITLES):  # the real classes first, because they may have too few drawings

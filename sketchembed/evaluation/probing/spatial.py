@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from importlib import resources
 
 import numpy as np
-from rich.progress import Progress
 
 from sketchembed.errors import check_range
 from sketchembed.evaluation.context import EvaluationContext
@@ -27,6 +26,7 @@ from sketchembed.evaluation.probing.probes import (
     probe_rows,
     umap_projection,
 )
+from sketchembed.files.progress_bar import ProgressBar
 from sketchembed.files.serialization import parse_yaml
 from sketchembed.reporting.intervals import Interval, student_interval
 from sketchembed.reporting.part import Cell, Figure, Part, Table
@@ -110,8 +110,8 @@ def _measure(
 ) -> SpatialResults:
     found = SpatialResults()
     train = max(counts)
-    with Progress(transient=True, disable=not context.ranks.is_rank_zero) as bar:
-        task = bar.add_task("spatial", total=repeats * len(VARIABLES) * len(probe_rows(context)))
+    total = repeats * len(VARIABLES) * len(probe_rows(context))
+    with ProgressBar("Training spatial probes", total) as bar:
         for repeat in range(repeats):
             seed = context.seed + repeat
             composer = Composer(context.pictures, seed)
@@ -128,7 +128,7 @@ def _measure(
                             found.scores[variable, name, count, "nonlinear"].append(nonlinear(part, seed))
                     if repeat == 0:
                         found.maps[variable, name] = umap_projection(data.test[:MAPPED], context.seed)
-                    bar.advance(task)
+                    bar.advance()
                 if repeat == 0:
                     found.examples[variable] = tested
                     found.digests[variable] = hashlib.sha256(images.numpy().tobytes()).hexdigest()[:16]

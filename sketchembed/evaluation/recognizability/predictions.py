@@ -133,7 +133,7 @@ def classify(
         predicted: Tensor = classifier(images).argmax(-1)
         return predicted
 
-    return ranks.gather(torch.zeros(count, dtype=torch.int64), BLOCK, block)
+    return ranks.gather(torch.zeros(count, dtype=torch.int64), BLOCK, block, "Classifying pictures")
 
 
 def draw(
@@ -159,7 +159,7 @@ def draw(
         out[:, : drawn.shape[1]] = drawn
         return out
 
-    return context.ranks.gather(torch.zeros(count, length, 5), BLOCK, block)
+    return context.ranks.gather(torch.zeros(count, length, 5), BLOCK, block, "Generating drawings")
 
 
 @torch.no_grad()

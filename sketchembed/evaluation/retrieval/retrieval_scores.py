@@ -7,13 +7,13 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from jaxtyping import Float
-from rich.progress import track
 from torch import Tensor
 
 from sketchembed.evaluation.context import EvaluationContext
 from sketchembed.evaluation.fewshot.methods import pixel_features
 from sketchembed.evaluation.pictures import index_digest
 from sketchembed.evaluation.retrieval.ranking import RankingScores, chance, rank
+from sketchembed.files.progress_bar import track
 from sketchembed.reporting.figures import drawing_as_svg, svg
 from sketchembed.reporting.part import Figure, Part, Table
 
@@ -32,7 +32,7 @@ def embedded(
         name: [] for name in [*(model.name for model in context.models), PIXELS]
     }
     batches = [indices[at : at + BATCH] for at in range(0, len(indices), BATCH)]
-    for batch in track(batches, f"Embedding {what}", transient=True):
+    for batch in track(batches, f"Embedding {what}"):
         images = context.pictures.images(batch, size)
         for model in context.models:
             found[model.name].append(context.embed(model, images))

@@ -27,6 +27,7 @@ from sketchembed.evaluation.report_builder import PAGE, REQUEST, duration
 from sketchembed.evaluation.sweeps.sweep_figures import sweep_figures
 from sketchembed.evaluation.sweeps.sweep_tables import ALPHA, STEP_SETTING, EvaluatedRun, SweepResults
 from sketchembed.evaluation.wandb_results import track_parts
+from sketchembed.files.progress_bar import ProgressBar
 from sketchembed.files.reading import digest
 from sketchembed.files.serialization import parse_json
 from sketchembed.files.writing import whole_file
@@ -91,7 +92,8 @@ def sweep_report(
     if context.ranks.is_rank_zero:
         print(part.markdown())
         print(context.out / PAGE)
-        track_parts(f"sweep {found.name}", [part], context.wandb, context.project, context.out)
+        weights = [find(path) for path in evaluator.finished.values()]
+        track_parts(f"sweep {found.name}", [part], context, weights)
         for line in [*evaluator.skipped, *evaluator.failures]:
             print(f"sketchembed: {line}", file=sys.stderr)
         if evaluator.failures:
@@ -211,7 +213,8 @@ class SweepEvaluator:
         cached = self.context.ranks.broadcast(cached)
         if cached is None:
             begun = time.perf_counter()
-            cached = compute()
+            with ProgressBar(f"Evaluating {name}"):
+                cached = compute()
             if self.context.ranks.is_rank_zero:
                 plain = {REQUEST: request, "checkpoint": str(file), "values": cached}
                 with whole_file(file_path) as written:

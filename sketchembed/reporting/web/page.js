@@ -4,6 +4,10 @@ const root = document.documentElement;
 // Tests read this attribute, which contains the messages of all errors.
 window.addEventListener("error", (event) => { root.dataset.errors += `${event.message}; `; });
 
+// A page of something that is still running is written again every minute. It is not reloaded while it is used.
+if ("live" in root.dataset)
+  setInterval(() => { if (document.activeElement === document.body) location.reload(); }, 60000);
+
 const page = document.getElementById("page");
 const data = JSON.parse(document.getElementById("data").textContent);
 

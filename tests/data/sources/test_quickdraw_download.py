@@ -32,7 +32,7 @@ from sketchembed.files.download import download
 from sketchembed.files.http import NetworkError
 
 CONTENT = np.random.default_rng(0).bytes(300_000)
-quiet = {"progress": False, "timeout": 5.0}
+quiet = {"timeout": 5.0}
 
 
 class Site:
@@ -184,7 +184,7 @@ def test_part_without_its_tag_is_ignored(site: Site, tmp_path: Path) -> None:
 
 
 def test_redirect_is_followed_without_reading_its_body(site: Site, tmp_path: Path) -> None:
-    download(f"{site.url}/moved", tmp_path / "file", progress=False, timeout=5.0)
+    download(f"{site.url}/moved", tmp_path / "file", timeout=5.0)
     assert (tmp_path / "file").read_bytes() == CONTENT
     assert [request[1] for request in site.requests] == ["/moved", "/file"]
 
@@ -297,7 +297,7 @@ def test_silent_server_times_out(tmp_path: Path, site: Site) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"http://127.0.0.1:{silent.getsockname()[1]}/x"
         with pytest.raises(NetworkError, match="timed out"):
-            download(url, tmp_path / "x", progress=False, timeout=0.2)
+            download(url, tmp_path / "x", timeout=0.2)
 
 
 # ---- local failures ----------------------------------------------------------------------------------
