@@ -21,6 +21,7 @@ INK_THRESHOLD = 0.15  # darkness of ink when the drawing is cropped, relative to
 MIN_CONTRAST = 0.02  # minimum range of the grey levels, in [0, 1]; a picture with less is blank
 BLOCK = 16  # side in pixels of the blocks whose evenness is measured; those of a JPEG have 8 or 16
 EVEN = 0.03  # largest distance from the background within an even block, relative to the range of the picture
+LEAST_EVEN = 0.15  # smallest share of pixels so close to the background
 
 # Constants of photographed paper; lengths in pixels of a picture whose longer side is SIDE.
 SIDE = 448
@@ -31,7 +32,7 @@ FAINTEST = 0.08  # least darkness of the darkest ink, relative to the paper
 NOISE = 4.0  # ink is darker than the paper by so many standard deviations of its grain
 SPECK = 10  # ink pixels in a square of 9 pixels, below which they are dirt
 MOST_INK = 0.25  # largest share of ink in the sheet
-MOST_GREY = 2.0  # largest number of pixels of half the darkness of ink, relative to the number of ink pixels
+MOST_GREY = 0.3  # largest number of grey pixels away from the ink, relative to the number of ink pixels
 
 
 def ink_of(grey: UInt8[np.ndarray, "h w"], name: str, fix: str) -> Float[np.ndarray, "rows columns"]:
@@ -80,20 +81,22 @@ def photographed_ink(grey: UInt8[np.ndarray, "h w"], name: str, fix: str) -> Boo
     paper = _mean(-_largest(-_largest(smooth, WIDEST), WIDEST), WIDEST).clamp_min(1 / 255)
     sheet = ~_outside(_mean(light, 5) < TABLE * paper.median())
     dark = 1 - smooth / paper
-    grain = dark[sheet]
+    grain = dark[sheet].numpy()
     if not len(grain):
         raise _rejected(name, "has no sheet of paper", fix)
-    dark = dark - grain.median()
-    noise = 1.4826 * (grain - grain.median()).abs().median()
-    darkest = torch.quantile(grain - grain.median(), 0.998)
+    level = float(np.median(grain))
+    dark, grain = dark - level, grain - level
+    noise = 1.4826 * float(np.median(np.abs(grain)))
+    darkest = float(np.quantile(grain, 0.998))
     if darkest < max(FAINTEST, 1.5 * NOISE * noise):
         raise _rejected(name, "has no lines that stand out from the paper", fix)
     least = max(darkest / 2, NOISE * noise)
     ink = (dark > least) & sheet
     ink &= _mean(ink.float(), 9, counted=True) * 81 >= SPECK
     share = ink.sum() / sheet.sum()
-    between = ((dark > least / 2) & sheet).sum() - ink.sum()
-    if not 0 < share <= MOST_INK or between > MOST_GREY * ink.sum():
+    # In a drawing, only the blurred edges of lines are neither ink nor paper.
+    grey_away = (dark > least / 3) & sheet & (_largest(ink.float(), 5) == 0)
+    if not 0 < share <= MOST_INK or grey_away.sum() > MOST_GREY * ink.sum():
         raise _rejected(name, "is a photo in which no drawing was found", fix)
     return ink[0, 0].numpy()
 
@@ -111,6 +114,8 @@ def _is_photographed(grey: np.ndarray, ink: np.ndarray) -> bool:
     least, most = np.minimum(*ends), np.maximum(*ends)
     counts = np.array(Image.fromarray(grey).histogram())
     background = ink[np.argmax(np.where(ink < 0.5, counts, 0))]
+    if counts[np.abs(ink - background) <= EVEN].sum() < LEAST_EVEN * grey.size:
+        return True
     free = most < 0.5
     even = np.maximum(most - background, background - least) <= EVEN
     if (free & even).sum() < free.sum() / 2:
@@ -122,12 +127,13 @@ def _is_photographed(grey: np.ndarray, ink: np.ndarray) -> bool:
 
 
 def _outside(dark: Tensor) -> Tensor:
-    """Return the dark pixels from which a straight dark path leads to an edge, enlarged by their blur."""
+    """Return the dark pixels from which a straight dark path leads to an edge, and the edge, enlarged."""
     values = dark[0, 0].numpy()
     found = np.zeros_like(values)
     for axis in (0, 1):
         found |= np.logical_and.accumulate(values, axis=axis)
         found |= np.flip(np.logical_and.accumulate(np.flip(values, axis), axis=axis), axis)
+    found[[0, -1]] = found[:, [0, -1]] = True  # also where the table is too narrow to be dark
     return _largest(torch.from_numpy(found).float()[None, None], EDGE) > 0
 
 
@@ -148,7 +154,8 @@ def _largest(values: Tensor, side: int) -> Tensor:
 
 def _mean(values: Tensor, side: int, counted: bool = False) -> Tensor:
     """Return the mean over a square around each pixel; if `counted`, pixels outside the picture are zeros."""
-    return avg_pool2d(values, side, 1, side // 2, count_include_pad=counted)
+    rows = avg_pool2d(values, (side, 1), 1, (side // 2, 0), count_include_pad=counted)
+    return avg_pool2d(rows, (1, side), 1, (0, side // 2), count_include_pad=counted)
 
 
 def _cropped(values: np.ndarray, where: np.ndarray | None = None) -> np.ndarray:
