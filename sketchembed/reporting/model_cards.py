@@ -11,7 +11,7 @@ from pathlib import Path
 
 from sketchembed.files.writing import whole_file
 from sketchembed.hub.model_files import PACKAGED, load_network, read_provenance
-from sketchembed.hub.packaged import MODELS
+from sketchembed.hub.packaged import DATA, MODELS
 from sketchembed.reporting.part import Cell, Table
 from sketchembed.reporting.results_page import MODEL_COLUMNS, model_facts
 
@@ -33,12 +33,6 @@ NETWORKS = {
     "resnet": "ResNet classifier",
 }
 SIZES = ("encoder", "depth", "width", "latent", "classes")  # those that a card names
-LICENCES = {
-    "quickdraw": "Quick, Draw! is CC BY 4.0, by Google",
-    "omniglot": "Omniglot is MIT, by Brenden Lake",
-    "sketchy": "Sketchy and mini-ImageNet are for research only",
-    "traced mini_imagenet": "mini-ImageNet is for research only",
-}
 
 
 def model_page(results: str) -> str:
@@ -74,7 +68,7 @@ def model_card(name: str, results: str) -> str:
             f" {facts['training time']}; version {known['version']}",
         ],
         ["file", f"{facts['size']}, SHA-256 {facts['SHA-256']}…"],
-        ["licence", f"MIT; its training data: {LICENCES[known['source']]}"],
+        ["licence", "MIT; data: {}, {}".format(*DATA[known["source"]])],
     ]
     purpose = MODELS[name].purpose
     parts = [

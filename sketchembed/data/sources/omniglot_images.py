@@ -13,7 +13,6 @@ import numpy as np
 import torch
 
 from sketchembed.data.image_set import ImageSet, image_arrays, is_image_set
-from sketchembed.data.model_inputs import read_drawing
 from sketchembed.data.sources.omniglot import (
     AGAIN,
     CHARACTERS,
@@ -26,6 +25,7 @@ from sketchembed.data.sources.splits import check_disjoint, read_names
 from sketchembed.errors import DataError, check_known
 from sketchembed.files.array_cache import cached, file_fingerprint
 from sketchembed.files.progress_bar import track
+from sketchembed.networks.model_inputs import read_drawing
 from sketchembed.raster import rasterize
 from sketchembed.sketch import Sketch
 
