@@ -5,8 +5,9 @@ Use a trained model::
     import sketchembed
 
     net = sketchembed.load("quickdraw-conv4")
-    z = net.embed(images)          # [batch, 256]; images in [0, 1], dark lines on white
-    sketches = net.draw(images)    # a list of Sketch
+    z = net.embed(["cat.png", "dog.jpg"])    # [2, 256]; paths, PIL images, arrays or tensors
+    sketches = net.draw("cat.png")           # a list of Sketch
+    print(sketchembed.models())              # the packaged models
 """
 
 from importlib import import_module
@@ -15,19 +16,23 @@ from typing import TYPE_CHECKING, Any
 from sketchembed._version import __version__
 
 if TYPE_CHECKING:
-    from sketchembed.data.model_inputs import read_drawing, read_photo
-    from sketchembed.hub import load, load_network, save
+    from sketchembed.evaluation.sketch_embedder import SketchEmbedder
+    from sketchembed.hub import load, load_network, models, save
     from sketchembed.networks import ModelConfig, SketchEmbedNet
+    from sketchembed.networks.model_inputs import read_drawing, read_image, read_photo
     from sketchembed.sketch import Sketch
 
 _MODULES = {
     "ModelConfig": "sketchembed.networks",
     "Sketch": "sketchembed.sketch",
     "SketchEmbedNet": "sketchembed.networks",
+    "SketchEmbedder": "sketchembed.evaluation.sketch_embedder",
     "load": "sketchembed.hub",
     "load_network": "sketchembed.hub",
-    "read_drawing": "sketchembed.data.model_inputs",
-    "read_photo": "sketchembed.data.model_inputs",
+    "models": "sketchembed.hub",
+    "read_drawing": "sketchembed.networks.model_inputs",
+    "read_image": "sketchembed.networks.model_inputs",
+    "read_photo": "sketchembed.networks.model_inputs",
     "save": "sketchembed.hub",
 }
 
@@ -35,10 +40,13 @@ __all__ = [
     "ModelConfig",
     "Sketch",
     "SketchEmbedNet",
+    "SketchEmbedder",
     "__version__",
     "load",
     "load_network",
+    "models",
     "read_drawing",
+    "read_image",
     "read_photo",
     "save",
 ]
@@ -47,7 +55,12 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     """Import public names on first use, so that ``sketchembed --help`` does not import torch."""
     if name in _MODULES:
-        return getattr(import_module(_MODULES[name]), name)
+        try:
+            return getattr(import_module(_MODULES[name]), name)
+        except ModuleNotFoundError as error:
+            if name != "SketchEmbedder":
+                raise
+            raise ImportError(f"{error}. SketchEmbedder needs `pip install sketchembed[sklearn]`") from error
     raise AttributeError(f"module 'sketchembed' has no attribute '{name}'")
 
 

@@ -24,13 +24,13 @@ from PIL import Image, ImageDraw
 import sketchembed
 from sketchembed.cli import main
 from sketchembed.data.image_set import ImageSet
-from sketchembed.data.model_inputs import read_drawing, read_photo
 from sketchembed.data.sources import mini_imagenet, omniglot_images, sketchy, sketchy_files, traced
 from sketchembed.data.sources.omniglot_runs import OneShotRuns
 from sketchembed.errors import DataError
 from sketchembed.files import images
 from sketchembed.files.reading import MAX_BYTES
 from sketchembed.networks import ModelConfig, SketchEmbedNet
+from sketchembed.networks.model_inputs import read_drawing, read_photo
 
 SIDE = 8192
 """Width of the largest images that are accepted, in pixels. The largest height depends on the format."""

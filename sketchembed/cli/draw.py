@@ -7,8 +7,8 @@ from pathlib import Path
 import torch
 
 from sketchembed.cli.parser import command
-from sketchembed.data.model_inputs import image_files, read_drawing, read_photo
 from sketchembed.hub.model_files import load
+from sketchembed.networks.model_inputs import image_files, read_drawing, read_photo
 
 
 def draw(

@@ -12,6 +12,7 @@ import contextlib
 import io
 import re
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
@@ -31,6 +32,7 @@ MAX_WEBP_PIXELS = MAX_PIXELS // 2  # Pillow holds four copies of a WEBP image wh
 MAX_JPEG_PIXELS = 2 * MAX_PIXELS  # a JPEG with a single scan can be decoded at half its resolution
 MAX_JPEG_BYTES = 2**26  # decoding a JPEG holds its coefficients in memory besides its pixels
 MAX_SCANS = 64  # of a progressive JPEG; about ten are usual, and each takes a pass over all pixels
+MAX_FRAMES = 64  # of an animation, of which the first frame is read; more are a film and no picture
 EXPECTED = "a complete PNG, JPEG, BMP, GIF, WEBP or TIFF file"
 FIX = "Check the file, or save it again as PNG"
 
@@ -53,33 +55,34 @@ def open_image(source: Path | bytes, name: str, *, expected: str = EXPECTED, fix
     content = read_file(source, name, expected=expected, fix=fix) if isinstance(source, Path) else source
     check_file_size(len(content), name)
 
-    def unreadable(why: str) -> DataError:
-        return DataError(f"{name} cannot be read as an image ({why})", expected=expected, fix=fix)
+    with _readable(name, expected, fix, content[:16]):
+        if not content:
+            raise _Unreadable("it is empty")
+        with Image.open(io.BytesIO(content), formats=FORMATS) as opened:
+            _limit_size(opened, content, name)
+            if opened.format in JPEG and _scans(content) > MAX_SCANS:
+                raise _Unreadable(f"a JPEG of more than {MAX_SCANS} scans")
+            # Pillow would decode the frames of a GIF to count them; each frame of a film states its duration.
+            if opened.format == "GIF":
+                _limit_frames(content.count(b"\x21\xf9\x04"), name)
+            elif opened.format in ("PNG", "WEBP"):
+                _limit_frames(getattr(opened, "n_frames", 1), name)
+            return _upright(opened)
 
-    if not content:
-        raise unreadable("it is empty")
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about metadata
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(io.BytesIO(content), formats=FORMATS) as opened:
-                _limit_size(opened, content, name)
-                if opened.format in JPEG and _scans(content) > MAX_SCANS:
-                    raise unreadable(f"a JPEG of more than {MAX_SCANS} scans")
-                if opened.mode in ("I", "F"):
-                    raise unreadable("its pixels are 32-bit numbers, whose value for white is unknown")
-                return _upright(opened)
-    except DataError:
-        raise
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        counted = re.search(r"\d+", str(error))
-        raise _too_large(name, counted[0] if counted else "too many", MAX_PIXELS) from error
-    except UnidentifiedImageError as error:
-        kind = next((kind for kind in FORMATS if _accepts(kind, content[:16])), None)
-        raise unreadable(f"a damaged {kind}" if kind else f"it begins with {content[:12]!r}") from error
-    except Exception as error:  # Pillow raises many types for damaged files
-        first = (str(error).splitlines() or [""])[0][:80]
-        raise unreadable(f"{type(error).__name__}: {first}" if first else type(error).__name__) from error
+
+def as_rgb(picture: Image.Image, name: str, *, expected: str = EXPECTED, fix: str = FIX) -> Image.Image:
+    """Return a PIL image as :func:`open_image` returns a file; the other arguments are for error messages.
+
+    Raises:
+        DataError: if its file is damaged, it is a film or too large, or it has 32-bit pixels.
+    """
+    with _readable(name, expected, fix):
+        if picture.width * picture.height > MAX_PIXELS:
+            raise _too_large(name, f"{picture.width} x {picture.height}", MAX_PIXELS)
+        if not picture.width * picture.height:
+            raise _Unreadable("it is empty")
+        _limit_frames(getattr(picture, "n_frames", 1), name)
+        return _upright(picture)
 
 
 def photo_pixels(
@@ -126,6 +129,37 @@ def png_uri(image: np.ndarray) -> str:
     return "data:image/png;base64," + base64.b64encode(out.getvalue()).decode()
 
 
+class _Unreadable(Exception):
+    """Why an image cannot be read."""
+
+
+@contextlib.contextmanager
+def _readable(name: str, expected: str, fix: str, start: bytes = b"") -> Iterator[None]:
+    """Raise what Pillow raises for a damaged image as a DataError; `start` are its first bytes."""
+
+    def unreadable(why: str) -> DataError:
+        return DataError(f"{name} cannot be read as an image ({why})", expected=expected, fix=fix)
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about metadata
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            yield
+    except DataError:
+        raise
+    except _Unreadable as error:
+        raise unreadable(str(error)) from error
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        counted = re.search(r"\d+", str(error))
+        raise _too_large(name, counted[0] if counted else "too many", MAX_PIXELS) from error
+    except UnidentifiedImageError as error:
+        kind = next((kind for kind in FORMATS if _accepts(kind, start)), None)
+        raise unreadable(f"a damaged {kind}" if kind else f"it begins with {start[:12]!r}") from error
+    except Exception as error:  # Pillow raises many types for damaged files
+        first = (str(error).splitlines() or [""])[0][:80]
+        raise unreadable(f"{type(error).__name__}: {first}" if first else type(error).__name__) from error
+
+
 def _accepts(kind: str, prefix: bytes) -> bool:
     accept = Image.OPEN[kind][1]
     return accept is not None and bool(accept(prefix))
@@ -143,6 +177,15 @@ def _limit_size(opened: Image.Image, content: bytes, name: str) -> None:
             raise _too_large(name, f"{width} x {height}", most)
     if opened.format in JPEG and opened.width * opened.height > MAX_PIXELS:
         opened.draft(None, (opened.width // 2, opened.height // 2))
+
+
+def _limit_frames(count: int, name: str) -> None:
+    if count > MAX_FRAMES:
+        raise DataError(
+            f"{name} is an animation of {count} frames",
+            expected="one picture",
+            fix="Save a frame of it as PNG",
+        )
 
 
 def _too_large(name: str, pixels: str, most: int) -> DataError:
@@ -172,7 +215,12 @@ def _scans(content: bytes) -> int:
 
 
 def _upright(opened: Image.Image) -> Image.Image:
-    """Decode a file as RGB and apply its EXIF orientation."""
+    """Decode a file as RGB and apply its EXIF orientation.
+
+    32-bit pixels raise an error, because their value for white is unknown.
+    """
+    if opened.mode in ("I", "F"):
+        raise _Unreadable("its pixels are 32-bit numbers, whose value for white is unknown")
     transparency = _scaled_transparency(opened)
     opened.load()
     picture = _as_rgb(opened, transparency)

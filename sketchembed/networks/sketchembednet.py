@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from sketchembed.errors import CheckpointError
+from sketchembed.errors import CheckpointError, ConfigError
 from sketchembed.networks.conv4 import Conv4
 from sketchembed.networks.decoder import HyperLSTMDecoder, LSTMDecoder, StrokeDecoder, StrokeDistribution
+from sketchembed.networks.file_results import DrawnFiles, Progress, file_batches
+from sketchembed.networks.model_inputs import Images
 from sketchembed.networks.network import Network, NetworkConfig, evaluating
 from sketchembed.networks.precision import at_least_float32
 from sketchembed.networks.resnet12 import ResNet12
@@ -265,29 +269,38 @@ class SketchEmbedNet(SketchEncoder):
     @torch.no_grad()
     def draw(
         self,
-        images: Float[Tensor, "batch channels height width"],
+        images: Images,
         temperature: float | int = 0.0,
         seed: int | None = None,
         component: Literal["sample", "argmax"] = "sample",
     ) -> list[Sketch]:
-        """Draw each image, with values in [0, 1]; drawings are dark lines (0) on white (1).
+        """Draw each image.
 
         Args:
-            images: the images.
+            images: as for :meth:`embed`; drawings are dark lines (0) on white (1).
             temperature: 0 is greedy and always gives the same drawing.
             seed: seed of the sampling; random if not given.
             component: see :meth:`generate`.
 
         Raises:
             CheckpointError: if the output is not finite.
+            ConfigError: if the temperature is negative or not finite.
+            DataError: as :meth:`embed`.
         """
-        generator = torch.Generator(images.device)
+        if not 0 <= temperature < math.inf:  # True for NaN
+            raise ConfigError(
+                f"the temperature is {temperature}",
+                expected="0 or more",
+                fix="Use 0 for the likeliest drawing",
+            )
+        inputs = self.inputs(images)
+        generator = torch.Generator(inputs.device)
         if seed is None:
             generator.seed()
         else:
             generator.manual_seed(seed)
         with evaluating(self):
-            z = self.encode(images).mean
+            z = self.encode(inputs).mean
             rows = self.generate(z, temperature, component, generator=generator) if z.isfinite().all() else z
         if not rows.isfinite().all():
             raise CheckpointError(
@@ -296,3 +309,35 @@ class SketchEmbedNet(SketchEncoder):
                 fix="Use an older checkpoint, or train again",
             )
         return [Sketch.from_stroke5(row).scaled(self.offset_scale) for row in rows.float().cpu().numpy()]
+
+    def draw_files(
+        self,
+        files: str | Path | Iterable[str | Path],
+        temperature: float | int = 0.0,
+        seed: int | None = None,
+        component: Literal["sample", "argmax"] = "sample",
+        *,
+        batch_size: int = 64,
+        progress: Progress | None = None,
+    ) -> DrawnFiles:
+        """Draw many image files in batches; files that cannot be read are skipped.
+
+        Args:
+            files: the files, or a folder, which is searched recursively.
+            temperature: see :meth:`draw`.
+            seed: seed of the sampling. A batch adds the index of its first file, so that batches differ.
+            component: see :meth:`generate`.
+            batch_size: number of files in a batch.
+            progress: called after each batch with the number of files that are done and of all files.
+
+        Raises:
+            CheckpointError: if the output is not finite.
+            ConfigError: if the temperature is negative or not finite.
+            DataError: if the folder has no images.
+        """
+        drawn = DrawnFiles([], [], {})
+        for batch in file_batches(files, self.config, batch_size, drawn.skipped, progress):
+            seed_of_batch = None if seed is None else seed + batch.start
+            drawn.sketches.extend(self.draw(batch.inputs, temperature, seed_of_batch, component))
+            drawn.files.extend(batch.files)
+        return drawn

@@ -11,7 +11,6 @@ from PIL import Image, ImageDraw
 
 from sketchembed.data.datamodules.pair_datamodule import PairDataset
 from sketchembed.data.image_set import ImageSet
-from sketchembed.data.model_inputs import read_drawing, read_photo
 from sketchembed.data.sources import mini_imagenet, omniglot_images, sketchy
 from sketchembed.data.sources.omniglot_runs import OneShotRuns
 from sketchembed.data.store import DrawingStore
@@ -19,6 +18,7 @@ from sketchembed.data.store_writer import ClassDrawings, write_store
 from sketchembed.errors import DataError
 from sketchembed.files.array_cache import file_fingerprint
 from sketchembed.files.images import open_image
+from sketchembed.networks.model_inputs import read_drawing, read_photo
 
 from .archives import tar_of, zip_of
 from .drawings import SVG, rows

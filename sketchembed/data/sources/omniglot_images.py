@@ -15,7 +15,6 @@ import torch
 from rich.progress import track
 
 from sketchembed.data.image_set import ImageSet, image_arrays, is_image_set
-from sketchembed.data.model_inputs import read_drawing
 from sketchembed.data.sources.omniglot import (
     AGAIN,
     CHARACTERS,
@@ -27,6 +26,7 @@ from sketchembed.data.sources.omniglot import (
 from sketchembed.data.sources.splits import check_disjoint, read_names
 from sketchembed.errors import DataError, check_known
 from sketchembed.files.array_cache import cached, file_fingerprint
+from sketchembed.networks.model_inputs import read_drawing
 from sketchembed.raster import rasterize
 from sketchembed.sketch import Sketch
 

@@ -11,7 +11,6 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
-from sketchembed.data.model_inputs import image_files, read_drawing
 from sketchembed.errors import check_range
 from sketchembed.evaluation.context import EvaluationContext
 from sketchembed.evaluation.fewshot.methods import pixel_features
@@ -19,6 +18,7 @@ from sketchembed.evaluation.generation.generation_inputs import choose_balanced
 from sketchembed.evaluation.pictures import index_digest
 from sketchembed.evaluation.retrieval.ranking import similarities
 from sketchembed.evaluation.retrieval.retrieval_scores import PIXELS, embedded, score
+from sketchembed.networks.model_inputs import image_files, read_drawing
 from sketchembed.reporting.grid import Content, Tile, grid_svg
 from sketchembed.reporting.part import Figure, Part, Table
 

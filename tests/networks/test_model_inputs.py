@@ -8,13 +8,13 @@ from scipy import ndimage
 
 import sketchembed
 from sketchembed.cli import main
-from sketchembed.data.model_inputs import read_drawing, read_photo
-from sketchembed.data.thinning import thinned
 from sketchembed.errors import CheckpointError, DataError
 from sketchembed.hub.model_files import load_network
 from sketchembed.networks import ModelConfig, SketchEmbedNet, SketchEncoder
 from sketchembed.networks.conv_vae import ConvVAE, ConvVAEConfig
+from sketchembed.networks.model_inputs import read_drawing, read_photo
 from sketchembed.raster import rasterize
+from sketchembed.raster.thinning import thinned
 from sketchembed.sketch import Sketch
 
 HOUSE = [(0, 60), (0, 100), (80, 100), (80, 60), (40, 20), (0, 60), (80, 60)]
