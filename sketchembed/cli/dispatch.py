@@ -19,10 +19,14 @@ COMMANDS = {
     "report": "write one page of all evaluations of a model, next to the paper's numbers",
     "results": "evaluate the packaged models and write RESULTS.md",
     "draw": "draw images with a trained model",
+    "embed": "embed a folder of pictures and write a table",
+    "search": "find the pictures of a folder that are most similar to one",
+    "models": "list the packaged models",
     "export": "write a checkpoint's model as safetensors",
     "page": "write a run's page again",
     "runs": "write the page of all runs again",
     "dashboard": "create a view of the project on W&B",
+    "completion": "print a script that completes commands and options in a shell",
 }
 """Subcommands with a one-line description."""
 MODULES = {"models": "model_list", "search": "picture_search"}

@@ -83,9 +83,9 @@ def command(function: Any, name: str) -> Callable[[list[str]], None]:
         }
         for one in functions:
             if "{models}" in (one.__doc__ or ""):
-                from sketchembed.hub.model_files import PACKAGED  # imports torch
+                from sketchembed.hub.packaged import models  # imports torch
 
-                names = ", ".join(sorted(file.stem for file in PACKAGED.glob("*.safetensors")))
+                names = ", ".join(model.name for model in models())
                 one.__doc__ = one.__doc__.replace("{models}", names)
         auto_cli(
             function,
@@ -102,7 +102,7 @@ def _add_true(args: list[str], switches: set[str]) -> list[str]:
     """Return a command line in which every switch has a value."""
     return [
         f"{word}=true" if word in switches and following.lower() not in BOOLEANS else word
-        for word, following in zip(args, [*args[1:], ""], strict=True)
+        for word, following in zip(args, [*args[1:], ""], strict=False)
     ]
 
 

@@ -40,7 +40,14 @@ def error_of(line, capsys, status=2):
     [
         ("page runs/nope", "there is no run at runs/nope"),
         ("export quickdraw-conv4 m.onnx", "out is m.onnx; expected a name that ends in .safetensors"),
+        ("draw a.png a.png", "a.png cannot be read as a model: it is a PNG image"),
         ("export a.png m.safetensors", "a.png cannot be read as a model: it is a PNG image"),
+        (
+            "embed a.png quickdraw-conv4 --out z.txt",
+            "the table is z.txt; expected a name that ends in .parquet",
+        ),
+        ("search a.png . quickdraw-conv4 --out z.txt", "out is z.txt"),
+        ("search a.png none quickdraw-conv4", "there is no image at none"),
         ("evaluate retrieve a.png", "there are no drawings of Quick, Draw! in "),
         ("evaluate compose", "there are no drawings of Quick, Draw! in "),
         (["evaluate", "compose", "unicorn - cat"], "there is no class 'unicorn'"),
@@ -58,6 +65,9 @@ def test_mistake_gives_one_line_and_writes_nothing(line, says, folder, capsys, m
 @pytest.mark.parametrize(
     "line",
     [
+        "draw a.png quickdraw-conv4 --out a.png/out",
+        "embed a.png quickdraw-conv4 --out a.png/z.npz",
+        "search a.png . quickdraw-conv4 --out a.png/z.png",
         "export quickdraw-conv4 a.png/z.safetensors",
         "evaluate compose --out a.png",
         "evaluate fewshot --out a.png/fewshot",
