@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
@@ -19,6 +19,7 @@ from sketchembed.files.progress_bar import ProgressBar
 from sketchembed.files.writing import check_output
 from sketchembed.hub.model_files import load
 from sketchembed.networks.model_inputs import image_files, read_image
+from sketchembed.networks.sketchembednet import SketchEmbedNet
 from sketchembed.reporting.grid import Content, Tile, fit_text, grid_svg
 from sketchembed.runs.process import find_device
 from sketchembed.sketch import Sketch, cairosvg
@@ -73,7 +74,30 @@ def draw(
     names = outputs.names([file.relative_to(root) for file in files], files)
     skipped: dict[str, str] = {}
     shown: list[tuple[str, np.ndarray, list[Sketch]]] = []
-    with ProgressBar(f"Drawing {images}", len(files)) as bar:
+    for path, sketches in _drawings(net, files, samples, temperature, seed, skipped):
+        outputs.write(names[path], sketches)
+        if show_input or sheet:
+            seen = read_image(path, net.config.image_size, net.config.channels).numpy()
+            outputs.write_input(names[path], seen)
+            shown += [(path.name, seen, sketches)] if len(shown) < MAX_SHEET else []
+    check_any(net, images, files, skipped)
+    report_skipped(skipped)
+    if sheet:
+        _write_sheet(out / SHEET, shown)
+    if len(files) > 1:
+        print(f"{len(files) - len(skipped):,} images drawn, {len(skipped):,} skipped", file=sys.stderr)
+
+
+def _drawings(
+    net: SketchEmbedNet,
+    files: Sequence[Path],
+    samples: int,
+    temperature: float,
+    seed: int,
+    skipped: dict[str, str],
+) -> Iterator[tuple[Path, list[Sketch]]]:
+    """Yield each image with its drawings; add those that cannot be read to `skipped`, with the reason."""
+    with ProgressBar("Drawing", len(files)) as bar:
         for first in range(0, len(files), BATCH):
             block = files[first : first + BATCH]
             drawn: dict[Path, list[Sketch]] = {}
@@ -82,22 +106,8 @@ def draw(
                 skipped |= {str(path): why for path, why in found.skipped.items()}
                 for path, sketch in zip(found.files, found.sketches, strict=True):
                     drawn.setdefault(path, []).append(sketch)
-            for path, sketches in drawn.items():
-                outputs.write(names[path], sketches)
-                wanted = sheet and len(shown) < MAX_SHEET
-                if show_input or wanted:
-                    seen = read_image(path, net.config.image_size, net.config.channels).numpy()
-                    if show_input:
-                        outputs.write_input(names[path], seen)
-                    if wanted:
-                        shown.append((path.name, seen, sketches))
+            yield from drawn.items()
             bar.update(first + len(block))
-    check_any(net, images, files, skipped)
-    report_skipped(skipped)
-    if shown:
-        _write_sheet(out / SHEET, shown)
-    if len(files) > 1:
-        print(f"{len(files) - len(skipped):,} images drawn, {len(skipped):,} skipped", file=sys.stderr)
 
 
 def _inputs(images: Path, out: Path) -> list[Path]:
@@ -164,7 +174,9 @@ class Outputs:
                 print(f"{path}.gif")
 
     def write_input(self, stem: Path, image: np.ndarray) -> None:
-        """Write the input of the model, ``[channels, size, size]`` in [0, 1], with enlarged pixels."""
+        """Write the input of the model, ``[channels, size, size]`` in [0, 1], if that is wanted."""
+        if not self.show_input:
+            return
         pixels = np.round(image * 255).astype(np.uint8).transpose(1, 2, 0)
         picture = Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
         picture.resize((self.size, self.size), Image.Resampling.NEAREST).save(f"{stem}-input.png")
