@@ -59,9 +59,9 @@ def check_known(what: str, name: str, known: Iterable[str]) -> None:
         )
 
 
-def check_range(what: str, value: int, least: int, most: int | None = None) -> None:
-    """Raise a ConfigError if the value of the option `what` is less than `least` or more than `most`."""
-    if value < least or (most is not None and value > most):
+def check_range(what: str, value: float | int, least: float | int, most: float | int | None = None) -> None:
+    """Raise a ConfigError unless the value of the option `what` is at least `least` and at most `most`."""
+    if not value >= least or (most is not None and value > most):
         expected = f"{least} or more" if most is None else f"{least} to {most}"
         raise ConfigError(f"{what} is {value}", expected=expected, fix=f"Change --{what}")
 

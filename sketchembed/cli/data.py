@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import Literal
 
 import numpy as np
@@ -25,10 +26,11 @@ def quickdraw_command(
     folder: str | None = None,
     max_length: int = 64,
 ) -> None:
-    """Download missing Quick, Draw! classes, and prepare all classes in the folder.
+    """Download missing Quick, Draw! classes and prepare them.
 
     Args:
-        classes: names to download, as ``cat,snowman`` or ``[cat, snowman]``; all 345 by default.
+        classes: names, as ``cat,snowman`` or ``[cat, snowman]``; by default all 345 are downloaded, and all
+            that the folder has are prepared.
         per_class: most drawings of each class; only this part of a stream format is downloaded.
         form: of the files; by default ``ndjson`` with `per_class`, otherwise ``npz``.
         folder: of the data sets; SKETCHEMBED_DATA or else data by default.
@@ -44,10 +46,15 @@ def quickdraw_command(
         form = form or ("ndjson" if per_class else "npz")
         download_quickdraw(root, missing, form=form, per_class=per_class)
     sources = quickdraw.find_class_files(root)
-    name = f"quickdraw-t{max_length}" + (f"-n{per_class}" if per_class else "")
-    destination = prepared_folder(root) / name
+    chosen = [name for name in sources if name in wanted] if len(wanted) < len(sources) else []
+    sources = {name: sources[name] for name in chosen or sources}
+    destination = prepared_folder(root) / quickdraw.store_name(max_length, per_class, classes=chosen)
     store = quickdraw.prepare_quickdraw(sources, destination, max_length=max_length, per_class=per_class)
     print(f"{store.path}: {quickdraw.summary(store)}")
+    if chosen:
+        options = [f"--data.init_args.classes=[{','.join(chosen)}]"]
+        options += [f"--data.init_args.per_class={per_class}"] if per_class else []
+        print(f"train on them with: {shlex.join(['sketchembed', 'fit', *options])}")
 
 
 def doodles_command(per_class: int = 500, folder: str | None = None, max_length: int = 64) -> None:

@@ -6,6 +6,7 @@ import errno
 import sys
 from collections.abc import Callable
 from importlib import import_module
+from typing import Any
 
 from sketchembed._version import __version__
 from sketchembed.errors import SketchEmbedError, check_known
@@ -18,12 +19,18 @@ COMMANDS = {
     "report": "write one page of all evaluations of a model, next to the paper's numbers",
     "results": "evaluate the packaged models and write RESULTS.md",
     "draw": "draw images with a trained model",
+    "embed": "embed a folder of pictures and write a table",
+    "search": "find the pictures of a folder that are most similar to one",
+    "models": "list the packaged models",
     "export": "write a checkpoint's model as safetensors",
     "page": "write a run's page again",
     "runs": "write the page of all runs again",
     "dashboard": "create a view of the project on W&B",
+    "completion": "print a script that completes commands and options in a shell",
 }
-"""Subcommands with a one-line description. Module ``sketchembed.cli.NAME`` has the function ``run``."""
+"""Subcommands with a one-line description."""
+MODULES = {"models": "model_list", "search": "picture_search"}
+"""Modules of the subcommands that are not called ``sketchembed.cli.NAME``."""
 
 
 def usage() -> str:
@@ -33,6 +40,14 @@ def usage() -> str:
     return "\n".join([*lines, "", "`sketchembed COMMAND --help` lists the options of a command."])
 
 
+def command_module(name: str) -> Any:
+    """Import the module of a subcommand, whose function ``run`` takes the arguments.
+
+    It is imported on demand: `sketchembed --help` must not wait for torch.
+    """
+    return import_module(f"sketchembed.cli.{MODULES.get(name, name)}")
+
+
 def _dispatch(args: list[str]) -> None:
     if not args or args[0] in ("-h", "--help"):
         print(usage())
@@ -40,8 +55,7 @@ def _dispatch(args: list[str]) -> None:
         print(__version__)
     else:
         check_known("command", args[0], COMMANDS)
-        # Imported on demand: `sketchembed --help` must not wait for torch.
-        import_module(f"sketchembed.cli.{args[0]}").run(args[1:])
+        command_module(args[0]).run(args[1:])
 
 
 def main(args: list[str] | None = None) -> None:

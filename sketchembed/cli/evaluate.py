@@ -6,12 +6,13 @@ import inspect
 from dataclasses import fields
 
 from sketchembed.cli import evaluate_fewshot
-from sketchembed.cli.parser import OneLineErrorParser, name_first_argument, normalize_options
+from sketchembed.cli.parser import OneLineErrorParser, name_first_argument, normalize_options, rename_device
 from sketchembed.errors import check_known
 from sketchembed.evaluation.context import EvaluationContext
 from sketchembed.evaluation.parts import PARTS, make, summary
 from sketchembed.evaluation.wandb_results import track_parts
 from sketchembed.files.progress_bar import ProgressBar
+from sketchembed.files.writing import check_output
 from sketchembed.runs.process import tune_process
 from sketchembed.training.recognizability_classifier import classifier
 
@@ -27,7 +28,7 @@ def run(args: list[str]) -> None:
     if args[0] == "fewshot":  # as a command it also compares several checkpoints
         evaluate_fewshot.run(args[1:])
     else:
-        evaluate_part(args[0], normalize_options(args[1:]))
+        evaluate_part(args[0], rename_device(normalize_options(args[1:])))
 
 
 def evaluate_part(name: str, args: list[str]) -> None:
@@ -43,6 +44,7 @@ def evaluate_part(name: str, args: list[str]) -> None:
     shared = {field.name: given.pop(field.name) for field in fields(EvaluationContext) if field.name in given}
     tune_process()
     context = EvaluationContext(**shared, classifier=classifier)
+    check_output(context.out)
     with ProgressBar(f"Evaluating {name}"):
         part = make(name, context, **given)
     if context.ranks.is_rank_zero:

@@ -6,24 +6,26 @@ import os
 from dataclasses import fields
 from pathlib import Path
 
-from sketchembed.cli.parser import OneLineErrorParser, normalize_options
+from sketchembed.cli.parser import OneLineErrorParser, normalize_options, rename_device
 from sketchembed.data.folders import data_folder
 from sketchembed.evaluation.context import EvaluationContext
 from sketchembed.evaluation.fewshot.protocol import CURVE_EPISODES, UNTRAINED, FewShotProtocol
 from sketchembed.evaluation.models import Model, default_model, models_of_run, newest_model
 from sketchembed.evaluation.wandb_results import save_scores, track_fewshot
 from sketchembed.files.progress_bar import ProgressBar
+from sketchembed.files.writing import check_output
 from sketchembed.runs.process import tune_process
 
 
 def run(args: list[str]) -> None:
     """Evaluate models on the same episodes, write a report and track it."""
     parser = _parser()
-    given = parser.instantiate(parser.parse_args(normalize_options(args))).as_dict()
+    given = parser.instantiate(parser.parse_args(rename_device(normalize_options(args)))).as_dict()
     tune_process()
     options = {field.name: given.pop(field.name) for field in fields(FewShotProtocol)}
     checkpoint, checkpoints = given.pop("checkpoint"), given.pop("checkpoints")
     context = EvaluationContext(**given)
+    check_output(context.out.parent)
     if checkpoints:
         if options["episodes"] is None:
             options["episodes"] = CURVE_EPISODES

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 import signal
 import sys
@@ -12,7 +11,6 @@ from typing import Any
 import pytorch_lightning as pl
 import yaml
 from jsonargparse import Namespace
-from lightning_fabric import Fabric
 from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 from lightning_fabric.utilities.rank_zero import rank_zero_only
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI, instantiate_class
@@ -21,12 +19,14 @@ from pytorch_lightning.utilities.exceptions import SIGTERMException
 
 from sketchembed._version import __version__
 from sketchembed.cli.config_files import trust_no_configuration
+from sketchembed.cli.fit_options import HELP_ALL, expand_short_options, preset_arguments, split_preset
 from sketchembed.cli.parser import OneLineErrorParser
 from sketchembed.data.datamodules import DoodlesDataModule
 from sketchembed.data.datamodules.drawing_datamodule import DrawingDataModule
 from sketchembed.data.sampling import check_batch_size
 from sketchembed.errors import ConfigError, NonFiniteError, SketchEmbedError, check_range
 from sketchembed.files.http import NetworkError
+from sketchembed.files.writing import check_output
 from sketchembed.hub.model_files import find, read_raw
 from sketchembed.reporting.run_page import write_run_page
 from sketchembed.reporting.runs_page import update_runs_page
@@ -34,7 +34,7 @@ from sketchembed.runs import slurm
 from sketchembed.runs.checkpoints import AtomicCheckpointIO, newest_valid
 from sketchembed.runs.folder import Run, RunOptions
 from sketchembed.runs.process import allow_tf32, has_fast_bfloat16, quiet_lightning, tune_process
-from sketchembed.runs.ranks import Ranks
+from sketchembed.runs.ranks import Ranks, make_fabric
 from sketchembed.runs.renamed import update_arguments
 from sketchembed.runs.run_logger import RunLogger
 from sketchembed.runs.wandb_logger import Tracker
@@ -45,7 +45,6 @@ from sketchembed.training.cuda_graphs import why_not_captured
 from sketchembed.training.curriculum import Curriculum
 from sketchembed.training.finite import Finite
 from sketchembed.training.gallery import Gallery
-from sketchembed.training.presets import expand_preset
 from sketchembed.training.progress import Monitor, RunPage
 
 MAX_SEED = 2**32 - 1  # the largest that NumPy accepts
@@ -55,6 +54,8 @@ COMMON_DATA_OPTIONS = ("folder", "batch_size", "max_length", "num_workers", "see
 
 class FitParser(OneLineErrorParser, LightningArgumentParser):
     """Lightning's parser with one-line error messages."""
+
+    help_option = HELP_ALL
 
 
 class FitCLI(LightningCLI):
@@ -103,7 +104,7 @@ class FitCLI(LightningCLI):
             what = (str(error).splitlines() or [type(error).__name__])[0][:200]
             raise ConfigError(
                 f"the configuration cannot be read ({what})",
-                expected="options as `sketchembed fit --help` lists them",
+                expected=f"options as `sketchembed fit {HELP_ALL}` lists them",
                 fix="Correct the file that --config names, or the option",
             ) from error
         seed = self.config.get(f"{self.config.subcommand}.seed_everything")
@@ -132,6 +133,7 @@ class FitCLI(LightningCLI):
 
     def _decide(self, config: Namespace) -> dict[str, Any]:
         """Complete the configuration on rank 0; return the changed options for the other ranks."""
+        check_output(Path(self.run_options.root))
         if config.trainer.precision == "bf16-mixed" and not has_fast_bfloat16(config.trainer.accelerator):
             say("note    this processor has no bfloat16 instructions; training in 32-true, not bf16-mixed")
             config.trainer.precision = "32-true"
@@ -339,23 +341,18 @@ def launch(trainer: Namespace) -> Ranks:
         trainer.devices, trainer.num_nodes = here, everywhere // here
     elif slurm.started():
         trainer.devices, trainer.num_nodes = slurm.processes()
-    fabric = Fabric(accelerator=trainer.accelerator, devices=trainer.devices, num_nodes=trainer.num_nodes)
-    return Ranks.of(fabric)
+    return Ranks.of(
+        make_fabric(accelerator=trainer.accelerator, devices=trainer.devices, num_nodes=trainer.num_nodes)
+    )
 
 
 def run(args: list[str]) -> None:
     """Run ``sketchembed fit``; ``--preset NAME`` inserts configuration files before all other arguments."""
     exit_with_parent()
-    presets = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    presets.add_argument("--preset", nargs="?", const="")
-    given, args = presets.parse_known_args(args)
+    preset, args = split_preset(expand_short_options(args))
     args, notes = update_arguments(args)
-    for note in notes:
-        say(f"note    {note}")
-    name, chosen = "custom", list[str]()
-    if given.preset is not None:
-        name, chosen, why = expand_preset(given.preset)
-        say(f"preset  {name} ({why})")
-        say('        PRESET=paper chooses another, ARGS="--trainer.max_steps 1000" changes an option')
+    name, chosen, lines = ("custom", [], []) if preset is None else preset_arguments(preset)
+    for line in [*(f"note    {note}" for note in notes), *lines]:
+        say(line)
     with quiet_lightning():
         FitCLI(["fit", *chosen, *args], name)

@@ -18,10 +18,13 @@ _UNKNOWN_SETTING = re.compile(r"Option '([^']+)' is not accepted")
 _WRONG_TYPE = re.compile(r"Expected an? (.+?)\. Got value: (.*)")
 _UNKNOWN_OPTION = re.compile(r"unrecognized arguments: (.*)", re.IGNORECASE)
 _MISSING = re.compile(r"the following arguments are required: (.*)")
+BOOLEANS = ("true", "false", "yes", "no")
 
 
 class OneLineErrorParser(ArgumentParser):
     """A parser that reports an error in one line, without its usage."""
+
+    help_option = "--help"
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Raise a ConfigError, except in a parser that jsonargparse uses inside another one."""
@@ -31,7 +34,8 @@ class OneLineErrorParser(ArgumentParser):
         options = [word for action in parser._actions for word in action.option_strings]
         found, expected = summarize_error(message, options)
         program = parser.prog.replace(" [options]", "")
-        raise ConfigError(found, expected=expected, fix=f"`{program} --help` lists the options") from ex
+        fix = f"`{program} {self.help_option}` lists the options"
+        raise ConfigError(found, expected=expected, fix=fix) from ex
 
 
 def normalize_options(args: list[str]) -> list[str]:
@@ -45,6 +49,15 @@ def normalize_options(args: list[str]) -> list[str]:
     ]
 
 
+def rename_device(args: list[str]) -> list[str]:
+    """Return a command line with ``--accelerator`` for ``--device``, which other commands have."""
+    renamed = {"--device": "--accelerator"}
+    return [
+        renamed.get(option, option) + equals + value
+        for option, equals, value in (word.partition("=") for word in args)
+    ]
+
+
 def name_first_argument(args: list[str], name: str) -> list[str]:
     """Return a command line whose first word, if it is not an option, is the value of the option `name`."""
     # A value such as "-circle + square" contains spaces.
@@ -54,18 +67,43 @@ def name_first_argument(args: list[str], name: str) -> list[str]:
 
 
 def command(function: Any, name: str) -> Callable[[list[str]], None]:
-    """Return a subcommand that parses the arguments of a function, or of a dict of functions by name."""
+    """Return a subcommand that parses the arguments of a function, or of a dict of functions by name.
+
+    An option of true and false may be given without a value, which is then true. In a docstring, ``{models}``
+    stands for the names of the packaged models.
+    """
 
     def run(args: list[str]) -> None:
+        functions = function.values() if isinstance(function, dict) else [function]
+        switches = {
+            f"--{found.name}"
+            for one in functions
+            for found in inspect.signature(one).parameters.values()
+            if found.annotation in (bool, "bool")
+        }
+        for one in functions:
+            if "{models}" in (one.__doc__ or ""):
+                from sketchembed.hub.catalog import models  # imports torch
+
+                names = ", ".join(model.name for model in models())
+                one.__doc__ = one.__doc__.replace("{models}", names)
         auto_cli(
             function,
-            args=normalize_options(args),
+            args=_add_true(normalize_options(args), switches),
             as_positional=True,
             parser_class=OneLineErrorParser,
             prog=f"sketchembed {name}",
         )
 
     return run
+
+
+def _add_true(args: list[str], switches: set[str]) -> list[str]:
+    """Return a command line in which every switch has a value."""
+    return [
+        f"{word}=true" if word in switches and following.lower() not in BOOLEANS else word
+        for word, following in zip(args, [*args[1:], ""], strict=False)
+    ]
 
 
 def summarize_error(message: str, options: Iterable[str] = ()) -> tuple[str, str]:

@@ -7,13 +7,14 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from sketchembed.cli.parser import OneLineErrorParser, normalize_options
+from sketchembed.cli.parser import OneLineErrorParser, normalize_options, rename_device
 from sketchembed.errors import check_known
 from sketchembed.evaluation.context import EvaluationContext
 from sketchembed.evaluation.parts import PARTS
 from sketchembed.evaluation.report_builder import PAGE, ReportBuilder
 from sketchembed.evaluation.sweeps.sweep_report import sweep_report
 from sketchembed.evaluation.wandb_results import track_parts
+from sketchembed.files.writing import check_output
 from sketchembed.runs.process import tune_process
 from sketchembed.training.recognizability_classifier import classifier
 
@@ -24,7 +25,7 @@ def run(args: list[str]) -> None:
     Raises:
         SystemExit: with 2 if a part could not be computed, 130 if stopped.
     """
-    args = normalize_options(args)
+    args = rename_device(normalize_options(args))
     if any(word.partition("=")[0] == "--sweep" for word in args):
         _report_sweep(args)
         return
@@ -36,6 +37,7 @@ def run(args: list[str]) -> None:
         | {"out": Path("results"), "classifier": classifier}
     )
     tune_process()
+    check_output(given["out"] or Path("results"))
     context.out = given["out"] or Path("results") / f"report-{context.model.run}"
     report = ReportBuilder(context, {name: given.get(_key(name)) or {} for name in names}, given["fresh"])
     try:
@@ -53,8 +55,9 @@ def run(args: list[str]) -> None:
     print(page)
     weights = [model.path for model in context.models]
     track_parts(f"report {context.model.run}", report.parts, context, weights)
-    for name, message in report.failures.items():
-        print(f"sketchembed: {name} could not be computed: {message}", file=sys.stderr)
+    for message in dict.fromkeys(report.failures.values()):
+        names = ", ".join(name for name, why in report.failures.items() if why == message)
+        print(f"sketchembed: {names} could not be computed: {message}", file=sys.stderr)
     if report.failures:
         raise SystemExit(2)
 

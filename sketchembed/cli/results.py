@@ -20,7 +20,7 @@ from sketchembed.cli.parser import command
 from sketchembed.errors import ConfigError, SketchEmbedError, check_known
 from sketchembed.files.reading import digest, read_file
 from sketchembed.files.serialization import dataclass_from_dict, parse_json, parse_yaml
-from sketchembed.files.writing import whole_file
+from sketchembed.files.writing import check_output, whole_file
 from sketchembed.hub.model_files import find
 from sketchembed.reporting.part import Part, Table
 from sketchembed.reporting.results_page import fewshot_tables, model_facts, results_page
@@ -121,6 +121,8 @@ def results(
         only: names of sections to compute, separated by commas; the other tables are those computed before.
         fresh: compute tables again that were computed before.
     """
+    check_output(out.parent)
+    check_output(kept)
     whole = Plan.read(plan or Path(__file__).parent / "results.yaml")
     names = [section.name for section in whole.sections]
     chosen = only.split(",") if only else names

@@ -46,7 +46,7 @@ class EvaluationContext:
         folder: data folder; SKETCHEMBED_DATA, else data, if not given.
         seed: random seed of all choices and samples.
         devices: number of processes, each with its own device; auto for every GPU.
-        accelerator: auto, cpu or cuda.
+        accelerator: auto, cpu or cuda; --device is another name of this option.
         wandb: offline (needs no account), online or disabled; auto uses WANDB_MODE, else offline.
         project: W&B project.
         classifier: trains or loads the classifiers of the recognizability part.

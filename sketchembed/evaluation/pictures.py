@@ -40,6 +40,7 @@ class Pictures:
             DataError: if the data are missing or damaged.
         """
         module = QuickdrawDataModule(str(folder) if folder else None, max_length=MAX_LENGTH)
+        module.may_download = False
         store = module.prepare_store()
         return cls(store, *module.split_classes(store))
 

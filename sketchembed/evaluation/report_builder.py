@@ -81,8 +81,9 @@ class ReportBuilder:
                 with ProgressBar(head):
                     part = make(name, self.context, **self.options[name])
             except SketchEmbedError as error:
+                same = next((one for one, text in self.failures.items() if text == str(error)), None)
+                self._print(f"{head}: {f'as {same}' if same else error}")
                 entry.state, entry.message = "failed", str(error)
-                self._print(f"{head}: {error}")
             except BaseException:
                 entry.state, entry.message = "stopped", f"at {datetime.now():%H:%M}."
                 self._write()

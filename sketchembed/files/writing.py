@@ -10,9 +10,27 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
+from sketchembed.errors import ConfigError
 from sketchembed.files.locks import try_lock
 
 LEFTOVER_AGE = 60.0  # age in seconds from which an unlocked unfinished file or folder counts as abandoned
+
+
+def check_output(folder: Path) -> None:
+    """Raise a ConfigError unless files can be written to a folder, which is not created.
+
+    A long computation calls it first, because its result would be lost.
+    """
+    nearest = next(path for path in (folder, *folder.absolute().parents) if os.path.lexists(path))
+    why = None if nearest.is_dir() else f"{nearest} is not a folder"
+    if why is None and not os.access(nearest, os.W_OK | os.X_OK):
+        why = f"{nearest} is read-only"
+    if why:
+        raise ConfigError(
+            f"{folder} cannot be written to ({why})",
+            expected="a folder with write permission",
+            fix="Name another folder",
+        )
 
 
 @contextlib.contextmanager

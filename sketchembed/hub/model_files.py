@@ -7,6 +7,7 @@ contains only plain values and tensors and is read with ``weights_only=True``. P
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 from collections.abc import Mapping
@@ -32,6 +33,15 @@ PREFIX = "net."
 PACKAGED = Path(__file__).parent / "weights"  # the models of the package, by file name
 # safetensors raises various errors for tensors of types that PyTorch lacks.
 _RAISED = (SafetensorError, OSError, ValueError, LookupError, AttributeError, TypeError, RuntimeError)
+_STARTS = {
+    b"\x89PNG": "a PNG image",
+    b"\xff\xd8\xff": "a JPEG image",
+    b"GIF8": "a GIF image",
+    b"%PDF": "a PDF document",
+    b"<": "an SVG or HTML document",
+    b"version https://git-lfs": "a Git LFS pointer",
+}
+"""First bytes of files that are given by mistake."""
 
 
 def load(path: str | Path, device: str | torch.device = "cpu") -> SketchEmbedNet:
@@ -198,6 +208,17 @@ def _read_checkpoint(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
 
 
 def _unreadable(path: Path, error: Exception) -> CheckpointError:
+    start = b""
+    if path.is_file():  # a pipe without a writer would never open
+        with contextlib.suppress(OSError), path.open("rb") as file:
+            start = file.read(32)
+    kind = next((kind for known, kind in _STARTS.items() if start.startswith(known)), None)
+    if kind:
+        return CheckpointError(
+            f"{path} cannot be read as a model: it is {kind}",
+            expected="a .ckpt or .safetensors file",
+            fix="Check the path, and the order of the arguments",
+        )
     first = (str(error).splitlines() or [""])[0][:160]
     return CheckpointError(
         f"{path} cannot be read ({type(error).__name__}: {first})",

@@ -103,7 +103,7 @@ def write_runs_page(root: str | Path) -> Path:
     if not may_write_index(root):
         raise FileExistsError(f"{page} is not a page of runs, so it is not replaced")
     folders = sorted(folder for folder in root.iterdir() if folder.is_dir())
-    rows = [_read_row(folder) for folder in folders if _is_run(folder)]
+    rows = [_read_row(folder) for folder in folders if is_run(folder)]
     terms = [term for term in LOSSES if any(term in row.values for row in rows)]
     scores = sorted({key for row in rows for key in row.scores}, key=_score_order)
     table = [(row, row.cells(terms, scores)) for row in rows]
@@ -119,7 +119,7 @@ def write_runs_page(root: str | Path) -> Path:
         live=any(row.state == "running" for row in rows),
         heads=[TableHead("run"), *(_head(name, cell.kind) for name, cell in names)],
         rows=table,
-        groups=[group for folder in folders if not _is_run(folder) and (group := _read_group(folder))],
+        groups=[group for folder in folders if not is_run(folder) and (group := _read_group(folder))],
         data="[]",
     )
 
@@ -145,14 +145,15 @@ def _is_runs_page(page: Path) -> bool:
     return False
 
 
-def _is_run(folder: Path) -> bool:
+def is_run(folder: Path) -> bool:
+    """Return whether a folder has a file of a run."""
     return any((folder / name).exists() for name in ("run.json", "config.yaml", "metrics.jsonl"))
 
 
 def _read_group(folder: Path) -> tuple[str, str, str] | None:
     """Return name, link and progress of a folder of runs, such as a sweep; None if it contains no runs."""
     with contextlib.suppress(OSError):
-        runs = [Run(path) for path in folder.iterdir() if _is_run(path)]
+        runs = [Run(path) for path in folder.iterdir() if is_run(path)]
         if runs:
             finished = sum(bool(run.facts.get("finished")) for run in runs)
             link = f"{quote(folder.name)}/index.html" if _is_runs_page(folder / "index.html") else ""

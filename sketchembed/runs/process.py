@@ -10,6 +10,8 @@ from collections.abc import Iterator
 
 import torch
 
+from sketchembed.errors import ConfigError
+
 
 def tune_process() -> None:
     """Flush denormal numbers to zero, and make the C library keep freed memory.
@@ -46,6 +48,31 @@ def allow_tf32() -> None:
     """Let CUDA multiply float32 matrices in TF32, for training only: it is faster and rounds to 10 bits."""
     torch.backends.cuda.matmul.allow_tf32 = True
     torch.backends.cudnn.allow_tf32 = True
+
+
+def find_device(name: str = "auto") -> torch.device:
+    """Return a device by name; ``auto`` is the first CUDA device, or the CPU if there is none.
+
+    Raises:
+        ConfigError: if there is no such device.
+    """
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    counts = {"cpu": 1, "cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available())}
+    try:
+        device = torch.device({"gpu": "cuda"}.get(name, name))
+        found = (device.index or 0) < counts.get(device.type, 0)
+    except RuntimeError:
+        found = False
+    if not found:
+        usable = [kind for kind, count in counts.items() if count]
+        usable += [f"cuda:{number}" for number in range(1, counts["cuda"])]
+        raise ConfigError(
+            f"there is no device '{name}'",
+            expected="one of " + ", ".join(["auto", *usable]),
+            fix="Change --device, or leave it out",
+        )
+    return device
 
 
 def has_fast_bfloat16(accelerator: str) -> bool:

@@ -6,7 +6,7 @@ import atexit
 import subprocess
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from lightning_fabric import Fabric
@@ -47,7 +47,7 @@ class Ranks:
         elif torch.cuda.is_available():
             count = "auto"
         strategy = "auto" if count == 1 else "ddp"
-        return cls.of(Fabric(accelerator=accelerator, devices=count, strategy=strategy))
+        return cls.of(make_fabric(accelerator=accelerator, devices=count, strategy=strategy))
 
     @classmethod
     def of(cls, fabric: Fabric) -> Ranks:
@@ -130,6 +130,19 @@ class Ranks:
             torch.distributed.all_reduce(moved)
             out.copy_(moved)
         return out
+
+
+def make_fabric(**options: Any) -> Fabric:
+    """Return Lightning's launcher; devices that do not exist are a ConfigError."""
+    try:
+        return Fabric(**options)
+    except Exception as error:  # Lightning raises several types
+        asked = ", ".join(f"{name} {value}" for name, value in options.items() if name != "strategy")
+        raise ConfigError(
+            f"there is no device for {asked} ({' '.join(str(error).split()).partition('. ')[0][:120]})",
+            expected="devices of this machine",
+            fix="Use --device cpu, or see `nvidia-smi` for the GPUs",
+        ) from error
 
 
 def _destroy_process_group() -> None:

@@ -19,6 +19,7 @@ from xml.sax.saxutils import quoteattr
 
 import numpy as np
 
+from sketchembed.sketch.animation import HELD, gif_frames, stroke_animations
 from sketchembed.sketch.simplify import rdp
 from sketchembed.sketch.svg import path_data, read_strokes
 
@@ -148,6 +149,7 @@ class Sketch:
         width: float | int = 2.0,
         colours: Sequence[str] | Literal["rainbow"] | None = None,
         background: str | None = "white",
+        seconds: float | int | None = None,
     ) -> str:
         """Return an SVG document with the drawing fitted to a square.
 
@@ -157,10 +159,12 @@ class Sketch:
             width: line width in pixels.
             colours: CSS colour of each stroke (repeated if too few), or ``"rainbow"``; black if not given.
             background: CSS colour of the canvas; None for a transparent one.
+            seconds: duration of an animation that draws one stroke after the other; None for a still picture.
         """
         fitted = self.fit(size, size / 10 if margin is None else margin) if len(self) else self
         strokes = fitted.strokes
         palette = rainbow(len(strokes)) if colours == "rainbow" else colours or ["black"]
+        moving = stroke_animations(strokes, width, seconds) if seconds else []
         lines = [
             f'<svg xmlns="http://www.w3.org/2000/svg" width="{size}" height="{size}" '
             f'viewBox="0 0 {size} {size}" fill="none" stroke-width="{width:g}" '
@@ -170,7 +174,8 @@ class Sketch:
             lines.append(f'<rect width="{size}" height="{size}" fill={quoteattr(background)}/>')
         for number, stroke in enumerate(strokes):
             colour = quoteattr(palette[number % len(palette)])
-            lines.append(f'<path d="{path_data(stroke)}" stroke={colour}/>')
+            end = f" {moving[number]}</path>" if moving else "/>"
+            lines.append(f'<path d="{path_data(stroke)}" stroke={colour}{end}')
         return "\n".join([*lines, "</svg>"]) + "\n"
 
     @classmethod
@@ -185,6 +190,16 @@ class Sketch:
             ImportError: if the system library libcairo2 is missing.
         """
         cairosvg().svg2png(bytestring=self.to_svg(size, **options).encode(), write_to=str(path))
+
+    def to_gif(
+        self, path: str | Path, size: int = 256, seconds: float | int = 4.0, width: float | int = 2.0
+    ) -> None:
+        """Write a GIF that draws the strokes one after the other, takes `seconds`, and repeats."""
+        strokes = self.fit(size, size / 10).strokes if len(self) else []
+        frames = gif_frames(strokes, size, width)
+        each = 1000 * seconds * (1 - HELD) / len(frames)
+        durations = [round(each)] * (len(frames) - 1) + [round(each + 1000 * seconds * HELD)]
+        frames[0].save(path, save_all=True, append_images=frames[1:], duration=durations, loop=0)
 
 
 def cairosvg() -> ModuleType:

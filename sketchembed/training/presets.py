@@ -38,6 +38,34 @@ PRESETS = {
     "classifier-cpu": ["classifier.yaml", "classifier-cpu.yaml"],
     "debug": [*_CPU, "debug.yaml"],
 }
+ABOUT = {
+    "paper": "the paper's model of drawings, for a GPU",
+    "cpu": "a small model of drawings; 15 minutes on two cores",
+    "cpu-long": "twice the steps and stronger augmentation; half an hour",
+    "cpu-embedding": "a better embedding, and less exact drawings",
+    "gpu-embedding": "cpu-embedding with three times the steps, for a GPU",
+    "gpu-large": "gpu-embedding with a decoder of the paper's size",
+    "resnet12": "the paper's ResNet12 encoder, for a GPU",
+    "resnet12-cpu": "a small ResNet12 encoder",
+    "omniglot": "the paper's model, trained on Omniglot's strokes",
+    "omniglot-cpu": "a small model, trained on Omniglot's strokes",
+    "sketchy": "the paper's model of photos and sketches, for a GPU",
+    "sketchy-cpu": "a small model of photos and sketches; 10 minutes on two cores",
+    "traced": "photos without sketches: their contours are drawn",
+    "traced-cpu": "the same with a small model",
+    "protonet": "supervised baseline on Omniglot",
+    "vae": "pixel baseline, a Conv-VAE, on Quick, Draw!",
+    "vae-omniglot": "the same on Omniglot",
+    "vae-mini-imagenet": "the same on mini-ImageNet",
+    "vae-sketchy": "the same on the photos of Sketchy",
+    "protonet-mini-imagenet": "supervised baseline on mini-ImageNet",
+    "maml": "supervised baseline on Omniglot",
+    "maml-mini-imagenet": "supervised baseline on mini-ImageNet",
+    "classifier": "ResNet-101 that scores generated drawings, for a GPU",
+    "classifier-cpu": "a small classifier; three minutes",
+    "debug": "a tiny model and six steps, for tests",
+}
+"""One line about each preset."""
 AUTO = {"auto": ("paper", "cpu"), "auto-sketchy": ("sketchy", "sketchy-cpu")}
 """Names that mean one of two presets: the first with a CUDA device, the second without."""
 

@@ -29,7 +29,10 @@ NETWORK = "--model.init_args.network"
         ("fit --preset cpu --seed_everything 4294967296", "expected 0 to 4294967295"),
         ("fit --preset cpu --gallery.temperatures x", "temperatures is x; expected a list, such as"),
         ("fit --config none.yaml", "--config: File does not exist: .*none.yaml"),
-        ("fit", "fit.data, fit.model is missing"),
+        ("fit --steps x", "--trainer.max_steps is x; .* `sketchembed fit --help_all` lists the options"),
+        ("fit --preset protonet --batch_size 3", "--data has no setting 'batch_size'"),
+        ("fit --device cuda:99", "there is no device 'cuda:99'; expected one of auto, cpu"),
+        ("fit --trainer.accelerator tpu", "there is no device for accelerator tpu"),
         ("evaluate fewshot --episods 3", "perhaps '--episodes'.* `sketchembed evaluate fewshot --help`"),
         ("evaluate relations --seed x", "--seed is x; .* `sketchembed evaluate relations --help`"),
         ("report --partz a", "there is no option --partz; .*'--parts'"),
@@ -54,10 +57,12 @@ def test_class_named_in_a_message_is_not_imported():
     assert "this" not in sys.modules
 
 
-@pytest.mark.parametrize("line", ["fit --help", "evaluate fewshot --help", "data --help", "report --help"])
+@pytest.mark.parametrize(
+    "line", ["fit --help", "fit --help_all", "evaluate fewshot --help", "data --help", "report --help"]
+)
 def test_help_is_printed(line, capsys):
     with pytest.raises(SystemExit) as caught:
         main(line.split())
     assert caught.value.code == 0
-    words = line.removesuffix(" --help").replace("fit", "[options] fit")
+    words = line.removesuffix(" --help").replace("fit --help_all", "[options] fit")
     assert f"usage: sketchembed {words}" in capsys.readouterr().out

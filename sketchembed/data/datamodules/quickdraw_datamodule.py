@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
 from typing import Any, Literal
 
 from sketchembed.data.datamodules.drawing_datamodule import DrawingDataModule
@@ -32,6 +34,9 @@ class QuickdrawDataModule(DrawingDataModule):
         fallback: train on doodles if there are neither data nor a network.
     """
 
+    may_download = True
+    """Whether missing files are downloaded. Evaluations set it to False, because nobody expects it there."""
+
     def __init__(
         self,
         *args: Any,
@@ -53,17 +58,22 @@ class QuickdrawDataModule(DrawingDataModule):
 
         Raises:
             NetworkError: if there are no files and the download fails.
-            DataError: if a file is damaged or a class is missing.
+            DataError: if a file is damaged, or files are missing and may not be downloaded.
         """
-        name = f"quickdraw-t{self.max_length}"
-        name += f"-n{self.per_class}" if self.per_class else ""
-        name += f"-e{self.epsilon:g}" if self.epsilon else ""
-        destination = prepared_folder(self.folder) / name
         sources = quickdraw.find_class_files(self.folder)
         if not sources:
+            destination, _ = self._destination(0)
             if (destination / "manifest.json").exists():
                 return DrawingStore(destination)
             wanted = self.classes or quickdraw.class_names()
+            if not self.may_download:
+                raise DataError(
+                    f"there are no drawings of Quick, Draw! in {self.folder}",
+                    expected="class files such as quickdraw/sketchrnn/cat.npz",
+                    fix="Run `sketchembed data quickdraw`, or set SKETCHEMBED_DATA to their folder",
+                )
+            what = f"no Quick, Draw! in {self.folder}: downloading {len(wanted)} classes there"
+            print(what, file=sys.stderr, flush=True)
             download_quickdraw(self.folder, wanted, form=self.form, per_class=self.per_class)
             sources = quickdraw.find_class_files(self.folder)
         missing = [wanted for wanted in self.classes or () if wanted not in sources]
@@ -73,13 +83,28 @@ class QuickdrawDataModule(DrawingDataModule):
                 expected=f"a file for each of the {len(self.classes or ())} chosen classes",
                 fix="Download it with `sketchembed data quickdraw --classes ...`, or choose other classes",
             )
+        destination, chosen = self._destination(len(sources))
         return quickdraw.prepare_quickdraw(
-            sources,
+            {name: path for name, path in sources.items() if name in (chosen or sources)},
             destination,
             max_length=self.max_length,
             per_class=self.per_class,
             epsilon=self.epsilon,
         )
+
+    def _destination(self, available: int) -> tuple[Path, list[str]]:
+        """Return the folder of the store, and its classes if it has not all of the `available` ones.
+
+        A store of only the chosen classes is prepared unless there is one of all.
+        """
+        naming = self.max_length, self.per_class, self.epsilon
+        whole = prepared_folder(self.folder) / quickdraw.store_name(*naming)
+        chosen = sorted(set(self.classes or ()))
+        if chosen and len(chosen) != available:
+            small = whole.with_name(quickdraw.store_name(*naming, chosen))
+            if small.exists() or not whole.exists():
+                return small, chosen
+        return whole, []
 
     def split_classes(self, store: DrawingStore) -> tuple[list[str], list[str]]:
         """Return the training classes and the held-out classes."""

@@ -129,6 +129,15 @@ def _walk(folder: Path, depth: int) -> Iterator[Path]:
             yield from _walk(Path(entry.path), depth - 1)
 
 
+def store_name(
+    max_length: int, per_class: int | None = None, epsilon: float | int = 0, classes: Sequence[str] = ()
+) -> str:
+    """Return the name of the folder of a prepared store; `classes` if it has not all classes of the files."""
+    name = f"quickdraw-t{max_length}" + (f"-n{per_class}" if per_class else "")
+    name += f"-e{epsilon:g}" if epsilon else ""
+    return name + (f"-{len(classes)}-classes-{fingerprint(sorted(classes))[:8]}" if classes else "")
+
+
 def prepare_quickdraw(
     sources: Mapping[str, Path],
     destination: str | Path,

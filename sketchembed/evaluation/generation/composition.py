@@ -14,6 +14,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import cosine_similarity, normalize
 
+from sketchembed.data.sources.quickdraw import class_names
 from sketchembed.errors import DataError, check_range
 from sketchembed.evaluation.context import EvaluationContext
 from sketchembed.evaluation.generation.class_arithmetic import Weights, parse, written
@@ -47,7 +48,13 @@ def compose(
     """
     check_range("examples", examples, 1)
     check_range("shown", shown, 1)
-    names = context.pictures.classes
+    check_range("temperature", temperature, 0)
+    try:
+        names = context.pictures.classes
+    except DataError:
+        for text in expression.split(","):  # an unknown class is reported before missing data
+            parse(text, class_names())
+        raise
     sums = [EmbeddingSum.of(context, parse(text, names), examples) for text in expression.split(",")]
     terms = max(len(one.weights) for one in sums)
     part = Part("compose", "Conceptual composition (Fig. 5-C)")

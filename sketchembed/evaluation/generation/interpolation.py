@@ -42,6 +42,7 @@ def interpolate(
         temperature: sampling temperature; 0 is greedy, as in the paper.
     """
     check_range("size", size, 2)
+    check_range("temperature", temperature, 0)
     wanted = {"interpolation": _four(classes)} if classes else PAPER
     pictures, store = context.pictures, context.pictures.store
     grids = {

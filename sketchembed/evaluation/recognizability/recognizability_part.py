@@ -110,6 +110,7 @@ def _evaluate(
     for which in SETS:
         # At most the paper's 64 points whatever the model's own T, so that all models have the same inputs.
         data = LabelledQuickdrawDataModule(which, context.folder, seed=context.seed)
+        data.may_download = False
         data.setup()
         net, file, steps = context.classifier(
             data, context.ranks, context.out / "classifiers", path=paths[which], **options
