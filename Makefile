@@ -11,7 +11,7 @@ EXTRAS ?= dev
 
 .DEFAULT_GOAL := help
 
-.PHONY: help setup train-quickdraw train-omniglot train-sketchy train-protonet train-maml train-vae train-classifier sweep eval-fewshot eval-miniimagenet eval-recognizability report results bench draw test test-fast lint typecheck format check clean
+.PHONY: help setup train-quickdraw train-omniglot train-sketchy train-protonet train-maml train-vae train-classifier sweep eval-fewshot eval-miniimagenet eval-recognizability report results bench draw docs test test-fast lint typecheck format check clean
 
 help: ## list the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  %-20s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -69,6 +69,10 @@ bench: setup ## time every part against a plain version of it
 
 draw: setup ## draw images (IMAGES=file or folder, CHECKPOINT=run or file, OUT=folder)
 	@$(BIN)/sketchembed draw $(IMAGES) $(CHECKPOINT) --out $(or $(OUT),drawings) $(ARGS)
+
+docs: setup ## build the documentation in build/docs (a warning is an error)
+	@$(BIN)/sphinx-build --fail-on-warning --keep-going --quiet docs build/docs
+	@echo build/docs/index.html
 
 # One process per core, with one thread each; a process runs one test file at a time.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --maxprocesses 8 --dist loadfile --no-loadscope-reorder
