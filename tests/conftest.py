@@ -16,6 +16,8 @@ import torch
 from fake_wandb import FakeServer
 
 os.environ["WANDB_MODE"] = "disabled"
+# UMAP's compiled loops would otherwise raise the number of OpenMP threads, also for PyTorch.
+os.environ["NUMBA_NUM_THREADS"] = "1"
 if not torch.cuda.is_available():
     # Triton reads this when it is imported. Without a GPU, its kernels run in its interpreter.
     os.environ["TRITON_INTERPRET"] = "1"
@@ -137,10 +139,14 @@ def single_thread() -> None:
 
 
 @pytest.fixture(autouse=True)
-def keep_denormals() -> Iterator[None]:
-    """Restore denormal numbers: training flushes them to zero process-wide, which Hypothesis rejects."""
+def process_settings() -> Iterator[None]:
+    """Restore denormal numbers, which training flushes to zero and Hypothesis needs, and check the threads.
+
+    With more threads, sums are rounded differently, and threads of three processes wait for each other.
+    """
     yield
     torch.set_flush_denormal(False)
+    assert torch.get_num_threads() == 1, "the test has changed the number of threads of this process"
 
 
 @pytest.fixture
