@@ -278,7 +278,7 @@ def draw_loader(channels, path, work):
         except SystemExit as stop:
             if stop.code != 2:
                 raise
-            raise Refusal(stderr.getvalue().strip()) from None
+            raise Refusal(stderr.getvalue().strip().splitlines()[-1]) from None
     return (work / "out" / f"{path.stem}.svg").read_text()
 
 

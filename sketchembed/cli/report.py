@@ -55,9 +55,9 @@ def run(args: list[str]) -> None:
     print(page)
     weights = [model.path for model in context.models]
     track_parts(f"report {context.model.run}", report.parts, context, weights)
-    for message in dict.fromkeys(report.failures.values()):
-        names = ", ".join(name for name, why in report.failures.items() if why == message)
-        print(f"sketchembed: {names} could not be computed: {message}", file=sys.stderr)
+    for reason in dict.fromkeys(report.failures.values()):
+        failed = ", ".join(name for name, why in report.failures.items() if why == reason)
+        print(f"sketchembed: {failed} could not be computed: {reason}", file=sys.stderr)
     if report.failures:
         raise SystemExit(2)
 

@@ -141,8 +141,8 @@ def _scaled(grey: np.ndarray) -> Float[Tensor, "1 1 h w"]:
     """Return a picture in [0, 1] with sides of at most SIDE pixels."""
     picture = Image.fromarray(grey)
     scale = min(1.0, SIDE / max(picture.size))
-    size = tuple(max(1, round(side * scale)) for side in picture.size)
-    values = np.array(picture.resize(size, Image.Resampling.BOX), dtype=np.float32)
+    width, height = (max(1, round(side * scale)) for side in picture.size)
+    values = np.array(picture.resize((width, height), Image.Resampling.BOX), dtype=np.float32)
     return torch.from_numpy(values / 255)[None, None]
 
 

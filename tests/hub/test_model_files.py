@@ -51,7 +51,7 @@ def test_weights_file_alone_rebuilds_the_model(net, tmp_path):
 )
 def test_networks_of_another_kind_embed_but_cannot_draw(other, tmp_path):
     path = write_checkpoint(other.eval(), tmp_path / "other.ckpt")
-    images = torch.rand(3, 1, 28, 28)
+    images = torch.rand(3, 1, other.config.image_size, other.config.image_size)
     again = model_files.load_network(path)
     assert again.config == other.config
     torch.testing.assert_close(again.embed(images), other.embed(images), rtol=0, atol=0)
