@@ -149,7 +149,12 @@ class Part:
         """Read a part from a JSON file of :meth:`write`, or raise a ValueError."""
         try:
             content = read_file(file, str(file), expected="a part of a report", fix="Compute it again")
-            return dataclass_from_dict(cls, parse_json(content.decode("utf-8", "replace")))
+            part = dataclass_from_dict(cls, parse_json(content.decode("utf-8", "replace")))
+            for name in (part.name, *(figure.name for figure in part.figures)):
+                # write() must not leave its folder.
+                if not re.fullmatch(r"\w[\w.-]*", name):
+                    raise ValueError(f"{name!r} is not the name of a file")
+            return part
         except (DataError, ValueError) as error:
             raise ValueError(f"{file} is not a part of a report ({error})") from error
 

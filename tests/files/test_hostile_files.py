@@ -428,9 +428,11 @@ def test_deeply_nested_svg_is_shown():
         {"drawings": [{"title": "a", "items": "x"}]},
         {"facts": []},
         {"more": 1},
+        {"name": "../a"},
+        {"figures": [{"name": "/etc/motd", "title": "b", "svg": "<svg/>"}]},
     ],
 )
-def test_report_part_with_wrong_types_raises(tmp_path, change):
+def test_report_part_with_wrong_values_raises(tmp_path, change):
     part = Part("a", "b", tables=[Table("c", ["d"], [[1.5]])], figures=[Figure("e", "f", "<svg/>")])
     whole = json.loads(part.to_json())
     (tmp_path / "a.json").write_text(json.dumps(whole))
