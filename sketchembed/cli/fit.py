@@ -321,10 +321,10 @@ class FitCLI(LightningCLI):
         say(f"done    {path / 'index.html'} {more}")
 
 
-def say(line: str) -> None:
-    """Print a line at once, on rank 0 only."""
+def say(line: str, to_error: bool = False) -> None:
+    """Print a line at once, on rank 0 only, to the output or to the error stream."""
     if rank_zero_only.rank == 0:  # type: ignore[attr-defined]
-        print(line, flush=True)
+        print(line, flush=True, file=sys.stderr if to_error else sys.stdout)
 
 
 def _warn(line: str) -> None:
@@ -352,7 +352,8 @@ def run(args: list[str]) -> None:
     preset, args = split_preset(expand_short_options(args))
     args, notes = update_arguments(args)
     name, chosen, lines = ("custom", [], []) if preset is None else preset_arguments(preset)
+    only_config = any(word.startswith("--print_config") for word in args)
     for line in [*(f"note    {note}" for note in notes), *lines]:
-        say(line)
+        say(line, to_error=only_config)
     with quiet_lightning():
         FitCLI(["fit", *chosen, *args], name)

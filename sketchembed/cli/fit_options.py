@@ -55,7 +55,8 @@ def expand_short_options(args: list[str]) -> list[str]:
 def split_preset(args: list[str]) -> tuple[str | None, list[str]]:
     """Return the name of the preset and the other arguments; for ``--help``, print it and exit.
 
-    Without ``--preset``, the preset is `DEFAULT_PRESET`, or None if a configuration file is given.
+    Without ``--preset``, the preset is `DEFAULT_PRESET`. It is None if a configuration file is given, or both
+    ``--model`` and ``--data``.
     """
     parser = argparse.ArgumentParser(
         prog="sketchembed fit",
@@ -77,7 +78,8 @@ def split_preset(args: list[str]) -> tuple[str | None, list[str]]:
         parser.print_help()
         raise SystemExit(0)
     given, rest = parser.parse_known_args(args)
-    configured = any(word.partition("=")[0] in ("-c", "--config", HELP_ALL) for word in rest)
+    options = {word.partition("=")[0] for word in rest}
+    configured = {"--model", "--data"} <= options or options & {"-c", "--config", HELP_ALL}
     name = DEFAULT_PRESET if given.preset is None and not configured else given.preset
     return name, ["--help" if word == HELP_ALL else word for word in rest]
 

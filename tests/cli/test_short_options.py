@@ -4,6 +4,7 @@ import re
 
 import pytest
 import torch
+import yaml
 
 from sketchembed.cli import fit_options, main
 from sketchembed.training.presets import ABOUT, PRESETS, read_preset
@@ -31,11 +32,21 @@ def test_a_single_gpu_can_be_chosen(monkeypatch):
         (["--trainer.max_steps", "1"], "auto"),
         (["--config=a.yaml"], None),
         (["-c", "a.yaml"], None),
+        (["--data", "DoodlesDataModule"], "auto"),
+        (["--model", "DrawingTask", "--data=DoodlesDataModule"], None),
         (["--config", "a.yaml", "--preset", "debug"], "debug"),
     ],
 )
 def test_preset_is_auto_unless_a_configuration_is_given(words, preset):
     assert fit_options.split_preset(words)[0] == preset
+
+
+def test_printed_configuration_is_yaml_alone(capsys):
+    with pytest.raises(SystemExit):
+        main(["fit", "--preset", "cpu", "--print_config"])
+    output = capsys.readouterr()
+    assert yaml.safe_load(output.out)["model"]["class_path"].endswith("DrawingTask")
+    assert output.err.startswith("preset  cpu")
 
 
 def test_help_begins_with_the_preset_and_lists_every_preset_with_its_numbers(capsys):
