@@ -44,7 +44,7 @@ def image_seeds() -> list[Case]:
     kinds: list[tuple[str, bytes]] = [
         ("a.png", image("PNG", mode="RGBA", exif=exif)),
         ("a.png", image("PNG", mode="L")),
-        ("a.png", image("PNG", mode="P", transparency=1)),
+        ("a.png", image("PNG", mode="P", transparency=0)),
         ("a.png", image("PNG", mode="1")),
         ("a.jpg", image("JPEG", exif=exif)),
         ("a.jpg", image("JPEG", mode="CMYK", progressive=True)),
