@@ -11,6 +11,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from sketchembed.errors import CheckpointError
+
 
 class NetworkConfig:
     """Base of the dataclasses with the sizes of a network."""
@@ -37,7 +39,11 @@ class Network(nn.Module):
             return self._embedding(images)
 
     def _embedding(self, images: Tensor) -> Tensor:
-        raise NotImplementedError(f"a {self.kind} does not embed images")
+        raise CheckpointError(
+            f"the network is a {self.kind}, which does not embed images",
+            expected="a network with an embedding",
+            fix="Load another model",
+        )
 
 
 @contextmanager
