@@ -74,7 +74,10 @@ def run(
         deadline = time.monotonic() + timeout
         for process in started:
             process.join(max(deadline - time.monotonic(), 0))
-        late = [process.kill() for process in started if process.exitcode is None]
+        late = [process for process in started if process.exitcode is None]
+        for process in late:
+            process.kill()
+            process.join()
         out, err = ("".join(path.read_text() for path in each) for each in zip(*files, strict=True))
         assert not late, f"{len(late)} of {ranks} processes ran for more than {timeout} s:\n{out}\n{err}"
         return Ended(max(process.exitcode % 256 for process in started), out, err)

@@ -47,6 +47,14 @@ def test_files_and_functions_are_short(path):
             assert node.end_lineno - node.lineno < 60, f"{node.name} is longer than 60 lines"
 
 
+def test_shapes_are_checked_in_every_module_that_states_them(pytestconfig):
+    checked = tuple(pytestconfig.getoption("jaxtyping_packages").split(","))
+    for path in MODULES:
+        if "from jaxtyping import" in path.read_text("utf-8"):
+            name = ".".join(path.relative_to(ROOT).with_suffix("").parts)
+            assert any(f"{name}.".startswith(f"{package}.") for package in checked), name
+
+
 def test_module_and_class_names_are_unique():
     modules = Counter(path.name for path in MODULES if not path.name.startswith("__"))
     classes = Counter(

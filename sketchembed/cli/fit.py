@@ -26,6 +26,7 @@ from sketchembed.data.datamodules.drawing_datamodule import DrawingDataModule
 from sketchembed.data.sampling import check_batch_size
 from sketchembed.errors import ConfigError, NonFiniteError, SketchEmbedError, check_range
 from sketchembed.files.http import NetworkError
+from sketchembed.files.progress_bar import print_line
 from sketchembed.files.writing import check_output
 from sketchembed.hub.model_files import find, read_raw
 from sketchembed.reporting.run_page import write_run_page
@@ -324,7 +325,7 @@ class FitCLI(LightningCLI):
 def say(line: str, to_error: bool = False) -> None:
     """Print a line at once, on rank 0 only, to the output or to the error stream."""
     if rank_zero_only.rank == 0:  # type: ignore[attr-defined]
-        print(line, flush=True, file=sys.stderr if to_error else sys.stdout)
+        print_line(line, sys.stderr if to_error else sys.stdout)
 
 
 def _warn(line: str) -> None:

@@ -18,7 +18,7 @@ from sketchembed.errors import SketchEmbedError
 from sketchembed.evaluation.context import EvaluationContext
 from sketchembed.evaluation.models import Model
 from sketchembed.evaluation.parts import make, summary
-from sketchembed.files.progress_bar import ProgressBar
+from sketchembed.files.progress_bar import ProgressBar, print_line
 from sketchembed.files.reading import digest
 from sketchembed.reporting.part import Part
 from sketchembed.reporting.report_page import Entry, ReportPage
@@ -157,7 +157,7 @@ class ReportBuilder:
 
     def _print(self, line: str) -> None:
         if self.context.ranks.is_rank_zero:
-            print(line, flush=True)
+            print_line(line)
 
 
 def _named(model: Model) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterable, Iterator, Sized
 from contextlib import suppress
 from datetime import timedelta
-from typing import Any, TypeVar
+from typing import Any, TextIO, TypeVar
 
 EVERY = 10.0  # seconds between two lines in a log
 FIRST = 3.0  # seconds of work before its first line, so that short work has none
@@ -92,8 +92,14 @@ def track(items: Iterable[Value], title: str, total: int | None = None) -> Itera
             bar.advance()
 
 
-def line_printed() -> None:
-    """Take note that a line was printed, so that the next one is due :data:`EVERY` seconds later."""
+def print_line(line: str, file: TextIO | None = None) -> None:
+    """Print a line at once; the next line of progress is due :data:`EVERY` seconds later.
+
+    Unlike `print`, it writes the line with its end, so that lines of two threads are never joined.
+    """
+    file = file or sys.stdout
+    file.write(f"{line}\n")
+    file.flush()
     _display.last = time.monotonic()
 
 
@@ -142,9 +148,7 @@ class _Display:
         if time.monotonic() - self.last >= EVERY:
             # The last bar may be closed now, and the stream at the end of the process.
             with suppress(IndexError, ValueError, OSError):
-                sys.stderr.write(f"{self.bars[-1].line}\n")
-                sys.stderr.flush()
-                line_printed()
+                print_line(self.bars[-1].line, sys.stderr)
 
     def redraw(self, bar: ProgressBar) -> None:
         if bar in self._tasks:

@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from sketchembed.errors import CheckpointError
 from sketchembed.networks.file_results import EmbeddedFiles, Progress, file_batches
 from sketchembed.networks.model_inputs import Images, as_batch
 
@@ -84,7 +85,11 @@ class Network(nn.Module):
         return batch.to(weight.device, dtype)
 
     def _embedding(self, images: Tensor) -> Tensor:
-        raise NotImplementedError(f"a {self.kind} does not embed images")
+        raise CheckpointError(
+            f"the network is a {self.kind}, which does not embed images",
+            expected="a network with an embedding",
+            fix="Load another model",
+        )
 
 
 @contextmanager

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from sketchembed.errors import NonFiniteError, check_range
+from sketchembed.files.progress_bar import print_line
 from sketchembed.reporting.run_page import write_run_page
 from sketchembed.runs.checkpoints import newest_valid
 from sketchembed.runs.folder import Run
@@ -172,7 +173,7 @@ class Finite(pl.Callback):
         if stops:
             raise _error(trainer, found, why)
         if trainer.is_global_zero:
-            print(f"!!! step {found.step} is not finite ({found.cause()}) and is skipped", flush=True)
+            print_line(f"!!! step {found.step} is not finite ({found.cause()}) and is skipped")
 
     def _note(self, run: Run) -> None:
         run.note(non_finite={"skipped": self.skipped, "events": self.events})

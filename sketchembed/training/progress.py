@@ -10,7 +10,7 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 
-from sketchembed.files.progress_bar import ProgressBar, line_printed
+from sketchembed.files.progress_bar import ProgressBar, print_line
 from sketchembed.reporting.run_page import write_run_page
 from sketchembed.reporting.runs_page import update_runs_page
 from sketchembed.runs.run_logger import logged_run
@@ -113,8 +113,7 @@ class Monitor(pl.Callback):
         parts.append(f"{each * 1000:.0f} ms/step")
         if trainer.max_steps > 0:
             parts.append(f"left {timedelta(seconds=round(each * (trainer.max_steps - step)))}")
-        print("  ".join(parts), flush=True)
-        line_printed()
+        print_line("  ".join(parts))
         self._printed = time.perf_counter()
 
 

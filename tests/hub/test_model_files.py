@@ -11,6 +11,7 @@ from sketchembed.errors import CheckpointError
 from sketchembed.hub import model_files, registry
 from sketchembed.networks import ModelConfig, SketchEmbedNet
 from sketchembed.networks.conv_vae import ConvVAE, ConvVAEConfig
+from sketchembed.networks.maml import MAML, MAMLConfig
 from sketchembed.networks.protonet import ProtoNet, ProtoNetConfig
 from sketchembed.networks.resnet import ResNet, ResNetConfig
 from sketchembed.runs import checkpoints
@@ -57,6 +58,11 @@ def test_networks_of_another_kind_embed_but_cannot_draw(other, tmp_path):
     torch.testing.assert_close(again.embed(images), other.embed(images), rtol=0, atol=0)
     with pytest.raises(CheckpointError, match=f"is a {other.kind}, which cannot draw"):
         sketchembed.load(path)
+
+
+def test_network_without_an_embedding_gives_a_clear_error():
+    with pytest.raises(CheckpointError, match="is a maml, which does not embed images; expected a network"):
+        MAML(MAMLConfig(width=4)).embed(torch.rand(1, 1, 28, 28))
 
 
 def test_weights_file_has_default_permissions(net, tmp_path):

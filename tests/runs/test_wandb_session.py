@@ -309,6 +309,7 @@ def test_lost_connection_is_reported_once_without_data_loss(begin, server, tmp_p
         r"--include-online (\S+)`",
         line,
     )
+    assert found, output
     assert found[1] == found[2]
     assert output.index(line) < output.index("step     20/20")
     steps = [line["trainer/global_step"] for line in logged(tmp_path / found[1]) if "train/loss" in line]
