@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import argparse
 import inspect
 import re
 import sys
 from collections.abc import Callable, Iterable
 from typing import Any, NoReturn
 
-from jsonargparse import ArgumentParser, auto_cli
+from jsonargparse import ArgumentParser, DefaultHelpFormatter, auto_cli
 
 from sketchembed.errors import ConfigError, nearest
 
@@ -17,14 +18,25 @@ _CLASS = re.compile(r"Problem with given class_path '([\w.]+)'")
 _UNKNOWN_SETTING = re.compile(r"Option '([^']+)' is not accepted")
 _WRONG_TYPE = re.compile(r"Expected an? (.+?)\. Got value: (.*)")
 _UNKNOWN_OPTION = re.compile(r"unrecognized arguments: (.*)", re.IGNORECASE)
+_CLASS_NAME = re.compile(r"<class '(?:\w+\.)*(\w+)'>")
 _MISSING = re.compile(r"the following arguments are required: (.*)")
 BOOLEANS = ("true", "false", "yes", "no")
+
+
+class PlainTypeFormatter(DefaultHelpFormatter):
+    """Help that names a type as ``Path``, not ``<class 'Path'>``."""
+
+    def _expand_help(self, action: argparse.Action) -> str:
+        return _CLASS_NAME.sub(r"\1", super()._expand_help(action))
 
 
 class OneLineErrorParser(ArgumentParser):
     """A parser that reports an error in one line, without its usage."""
 
     help_option = "--help"
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **{"formatter_class": PlainTypeFormatter} | kwargs)
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Raise a ConfigError, except in a parser that jsonargparse uses inside another one."""
@@ -110,6 +122,8 @@ def summarize_error(message: str, options: Iterable[str] = ()) -> tuple[str, str
     """Return what was found and what was expected, from a message of a parser with the given options."""
     if unknown := _UNKNOWN_OPTION.search(message):
         name = unknown[1].split()[0].partition("=")[0]
+        if not name.startswith("-"):
+            return f"{name} does not belong to an option", "options before values, such as --out FILE"
         known = [option for option in options if option.startswith("--")]
         return f"there is no option {name}", f"an option, perhaps {nearest(name, known)}"
     # The first lines lead to the wrong value. Later lines are about other types that were tried.
@@ -138,7 +152,7 @@ def summarize_error(message: str, options: Iterable[str] = ()) -> tuple[str, str
 
 def _describe_type(kind: str) -> str:
     """Return a type in plain words."""
-    name = re.sub(r"<class '([\w.]+)'>", r"\1", kind).rpartition(".")[2] if "<class" in kind else kind
+    name = _CLASS_NAME.sub(r"\1", kind)
     if name.startswith("typing.Literal["):
         return f"one of {name[len('typing.Literal[') : -1]}"
     names = {"int": "a whole number", "float": "a number", "bool": "true or false", "str": "a text"}

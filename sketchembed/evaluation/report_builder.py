@@ -82,7 +82,7 @@ class ReportBuilder:
                     part = make(name, self.context, **self.options[name])
             except SketchEmbedError as error:
                 same = next((one for one, text in self.failures.items() if text == str(error)), None)
-                self._print(f"{head}: {f'as {same}' if same else error}")
+                self._print(f"{head}: {f'the same error as in {same}' if same else error}")
                 entry.state, entry.message = "failed", str(error)
             except BaseException:
                 entry.state, entry.message = "stopped", f"at {datetime.now():%H:%M}."

@@ -213,6 +213,8 @@ def _unreadable(path: Path, error: Exception) -> CheckpointError:
         with contextlib.suppress(OSError), path.open("rb") as file:
             start = file.read(32)
     kind = next((kind for known, kind in _STARTS.items() if start.startswith(known)), None)
+    if not kind and start.isascii() and b"\0" not in start and not start.startswith(b"PK"):
+        kind = f"a text that begins with {start.decode()!r}" if start else "an empty file"
     if kind:
         return CheckpointError(
             f"{path} cannot be read as a model: it is {kind}",

@@ -25,6 +25,8 @@ def folder(tmp_path, monkeypatch):
 
     monkeypatch.setattr(quickdraw_download, "download", refuse)
     Image.fromarray(np.eye(30, dtype=np.uint8) * 255).save("a.png")
+    (tmp_path / "a.txt").write_text("notes\n")
+    (tmp_path / "empty.ckpt").touch()
     return tmp_path
 
 
@@ -41,6 +43,8 @@ def error_of(line, capsys, status=2):
         ("page runs/nope", "there is no run at runs/nope"),
         ("export quickdraw-conv4 m.onnx", "out is m.onnx; expected a name that ends in .safetensors"),
         ("draw a.png a.png", "a.png cannot be read as a model: it is a PNG image"),
+        ("draw a.png a.txt", r"a.txt cannot be read as a model: it is a text that begins with 'notes\n'"),
+        ("draw a.png empty.ckpt", "empty.ckpt cannot be read as a model: it is an empty file"),
         ("export a.png m.safetensors", "a.png cannot be read as a model: it is a PNG image"),
         (
             "embed a.png quickdraw-conv4 --out z.txt",
@@ -59,7 +63,7 @@ def test_mistake_gives_one_line_and_writes_nothing(line, says, folder, capsys, m
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     (text,) = error_of(line, capsys).splitlines()
     assert says in text
-    assert sorted(os.listdir(folder)) == ["a.png"]
+    assert sorted(os.listdir(folder)) == ["a.png", "a.txt", "empty.ckpt"]
 
 
 @pytest.mark.parametrize(

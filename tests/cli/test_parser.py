@@ -34,6 +34,7 @@ NETWORK = "--model.init_args.network"
         ("fit --device cuda:99", "there is no device 'cuda:99'; expected one of auto, cpu"),
         ("fit --trainer.accelerator tpu", "there is no device for accelerator tpu"),
         ("evaluate fewshot --episods 3", "perhaps '--episodes'.* `sketchembed evaluate fewshot --help`"),
+        ("evaluate fewshot runs/a", "runs/a does not belong to an option; expected options before values"),
         ("evaluate relations --seed x", "--seed is x; .* `sketchembed evaluate relations --help`"),
         ("report --partz a", "there is no option --partz; .*'--parts'"),
         ("data quickdraw --perclass 3", "'--per_class'.* `sketchembed data quickdraw --help`"),
@@ -47,6 +48,14 @@ def test_mistake_gives_a_one_line_error(line, pattern, capsys):
     (answer,) = capsys.readouterr().err.strip().splitlines()
     assert answer.startswith("sketchembed: ")
     assert re.search(pattern, answer), answer
+
+
+def test_help_names_types_in_plain_words(capsys):
+    with pytest.raises(SystemExit):
+        main(["draw", "--help"])
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "(required, type: Path)" in shown
+    assert "<class" not in shown
 
 
 def test_class_named_in_a_message_is_not_imported():
