@@ -13,6 +13,7 @@ import pytest
 from packaging.requirements import Requirement
 from PIL import Image, ImageDraw
 
+from sketchembed.cli.dispatch import COMMANDS
 from sketchembed.hub.packaged import MODELS
 
 ROOT = Path(__file__).parents[1]
@@ -27,6 +28,9 @@ assert z.shape == (2, 256) and z.isfinite().all()
 assert "site-packages" in sketchembed.__file__
 print(*{"pytorch_lightning", "wandb", "sklearn", "matplotlib"} & set(sys.modules))
 """
+
+EXTRAS = {"fit": "train", "data": "train", "sweep": "train"}
+EXTRAS |= {"evaluate": "evaluate", "report": "evaluate", "completion": "all"}
 
 MISSING = """
 import sketchembed
@@ -98,7 +102,7 @@ def run(tmp_path):
         name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "SKETCHEMBED_DATA")
     }
 
-    def command(*words):
+    def command(*words, status=0):
         done = subprocess.run(
             [str(word) for word in words],
             cwd=tmp_path,
@@ -107,8 +111,8 @@ def run(tmp_path):
             text=True,
             timeout=250,
         )
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout
+        assert done.returncode == status, done.stdout + done.stderr
+        return done.stdout if status == 0 else done.stderr
 
     return command
 
@@ -140,6 +144,12 @@ def test_core_embeds_and_draws(wheel, run, picture, tmp_path):
     assert run(python, "-c", missing).split() == ["None"]
     run(python, "-m", "sketchembed", "draw", picture, "quickdraw-drawer-conv4", "--out", "drawn")
     assert {path.suffix for path in (tmp_path / "drawn").iterdir()} == {".svg", ".png"}
+    for name in COMMANDS:
+        text = run(python, "-m", "sketchembed", name, "--help", status=2 if name in EXTRAS else 0)
+        if name in EXTRAS:
+            (line,) = text.splitlines()
+            assert line.startswith("sketchembed: ")
+            assert line.endswith(f" Install them: pip install 'sketchembed[{EXTRAS[name]}]'")
 
 
 @pytest.mark.slow

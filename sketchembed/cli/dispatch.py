@@ -31,6 +31,8 @@ COMMANDS = {
 """Subcommands with a one-line description."""
 MODULES = {"models": "model_list", "search": "picture_search"}
 """Modules of the subcommands that are not called ``sketchembed.cli.NAME``."""
+EXTRAS = {"fit": "train", "data": "train", "sweep": "train", "evaluate": "evaluate", "report": "evaluate"}
+"""Extras with the packages that a subcommand needs; the others need none, or have ``all``."""
 
 
 def usage() -> str:
@@ -73,6 +75,17 @@ def run_guarded(function: Callable[[list[str]], None], args: list[str]) -> None:
     except SketchEmbedError as error:
         print(f"sketchembed: {error}", file=sys.stderr)
         raise SystemExit(error.status) from None
+    except ModuleNotFoundError as error:
+        missing = (error.name or "").partition(".")[0]
+        if missing in ("", "sketchembed"):
+            raise
+        extra = EXTRAS.get(args[0], "all")
+        print(
+            f"sketchembed: {missing} is not installed; expected the optional packages of this command. "
+            f"Install them: pip install 'sketchembed[{extra}]'",
+            file=sys.stderr,
+        )
+        raise SystemExit(2) from None
     except OSError as error:
         what = str(error)
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
