@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from sketchembed.networks.mixture import GaussianMixture
@@ -36,14 +36,18 @@ def pen_loss(
 
 
 def stroke_loss(
-    mixture: GaussianMixture, offset: Float[Tensor, "batch time 2"], ended: Float[Tensor, "batch time"]
+    mixture: GaussianMixture,
+    offset: Float[Tensor, "batch time 2"],
+    ended: Float[Tensor, "batch time"],
+    constant: float | int = 0.0,
 ) -> Float[Tensor, ""]:
     """Return the negative log-likelihood of the offsets, in normalised units.
 
     *Source*: equation 3. As in the released code, the end and the padding (`ended`, s3 of the target) have no
-    loss, the mean is still over all T steps, and 1e-6 is added to p.
+    loss, the mean is still over all T steps, and 1e-6 is added to p. For the `constant` see
+    :meth:`~sketchembed.networks.mixture.GaussianMixture.log_prob`.
     """
-    log_p = mixture.log_prob(offset)
+    log_p = mixture.log_prob(offset, constant)
     floored = torch.logaddexp(log_p, log_p.new_full((), math.log(DENSITY_FLOOR)))
     return -(floored * (1 - ended)).mean()
 
@@ -59,6 +63,13 @@ class PixelLoss:
         entropy: ``"full"`` for binary cross-entropy (the released code), ``"ink"`` for -I log I' alone, as
             printed in equation 4.
         samples: number of drawings to sample from the mixture; more reduce the variance (appendix A).
+        boxes: ``"own"`` places each drawing by its own bounding box, ``"mixed"`` by coordinates of other
+            boxes of the batch, an error of the released code.
+        dots: a drawn segment of no length is a ``"point"``, or ``"black"``: an error of the released code
+            gives every pixel of its image the distance 0.
+        length_floor: added to a segment's squared length in pixels², see
+            :func:`~sketchembed.raster.rasterize.squared_distance`; 1e-4 in the released code.
+        log_offset: added inside the logarithms of the cross-entropy; 1e-7 in the released code (Keras).
     """
 
     sigma: float = 2.0
@@ -66,6 +77,10 @@ class PixelLoss:
     distance_power: Literal[1, 2] = 2
     entropy: Literal["full", "ink"] = "full"
     samples: int = 1
+    boxes: Literal["own", "mixed"] = "own"
+    dots: Literal["point", "black"] = "point"
+    length_floor: float = 0.0
+    log_offset: float = 0.0
 
     def __post_init__(self) -> None:
         """Build the blur."""
@@ -88,7 +103,8 @@ class PixelLoss:
         """
         self._blur.to(stroke5.device)
         points = rasterize.absolute_points(stroke5)
-        canvas = rasterize.Canvas.fit(points, stroke5[..., 4] < 0.5, size, rasterize.margin(size))
+        present, margin = stroke5[..., 4] < 0.5, rasterize.margin(size)
+        canvas = rasterize.Canvas.fit(points, present, size, margin, mixed=self.boxes == "mixed")
         with torch.no_grad():
             truth = self._picture(canvas.place(points), rasterize.pen_down(stroke5), size)
         drawn = self._predicted_pen(pen_logits, stroke5)
@@ -97,7 +113,7 @@ class PixelLoss:
             offset = mixture.sample(component="argmax", noise=None if noise is None else noise[number])
             predicted = rasterize.absolute_points(torch.cat([stroke5[:, :1, :2], offset], dim=1))
             image = self._picture(canvas.place(predicted), drawn, size)
-            losses.append(self._cross_entropy(image, truth))
+            losses.append(self.cross_entropy(image, truth))
         return torch.stack(losses).mean()
 
     @staticmethod
@@ -108,17 +124,30 @@ class PixelLoss:
         return torch.cat([first, down[:, :-1]], dim=1)
 
     def _picture(self, placed: Tensor, drawn: Tensor, size: int) -> Tensor:
-        reach = rasterize.sigmoid_reach(self.distance_power)
-        distance = rasterize.squared_distance(placed[:, :-1], placed[:, 1:], drawn, size, 0.0, reach)
-        ink: Tensor = self._blur(rasterize.sigmoid_ink(distance, self.distance_power))
-        return ink
+        blurred: Tensor = self._blur(self.ink(placed, drawn, size))
+        return blurred
 
-    def _cross_entropy(self, image: Tensor, truth: Tensor) -> Tensor:
+    def ink(
+        self, placed: Float[Tensor, "batch n 2"], drawn: Bool[Tensor, "batch segments"], size: int
+    ) -> Float[Tensor, "batch {size} {size}"]:
+        """Return the ink of the `drawn` segments between points in pixels, not yet blurred."""
+        reach = rasterize.sigmoid_reach(self.distance_power, placed.dtype)
+        start, end = placed[:, :-1], placed[:, 1:]
+        distance = rasterize.squared_distance(start, end, drawn, size, 0.0, reach, self.length_floor)
+        if self.dots == "black":
+            dot = (drawn & (start == end).all(-1)).any(-1)
+            distance = distance.masked_fill(dot[:, None, None], 0.0)
+        return rasterize.sigmoid_ink(distance, self.distance_power)
+
+    def cross_entropy(
+        self, image: Float[Tensor, "batch h w"], truth: Float[Tensor, "batch h w"]
+    ) -> Float[Tensor, ""]:
+        """Return the cross-entropy of blurred images, the mean over pixels and drawings."""
         # As in Keras; avoids log 0.
         image = image.clamp(1e-7, 1 - 1e-7)
-        loss = truth * image.log()
+        loss = truth * (image + self.log_offset).log()
         if self.entropy == "full":
-            loss = loss + (1 - truth) * torch.log1p(-image)
+            loss = loss + (1 - truth) * torch.log1p(self.log_offset - image)
         return -loss.mean()
 
 

@@ -86,9 +86,12 @@ def as_rgb(picture: Image.Image, name: str, *, expected: str = EXPECTED, fix: st
 
 
 def photo_pixels(
-    picture: Image.Image, size: int, fit: Literal["cover", "contain"]
+    picture: Image.Image,
+    size: int,
+    fit: Literal["cover", "contain"],
+    resampling: Image.Resampling = Image.Resampling.BILINEAR,
 ) -> UInt8[np.ndarray, "3 size size"]:
-    """Return an RGB photo as the square input of a network, resized bilinearly with antialiasing.
+    """Return an RGB photo as the square input of a network, resized with antialiasing.
 
     ImageOps.fit and ImageOps.pad round their boxes in another way, which would change the inputs of existing
     models. ``cover`` scales the short side to `size` and crops the centre, as for mini-ImageNet. ``contain``
@@ -100,11 +103,11 @@ def photo_pixels(
             short = min(picture.size)
             left, top = (picture.width - short) // 2, (picture.height - short) // 2
             box = (left, top, left + short, top + short)
-            picture = picture.resize((size, size), Image.Resampling.BILINEAR, box=box)
+            picture = picture.resize((size, size), resampling, box=box)
     else:
         left, top, right, bottom = contain_box(picture.size, size)
         padded = Image.new("RGB", (size, size))
-        padded.paste(picture.resize((right - left, bottom - top), Image.Resampling.BILINEAR), (left, top))
+        padded.paste(picture.resize((right - left, bottom - top), resampling), (left, top))
         picture = padded
     return np.ascontiguousarray(np.asarray(picture).transpose(2, 0, 1))
 

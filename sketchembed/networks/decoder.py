@@ -7,7 +7,7 @@ concatenated with z. The initial state is tanh of a linear map of z.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 from jaxtyping import Float, Int
@@ -116,9 +116,10 @@ class HyperLSTMDecoder(StrokeDecoder):
         mixtures: int,
         variant: Variant = "released",
         position: bool = False,
+        gate_biases: Literal[1, 2] = 1,
     ) -> None:
         super().__init__(latent, hidden, 2 * (hidden + hyper), mixtures, position)
-        self.cell = HyperLSTMCell(self.inputs + latent, hidden, hyper, embedding, variant)
+        self.cell = HyperLSTMCell(self.inputs + latent, hidden, hyper, embedding, variant, gate_biases)
 
     def initial_state(self, z: Tensor) -> HyperState:
         """Return tanh(W z + b), split into h, g, c and d."""

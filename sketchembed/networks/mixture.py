@@ -40,15 +40,31 @@ class GaussianMixture(NamedTuple):
         mean = torch.stack([mu_x, mu_y], dim=-1)
         return cls(logits, mean, log_std, correlation.clamp(-RAW_LIMIT, RAW_LIMIT))
 
-    def log_prob(self, offset: Float[Tensor, "*batch 2"]) -> Float[Tensor, "*batch"]:
-        """Return log p(Δ), equation 1, by log-sum-exp over the components. Δ is in normalised units."""
+    def log_prob(
+        self, offset: Float[Tensor, "*batch 2"], constant: float | int = 0.0
+    ) -> Float[Tensor, "*batch"]:
+        """Return log p(Δ), equation 1, by log-sum-exp over the components. Δ is in normalised units.
+
+        The released code adds a `constant` of 1e-6 to the denominators and inside the square root of the
+        density, which avoids divisions by zero.
+        """
         x, y = ((offset.unsqueeze(-2) - self.mean) * torch.exp(-self.log_std)).unbind(-1)
+        if constant:
+            std, rho = self.log_std.sum(-1).exp(), torch.tanh(self.correlation)
+            rest = 1 - rho**2
+            square = (x**2 + y**2 - 2 * rho * x * y * std / (std + constant)) / (rest + constant / 2)
+            log_scale = (2 * math.pi * std * torch.sqrt(rest + constant) + constant).log()
+            return self._log_sum(square, log_scale)
         # With ρ = tanh a, 1 ± ρ = 2 σ(±2a). The quadratic form is then a sum of two squares, and 1 - ρ² a
         # product of two sigmoids. Neither loses precision when ρ is close to ±1.
         twice = 2 * self.correlation
         square = ((x - y) ** 2 * (1 + torch.exp(twice)) + (x + y) ** 2 * (1 + torch.exp(-twice))) / 4
         log_rest = 2 * math.log(2) + functional.logsigmoid(twice) + functional.logsigmoid(-twice)
         log_scale = 0.5 * log_rest + self.log_std.sum(-1) + math.log(2 * math.pi)
+        return self._log_sum(square, log_scale)
+
+    def _log_sum(self, square: Tensor, log_scale: Tensor) -> Tensor:
+        """Return log Σ π exp(-square / 2 - log_scale) over the components."""
         return torch.logsumexp(torch.log_softmax(self.logits, dim=-1) - 0.5 * square - log_scale, dim=-1)
 
     def sample(

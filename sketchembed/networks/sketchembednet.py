@@ -16,6 +16,7 @@ from sketchembed.errors import CheckpointError, ConfigError
 from sketchembed.networks.conv4 import Conv4
 from sketchembed.networks.decoder import HyperLSTMDecoder, LSTMDecoder, StrokeDecoder, StrokeDistribution
 from sketchembed.networks.file_results import DrawnFiles, Progress, file_batches
+from sketchembed.networks.initial_weights import initialise_as_released
 from sketchembed.networks.model_inputs import Images
 from sketchembed.networks.network import Network, NetworkConfig, evaluating
 from sketchembed.networks.precision import at_least_float32
@@ -51,6 +52,12 @@ class ModelConfig(NetworkConfig):
             does not.
         initial_logvar: initial bias of the log-variance head. The paper's 0 starts with unit variance of z;
             a negative value starts with less noise.
+        copies: equal copies of the input's channels that the CNN gets; the released code draws its inputs
+            with 3 equal channels.
+        input_range: the CNN's largest input; the released code has 255. The first batch norm absorbs the
+            scale, up to its ε and the size of Adam's steps.
+        gate_biases: see :class:`~sketchembed.networks.hyperlstm.cell.HyperLSTMCell`.
+        initial_weights: see :mod:`~sketchembed.networks.initial_weights`.
     """
 
     encoder: Literal["conv4", "resnet12"] = "conv4"
@@ -70,6 +77,10 @@ class ModelConfig(NetworkConfig):
     initial_logvar: float = 0.0
     start: Literal["first point", "centre"] = "first point"
     position: bool = False
+    copies: int = 1
+    input_range: Literal[1, 255] = 1
+    gate_biases: Literal[1, 2] = 1
+    initial_weights: Literal["default", "released"] = "default"
 
     @property
     def takes_photos(self) -> bool:
@@ -109,9 +120,9 @@ class SketchEncoder(Network):
                 f"an image side of {config.image_size} is too small to shrink by {config.shrink}"
             )
         if config.encoder == "conv4":
-            self.encoder = Conv4(config.channels, config.width, config.pool, size)
+            self.encoder = Conv4(config.channels * config.copies, config.width, config.pool, size)
         else:
-            self.encoder = ResNet12(config.channels, config.width, config.pool, size)
+            self.encoder = ResNet12(config.channels * config.copies, config.width, config.pool, size)
         self.mean = nn.Linear(self.encoder.features, config.latent)
         self.logvar = nn.Linear(self.encoder.features, config.latent)
         for head in (self.mean, self.logvar):
@@ -124,6 +135,10 @@ class SketchEncoder(Network):
         """Return the Gaussian over z of images in [0, 1]; drawings are dark lines (0) on white (1)."""
         if self.config.shrink > 1:
             image = nn.functional.avg_pool2d(image, self.config.shrink)
+        if self.config.copies > 1:
+            image = image.repeat(1, self.config.copies, 1, 1)
+        if self.config.input_range > 1:
+            image = image * self.config.input_range
         features = self.encoder(image)
         return Latent(at_least_float32(self.mean(features)), at_least_float32(self.logvar(features)))
 
@@ -157,9 +172,12 @@ class SketchEmbedNet(SketchEncoder):
                 config.mixtures,
                 config.variant,
                 config.position,
+                config.gate_biases,
             )
         else:
             self.decoder = LSTMDecoder(config.latent, config.hidden, config.mixtures, config.position)
+        if config.initial_weights == "released":
+            initialise_as_released(self.encoder, self.decoder)
 
     def encoder_only(self) -> SketchEncoder:
         """Return a network that only embeds and shares the weights of this one."""

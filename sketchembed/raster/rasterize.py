@@ -23,7 +23,8 @@ KERNELS = "sketchembed.raster.raster_triton"  # CUDA kernels, which evaluate all
 PAIR_LIMIT = 1 << 22  # about 0.4 GB; a batch with more pairs is split into halves
 
 MAX_DISTANCE_TERM = 22.0
-"""The sigmoid ink σ(2 - x) is neglected for larger x: σ(-20) is 2e-9; the pixel loss is clipped at 1e-7."""
+"""The sigmoid ink σ(2 - x) is neglected for larger x: σ(-20) is 2e-9; the pixel loss is clipped at 1e-7.
+Float64 has twice this limit."""
 
 
 class Canvas(NamedTuple):
@@ -42,11 +43,13 @@ class Canvas(NamedTuple):
         present: Bool[Tensor, "batch n"],
         size: int,
         margin: float | int,
+        mixed: bool = False,
     ) -> Canvas:
         """Scale and centre the bounding box of the `present` points of each drawing on a square canvas.
 
         The points are absolute, in any unit; size and margin are in pixels. If no point is present, one unit
-        is one pixel and the origin is the centre.
+        is one pixel and the origin is the centre. With `mixed`, the coordinates of the boxes' centres are
+        assigned to the drawings of the batch in the released code's order, which moves the drawings.
         """
         inside = present.unsqueeze(-1)
         low = points.masked_fill(~inside, math.inf).amin(dim=1)
@@ -56,6 +59,8 @@ class Canvas(NamedTuple):
             extent > 0, (size - 2 * margin) / extent.clamp_min(1e-12), torch.ones_like(extent)
         )
         middle = ((low + high) / 2).masked_fill(~inside.any(dim=1), 0.0)
+        if mixed:  # [2, batch] read as [batch, 2]
+            middle = middle.t().reshape(-1, 2)
         return cls(scale, size / 2 - middle * scale.unsqueeze(-1))
 
     def place(self, points: Float[Tensor, "batch n 2"]) -> Float[Tensor, "batch n 2"]:
@@ -157,35 +162,44 @@ def squared_distance(
     size: int,
     pixel_offset: float | int,
     reach: float | int = math.inf,
+    length_floor: float | int = 0.0,
 ) -> Float[Tensor, "batch {size} {size}"]:
     """Return the squared distance in pixels² of each pixel to the nearest drawn segment, or infinity.
 
     The distance is exact and differentiable in the end points. Only the distance to the nearest segment is
     computed with gradient, so the graph holds a few images per drawing, whatever the number of segments.
     Beyond `reach` the result may be larger than the distance. For the arguments see :func:`near_pairs`.
+
+    The released code adds `length_floor`, in pixels², to the squared length |ab|² of a segment when it
+    divides by it. The squared distance to the line is then smaller by the factor |ab|² / (|ab|² + floor).
     """
     kernels = triton_module(KERNELS, start)
     if kernels is not None:
         which = kernels.nearest_segment(start.detach(), end.detach(), drawn, size, pixel_offset)
-        return _distance_to(which, start, end, size, pixel_offset)
+        return _distance_to(which, start, end, size, pixel_offset, length_floor)
     pairs = near_pairs(start.detach(), end.detach(), drawn, size, pixel_offset, reach)
     if pairs is None:
         parts = [
-            squared_distance(start[half], end[half], drawn[half], size, pixel_offset, reach)
+            squared_distance(start[half], end[half], drawn[half], size, pixel_offset, reach, length_floor)
             for half in _halves(len(drawn))
         ]
         return torch.cat(parts)
-    pixel, segment = _nearest_segment(pairs, start.detach(), end.detach(), size)
+    pixel, segment = _nearest_segment(pairs, start.detach(), end.detach(), size, length_floor)
     row = torch.div(pixel % size**2, size, rounding_mode="floor")
     centre = torch.stack([pixel % size, row], dim=-1) + pixel_offset
     tails, heads = (points.flatten(0, 1).index_select(0, segment) for points in (start, end))
-    found = _point_segment(centre.to(start.dtype), tails, heads)
+    found = _point_segment(centre.to(start.dtype), tails, heads, length_floor)
     image = torch.full((len(drawn) * size**2,), math.inf, dtype=start.dtype, device=start.device)
     return image.index_put((pixel,), found).reshape(len(drawn), size, size)
 
 
 def _distance_to(
-    which: Int[Tensor, "batch pixels"], start: Tensor, end: Tensor, size: int, pixel_offset: float | int
+    which: Int[Tensor, "batch pixels"],
+    start: Tensor,
+    end: Tensor,
+    size: int,
+    pixel_offset: float | int,
+    length_floor: float | int,
 ) -> Float[Tensor, "batch {size} {size}"]:
     """Return the squared distance of each pixel to the segment with index `which`; infinite if negative."""
     place = torch.arange(size**2, device=start.device)
@@ -193,26 +207,32 @@ def _distance_to(
     centre = torch.stack([place % size, row], dim=-1).to(start.dtype) + pixel_offset
     chosen = which.clamp_min(0).long().unsqueeze(-1).expand(-1, -1, 2)
     tails, heads = start.gather(1, chosen), end.gather(1, chosen)
-    found = _point_segment(centre, tails, heads)
+    found = _point_segment(centre, tails, heads, length_floor)
     image: Tensor = torch.where(which < 0, math.inf, found).view(-1, size, size)
     return image
 
 
 @torch.no_grad()
 def _nearest_segment(
-    pairs: Pairs, start: Tensor, end: Tensor, size: int
+    pairs: Pairs, start: Tensor, end: Tensor, size: int, length_floor: float | int
 ) -> tuple[Int[Tensor, " near"], Int[Tensor, " near"]]:
     """Return the pixels that are near any segment, and the nearest segment of each (the first if tied)."""
     chord = end - start
+    length = (chord * chord).sum(-1, keepdim=True)
     # The nearest point divides the chord at the fraction (offset · unit), where unit = chord / |chord|².
-    unit = chord / (chord * chord).sum(-1, keepdim=True).clamp_min(1e-12)
+    unit = chord / length.clamp_min(1e-12)
     tail_x, tail_y, chord_x, chord_y, unit_x, unit_y = _segment_columns(
         pairs, *start.unbind(-1), *chord.unbind(-1), *unit.unbind(-1)
     )
     x, y = pairs.centre[0] - tail_x, pairs.centre[1] - tail_y
-    along = (x * unit_x).addcmul_(y, unit_y).clamp_(0, 1)
+    along = (x * unit_x).addcmul_(y, unit_y)
+    beside = along == along.clamp(0, 1) if length_floor else None
+    along.clamp_(0, 1)
     distance = torch.addcmul(x, along, chord_x, value=-1).square_()
     distance += torch.addcmul(y, along, chord_y, value=-1).square_()
+    if beside is not None:
+        (squared,) = _segment_columns(pairs, length.squeeze(-1))
+        distance = _floored(distance, squared, beside, length_floor)
     # The bits of non-negative floats sort like their values. With the index of the segment in the low bits,
     # one minimum finds both the distance and the segment, independently of the order of threads.
     key = (distance.view(torch.int32).long() << 32) | pairs.segment
@@ -224,14 +244,21 @@ def _nearest_segment(
     return pixel, best[pixel] & 0xFFFFFFFF
 
 
-def _point_segment(point: Tensor, start: Tensor, end: Tensor) -> Tensor:
+def _point_segment(point: Tensor, start: Tensor, end: Tensor, length_floor: float | int) -> Tensor:
     """Return the squared distances of points to segments, ``[*n]`` for inputs ``[*n, 2]``."""
     chord, offset = end - start, point - start
     length = (chord * chord).sum(-1)
-    along = ((offset * chord).sum(-1) / length.clamp_min(1e-12)).clamp(0, 1)
+    fraction = (offset * chord).sum(-1) / length.clamp_min(1e-12)
+    along = fraction.clamp(0, 1)
     # The nearest point minimizes the distance, so that its position along the chord has no gradient.
     rest = offset - along.detach().unsqueeze(-1) * chord
-    return (rest * rest).sum(-1)
+    squared = (rest * rest).sum(-1)
+    return _floored(squared, length, fraction == along, length_floor) if length_floor else squared
+
+
+def _floored(squared: Tensor, length: Tensor, beside: Tensor, length_floor: float | int) -> Tensor:
+    """Return squared distances with the floor of the squared lengths, for points `beside` a chord."""
+    return torch.where(beside & (length > 0), squared * (length / (length + length_floor)), squared)
 
 
 def sigmoid_ink(
@@ -246,9 +273,10 @@ def sigmoid_ink(
     return torch.sigmoid(2 - 5 * distance)
 
 
-def sigmoid_reach(power: Literal[1, 2]) -> float:
+def sigmoid_reach(power: Literal[1, 2], dtype: torch.dtype = torch.float32) -> float:
     """Return the distance in pixels beyond which :func:`sigmoid_ink` is negligible."""
-    return float((MAX_DISTANCE_TERM / 5) ** (1 / power))
+    term = 2 * MAX_DISTANCE_TERM if dtype == torch.float64 else MAX_DISTANCE_TERM
+    return float((term / 5) ** (1 / power))
 
 
 # ---- pen ink -----------------------------------------------------------------------------------------

@@ -23,7 +23,10 @@ from sketchembed.hub.registry import MODEL_KEY, check_weights, describe
 from sketchembed.networks.batch_norm import BatchNorm2d
 from sketchembed.networks.precision import at_least_float32
 from sketchembed.raster import rasterize
+from sketchembed.raster.cairo_pen import draw_cairo_pen
+from sketchembed.training.keras_adam import EPSILON, KerasAdam
 
+Renderer = Literal["device", "cairosvg"]
 VALIDATION_SETS = ("val", "unseen")  # held-out drawings of the training classes, and held-out classes
 
 
@@ -44,6 +47,8 @@ class Task(pl.LightningModule):
         lr_shape: ``exponential`` decays by `lr_decay` in every `lr_decay_steps`; ``cosine`` decays along half
             a cosine wave and is constant afterwards.
         lr_warmup: number of steps over which the learning rate rises from 0; none in the paper.
+        adam: where Adam adds its ε: after the bias correction as in ``pytorch``, or before it as in ``keras``
+            and the released code.
         seed: seed of the random numbers of the steps.
 
     Attributes:
@@ -68,12 +73,13 @@ class Task(pl.LightningModule):
         lr_decay_steps: int = 15_000,
         lr_shape: Literal["exponential", "cosine"] = "exponential",
         lr_warmup: int = 0,
+        adam: Literal["pytorch", "keras"] = "pytorch",
         seed: int = 0,
     ) -> None:
         super().__init__()
         self.net = net
         self.lr, self.lr_decay, self.lr_decay_steps = lr, lr_decay, lr_decay_steps
-        self.lr_shape, self.lr_warmup = lr_shape, lr_warmup
+        self.lr_shape, self.lr_warmup, self.adam = lr_shape, lr_warmup, adam
         self.seed = seed
         # In float64, because float32 sums over a validation set depend on the order of its batches. NaN stays
         # NaN; with nan_strategy="disable" torchmetrics would ignore the weights.
@@ -179,10 +185,11 @@ class Task(pl.LightningModule):
         return float(self.lr * warm * self.lr_decay**along)
 
     def configure_optimizers(self) -> Any:
-        """Return Adam with Keras' ε, as in the released code, and the schedule."""
+        """Return Adam with the size of Keras' ε, as in the released code, and the schedule."""
         # With a gradient scaler the fused Adam would unscale the gradients itself, after the clipping.
         fused = self.device.type == "cuda" and self._scaler is None
-        optimizer = torch.optim.Adam(self.parameters(), lr=self.lr, eps=1e-7, fused=fused)
+        kind = KerasAdam if self.adam == "keras" else torch.optim.Adam
+        optimizer = kind(self.parameters(), lr=self.lr, eps=EPSILON, fused=fused)
         factor = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: self.learning_rate(step) / self.lr)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": factor, "interval": "step"}}
 
@@ -225,8 +232,8 @@ def rows_in(batch: Any) -> int:
 
 
 def drawn_images(
-    stroke5: Float[Tensor, "batch rows 5"], size: int, channels: int
+    stroke5: Float[Tensor, "batch rows 5"], size: int, channels: int, renderer: Renderer = "device"
 ) -> Float[Tensor, "batch {channels} {size} {size}"]:
     """Draw the model's input, dark lines (0) on white (1). *Source*: paper appendix H.1."""
-    ink = rasterize.draw_pen(stroke5, size)
+    ink = (rasterize.draw_pen if renderer == "device" else draw_cairo_pen)(stroke5, size)
     return (1 - ink).unsqueeze(1).expand(-1, channels, -1, -1)

@@ -216,7 +216,8 @@ def few_shot(device: torch.device, rounds: int) -> Iterator[Case]:
     support = torch.nn.functional.normalize(torch.randn(episodes, way, 64, generator=random), dim=-1)
     query = torch.nn.functional.normalize(torch.randn(episodes, queries, 64, generator=random), dim=-1)
     support_on_device, gram = support.to(device), (support.double() @ support.double().mT).to(device)
-    products = Products(gram, partial(sums_of_features, support_on_device, query.to(device)))
+    sums = partial(sums_of_features, support_on_device, query.to(device))
+    products = Products(gram, sums, lambda: support_on_device)
     labels = torch.arange(way, device=device)
 
     def loop() -> None:

@@ -34,6 +34,10 @@ STACKS = {
     "resnet12.yaml": ["quickdraw.yaml", "resnet12.yaml", "debug.yaml"],
     "resnet12-cpu.yaml": ["quickdraw.yaml", "simple.yaml", "cpu.yaml", "resnet12-cpu.yaml", "debug.yaml"],
     "omniglot.yaml": ["quickdraw.yaml", "omniglot.yaml", "debug.yaml"],
+    "released.yaml": ["quickdraw.yaml", "released.yaml", "debug.yaml"],
+    "released-omniglot.yaml": [
+        *("quickdraw.yaml", "omniglot.yaml", "released.yaml", "released-omniglot.yaml", "debug.yaml")
+    ],
     "debug.yaml": ["quickdraw.yaml", "omniglot.yaml", "cpu.yaml", "debug.yaml"],
 }
 VAE_STACKS = {
@@ -52,6 +56,7 @@ SMALL = {
 PAIRS = {
     "sketchy.yaml": ["quickdraw.yaml", "sketchy.yaml"],
     "sketchy-cpu.yaml": ["quickdraw.yaml", "sketchy.yaml", "sketchy-cpu.yaml"],
+    "released-sketchy.yaml": ["quickdraw.yaml", "sketchy.yaml", "released.yaml", "released-sketchy.yaml"],
     "traced.yaml": ["quickdraw.yaml", "sketchy.yaml", "traced.yaml"],
     "traced-cpu.yaml": [
         *("quickdraw.yaml", "sketchy.yaml", "sketchy-cpu.yaml"),

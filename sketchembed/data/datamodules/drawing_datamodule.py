@@ -105,6 +105,10 @@ class DrawingDataModule(pl.LightningDataModule, ABC):
     def split_classes(self, store: DrawingStore) -> tuple[list[str], list[str]]:
         """Return the training classes and the held-out classes."""
 
+    def measure_offsets(self, store: DrawingStore) -> float:
+        """Return the divisor of the offsets, in the store's unit."""
+        return store.offset_scale(self.seen)
+
     def make_dataset(self, store: DrawingStore) -> Dataset[Any]:
         """Return the dataset of all drawings in the store."""
         return DrawingDataset(store, self.max_length, self.offset_scale)
@@ -119,7 +123,7 @@ class DrawingDataModule(pl.LightningDataModule, ABC):
             return
         self.store = store = self.prepare_store()
         self.seen, self.unseen = self.split_classes(store)
-        self.offset_scale = store.offset_scale(self.seen)
+        self.offset_scale = self.measure_offsets(store)
         self.dataset = self.make_dataset(store)
         self.train_indices = self._select(self.seen, "train")
         self.seen_indices = self._subsample(self._select(self.seen, "valid"))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
+
+import numpy as np
 
 from sketchembed.data.datamodules.drawing_datamodule import DrawingDataModule
 from sketchembed.data.datamodules.episode_datamodule import EpisodeDataModule
@@ -20,11 +22,20 @@ class OmniglotDataModule(DrawingDataModule):
 
     Args:
         rotations: use the four rotations of each character as separate classes.
+        scale_of: drawings whose offsets have unit variance. ``training`` are the offsets of the training
+            characters, with the first rows, which are positions. ``all`` are those of all upright characters,
+            without the first rows, as in the released code.
     """
 
-    def __init__(self, *args: Any, rotations: bool = True, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *args: Any,
+        rotations: bool = True,
+        scale_of: Literal["training", "all"] = "training",
+        **kwargs: Any,
+    ) -> None:
         super().__init__(*args, **kwargs)
-        self.rotations = rotations
+        self.rotations, self.scale_of = rotations, scale_of
 
     def prepare_store(self) -> DrawingStore:
         """Open the prepared strokes, after preparing them if necessary."""
@@ -35,6 +46,14 @@ class OmniglotDataModule(DrawingDataModule):
             max_length=self.max_length,
             rotations=self.rotations,
         )
+
+    def measure_offsets(self, store: DrawingStore) -> float:
+        """Return the divisor of the offsets, in pixels of the published images."""
+        if self.scale_of == "training":
+            return super().measure_offsets(store)
+        upright = [not name.endswith(("rot090", "rot180", "rot270")) for name in store.class_names]
+        drawings = [store[index][1:, :2] for index in np.flatnonzero(np.array(upright)[store.labels])]
+        return float(np.concatenate(drawings).astype(np.float64).std())
 
     def split_classes(self, store: DrawingStore) -> tuple[list[str], list[str]]:
         """Return the training characters and the validation characters of the Vinyals split."""

@@ -21,21 +21,31 @@ class SketchyDataModule(PairDataModule):
     Args:
         overlap: photos to exclude because they overlap with mini-ImageNet's test set: all photos of every
             ``class`` that overlaps (section 4), each ``image`` that overlaps (released code), or ``none``.
+        resampling: how the photos are resized; ``bicubic`` in the released code.
     """
 
-    def __init__(self, *args: Any, overlap: Rule = "class", **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *args: Any,
+        overlap: Rule = "class",
+        resampling: sketchy.Resampling = "bilinear",
+        **kwargs: Any,
+    ) -> None:
         super().__init__(*args, **kwargs)
-        self.overlap = overlap
+        self.overlap, self.resampling = overlap, resampling
 
     def prepare_store(self) -> DrawingStore:
         """Open the prepared pairs, after preparing them if necessary."""
         name = f"sketchy-t{self.max_length}-{self.image_size}px-{self.overlap}"
+        if self.resampling != "bilinear":
+            name += f"-{self.resampling}"
         return sketchy.prepare_sketchy(
             self.folder / "sketchy",
             prepared_folder(self.folder) / name,
             max_length=self.max_length,
             size=self.image_size,
             rule=self.overlap,
+            resampling=self.resampling,
         )
 
     def split_classes(self, store: DrawingStore) -> tuple[list[str], list[str]]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 from collections import Counter
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from PIL import Image
@@ -28,6 +29,7 @@ EPSILON = 5.0  # tolerance of the simplification, in pixels of the sketch's canv
 SHORT = 0.1  # shorter strokes, relative to the longest one, are removed (released code)
 SMALL = 0.03  # strokes with a smaller box, relative to the sketch's, are removed (our value)
 READER_VERSION = 1  # increase it if the same files give another store; stores are then prepared again
+Resampling = Literal["bilinear", "bicubic"]
 
 
 def prepare_sketchy(
@@ -37,6 +39,7 @@ def prepare_sketchy(
     max_length: int = 100,
     size: int = 84,
     rule: Rule = "class",
+    resampling: Resampling = "bilinear",
 ) -> DrawingStore:
     """Prepare the store of pairs, or open it if it was made of the same files.
 
@@ -46,6 +49,7 @@ def prepare_sketchy(
         max_length: sketches with more points are excluded and counted (section 4: 100).
         size: side of the photos in pixels.
         rule: which photos are excluded, see :mod:`~sketchembed.data.sources.overlap`.
+        resampling: how the photos are resized.
 
     Raises:
         DataError: if files are missing or damaged, or the store cannot be written.
@@ -63,9 +67,11 @@ def prepare_sketchy(
         ),
         "overlap": rule,
     }
+    if resampling != "bilinear":  # stores of earlier versions do not have it
+        about["resampling"] = resampling
     if (existing := open_if_current(destination, about)) is not None:
         return existing
-    reader = _PairReader(found, max_length, size, rule)
+    reader = _PairReader(found, max_length, size, rule, resampling)
     store = write_store(
         destination,
         map(reader.read_class, sorted(found.sketches)),
@@ -116,7 +122,9 @@ def read_sketch(content: bytes, name: str) -> Sketch:
     return long.simplified(EPSILON)
 
 
-def cropped_photo(content: bytes, name: str, size: int, box: Box | None = None) -> np.ndarray:
+def cropped_photo(
+    content: bytes, name: str, size: int, box: Box | None = None, resampling: Resampling = "bilinear"
+) -> np.ndarray:
     """Read a photo as uint8 ``[3, size, size]``, centred on black, with its longer side scaled to `size`.
 
     *Source*: appendix H.3; black as in the released code.
@@ -127,21 +135,25 @@ def cropped_photo(content: bytes, name: str, size: int, box: Box | None = None) 
         size: side in pixels.
         box: box of the object, to which the photo is cropped. It is in pixels of the published photo. A photo
             rendered as a square is first scaled back to that size.
+        resampling: how the photo is resized; bicubic in the released code.
 
     Raises:
         DataError: if it is not an image.
     """
-    picture = open_image(content, name)
+    picture, filter = open_image(content, name), Image.Resampling[resampling.upper()]
     if box is not None:
-        picture = picture.resize(box[0], Image.Resampling.BILINEAR).crop(box[1])
-    return photo_pixels(picture, size, "contain")
+        picture = picture.resize(box[0], filter).crop(box[1])
+    return photo_pixels(picture, size, "contain", filter)
 
 
 class _PairReader:
     """Reads the sketches of one class after the other, and collects their photos."""
 
-    def __init__(self, found: PublishedFiles, max_length: int, size: int, rule: Rule) -> None:
+    def __init__(
+        self, found: PublishedFiles, max_length: int, size: int, rule: Rule, resampling: Resampling
+    ) -> None:
         self.found, self.max_length, self.size, self.rule = found, max_length, size, rule
+        self.resampling = resampling
         self.photos: list[np.ndarray] = []
         self.photo_of: list[int] = []
         self.errors: list[DataError] = []
@@ -191,7 +203,7 @@ class _PairReader:
         """Read a photo and return its index, or None if it is unreadable."""
         try:
             content, box = self.found.photos[label][name](), self.found.boxes.get(name)
-            self.photos.append(cropped_photo(content, f"{label}/{name}", self.size, box))
+            self.photos.append(cropped_photo(content, f"{label}/{name}", self.size, box, self.resampling))
         except DataError as error:
             self.errors.append(error)
             return None

@@ -26,10 +26,13 @@ class Products(NamedTuple):
             ``[episodes, n, columns]`` of the support images, it returns the weighted sums
             ``[episodes, queries, columns]``, which is faster and enough for most heads; given None, it
             returns the products ``[episodes, queries, n]``.
+        features: returns the embeddings of the support images, ``[episodes, n, features]``, for the one head
+            that needs them.
     """
 
     support: Float[Tensor, "episodes n n"]
     query: Callable[[Tensor | None], Tensor]
+    features: Callable[[], Tensor]
 
 
 Head = Callable[[Products, Int[Tensor, " n"], int], Int[Tensor, "episodes queries"]]
@@ -60,6 +63,35 @@ def logistic_sklearn(
     return torch.stack(out).to(between.device)
 
 
+def logistic_released(
+    products: Products, labels: Int[Tensor, " n"], way: int
+) -> Int[Tensor, "episodes queries"]:
+    """Predict by logistic regression that stops where it did in the released program: slow."""
+    if way == 2:  # scikit-learn now fits one vector, not two; the program has no such episodes
+        return logistic(products, labels, way)
+    found = [released_classifier(rows, labels) for rows in products.features()]
+    weight, bias = (torch.stack(part) for part in zip(*found, strict=True))
+    return (products.query(weight) + bias.unsqueeze(1)).argmax(-1)
+
+
+def released_classifier(
+    rows: Float[Tensor, "n features"], labels: Int[Tensor, " n"]
+) -> tuple[Float[Tensor, "n classes"], Float[Tensor, " classes"]]:
+    """Return the weights of the support images and the intercepts that scikit-learn 0.22.1 found.
+
+    That version compared its tolerance of 1e-4 with the gradient of a sum over the images. Later versions
+    compare it with the gradient of the mean.
+    """
+    from sklearn.linear_model import LogisticRegression
+
+    inputs = rows.double().cpu()
+    model = LogisticRegression(C=1.0, tol=1e-4 / len(labels), max_iter=100)
+    model.fit(inputs.numpy(), labels.cpu().numpy())
+    # All steps from zero are sums of support rows.
+    weight = torch.linalg.lstsq(inputs.T, torch.from_numpy(model.coef_).T, driver="gelsd").solution
+    return weight.to(rows.device), torch.from_numpy(model.intercept_).to(rows.device)
+
+
 def centroid(products: Products, labels: Int[Tensor, " n"], way: int) -> Int[Tensor, "episodes queries"]:
     """Predict the class with the nearest mean, by Euclidean distance (Snell et al. 2017)."""
     share = torch.nn.functional.one_hot(labels, way).double()
@@ -78,6 +110,7 @@ def neighbour(products: Products, labels: Int[Tensor, " n"], way: int) -> Int[Te
 HEADS: dict[str, Head] = {
     "logistic": logistic,
     "logistic-sklearn": logistic_sklearn,
+    "logistic-released": logistic_released,
     "centroid": centroid,
     "neighbour": neighbour,
 }

@@ -108,10 +108,11 @@ class EmbeddingMethod(Method):
         if self.gram is not None:
             rows = self.gram[support]
             columns = support.unsqueeze(1).expand(-1, support.shape[1], -1)
-            return Products(rows.gather(2, columns).double(), partial(_sums_of_rows, rows, query))
+            among = rows.gather(2, columns).double()
+            return Products(among, partial(_sums_of_rows, rows, query), lambda: self.features[support])
         known = self.features[support]
         among = known.double() @ known.double().mT
-        return Products(among, partial(sums_of_features, known, self.features[query]))
+        return Products(among, partial(sums_of_features, known, self.features[query]), lambda: known)
 
 
 def sums_of_features(support: Tensor, query: Tensor, weight: Tensor | None) -> Tensor:

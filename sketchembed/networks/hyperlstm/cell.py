@@ -74,10 +74,18 @@ class HyperLSTMCell(nn.Module):
         hyper: size of g; 512 in the released code.
         embedding: size of the embeddings between the hypernetwork and the scales; 64 in the paper.
         variant: see the table above.
+        gate_biases: number of parameters whose sum is the bias of the main gates. The released code has 2:
+            one of the gates, and one of the additive map. Adam moves their sum twice as fast as 1.
     """
 
     def __init__(
-        self, inputs: int, hidden: int, hyper: int, embedding: int, variant: Variant = "released"
+        self,
+        inputs: int,
+        hidden: int,
+        hyper: int,
+        embedding: int,
+        variant: Variant = "released",
+        gate_biases: Literal[1, 2] = 1,
     ) -> None:
         super().__init__()
         released = variant == "released"
@@ -92,6 +100,7 @@ class HyperLSTMCell(nn.Module):
         self.main_input = nn.Linear(inputs, GATES * hidden, bias=False)
         self.main_recurrent = nn.Linear(hidden, GATES * hidden, bias=False)
         self.main_bias = nn.Parameter(torch.zeros(GATES * hidden))
+        self.add_bias = nn.Parameter(torch.zeros(GATES * hidden)) if gate_biases == 2 else None
         # The twelve maps hyper -> embedding -> hidden, side by side. The additive ones have no bias.
         self.embed = nn.Linear(hyper, MAPS * embedding, bias=False)
         self.embed_bias = nn.Parameter(torch.ones(2 * GATES * embedding))
@@ -143,11 +152,16 @@ class HyperLSTMCell(nn.Module):
 
         scale_x, scale_h, add = self.modulation(code)
         main_x, main_h = at_least_float32(main_x), at_least_float32(self.main_recurrent(state.h))
-        gates = scale_x * main_x + scale_h * main_h + add + self.main_bias
+        gates = scale_x * main_x + scale_h * main_h + add + self.gate_bias
         i, j, f, o = self.main_norm(gates).chunk(GATES, dim=-1)
         c = state.c * torch.sigmoid(f + FORGET_BIAS) + torch.sigmoid(i) * torch.tanh(j)
         h = torch.tanh(self.cell_norm(c)) * torch.sigmoid(o)
         return HyperState(h, g, c, d)
+
+    @property
+    def gate_bias(self) -> Float[Tensor, " four_hidden"]:
+        """The bias of the main gates."""
+        return self.main_bias if self.add_bias is None else self.main_bias + self.add_bias
 
     def modulation(self, code: Float[Tensor, "batch hyper"]) -> tuple[Tensor, Tensor, Tensor]:
         """Return the scales of both terms and the additive term, each ``[batch, 4 hidden]``."""

@@ -69,7 +69,7 @@ def weights_of(cell: HyperLSTMCell) -> Weights:
         cell.embed.weight,
         torch.cat([cell.embed_bias, cell.embed_bias.new_zeros(GATES * cell.embedding)]),
         cell.expand,
-        cell.main_bias.view(GATES, -1),
+        cell.gate_bias.view(GATES, -1),
         cast(Tensor, cell.main_norm.weight).view(GATES, -1) * factor,
         cast(Tensor, cell.main_norm.bias).view(GATES, -1) * factor + forget,
         2 * cell.cell_norm.weight,

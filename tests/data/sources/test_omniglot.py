@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from rdp import rdp
 
+from sketchembed.data.datamodules.omniglot_datamodule import OmniglotDataModule
 from sketchembed.data.sources import omniglot
 from sketchembed.errors import DataError
 
@@ -66,6 +67,21 @@ def test_published_layout_is_prepared(tmp_path):
     assert np.bincount(store.partitions).tolist() == [8, 8, 8]
     again = omniglot.prepare_omniglot(tmp_path, tmp_path / "store")
     assert again.manifest["digests"] == store.manifest["digests"]
+
+
+@pytest.mark.parametrize("rotations", [True, False])
+def test_scale_of_all_drawings_leaves_out_their_positions(rotations, tmp_path):
+    names = omniglot.vinyals_split()
+    texts = {"train": "START\n10,-10,0\n40,-10,1\n40,-60,2\n", "test": "START\n50,-50,0\n53,-54,1\n"}
+    for part in ("strokes_background", "strokes_evaluation"):
+        (tmp_path / "omniglot").mkdir(exist_ok=True)
+        with zipfile.ZipFile(tmp_path / "omniglot" / f"{part}.zip", "w") as archive:
+            for split, text in texts.items() if part == "strokes_background" else ():
+                archive.writestr(f"{part}/{names[split][0]}/0001_01.txt", text)
+    data = OmniglotDataModule(str(tmp_path), rotations=rotations, scale_of="all")
+    data.setup()
+    # The offsets are (30, 0) and (0, 50) of the one, (3, 4) of the other.
+    assert data.offset_scale == pytest.approx(np.std([30, 0, 0, 50, 3, 4]))
 
 
 def test_missing_file_error_names_the_file(tmp_path):

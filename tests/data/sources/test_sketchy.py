@@ -264,3 +264,20 @@ def test_split_is_by_photo_on_real_data(real_data, tmp_path):
     np.testing.assert_array_equal(pair.photo[1].numpy(), store.arrays["photos"][photo_of[0]])
     shares = np.bincount([photo_partition(f"n02691156_{number}") for number in range(3000)]) / 3000
     np.testing.assert_allclose(shares, [0.8, 0.1, 0.1], atol=0.02)
+
+
+@pytest.mark.parametrize("name", ["bilinear", "bicubic"])
+def test_resampling_is_that_of_pillow(name):
+    random = np.random.default_rng(0)
+    picture = Image.fromarray(random.integers(0, 256, (168, 168, 3), dtype=np.uint8))
+    out = io.BytesIO()
+    picture.save(out, "PNG")
+    pixels = sketchy.cropped_photo(out.getvalue(), "x", 84, resampling=name)
+    expected = picture.resize((84, 84), Image.Resampling[name.upper()])
+    np.testing.assert_array_equal(pixels.transpose(1, 2, 0), np.asarray(expected))
+
+
+def test_each_resampling_has_its_own_store(tmp_path):
+    write(tmp_path / "sketchy", published())
+    modules = [SketchyDataModule(str(tmp_path), resampling=name) for name in ("bilinear", "bicubic")]
+    assert len({module.prepare_store().path for module in modules}) == 2

@@ -27,7 +27,9 @@ def problem(way, shot, episodes=12, features=24, spread=0.6, seed=0):
 
 def products(support, query):
     between = query @ support.mT
-    return Products(support @ support.mT, lambda weight: between if weight is None else between @ weight)
+    return Products(
+        support @ support.mT, lambda weight: between if weight is None else between @ weight, lambda: support
+    )
 
 
 @pytest.mark.parametrize(("way", "shot"), [(20, 1), (20, 5), (5, 1), (5, 5), (2, 40)])
