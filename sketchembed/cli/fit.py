@@ -138,6 +138,7 @@ class FitCLI(LightningCLI):
         if config.trainer.precision == "bf16-mixed" and not has_fast_bfloat16(config.trainer.accelerator):
             say("note    this processor has no bfloat16 instructions; training in 32-true, not bf16-mixed")
             config.trainer.precision = "32-true"
+        check_range("trainer.log_every_n_steps", config.trainer.log_every_n_steps or 0, 1)
         world_size = self.ranks.world_size
         check_batch_size(config.data.init_args.get("batch_size") or world_size, world_size)
         self._prepare_data(config)

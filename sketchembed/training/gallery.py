@@ -15,6 +15,7 @@ from pytorch_lightning.utilities import move_data_to_device
 from torch import Tensor
 
 from sketchembed.data.datamodules.pair_datamodule import Pair
+from sketchembed.errors import check_range
 from sketchembed.files.images import png_uri, uri_png
 from sketchembed.files.writing import whole_file
 from sketchembed.reporting.sheet import contact_sheet_png, drawing_png
@@ -52,6 +53,7 @@ class Gallery(pl.Callback):
         unseen: int = 16,
         temperatures: Sequence[float] = (0.0, 0.2, 0.5),
     ) -> None:
+        check_range("gallery.every", every, 1)
         self.every, self.seen, self.unseen = every, seen, unseen
         self.temperatures = list(temperatures)
         self._inputs: tuple[list[tuple[str, bool]], Tensor | Pair] | None = None
