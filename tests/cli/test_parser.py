@@ -29,7 +29,6 @@ NETWORK = "--model.init_args.network"
         ("fit --preset cpu --seed_everything 4294967296", "expected 0 to 4294967295"),
         ("fit --preset cpu --gallery.temperatures x", "temperatures is x; expected a list, such as"),
         ("fit --config none.yaml", "--config: File does not exist: .*none.yaml"),
-        ("fit --preset debug --gallery.every 0", "gallery.every is 0; expected 1 or more"),
         ("fit --preset debug --trainer.log_every_n_steps 0", "log_every_n_steps is 0; expected 1 or more"),
         ("fit --steps x", "--trainer.max_steps is x; .* `sketchembed fit --help_all` lists the options"),
         ("fit --preset protonet --batch_size 3", "--data has no setting 'batch_size'"),
