@@ -25,7 +25,7 @@ from sketchembed.files.serialization import parse_json, parse_yaml
 from sketchembed.files.writing import whole_file
 from sketchembed.hub.model_files import by_step
 from sketchembed.runs.metrics import drop_steps
-from sketchembed.runs.renamed import pop_option, update_config
+from sketchembed.runs.renamed import pop_added, pop_option, update_config
 
 MILESTONES = "milestones"  # folder with weights from during the training
 NOT_COMPARED = (
@@ -234,4 +234,5 @@ def _compared(config: str) -> Any:
         return config
     for path in NOT_COMPARED:
         pop_option(found, path)
+    pop_added(found)
     return found

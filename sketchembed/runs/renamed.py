@@ -26,6 +26,22 @@ REMOVED: dict[str, Any] = {
     "data.init_args.flip": False,
 }
 """Options that were removed, with the value that they have now."""
+ADDED: dict[str, Any] = {
+    "model.init_args.adam": "pytorch",
+    "model.init_args.density_constant": 0.0,
+    "model.init_args.renderer": "device",
+    "model.init_args.pixel_loss.boxes": "own",
+    "model.init_args.pixel_loss.dots": "point",
+    "model.init_args.pixel_loss.length_floor": 0.0,
+    "model.init_args.pixel_loss.log_offset": 0.0,
+    "model.init_args.network.copies": 1,
+    "model.init_args.network.input_range": 1,
+    "model.init_args.network.gate_biases": 1,
+    "model.init_args.network.initial_weights": "default",
+    "data.init_args.scale_of": "training",
+    "data.init_args.resampling": "bilinear",
+}
+"""Options that earlier versions lack, with the value that behaves like them."""
 IGNORED = ("finite.rollbacks",)  # removed, and without an effect on results
 REPLACED = {("finite.action", "rollback"): "stop"}  # removed values, and what replaces them
 _CLASS_PATH = re.compile(r"sketchembed(?:\.\w+)*\.(\w+)")
@@ -133,6 +149,14 @@ def _group(config: Any, path: str) -> tuple[dict[str, Any] | None, str]:
     for group in groups:
         inner = inner.get(group) if isinstance(inner, dict) else None
     return (inner if isinstance(inner, dict) else None), name
+
+
+def pop_added(config: Any) -> None:
+    """Remove options that earlier versions lack from a configuration, if their values behave like these."""
+    for path, value in ADDED.items():
+        group, name = _group(config, path)
+        if group is not None and group.get(name) == value:
+            del group[name]
 
 
 def pop_option(config: Any, path: str) -> Any:

@@ -1,6 +1,6 @@
-"""Test run folders, checkpoints and configurations of version 0.1.0.
+"""Test run folders, checkpoints, weights and configurations of earlier versions.
 
-``fixtures/run-0.1.0`` was written by that version: an unfinished run of 6 of 11 steps, its data (generated
+``released_files/0.1.0`` was written by that version: an unfinished run of 6 of 11 steps, its data (generated
 drawings in the sketch-rnn format) and its initial weights.
 """
 
@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from packaging.version import Version
 
 import sketchembed
 from sketchembed.cli import main
@@ -20,7 +21,9 @@ from sketchembed.runs.folder import trains_alike
 from sketchembed.runs.renamed import update_arguments, update_config
 from sketchembed.training.drawing import DrawingTask
 
-FIXTURE = Path(__file__).parents[1] / "fixtures" / "run-0.1.0"
+FILES = Path(__file__).parents[1] / "released_files"
+FIXTURE = FILES / "0.1.0"
+VERSIONS = sorted(path.name for path in FILES.iterdir() if path.is_dir())
 LOSSES = [1.7353066205978394, 1.79515540599823, 1.6647536754608154, 1.819714069366455, 1.830621361732483]
 """Losses of steps 6 to 10 when version 0.1.0 resumed the run."""
 DATA = {"folder": "data", "batch_size": 8, "validation_drawings": 4}
@@ -97,10 +100,24 @@ def test_old_configuration_trains(old_run):
     assert losses(Path("runs") / "again")[0] == pytest.approx(before[0], rel=1e-4)
 
 
-def test_old_checkpoint_loads(old_run):
-    net = sketchembed.load(old_run)
-    assert net.config.hidden == 24
-    assert net.embed(torch.rand(2, 1, 28, 28)).shape == (2, 16)
+@pytest.mark.parametrize("version", VERSIONS)
+def test_files_of_a_version_load(version):
+    folder = FILES / version
+    (run,) = folder.glob("runs/*")
+    (checkpoint,) = run.glob("checkpoints/*.ckpt")
+    (weights,) = folder.glob("*.safetensors")
+    image = torch.rand(2, 1, 28, 28)
+    of_run, of_checkpoint, of_weights = (
+        sketchembed.load(path).embed(image) for path in (run, checkpoint, weights)
+    )
+    assert of_run.shape == of_weights.shape == (2, 16)
+    assert torch.equal(of_run, of_checkpoint)
+    # Version 0.1.0 has initial weights; write.py exports those of the run.
+    assert torch.equal(of_run, of_weights) == (version != "0.1.0")
+
+
+def test_current_version_has_files():
+    assert Version(sketchembed.__version__).base_version in VERSIONS
 
 
 def test_old_names_on_the_command_line_are_updated():
@@ -144,5 +161,7 @@ def test_configurations_are_compared_by_current_names():
     assert trains_alike(old, config("sketchembed.training.DrawingTask", init_from="a"))
     assert not trains_alike(old, config("sketchembed.training.DrawingTask", init_from="b"))
     assert not trains_alike(old, config("sketchembed.training.PhotoDrawingTask", init_from="a"))
+    assert trains_alike(old, config("DrawingTask", init_from="a", adam="pytorch", renderer="device"))
+    assert not trains_alike(old, config("DrawingTask", init_from="a", adam="keras"))
     removed = config("sketchembed.tasks.drawing.DrawingTask", begin_with="a", kl_tolerance=0.5)
     assert not trains_alike(removed, config("sketchembed.training.DrawingTask", init_from="a"))
