@@ -43,7 +43,7 @@ class ContrastiveTask(Task):
     def __init__(
         self,
         network: SimCLRConfig | None = None,
-        temperature: float | int = 0.5,
+        temperature: float | int = 0.1,
         augmentation: Augmentation | None = None,
         input_augmentation: Augmentation | None = None,
         independent: bool = False,
