@@ -84,7 +84,7 @@ class ContrastiveTask(Task):
     ) -> Float[Tensor, "2 pairs projection"]:
         """Return the projections of the two views of each image of a batch; see :meth:`views`."""
         projections: Tensor = self.net(self.views(batch, generator))
-        return projections.unflatten(0, (2, -1))
+        return torch.stack(projections.chunk(2))
 
     def over_ranks(self, own: Float[Tensor, "2 pairs size"]) -> Float[Tensor, "2 more_pairs size"]:
         """Return the projections of all ranks, in the order of the batch; only `own` have a gradient."""

@@ -151,7 +151,7 @@ def test_training_separates_drawings():
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-        losses.append(float(loss))
+        losses.append(loss.item())
     assert losses[-1] < losses[0] - 0.3
     assert one.logged["train/accuracy"] == 1
 
