@@ -14,7 +14,7 @@ PIP_INSTALL = $(BIN)/python -m pip install $(if $(LOCKED),--constraint constrain
 
 .DEFAULT_GOAL := help
 
-.PHONY: help setup train-quickdraw train-omniglot train-sketchy train-protonet train-maml train-vae train-classifier sweep eval-fewshot eval-miniimagenet eval-recognizability report results bench draw docs cards constraints test test-fast lint typecheck format check clean
+.PHONY: help setup train-quickdraw train-omniglot train-sketchy train-protonet train-maml train-vae train-contrastive train-classifier sweep eval-fewshot eval-miniimagenet eval-recognizability report results bench draw docs cards constraints test test-fast lint typecheck format check clean
 
 help: ## list the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  %-20s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -47,6 +47,9 @@ train-maml: setup ## train the supervised baseline MAML (PRESET=maml|maml-mini-i
 
 train-vae: setup ## train the pixel baseline, a convolutional VAE (DATA=quickdraw|omniglot|sketchy|mini-imagenet)
 	@$(BIN)/sketchembed fit --preset $(if $(filter-out quickdraw,$(DATA)),vae-$(DATA),vae) $(ARGS)
+
+train-contrastive: setup ## train the contrastive baseline, SimCLR (DATA=quickdraw|mini-imagenet)
+	@$(BIN)/sketchembed fit --preset $(if $(filter-out quickdraw,$(DATA)),contrastive-$(DATA),contrastive) $(ARGS)
 
 train-classifier: setup ## train a classifier of drawings (PRESET=classifier|classifier-cpu, ARGS="--data.init_args.which unseen")
 	@$(BIN)/sketchembed fit --preset $(if $(filter auto,$(PRESET)),classifier-cpu,$(PRESET)) $(ARGS)

@@ -1,4 +1,4 @@
-"""The losses of drawing, equations 2 to 4 of the paper, and the KL divergence.
+"""The losses of drawing, equations 2 to 4 of the paper, the KL divergence, and the contrastive loss.
 
 All losses are computed in float32 or wider. Where the released code and the paper differ, the default is the
 released code, which produced the paper's numbers (docs/deviations.md).
@@ -14,6 +14,7 @@ from typing import Literal, NamedTuple
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
+from torch.nn import functional
 
 from sketchembed.networks.mixture import GaussianMixture
 from sketchembed.networks.precision import at_least_float32
@@ -190,3 +191,24 @@ def kl_loss(
     if over_processes is not None:
         divergence = divergence + (over_processes(divergence) - divergence.detach())
     return divergence.clamp_min(tolerance)
+
+
+def contrastive_loss(
+    views: Float[Tensor, "2 pairs features"], temperature: float | int
+) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
+    """Return NT-Xent, the normalised temperature-scaled cross-entropy, and the accuracy, 0 to 1.
+
+    *Source*: Chen et al. 2020, equation 1. Each of the 2N views i has one partner j, the other view of its
+    pair, and 2N - 2 negatives. The loss is the mean of l(i, j) = -log(exp(s_ij / τ) / Σ exp(s_ik / τ)) over
+    all views; the sum is over all k but i, s is the cosine similarity, and τ the temperature. The accuracy is
+    the share of the views whose partner is more similar than every negative.
+    """
+    count = views.shape[1]
+    unit = functional.normalize(at_least_float32(views).flatten(0, 1), dim=-1)
+    # A small τ magnifies rounding errors, so autocast must not compute the similarities in 16 bits.
+    with torch.autocast(unit.device.type, enabled=False):
+        logits = unit @ unit.mT / temperature
+    logits.fill_diagonal_(-torch.inf)  # no view is its own negative
+    partner = torch.arange(2 * count, device=unit.device).roll(count)
+    accuracy = (logits.argmax(-1) == partner).float().mean()
+    return functional.cross_entropy(logits, partner), accuracy

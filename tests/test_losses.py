@@ -10,7 +10,7 @@ import torch
 from scipy.ndimage import gaussian_filter
 from torch.nn import functional
 
-from sketchembed.losses import PixelLoss, drawing_loss, kl_loss, pen_loss, stroke_loss
+from sketchembed.losses import PixelLoss, contrastive_loss, drawing_loss, kl_loss, pen_loss, stroke_loss
 from sketchembed.networks.mixture import GaussianMixture
 from sketchembed.networks.sketchembednet import Latent
 from sketchembed.sketch import Sketch
@@ -228,3 +228,56 @@ def test_kl_loss_equals_torch_kl_divergence():
     oracle = torch.distributions.kl_divergence(normal(mean, (logvar / 2).exp()), normal(0.0, 1.0)).mean()
     torch.testing.assert_close(kl_loss(Latent(mean, logvar)), oracle)
     assert kl_loss(Latent(mean * 0, logvar * 0), tolerance=0.2).item() == pytest.approx(0.2)
+
+
+# ---- the contrastive loss ----------------------------------------------------------------------------
+
+
+def test_contrastive_loss_of_a_case_computed_by_hand():
+    # The partner of a view is equal to it, and its two negatives are orthogonal.
+    views = torch.tensor([[1.0, 0], [0, 2]]).expand(2, 2, 2)
+    loss, accuracy = contrastive_loss(views, 0.5)
+    assert loss.item() == pytest.approx(math.log(1 + 2 * math.exp(-2)))
+    assert accuracy == 1
+    # The partners are orthogonal, and one negative is equal.
+    loss, accuracy = contrastive_loss(torch.stack([views[0], views[0].flip(0)]), 0.5)
+    assert loss.item() == pytest.approx(math.log(2 + math.exp(2)))
+    assert accuracy == 0
+
+
+@pytest.mark.parametrize("temperature", [0.05, 0.5, 1])
+def test_contrastive_loss_equals_a_plain_implementation(temperature):
+    views = torch.randn(2, 7, 5, generator=torch.Generator().manual_seed(0))
+    unit = views.double().numpy()
+    unit = (unit / np.linalg.norm(unit, axis=-1, keepdims=True)).reshape(14, 5)
+    losses, right = [], []
+    for view in range(14):
+        partner = view + 7 if view < 7 else view - 7
+        similar = {other: float(unit[view] @ unit[other]) for other in range(14) if other != view}
+        total = sum(math.exp(value / temperature) for value in similar.values())
+        losses.append(-math.log(math.exp(similar[partner] / temperature) / total))
+        right.append(max(similar, key=similar.__getitem__) == partner)
+    loss, accuracy = contrastive_loss(views, temperature)
+    assert loss.item() == pytest.approx(np.mean(losses), rel=1e-5)
+    assert accuracy.item() == pytest.approx(np.mean(right))
+    swapped, _ = contrastive_loss(views.flip(0), temperature)
+    torch.testing.assert_close(swapped, loss)
+
+
+def test_contrastive_loss_gradient_equals_finite_differences():
+    views = torch.randn(2, 3, 4, dtype=torch.float64, requires_grad=True)
+    torch.autograd.gradcheck(lambda views: contrastive_loss(views, 0.2)[0], views)
+
+
+def test_contrastive_loss_is_finite_at_extremes_and_float32_under_autocast():
+    views = torch.randn(2, 3, 4, generator=torch.Generator().manual_seed(0)) * 1e4
+    views[0, 0] = 0  # has no direction
+    views.requires_grad_()
+    loss, _ = contrastive_loss(views, 0.001)
+    (gradient,) = torch.autograd.grad(loss, views)
+    assert loss.isfinite()
+    assert gradient.isfinite().all()
+    low = torch.randn(2, 3, 4).bfloat16()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        loss, _ = contrastive_loss(low, 0.1)
+    assert torch.equal(loss, contrastive_loss(low.float(), 0.1)[0])

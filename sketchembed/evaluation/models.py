@@ -20,6 +20,7 @@ LABELS = {
     "sketch-encoder": "SketchEmbedding",
     "protonet": "ProtoNet, supervised",
     "conv-vae": "Conv-VAE",
+    "simclr": "SimCLR",
     "maml": "MAML, supervised",
     "resnet": "ResNet classifier",
 }

@@ -21,6 +21,7 @@ from sketchembed.networks.maml import MAML, MAMLConfig
 from sketchembed.networks.network import Network, NetworkConfig
 from sketchembed.networks.protonet import ProtoNet, ProtoNetConfig
 from sketchembed.networks.resnet import ResNet, ResNetConfig
+from sketchembed.networks.simclr import SimCLR, SimCLRConfig
 from sketchembed.networks.sketchembednet import ModelConfig, SketchEmbedNet, SketchEncoder
 
 MODEL_KEY = "sketchembed"  # key of the description in a checkpoint, and in the metadata of a weights file
@@ -35,6 +36,7 @@ KINDS: dict[str, tuple[type[Network], type[NetworkConfig]]] = {
     ProtoNet.kind: (ProtoNet, ProtoNetConfig),
     MAML.kind: (MAML, MAMLConfig),
     ConvVAE.kind: (ConvVAE, ConvVAEConfig),
+    SimCLR.kind: (SimCLR, SimCLRConfig),
     ResNet.kind: (ResNet, ResNetConfig),
 }
 """Class and configuration class of each kind of network."""

@@ -30,6 +30,7 @@ NETWORKS = {
     "sketchembednet": "SketchEmbedNet",
     "sketch-encoder": "encoder of a SketchEmbedNet",
     "conv-vae": "Conv-VAE",
+    "simclr": "SimCLR",
     "resnet": "ResNet classifier",
 }
 SIZES = ("encoder", "depth", "width", "latent", "classes")  # those that a card names

@@ -23,7 +23,13 @@ MARK = "<!-- the page of all runs -->"
 """Comment that identifies the page; any other ``index.html`` is never replaced."""
 # Terms of the last validation, one column each.
 LOSSES = ("pen", "stroke", "pixel", "loss", "accuracy", "reconstruction")
-KINDS = {"sketchembednet": "SketchEmbedNet", "conv-vae": "Conv-VAE", "protonet": "ProtoNet", "maml": "MAML"}
+KINDS = {
+    "sketchembednet": "SketchEmbedNet",
+    "conv-vae": "Conv-VAE",
+    "simclr": "SimCLR",
+    "protonet": "ProtoNet",
+    "maml": "MAML",
+}
 Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 

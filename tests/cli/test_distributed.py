@@ -149,7 +149,7 @@ def configs(*names):
 
 
 def other_tasks(folder, processes):
-    """Return arguments for a few steps of photos with ResNet12, of a VAE and of a prototypical network."""
+    """Return arguments for a few steps of photos with ResNet12, a VAE, SimCLR and a prototypical network."""
     common = ["--run.root", str(folder / "runs"), "--run.wandb", "disabled", "--trainer.max_steps", "4"]
     common += ["--model.init_args.lr", "1.0e-4", *SMALL]
     network, data = "model.init_args.network", "data.init_args"
@@ -166,20 +166,28 @@ def other_tasks(folder, processes):
         *options(network, width=4, latent=8),
         *options("trainer", val_check_interval=2),
     ]
+    contrastive = [
+        *configs("contrastive"),
+        *("--data", "DoodlesDataModule"),
+        *options(data, batch_size=8, per_class=28),
+        *options(network, width=8),
+        *options("trainer", val_check_interval=2),
+    ]
     episodes = [
         *configs("protonet", "episodes-mini-imagenet"),
         *options(data, way=2, shot=1, query=2, validation_way=2, validation_episodes=3),
         *options(network, width=4),
         *options("trainer", accumulate_grad_batches=2 // processes, val_check_interval=8 // processes),
     ]
-    return [*photos, *common, "+", *vae, *common, "+", *episodes, *common]
+    runs = photos, vae, contrastive, episodes
+    return [word for run in runs for word in ("+", *run, *common)][1:]
 
 
 @pytest.mark.slow
 def test_other_tasks_give_the_same_curve_on_two_processes(data, tmp_path):
     for count in (1, 2):
         train(data, tmp_path / str(count), other_tasks(tmp_path / str(count), count), count)
-    for number in (0, 1):
+    for number in (0, 1, 2):
         assert_same_curves(curve(tmp_path / "1", number), curve(tmp_path / "2", number), 4, 1e-5)
     # An episode is not divided. Two processes take one each, like one process that accumulates two.
     found = []

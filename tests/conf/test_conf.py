@@ -46,6 +46,10 @@ VAE_STACKS = {
     "mini-imagenet.yaml": ["vae.yaml", "mini-imagenet.yaml"],
     "vae-sketchy.yaml": ["vae.yaml", "vae-sketchy.yaml"],
 }
+CONTRASTIVE = {
+    "contrastive.yaml": ["contrastive.yaml"],
+    "contrastive-mini-imagenet.yaml": ["contrastive.yaml", "contrastive-mini-imagenet.yaml"],
+}
 SMALL = {
     "model.init_args.network.width": "4",
     "model.init_args.network.hidden": "16",
@@ -127,7 +131,7 @@ def data(tmp_path_factory):
 
 
 def test_all_configuration_files_are_tested():
-    kinds = (STACKS, VAE_STACKS, PAIRS, CLASSIFIERS, EPISODIC)
+    kinds = (STACKS, VAE_STACKS, CONTRASTIVE, PAIRS, CLASSIFIERS, EPISODIC)
     stacks = [stack for kind in kinds for stack in kind.values()]
     assert {path.name for path in CONF.iterdir()} == {file for stack in stacks for file in stack}
 
@@ -227,6 +231,22 @@ def test_vae_trains(name, data, tmp_path, monkeypatch):
     assert net.kind == "conv-vae"
     photos = name in ("mini-imagenet.yaml", "vae-sketchy.yaml")
     assert (net.config.channels, net.config.image_size) == ((3, 84) if photos else (1, 28))
+
+
+@pytest.mark.parametrize("name", CONTRASTIVE)
+def test_contrastive_network_trains(name, data, tmp_path, monkeypatch):
+    options = {"model.init_args.network.width": "8", "data.init_args.batch_size": "8"}
+    run, facts = train(CONTRASTIVE[name], options, data, tmp_path, monkeypatch)
+    assert (facts["finished"], facts["steps"]) == (True, 6)
+    photos = name == "contrastive-mini-imagenet.yaml"
+    assert facts["data"]["source"] == ("mini-imagenet" if photos else "quickdraw")
+    logged = (run / "metrics.jsonl").read_text()
+    parts = ("train", "val") if photos else ("train", "val", "unseen")
+    assert all(f"{part}/{term}" in logged for part in parts for term in ("loss", "accuracy"))
+    net = load_network(run)
+    assert net.kind == "simclr"
+    assert (net.config.channels, net.config.image_size) == ((3, 84) if photos else (1, 28))
+    assert "SimCLR" in (tmp_path / "index.html").read_text()
 
 
 @pytest.mark.parametrize("name", CLASSIFIERS)
@@ -338,11 +358,13 @@ def check_resumed_run(run, folder, resume, monkeypatch):
         (STACKS["cpu.yaml"], {"gallery.every": "2", "data.init_args.num_workers": "0"}),
         (PAIRS["sketchy-cpu.yaml"], SMALL | {"gallery.every": "2"}),
         (VAE_STACKS["mini-imagenet.yaml"], {"model.init_args.network.width": "4"}),
+        (CONTRASTIVE["contrastive.yaml"], {"model.init_args.network.width": "8"}),
+        (CONTRASTIVE["contrastive-mini-imagenet.yaml"], {"model.init_args.network.width": "8"}),
         (CLASSIFIERS["classifier-cpu.yaml"], {"data.init_args.which": "unseen"}),
         (["protonet.yaml"], EPISODES),
         (["maml.yaml"], EPISODES),
     ],
-    ids=["drawings", "photos", "vae", "classifier", "protonet", "maml"],
+    ids=["drawings", "photos", "vae", "contrastive", "contrastive photos", "classifier", "protonet", "maml"],
 )
 def test_every_task_resumes_exactly(files, options, request, tmp_path, monkeypatch):
     data = request.getfixturevalue("labelled" if options is EPISODES else "data")

@@ -49,6 +49,7 @@ FEW_STEPS = {
     "DrawingTask": DRAWING,
     "PhotoDrawingTask": DRAWING,
     "AutoencodingTask": WIDTH,
+    "ContrastiveTask": WIDTH,
     "ClassificationTask": WIDTH,
     "PrototypicalTask": EPISODE,
     "MAMLTask": EPISODE,

@@ -51,7 +51,7 @@ class ConfigReader(FitCLI):
 
 
 def config_seeds() -> list[Case]:
-    names = ("quickdraw.yaml", "cpu.yaml", "debug.yaml", "vae.yaml", "sketchy.yaml")
+    names = ("quickdraw.yaml", "cpu.yaml", "debug.yaml", "vae.yaml", "contrastive.yaml", "sketchy.yaml")
     return [{"run.yaml": (conf_folder() / name).read_bytes()} for name in names]
 
 

@@ -16,6 +16,7 @@ from sketchembed.networks.conv_vae import ConvVAE, ConvVAEConfig
 from sketchembed.networks.maml import MAML, MAMLConfig
 from sketchembed.networks.protonet import ProtoNet, ProtoNetConfig
 from sketchembed.networks.resnet import ResNet, ResNetConfig
+from sketchembed.networks.simclr import SimCLR, SimCLRConfig
 from sketchembed.networks.sketchembednet import ModelConfig, SketchEmbedNet
 
 from .archives import change_zip, zip_of
@@ -43,6 +44,7 @@ def networks() -> list[torch.nn.Module]:
             )
         ),
         ConvVAE(ConvVAEConfig(width=4, latent=6)),
+        SimCLR(SimCLRConfig(width=4, hidden=6, projection=4)),
         ProtoNet(ProtoNetConfig(width=4)),
         MAML(MAMLConfig(width=4)),
         ResNet(ResNetConfig(depth=18, width=4, classes=3, stem="small", labels=["a", "b", "c"])),

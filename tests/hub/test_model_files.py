@@ -14,6 +14,7 @@ from sketchembed.networks.conv_vae import ConvVAE, ConvVAEConfig
 from sketchembed.networks.maml import MAML, MAMLConfig
 from sketchembed.networks.protonet import ProtoNet, ProtoNetConfig
 from sketchembed.networks.resnet import ResNet, ResNetConfig
+from sketchembed.networks.simclr import SimCLR, SimCLRConfig
 from sketchembed.runs import checkpoints
 
 SMALL = ModelConfig(width=4, latent=6, hidden=10, hyper=6, embedding=2, mixtures=3, max_length=12)
@@ -46,6 +47,7 @@ def test_weights_file_alone_rebuilds_the_model(net, tmp_path):
     [
         ProtoNet(ProtoNetConfig(width=4)),
         ConvVAE(ConvVAEConfig(width=4, latent=6, variant="released")),
+        SimCLR(SimCLRConfig(width=8)),
         ResNet(ResNetConfig(18, classes=3, width=4, labels=["cat", "bee", "hat"])),
     ],
     ids=lambda net: net.kind,

@@ -10,6 +10,7 @@ from sketchembed.networks.conv4 import Conv4
 from sketchembed.networks.conv_vae import ConvVAE
 from sketchembed.networks.resnet import ResNet
 from sketchembed.networks.resnet12 import ResNet12
+from sketchembed.networks.simclr import SimCLR
 
 SHAPE = (12, 5, 20, 20)
 
@@ -100,7 +101,7 @@ def test_processes_use_the_statistics_of_the_whole_batch(world, tmp_path):
             assert error <= tolerance, (number, place)
 
 
-@pytest.mark.parametrize("network", [Conv4, ResNet12, ConvVAE, ResNet])
+@pytest.mark.parametrize("network", [Conv4, ResNet12, ConvVAE, SimCLR, ResNet])
 def test_every_batch_norm_of_a_network_can_be_shared(network):
     norms = [module for module in network().modules() if isinstance(module, nn.BatchNorm2d)]
     assert norms
