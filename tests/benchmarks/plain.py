@@ -48,6 +48,7 @@ def distance_by_brute_force(
     size: int,
     pixel_offset: float | int,
     reach: float | int = torch.inf,
+    length_floor: float | int = 0.0,
 ) -> Float[Tensor, "batch {size} {size}"]:
     """Return each pixel's squared distance to the nearest drawn segment, by brute force.
 
@@ -57,9 +58,14 @@ def distance_by_brute_force(
     centre = torch.stack(torch.meshgrid(place, place, indexing="xy"), dim=-1)  # [rows, columns, 2]
     tail, chord = start[:, :, None, None], (end - start)[:, :, None, None]
     offset = centre - tail  # [batch, n, rows, columns, 2]
-    length = chord.square().sum(-1).clamp_min(1e-12)
-    along = ((offset * chord).sum(-1) / length).clamp(0, 1)
+    squared = chord.square().sum(-1)
+    fraction = (offset * chord).sum(-1) / squared.clamp_min(1e-12)
+    along = fraction.clamp(0, 1)
     distance = (offset - along.unsqueeze(-1) * chord).square().sum(-1)
+    if length_floor:
+        across = offset[..., 0] * chord[..., 1] - offset[..., 1] * chord[..., 0]
+        beside = (fraction == along) & (squared > 0)
+        distance = torch.where(beside, across.square() / (squared + length_floor), distance)
     return distance.masked_fill(~drawn[:, :, None, None], torch.inf).amin(1)
 
 

@@ -159,6 +159,16 @@ def test_squared_distance_agrees_with_brute_force(offset):
         np.testing.assert_allclose(ours[number].numpy(), expected, rtol=1e-4, atol=1e-6)
 
 
+def test_floor_of_the_length_shortens_distances_to_lines_only():
+    # A segment from (2, 1) to (6, 1), with |ab|² = 16, and a segment of no length at (8, 8).
+    start, end = torch.tensor([[[2.0, 1.0], [8.0, 8.0]]]), torch.tensor([[[6.0, 1.0], [8.0, 8.0]]])
+    found = rasterize.squared_distance(start, end, torch.tensor([[True, True]]), 10, 0.0, length_floor=4.0)[0]
+    assert found[4, 3] == pytest.approx(9 * 16 / 20)  # three pixels below the line
+    assert found[1, 0] == pytest.approx(4)  # two pixels before its start
+    assert found[8, 6] == pytest.approx(4)  # two pixels from the point
+    assert found[8, 8] == 0
+
+
 @pytest.mark.parametrize("power", [1, 2])
 def test_limited_reach_loses_no_ink(power):
     start, end, drawn = segments(seed=1, size=28, count=5, dtype=torch.float32)
