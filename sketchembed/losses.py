@@ -70,6 +70,8 @@ class PixelLoss:
             gives every pixel of its image the distance 0.
         length_floor: added to a segment's squared length in pixels², see
             :func:`~sketchembed.raster.rasterize.squared_distance`; 1e-4 in the released code.
+        neglected: ink σ(2 - x) with larger x is neglected, see
+            :data:`~sketchembed.raster.rasterize.MAX_DISTANCE_TERM`; the released code neglects none.
         log_offset: added inside the logarithms of the cross-entropy; 1e-7 in the released code (Keras).
     """
 
@@ -81,6 +83,7 @@ class PixelLoss:
     boxes: Literal["own", "mixed"] = "own"
     dots: Literal["point", "black"] = "point"
     length_floor: float = 0.0
+    neglected: float = rasterize.MAX_DISTANCE_TERM
     log_offset: float = 0.0
 
     def __post_init__(self) -> None:
@@ -132,7 +135,7 @@ class PixelLoss:
         self, placed: Float[Tensor, "batch n 2"], drawn: Bool[Tensor, "batch segments"], size: int
     ) -> Float[Tensor, "batch {size} {size}"]:
         """Return the ink of the `drawn` segments between points in pixels, not yet blurred."""
-        reach = rasterize.sigmoid_reach(self.distance_power, placed.dtype)
+        reach = rasterize.sigmoid_reach(self.distance_power, self.neglected)
         start, end = placed[:, :-1], placed[:, 1:]
         distance = rasterize.squared_distance(start, end, drawn, size, 0.0, reach, self.length_floor)
         if self.dots == "black":

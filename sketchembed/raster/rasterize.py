@@ -23,8 +23,7 @@ KERNELS = "sketchembed.raster.raster_triton"  # CUDA kernels, which evaluate all
 PAIR_LIMIT = 1 << 22  # about 0.4 GB; a batch with more pairs is split into halves
 
 MAX_DISTANCE_TERM = 22.0
-"""The sigmoid ink σ(2 - x) is neglected for larger x: σ(-20) is 2e-9; the pixel loss is clipped at 1e-7.
-Float64 has twice this limit."""
+"""The sigmoid ink σ(2 - x) is neglected for larger x: σ(-20) is 2e-9; the pixel loss is clipped at 1e-7."""
 
 
 class Canvas(NamedTuple):
@@ -273,9 +272,8 @@ def sigmoid_ink(
     return torch.sigmoid(2 - 5 * distance)
 
 
-def sigmoid_reach(power: Literal[1, 2], dtype: torch.dtype = torch.float32) -> float:
-    """Return the distance in pixels beyond which :func:`sigmoid_ink` is negligible."""
-    term = 2 * MAX_DISTANCE_TERM if dtype == torch.float64 else MAX_DISTANCE_TERM
+def sigmoid_reach(power: Literal[1, 2], term: float | int = MAX_DISTANCE_TERM) -> float:
+    """Return the distance in pixels beyond which the ink σ(2 - x) of :func:`sigmoid_ink` has x > `term`."""
     return float((term / 5) ** (1 / power))
 
 

@@ -34,6 +34,7 @@ ADDED: dict[str, Any] = {
     "model.init_args.pixel_loss.dots": "point",
     "model.init_args.pixel_loss.length_floor": 0.0,
     "model.init_args.pixel_loss.log_offset": 0.0,
+    "model.init_args.pixel_loss.neglected": 22.0,
     "model.init_args.network.copies": 1,
     "model.init_args.network.input_range": 1,
     "model.init_args.network.gate_biases": 1,

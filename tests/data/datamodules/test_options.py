@@ -20,10 +20,10 @@ OPTIONS = {
     "LabelledQuickdrawDataModule": QUICKDRAW | {"which"},
     "MiniImageNetDataModule": {"folder", "batch_size", "image_size", "seed", "validation_images"},
     "MiniImageNetEpisodeDataModule": EPISODES,
-    "OmniglotDataModule": DRAWINGS | {"per_class", "rotations"},
+    "OmniglotDataModule": DRAWINGS | {"per_class", "rotations", "scale_of"},
     "OmniglotEpisodeDataModule": EPISODES | {"source"},
     "QuickdrawDataModule": QUICKDRAW | {"split", "classes", "fallback"},
-    "SketchyDataModule": DRAWINGS | {"image_size", "overlap"},
+    "SketchyDataModule": DRAWINGS | {"image_size", "overlap", "resampling"},
     "TracedDataModule": DRAWINGS | {"image_size", "photos", "max_points"},
 }
 DEFAULTS = {
