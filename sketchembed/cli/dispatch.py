@@ -79,7 +79,7 @@ def run_guarded(function: Callable[[list[str]], None], args: list[str]) -> None:
         missing = (error.name or "").partition(".")[0]
         if missing in ("", "sketchembed"):
             raise
-        extra = EXTRAS.get(args[0], "all")
+        extra = EXTRAS.get(next(iter(args), ""), "all")
         print(
             f"sketchembed: {missing} is not installed; expected the optional packages of this command. "
             f"Install them: pip install 'sketchembed[{extra}]'",

@@ -51,9 +51,10 @@ def _parser() -> OneLineErrorParser:
         description="Few-shot classification in episodes, with baselines and the paper's numbers. Splits of "
         "Omniglot are vinyals, lake (episodes within an alphabet), lake-pooled and lake-runs (the published "
         "one-shot runs, for which settings, episodes and query are fixed). Heads are logistic, centroid, "
-        "neighbour and logistic-sklearn, the slow reference. Baselines are pixels, neighbours, random (an "
-        "untrained Conv4), scratch (a Conv4 trained on the support images of each episode: slow) and trained "
-        "(baselines in `runs`).",
+        "neighbour, and two slow ones: logistic-sklearn, the reference, and logistic-released, which stops "
+        "where the released program did. Baselines are pixels, neighbours, random (an untrained Conv4), "
+        "scratch (a Conv4 trained on the support images of each episode: slow) and trained (baselines "
+        "in `runs`).",
     )
     parser.add_argument(
         "--checkpoint",

@@ -8,10 +8,10 @@ from typing import Literal, cast
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from sketchembed.networks.conv4 import Conv4, Conv4Config
+from sketchembed.networks.conv4 import Conv4Config
+from sketchembed.networks.encoders import make_encoder, shrunk
 from sketchembed.networks.network import Network
 from sketchembed.networks.precision import at_least_float32
-from sketchembed.networks.resnet12 import ResNet12
 
 
 @dataclass(frozen=True)
@@ -47,13 +47,9 @@ class SimCLR(Network):
     def __init__(self, config: SimCLRConfig | None = None) -> None:
         super().__init__()
         self.config = config = config or SimCLRConfig()
-        size = config.image_size // config.shrink
-        if size < 1:
-            raise ValueError(
-                f"an image side of {config.image_size} is too small to shrink by {config.shrink}"
-            )
-        cnn = Conv4 if config.encoder == "conv4" else ResNet12
-        self.encoder = cnn(config.channels, config.width, config.pool, size)
+        self.encoder = make_encoder(
+            config.encoder, config.channels, config.width, config.pool, config.image_size, config.shrink
+        )
         self.head = nn.Sequential(
             nn.Linear(self.encoder.features, config.hidden),
             nn.ReLU(inplace=True),
@@ -62,9 +58,7 @@ class SimCLR(Network):
 
     def encode(self, images: Float[Tensor, "batch channels size size"]) -> Float[Tensor, "batch features"]:
         """Return h, the features of images in [0, 1]; drawings are dark lines (0) on white (1)."""
-        if self.config.shrink > 1:
-            images = nn.functional.avg_pool2d(images, self.config.shrink)
-        return cast(Tensor, self.encoder(images))
+        return cast(Tensor, self.encoder(shrunk(images, self.config.shrink)))
 
     def forward(self, images: Float[Tensor, "batch channels size size"]) -> Float[Tensor, "batch projection"]:
         """Return the projections of images in [0, 1], in float32 even under autocast."""

@@ -13,14 +13,13 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from sketchembed.errors import CheckpointError, ConfigError
-from sketchembed.networks.conv4 import Conv4
 from sketchembed.networks.decoder import HyperLSTMDecoder, LSTMDecoder, StrokeDecoder, StrokeDistribution
+from sketchembed.networks.encoders import make_encoder, shrunk
 from sketchembed.networks.file_results import DrawnFiles, Progress, file_batches
 from sketchembed.networks.initial_weights import initialise_as_released
 from sketchembed.networks.model_inputs import Images
 from sketchembed.networks.network import Network, NetworkConfig, evaluating
 from sketchembed.networks.precision import at_least_float32
-from sketchembed.networks.resnet12 import ResNet12
 from sketchembed.sketch import START, Sketch
 
 LIFTED_START = (0.0, 0.0, 0.0, 1.0, 0.0)  # the lifted pen at the centre, before the first point
@@ -113,16 +112,10 @@ class SketchEncoder(Network):
     def __init__(self, config: ModelConfig | None = None) -> None:
         super().__init__()
         self.config = config = config or ModelConfig()
-        self.encoder: Conv4 | ResNet12
-        size = config.image_size // config.shrink
-        if size < 1:
-            raise ValueError(
-                f"an image side of {config.image_size} is too small to shrink by {config.shrink}"
-            )
-        if config.encoder == "conv4":
-            self.encoder = Conv4(config.channels * config.copies, config.width, config.pool, size)
-        else:
-            self.encoder = ResNet12(config.channels * config.copies, config.width, config.pool, size)
+        channels = config.channels * config.copies
+        self.encoder = make_encoder(
+            config.encoder, channels, config.width, config.pool, config.image_size, config.shrink
+        )
         self.mean = nn.Linear(self.encoder.features, config.latent)
         self.logvar = nn.Linear(self.encoder.features, config.latent)
         for head in (self.mean, self.logvar):
@@ -133,8 +126,7 @@ class SketchEncoder(Network):
 
     def encode(self, image: Float[Tensor, "batch channels height width"]) -> Latent:
         """Return the Gaussian over z of images in [0, 1]; drawings are dark lines (0) on white (1)."""
-        if self.config.shrink > 1:
-            image = nn.functional.avg_pool2d(image, self.config.shrink)
+        image = shrunk(image, self.config.shrink)
         if self.config.copies > 1:
             image = image.repeat(1, self.config.copies, 1, 1)
         if self.config.input_range > 1:
