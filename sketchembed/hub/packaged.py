@@ -41,6 +41,9 @@ MODELS = {
         ("quickdraw-alpha075", "table 3: alpha_max 0.75", _OMNIGLOT, "81.11", False),
         ("quickdraw-alpha095", "table 3: alpha_max 0.95", _OMNIGLOT, "75.18", False),
         ("quickdraw-conv-vae", "pixel baseline: an autoencoder", _OMNIGLOT, "68.26", False),
+        ("quickdraw-contrastive", "contrastive baseline: SimCLR", _OMNIGLOT, "90.31", False),
+        ("quickdraw-contrastive-seed1", "second seed of quickdraw-contrastive", _OMNIGLOT, "90.80", False),
+        ("quickdraw-contrastive-seed2", "third seed of quickdraw-contrastive", _OMNIGLOT, "90.87", False),
         ("seen-classifier", "classify drawings of 45 training classes", _HELD_OUT, "79.5", False),
         ("unseen-classifier", "classify drawings of 45 held-out classes", _HELD_OUT, "73.0", False),
     )

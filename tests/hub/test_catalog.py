@@ -26,7 +26,7 @@ def test_models_lists_every_file_with_a_purpose():
 
 
 def test_data_and_scores_are_those_of_the_results():
-    trained = {row[0]: row for row in rows("**The models**")}
+    trained = {row[0]: row for row in rows("**Models**")}
     scores = {}
     for head, column in (("(table 3)", 1), ("(tables 1, 9, 10 and 13)", 3), ("(table 2)", 1)):
         for row in rows(head):
