@@ -38,7 +38,7 @@ PRESETS = {
     "contrastive-mini-imagenet": ["contrastive.yaml", "contrastive-mini-imagenet.yaml"],
     "protonet-mini-imagenet": ["protonet.yaml", "episodes-mini-imagenet.yaml", "protonet-mini-imagenet.yaml"],
     "maml": ["maml.yaml"],
-    "maml-mini-imagenet": ["maml.yaml", "episodes-mini-imagenet.yaml"],
+    "maml-mini-imagenet": ["maml.yaml", "episodes-mini-imagenet.yaml", "maml-mini-imagenet.yaml"],
     "classifier": ["classifier.yaml"],
     "classifier-cpu": ["classifier.yaml", "classifier-cpu.yaml"],
     "debug": [*_CPU, "debug.yaml"],

@@ -78,7 +78,7 @@ EPISODIC = {
     "protonet-mini-imagenet.yaml": [
         *("protonet.yaml", "episodes-mini-imagenet.yaml", "protonet-mini-imagenet.yaml")
     ],
-    "maml.yaml on photos": ["maml.yaml", "episodes-mini-imagenet.yaml"],
+    "maml-mini-imagenet.yaml": ["maml.yaml", "episodes-mini-imagenet.yaml", "maml-mini-imagenet.yaml"],
 }
 EPISODES = {
     "model.network.width": "8",
