@@ -15,7 +15,7 @@ SUBPACKAGES = {
 }
 TOP_LEVEL_FILES = {"__init__.py", "__main__.py", "_version.py", "errors.py", "losses.py", "py.typed"}
 MODULES = sorted(PACKAGE.rglob("*.py"))
-SUFFIXES = (".py", ".js", ".css", ".html")
+SUFFIXES = (".py", ".cpp", ".hpp", ".js", ".css", ".html")
 
 
 def lines_of(path):

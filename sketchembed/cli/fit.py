@@ -29,6 +29,7 @@ from sketchembed.files.http import NetworkError
 from sketchembed.files.progress_bar import print_line
 from sketchembed.files.writing import check_output
 from sketchembed.hub.model_files import find, read_raw
+from sketchembed.raster.native import why_not_native
 from sketchembed.reporting.run_page import write_run_page
 from sketchembed.reporting.runs_page import update_runs_page
 from sketchembed.runs import slurm
@@ -247,6 +248,8 @@ class FitCLI(LightningCLI):
         if isinstance(model, DrawingTask) and device.type == "cuda":
             why = why_not_captured(model, device, trainer.accumulate_grad_batches, trainer.world_size)
             say(f"step    not captured as CUDA graphs: {why}" if why else "step    captured as CUDA graphs")
+        if device.type == "cpu" and (why := why_not_native()):
+            say(f"step    slower than with functions compiled for this processor: {why}")
         say(f"watch   {run.path / 'index.html'}")
         whole = yaml.safe_load(run.config or "") | {"preset": self.preset, "data_facts": facts}
         for logger in trainer.loggers:

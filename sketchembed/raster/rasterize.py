@@ -16,6 +16,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn import functional
 
+from sketchembed.raster import raster_native
 from sketchembed.raster.kernels import triton_module
 
 KERNELS = "sketchembed.raster.raster_triton"  # CUDA kernels, which evaluate all pairs instead of a list
@@ -176,6 +177,8 @@ def squared_distance(
     if kernels is not None:
         which = kernels.nearest_segment(start.detach(), end.detach(), drawn, size, pixel_offset)
         return _distance_to(which, start, end, size, pixel_offset, length_floor)
+    if not length_floor and raster_native.is_compiled(start):
+        return raster_native.squared_distance(start, end, drawn, size, pixel_offset, reach)
     pairs = near_pairs(start.detach(), end.detach(), drawn, size, pixel_offset, reach)
     if pairs is None:
         parts = [
@@ -318,6 +321,8 @@ def pen_coverage(
     if kernels is not None:
         image: Tensor = kernels.pen_coverage(start, end, drawn, size, width, reach)
         return image
+    if raster_native.is_compiled(start):
+        return raster_native.pen_coverage(start, end, drawn, size, width, reach)
     pairs = near_pairs(start, end, drawn, size, 0.5, reach)
     if pairs is None:
         parts = [
