@@ -35,18 +35,23 @@ class BatchNorm2d(nn.BatchNorm2d):
         exact = input.dtype == torch.float32 and input.device.type == "cpu"
         if not self.training or not (self.shared or exact) or self.running_mean is None:
             return super().forward(input)
-        assert self.running_var is not None
-        assert self.momentum is not None
-        assert self.num_batches_tracked is not None
         out, mean, variance, count = _Normalise.apply(  # type: ignore[no-untyped-call]
             input, self.weight, self.bias, self.eps, self.shared
         )
+        self.track(mean, variance, count)
+        return out  # type: ignore[no-any-return]
+
+    def track(self, mean: Tensor, variance: Tensor, count: Tensor) -> None:
+        """Update the running averages with the statistics of a batch."""
+        assert self.running_mean is not None
+        assert self.running_var is not None
+        assert self.momentum is not None
+        assert self.num_batches_tracked is not None
         with torch.no_grad():
             self.running_mean.lerp_(mean, self.momentum)
             # Like PyTorch, the running variance is the unbiased estimate.
             self.running_var.lerp_(variance * (count / (count - 1)), self.momentum)
             self.num_batches_tracked.add_(1)
-        return out  # type: ignore[no-any-return]
 
 
 class _Normalise(torch.autograd.Function):

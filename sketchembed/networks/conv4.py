@@ -14,6 +14,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from sketchembed.networks.batch_norm import BatchNorm2d
 from sketchembed.networks.network import NetworkConfig
+from sketchembed.networks.norm_pool import run_layers
 
 Module = TypeVar("Module", bound=nn.Module)
 Convolution = TypeVar("Convolution", nn.Conv2d, nn.ConvTranspose2d)
@@ -106,7 +107,7 @@ class Conv4(nn.Module):
     def forward(self, image: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch features"]:
         """Return the features of images in [0, 1]."""
         image = image.contiguous(memory_format=torch.channels_last)
-        out: Tensor = self.pool(self.blocks(image)).flatten(1)
+        out: Tensor = self.pool(run_layers(self.blocks, image)).flatten(1)
         return out
 
 
