@@ -14,6 +14,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
+from sketchembed.networks import mixture_native
 from sketchembed.networks.precision import at_least_float32
 
 RAW_LIMIT = 8.0
@@ -48,6 +49,8 @@ class GaussianMixture(NamedTuple):
         The released code adds a `constant` of 1e-6 to the denominators and inside the square root of the
         density, which avoids divisions by zero.
         """
+        if not constant and not offset.requires_grad and mixture_native.is_compiled(self.logits):
+            return mixture_native.log_prob(*self, offset)
         x, y = ((offset.unsqueeze(-2) - self.mean) * torch.exp(-self.log_std)).unbind(-1)
         if constant:
             std, rho = self.log_std.sum(-1).exp(), torch.tanh(self.correlation)

@@ -8,7 +8,17 @@ import pytest
 import torch
 from torch import distributions
 
+from sketchembed.networks import mixture_native
 from sketchembed.networks.mixture import RAW_LIMIT, GaussianMixture
+from sketchembed.raster.native import native_library
+
+
+@pytest.fixture(params=["compiled", "PyTorch"], autouse=True)
+def version(request, monkeypatch):
+    if request.param == "PyTorch":
+        monkeypatch.setattr(mixture_native, "has_native", lambda *given: False)
+    elif native_library(mixture_native.SOURCE) is None:
+        pytest.skip("there is no C++ compiler")
 
 
 def mixture(seed=0, batch=(4, 3), mix=5, dtype=torch.float64, spread=1.0) -> GaussianMixture:
@@ -62,6 +72,18 @@ def test_log_prob_gradient_equals_finite_differences():
         2, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(2)
     ).requires_grad_()
     assert torch.autograd.gradcheck(lambda off, *raw: GaussianMixture(*raw).log_prob(off), (offset, *parts))
+    fixed = offset.detach()
+    assert torch.autograd.gradcheck(lambda *raw: GaussianMixture(*raw).log_prob(fixed), parts)
+
+
+def test_log_prob_gradient_is_accurate_in_float32():
+    single = [part.requires_grad_() for part in mixture(batch=(50,), mix=20, dtype=torch.float32)]
+    double = [part.detach().double().requires_grad_() for part in single]
+    offset = torch.randn(50, 2, generator=torch.Generator().manual_seed(3))
+    grads = torch.autograd.grad(GaussianMixture(*single).log_prob(offset).sum(), single)
+    wanted = torch.autograd.grad(oracle(GaussianMixture(*double)).log_prob(offset.double()).sum(), double)
+    for one, other in zip(grads, wanted, strict=True):
+        assert (one.double() - other).norm() < 1e-5 * other.norm()
 
 
 @pytest.mark.parametrize("sign", [-1.0, 1.0])
