@@ -12,7 +12,6 @@ from typing import Any, Literal, NamedTuple
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
-from torch.nn import functional
 
 from sketchembed.networks.hyperlstm.cell import HyperLSTMCell, HyperState, Variant
 from sketchembed.networks.hyperlstm.packing import Packing
@@ -130,20 +129,12 @@ class HyperLSTMDecoder(StrokeDecoder):
         self, strokes: Tensor, z: Tensor, state: HyperState, packing: Packing
     ) -> tuple[Tensor, HyperState]:
         """Run the cell over the packed sequences."""
-        packed = packing.pack(strokes)
-        hyper_x, main_x = (
-            at_least_float32(
-                functional.linear(packed, layer.weight[:, : self.inputs])
-                # z is the same at every step, so its product is computed once per drawing.
-                + packing.repeat(functional.linear(z, layer.weight[:, self.inputs :]))
-            )
-            for layer in (self.cell.hyper_input, self.cell.main_input)
-        )
         if strokes.shape[1] == 1:
-            state = self.cell.step(hyper_x, main_x, state)
+            inputs = torch.cat([packing.pack(strokes), z], dim=-1)
+            state = self.cell(inputs, state)
             return state.h, state
         first = HyperState(*(packing.sort(value) for value in state))
-        h, last = run_sequence(self.cell, hyper_x, main_x, first, packing.counts)
+        h, last = run_sequence(self.cell, packing.pack(strokes), packing.sort(z), first, packing.counts)
         return h, HyperState(*(packing.unsort(value) for value in last))
 
 

@@ -8,13 +8,34 @@ from __future__ import annotations
 
 from typing import Any, no_type_check
 
-import torch
 import triton
 import triton.language as tl
 from torch import Tensor
 
 from sketchembed.networks.hyperlstm.cell import KERAS_EPS
-from sketchembed.networks.hyperlstm.pointwise import Step, Weights
+from sketchembed.networks.hyperlstm.pointwise import (
+    Step,
+    Weights,
+    gradients_of_norms,
+    input_gradients,
+    input_terms,
+    packed_sizes,
+    saved_sizes,
+    sum_sizes,
+)
+
+__all__ = [
+    "gradients_of_norms",
+    "hyper_backward",
+    "hyper_forward",
+    "input_gradients",
+    "input_terms",
+    "main_backward",
+    "main_forward",
+    "packed_sizes",
+    "saved_sizes",
+    "sum_sizes",
+]
 
 # ruff: noqa: ANN001, ANN202 - the arguments of Triton kernels are pointers and constants without types
 # mypy: disable-error-code="no-untyped-def, untyped-decorator"
@@ -101,9 +122,8 @@ def _hyper_forward(
 @triton.jit
 @no_type_check
 def _main_forward(
-    x, product, product_stride, maps, bias, gain, shift, cell_gain, cell_shift, before,
-    main_h, pre, gates, c, tanh_c, h, mean, rstd, c_mean, c_rstd,
-    rows, size, eps, JOINT: tl.constexpr, BLOCK: tl.constexpr,
+    x, product, product_stride, maps, map_stride, bias, gain, shift, cell_gain, cell_shift, before,
+    pre, gates, c, tanh_c, h, mean, rstd, c_mean, c_rstd, size, eps, JOINT: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     row = tl.program_id(0)
     cols = tl.arange(0, BLOCK)
@@ -114,12 +134,11 @@ def _main_forward(
     for gate in tl.static_range(4):
         place = row * 4 * size + gate * size + cols
         recurrent = tl.load(product + row * product_stride + gate * size + cols, mask, 0.0).to(tl.float32)
-        tl.store(main_h + place, recurrent, mask)
-        map_at = (gate * rows + row) * size + cols
-        value = tl.load(maps + map_at, mask, 0.0) * tl.load(x + place, mask, 0.0)
+        at = maps + gate * map_stride + row * size + cols
+        value = tl.load(at, mask, 0.0).to(tl.float32) * tl.load(x + place, mask, 0.0)
         value += tl.load(bias + gate * size + cols, mask, 0.0)
-        value += tl.load(maps + map_at + 4 * rows * size, mask, 0.0) * recurrent
-        value += tl.load(maps + map_at + 8 * rows * size, mask, 0.0)
+        value += tl.load(at + 4 * map_stride, mask, 0.0).to(tl.float32) * recurrent
+        value += tl.load(at + 8 * map_stride, mask, 0.0).to(tl.float32)
         tl.store(pre + place, value, mask)
         total += tl.sum(tl.where(mask, value, 0.0))
         i, j, f, o = _replace(gate, value, i, j, f, o)
@@ -184,15 +203,15 @@ def _cell_backward(
 @triton.jit
 @no_type_check
 def _main_backward(
-    grad_out, dh, gates, c, tanh_c, before, c_mean, c_rstd, cell_gain, pre, mean, rstd, gain, maps, x, main_h,
-    c_norm, dc, main_norm, d_pre, d_x, d_maps, d_product, product_stride,
-    rows, size, JOINT: tl.constexpr, BLOCK: tl.constexpr,
+    grad_out, dh, gates, c, tanh_c, before, c_mean, c_rstd, cell_gain, pre, mean, rstd, gain, maps,
+    map_stride, x, product, product_stride, c_norm, dc, main_norm, d_pre, d_x, d_maps, d_map_stride,
+    d_product, d_product_stride, size, JOINT: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     row = tl.program_id(0)
     cols = tl.arange(0, BLOCK)
     mask = cols < size
     at = row * size + cols
-    out = tl.load(grad_out + at, mask, 0.0) + tl.load(dh + at, mask, 0.0)
+    out = tl.load(grad_out + at, mask, 0.0) + tl.load(dh + at, mask, 0.0).to(tl.float32)
     later = tl.load(dc + at, mask, 0.0)
     d_i, d_j, d_f, d_o = _cell_backward(
         out, later, gates, c, tanh_c, before, c_mean, c_rstd, cell_gain, c_norm, dc,
@@ -223,14 +242,19 @@ def _main_backward(
             normal = (value - tl.load(mean + row * 4 + gate)) * scale
             found = _norm_gradient(weighed, normal, scale, mask, size)
         tl.store(d_pre + place, found, mask)
-        map_at = (gate * rows + row) * size + cols
-        tl.store(d_x + place, found * tl.load(maps + map_at, mask, 0.0), mask)
-        tl.store(d_maps + map_at, found * tl.load(x + place, mask, 0.0), mask)
-        tl.store(d_maps + map_at + 4 * rows * size, found * tl.load(main_h + place, mask, 0.0), mask)
-        tl.store(d_maps + map_at + 8 * rows * size, found, mask)
-        scaled = found * tl.load(maps + map_at + 4 * rows * size, mask, 0.0)
+        map_at = maps + gate * map_stride + row * size + cols
+        d_map_at = d_maps + gate * d_map_stride + row * size + cols
+        kind = d_maps.dtype.element_ty
+        recurrent = tl.load(product + row * product_stride + gate * size + cols, mask, 0.0).to(tl.float32)
+        tl.store(d_x + place, found * tl.load(map_at, mask, 0.0).to(tl.float32), mask)
+        tl.store(d_map_at, (found * tl.load(x + place, mask, 0.0)).to(kind), mask)
+        tl.store(d_map_at + 4 * d_map_stride, (found * recurrent).to(kind), mask)
+        tl.store(d_map_at + 8 * d_map_stride, found.to(kind), mask)
+        scaled = found * tl.load(map_at + 4 * map_stride, mask, 0.0).to(tl.float32)
         tl.store(
-            d_product + row * product_stride + gate * size + cols, scaled.to(d_product.dtype.element_ty), mask
+            d_product + row * d_product_stride + gate * size + cols,
+            scaled.to(d_product.dtype.element_ty),
+            mask,
         )
 
 
@@ -244,9 +268,9 @@ def _hyper_backward(
     cols = tl.arange(0, BLOCK)
     mask = cols < size
     at = row * size + cols
-    out = tl.load(dg + at, mask, 0.0)
+    out = tl.load(dg + at, mask, 0.0).to(tl.float32)
     later = tl.load(dd + at, mask, 0.0)
-    code = tl.load(d_code + at, mask, 0.0)
+    code = tl.load(d_code + at, mask, 0.0).to(tl.float32)
     # The input of the maps is the cell state in the released variant (ADD), and otherwise the output.
     if ADD:
         later += code
@@ -275,46 +299,53 @@ def _launch(size: int) -> dict[str, Any]:
     return {"BLOCK": block, "num_warps": 8 if block >= 1024 else 4}
 
 
-def hyper_forward(w: Weights, now: Step, x: Tensor, product: Tensor, recurrent: Tensor, d: Tensor) -> None:
+def hyper_forward(w: Weights, now: Step, x: Step, product: Tensor, recurrent: Tensor, d: Tensor) -> None:
     """See :func:`~sketchembed.networks.hyperlstm.pointwise.hyper_forward`."""
     n, size = d.shape
     _hyper_forward[(n,)](
-        x, product, product.stride(0), recurrent, w.hyper_gain, w.hyper_shift,
+        x["hyper"], product, product.stride(0), recurrent, w.hyper_gain, w.hyper_shift,
         w.code_gain, w.code_shift, d,
         now["hyper_pre"], now["hyper_gates"], now["d"], now["tanh_d"], now["g"], now["hyper_mean"],
         now["hyper_rstd"], now["d_mean"], now["d_rstd"], size, KERAS_EPS, ADD=w.released, **_launch(size),
     )  # fmt: skip
 
 
-def main_forward(w: Weights, now: Step, x: Tensor, product: Tensor, c: Tensor) -> None:
+def main_forward(w: Weights, now: Step, x: Step, product: Tensor, c: Tensor) -> None:
     """See :func:`~sketchembed.networks.hyperlstm.pointwise.main_forward`."""
     n, size = c.shape
+    maps = now["maps"]
     _main_forward[(n,)](
-        x, product, product.stride(0), now["maps"], w.bias, w.main_gain, w.main_shift, w.cell_gain,
-        w.cell_shift, c, now["main_h"], now["pre"], now["gates"], now["c"], now["tanh_c"], now["h"],
+        x["main"], product, product.stride(0), maps, maps.stride(0), w.bias, w.main_gain, w.main_shift,
+        w.cell_gain, w.cell_shift, c, now["pre"], now["gates"], now["c"], now["tanh_c"], now["h"],
         now["main_mean"], now["main_rstd"], now["c_mean"], now["c_rstd"],
-        n, size, KERAS_EPS, JOINT=w.released, **_launch(size),
+        size, KERAS_EPS, JOINT=w.released, **_launch(size),
     )  # fmt: skip
 
 
 def main_backward(
-    w: Weights, now: Step, grad: Step, x: Tensor, out: Tensor, dh: Tensor, c: Tensor, dc: Tensor
-) -> Tensor:
+    w: Weights,
+    now: Step,
+    grad: Step,
+    x: Step,
+    product: Tensor,
+    out: Tensor,
+    dh: Tensor,
+    c: Tensor,
+    dc: Tensor,
+) -> None:
     """See :func:`~sketchembed.networks.hyperlstm.pointwise.main_backward`."""
     n, size = c.shape
-    d_maps = torch.empty_like(now["maps"])
-    product = grad["product"][:, -4 * size :]
+    maps, d_maps, d_product = now["maps"], grad["maps"], grad["product"][:, -4 * size :]
     _main_backward[(n,)](
         out, dh, now["gates"], now["c"], now["tanh_c"], c, now["c_mean"], now["c_rstd"], w.cell_gain,
-        now["pre"], now["main_mean"], now["main_rstd"], w.main_gain, now["maps"], x, now["main_h"],
-        grad["c_norm"], dc, grad["main_norm"], grad["pre"], grad["main_x"], d_maps, product,
-        product.stride(0), n, size, JOINT=w.released, **_launch(size),
+        now["pre"], now["main_mean"], now["main_rstd"], w.main_gain, maps, maps.stride(0), x["main"],
+        product, product.stride(0), grad["c_norm"], dc, grad["main_norm"], grad["pre"], grad["main_x"],
+        d_maps, d_maps.stride(0), d_product, d_product.stride(0), size, JOINT=w.released, **_launch(size),
     )  # fmt: skip
-    return d_maps
 
 
 def hyper_backward(
-    w: Weights, now: Step, grad: Step, dg: Tensor, d_code: Tensor, d: Tensor, dd: Tensor
+    w: Weights, now: Step, grad: Step, x: Step, dg: Tensor, d_code: Tensor, d: Tensor, dd: Tensor
 ) -> None:
     """See :func:`~sketchembed.networks.hyperlstm.pointwise.hyper_backward`."""
     n, size = d.shape

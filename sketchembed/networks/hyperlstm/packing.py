@@ -57,12 +57,6 @@ class Packing:
         """Undo :meth:`sort`."""
         return values if self.real is None else values[self.order.argsort()]
 
-    def repeat(self, values: Float[Tensor, "batch size"]) -> Float[Tensor, "rows size"]:
-        """Repeat per-sequence values for each time step."""
-        if self.real is None:
-            return values.expand(self.time, -1, -1).flatten(0, 1)
-        return values[self.sequence]
-
     def pack(self, padded: Float[Tensor, "batch time size"]) -> Float[Tensor, "rows size"]:
         """Return the packed rows of a padded batch."""
         if self.real is None:

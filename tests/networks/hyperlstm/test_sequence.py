@@ -1,17 +1,20 @@
 """Compare the fast sequence with single steps of the cell, which test_cell.py compares with its equations."""
 
 import copy
+from functools import partial
 
 import pytest
 import torch
 
-from sketchembed.networks.hyperlstm import sequence
+from sketchembed.networks.hyperlstm import hyperlstm_native, sequence
 from sketchembed.networks.hyperlstm.cell import HyperLSTMCell, HyperState
 from sketchembed.networks.hyperlstm.packing import Packing
 from sketchembed.networks.hyperlstm.sequence import run_sequence
 from sketchembed.raster import kernels
+from sketchembed.raster.native import native_library
 
-SIZES = [(6, 11, 7, 3), (5, 8, 8, 4), (1, 1, 1, 1)]
+LATENT = 2  # of the inputs
+SIZES = [(6, 11, 7, 3), (5, 8, 8, 4), (3, 1, 1, 1)]
 COUNTS = [[5, 5, 4, 4, 2, 1, 1], [3], [1], [4] * 6]
 
 
@@ -21,15 +24,17 @@ def case(variant, sizes, counts, dtype=torch.float64):
     cell = HyperLSTMCell(inputs, hidden, hyper, embedding, variant).to(dtype)
     for parameter in cell.parameters():
         torch.nn.init.normal_(parameter, std=0.5)
-    x = torch.randn(sum(counts), inputs, dtype=dtype, requires_grad=True)
+    strokes = torch.randn(sum(counts), inputs - LATENT, dtype=dtype, requires_grad=True)
+    z = torch.randn(counts[0], LATENT, dtype=dtype, requires_grad=True)
     state = [
         torch.randn(counts[0], size, dtype=dtype, requires_grad=True)
         for size in (hidden, hyper, hidden, hyper)
     ]
-    return cell, x, state
+    return cell, strokes, z, state
 
 
-def step_by_step(cell, x, state, counts):
+def step_by_step(cell, strokes, z, state, counts):
+    x = torch.cat([strokes, torch.cat([z[:count] for count in counts])], dim=1)
     now, out, lasts = HyperState(*state), [], [[] for _ in range(4)]
     for step, (part, count) in enumerate(zip(x.split(counts), counts, strict=True)):
         now = cell(part, HyperState(*(value[:count] for value in now)))
@@ -40,20 +45,31 @@ def step_by_step(cell, x, state, counts):
     return torch.cat(out), HyperState(*(torch.cat(last) for last in lasts))
 
 
+@pytest.fixture(params=["compiled", "PyTorch"])
+def version(request, monkeypatch):
+    if request.param == "PyTorch":
+        monkeypatch.setattr(hyperlstm_native, "has_native", lambda *given: False)
+    elif native_library(hyperlstm_native.SOURCE) is None:
+        pytest.skip("there is no C++ compiler")
+    return request.param
+
+
 @pytest.mark.parametrize("counts", COUNTS, ids=str)
 @pytest.mark.parametrize("sizes", SIZES, ids=str)
 @pytest.mark.parametrize("variant", ["released", "ha2017"])
-def test_values_and_gradients_equal_the_cell(variant, sizes, counts):
-    cell, x, state = case(variant, sizes, counts)
-    leaves = [x, *state, *cell.parameters()]
-    wanted, last = step_by_step(cell, x, state, counts)
-    got, got_last = run_sequence(cell, *cell.project(x), HyperState(*state), counts)
+def test_values_and_gradients_equal_the_cell(variant, sizes, counts, version):
+    cell, strokes, z, state = case(variant, sizes, counts)
+    if version == "compiled":
+        strokes = strokes.detach()  # has no compiled gradient
+    leaves = [z, *state, *cell.parameters(), *([strokes] if strokes.requires_grad else [])]
+    wanted, last = step_by_step(cell, strokes, z, state, counts)
+    got, got_last = run_sequence(cell, strokes, z, HyperState(*state), counts)
     torch.testing.assert_close(got, wanted, rtol=0, atol=1e-9)
     for one, other in zip(got_last, last, strict=True):
         torch.testing.assert_close(one, other, rtol=0, atol=1e-9)
     weight = torch.randn_like(wanted)
     for name, one, other in zip(
-        ["x", "h", "g", "c", "d", *dict(cell.named_parameters())],
+        ["z", "h", "g", "c", "d", *dict(cell.named_parameters()), "strokes"][: len(leaves)],
         torch.autograd.grad((got * weight).sum(), leaves),
         torch.autograd.grad((wanted * weight).sum(), leaves),
         strict=True,
@@ -66,27 +82,44 @@ def test_values_and_gradients_equal_the_cell(variant, sizes, counts):
 @pytest.mark.parametrize("variant", ["released", "ha2017"])
 def test_backward_is_the_derivative_of_forward(variant):
     counts = [3, 2, 2]
-    cell, x, state = case(variant, (4, 5, 3, 2), counts)
+    cell, strokes, z, state = case(variant, (4, 5, 3, 2), counts)
 
-    def run(x, *state):
-        return run_sequence(cell, *cell.project(x), HyperState(*state), counts)[0]
+    def run(strokes, z, *state):
+        return run_sequence(cell, strokes, z, HyperState(*state), counts)[0]
 
-    assert torch.autograd.gradcheck(run, (x, *state))
+    assert torch.autograd.gradcheck(run, (strokes, z, *state))
+    assert torch.autograd.gradcheck(partial(run, strokes.detach()), (z, *state))
 
 
-def test_single_precision_and_autocast_stay_close():
+def test_single_precision_and_autocast_stay_close(version):
     counts = [8] * 20
-    cell, x, state = case("released", (6, 32, 16, 4), counts, torch.float32)
-    with torch.no_grad():
-        wanted, _ = step_by_step(cell.double(), x.double(), [value.double() for value in state], counts)
-        cell.float()
-        single, _ = run_sequence(cell, *cell.project(x), HyperState(*state), counts)
-        with torch.autocast("cpu", torch.bfloat16):
-            projected = [value.float() for value in cell.project(x)]
-            half, _ = run_sequence(cell, *projected, HyperState(*state), counts)
+    cell, *given = case("released", (6, 32, 16, 4), counts, torch.float32)
+    strokes, z, state = given[0].detach(), given[1], HyperState(*given[2])
+    leaves = [z, *state, *cell.parameters()]
+
+    def with_gradients(run, *given):
+        out = run(cell, *given, counts)[0]
+        return out, torch.autograd.grad(out.square().sum(), leaves)
+
+    single, single_grads = with_gradients(run_sequence, strokes, z, state)
+    with torch.autocast("cpu", torch.bfloat16):
+        half, half_grads = with_gradients(run_sequence, strokes, z, state)
+    oracle = copy.deepcopy(cell).double()
+    exact = [leaf.detach().double().requires_grad_() for leaf in (z, *state)]
+    wanted, _ = step_by_step(oracle, strokes.double(), exact[0], exact[1:], counts)
+    wanted_grads = torch.autograd.grad(wanted.square().sum(), [*exact, *oracle.parameters()])
     assert single.dtype == half.dtype == torch.float32
     torch.testing.assert_close(single.double(), wanted, rtol=0, atol=1e-4)
     assert (half - single).abs().mean() < 0.02
+    for name, one, other, exactly in zip(
+        ["z", "h", "g", "c", "d", *dict(cell.named_parameters())],
+        single_grads,
+        half_grads,
+        wanted_grads,
+        strict=True,
+    ):
+        assert (one - exactly).norm() < 1e-4 * exactly.norm(), name
+        assert (other - exactly).norm() < 0.2 * exactly.norm(), name
 
 
 def test_graph_is_freed_after_backward():
@@ -94,8 +127,8 @@ def test_graph_is_freed_after_backward():
     import weakref
 
     counts = [4, 3, 2]
-    cell, x, state = case("released", (6, 11, 7, 3), counts)
-    out, _ = run_sequence(cell, *cell.project(x), HyperState(*state), counts)
+    cell, strokes, z, state = case("released", (6, 11, 7, 3), counts)
+    out, _ = run_sequence(cell, strokes, z, HyperState(*state), counts)
     node = weakref.ref(out.grad_fn)
     out.sum().backward()
     gc.disable()
@@ -139,26 +172,28 @@ def triton_device(monkeypatch):
 
 
 @pytest.mark.parametrize("counts", [[3, 3, 2, 1], [2]], ids=str)
-@pytest.mark.parametrize("sizes", [(6, 11, 7, 3), (4, 32, 16, 4), (1, 1, 1, 1)], ids=str)
+@pytest.mark.parametrize("sizes", [(6, 11, 7, 3), (4, 32, 16, 4), (3, 1, 1, 1)], ids=str)
 @pytest.mark.parametrize("variant", ["released", "ha2017"])
 def test_triton_kernels_equal_the_cell(variant, sizes, counts, triton_device, monkeypatch):
-    cell, x, state = case(variant, sizes, counts, torch.float32)
+    cell, strokes, z, state = case(variant, sizes, counts, torch.float32)
     cell.to(triton_device)
-    x, *state = (leaf.detach().to(triton_device).requires_grad_() for leaf in (x, *state))
-    leaves = [x, *state, *cell.parameters()]
-    hyper_x, main_x = cell.project(x)
-    assert sequence.triton_module("sketchembed.networks.hyperlstm.hyperlstm_triton", hyper_x)
-    got, got_last = run_sequence(cell, hyper_x, main_x, HyperState(*state), counts)
+    strokes, z, *state = (leaf.detach().to(triton_device).requires_grad_() for leaf in (strokes, z, *state))
+    leaves = [strokes, z, *state, *cell.parameters()]
+    assert sequence.triton_module("sketchembed.networks.hyperlstm.hyperlstm_triton", strokes)
+    got, got_last = run_sequence(cell, strokes, z, HyperState(*state), counts)
     weight = torch.randn_like(got)
     gradients = torch.autograd.grad((got * weight).sum(), leaves)
     oracle = copy.deepcopy(cell).double().cpu()
-    exact = [leaf.detach().double().cpu().requires_grad_() for leaf in (x, *state)]
-    wanted, last = step_by_step(oracle, exact[0], exact[1:], counts)
+    exact = [leaf.detach().double().cpu().requires_grad_() for leaf in (strokes, z, *state)]
+    wanted, last = step_by_step(oracle, *exact[:2], exact[2:], counts)
     expected = torch.autograd.grad((wanted * weight.double().cpu()).sum(), [*exact, *oracle.parameters()])
     for one, other in zip((got, *got_last), (wanted, *last), strict=True):
         torch.testing.assert_close(one.double().cpu(), other, rtol=0, atol=2e-5)
     for name, one, other in zip(
-        ["x", "h", "g", "c", "d", *dict(cell.named_parameters())], gradients, expected, strict=True
+        ["strokes", "z", "h", "g", "c", "d", *dict(cell.named_parameters())],
+        gradients,
+        expected,
+        strict=True,
     ):
         error = float((one.double().cpu() - other).abs().max())
         assert error < 1e-4 * float(other.abs().max()) + 1e-6, f"{name}: {error}"
