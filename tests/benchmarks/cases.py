@@ -82,7 +82,10 @@ def recurrent(
     def forward(version: str) -> Tensor:
         with autocast(device, precision):
             if version == "nn.LSTM":
-                return lstm.run(strokes, z, lstm.initial_state(z), packing)[0]
+                # Not lstm.run, which computes in float32 even under autocast.
+                inputs = torch.cat([strokes, z.unsqueeze(1).expand(-1, strokes.shape[1], -1)], dim=-1)
+                out: Tensor = lstm.lstm(inputs, lstm.initial_state(z))[0]
+                return out
             run = run_steps if version == "cell by cell" else HyperLSTMDecoder.run
             return run(decoder, strokes, z, decoder.initial_state(z), packing)[0]
 

@@ -24,6 +24,9 @@ from sketchembed.runs.process import allow_tf32, has_fast_bfloat16, tune_process
 from sketchembed.training.drawing import DrawingTask
 from sketchembed.training.presets import PRESETS, read_preset
 
+RELEASES = Path(__file__).with_name("releases")
+"""VERSION.json: how many times as fast as the plain version each row was in a release, by preset and case.
+A new release adds its file, from the JSON that ``make bench`` writes."""
 PARTS = ("decoder", "step", "sampling", "raster", "loading", "fewshot")
 
 
@@ -138,6 +141,7 @@ class Report:
     def __init__(self, machine: dict[str, Any], rates: dict[str, float], preset: str, precision: str) -> None:
         self.machine, self.rates, self.preset, self.precision = machine, rates, preset, precision
         self.rows: dict[str, list[dict[str, Any]]] = {}
+        self.release, self.before = last_release(preset)
 
     def add(self, case: Case, device: torch.device) -> None:
         """Time a case and add its rows."""
@@ -154,6 +158,8 @@ class Report:
                 "calls": timing.calls,
                 "times_as_fast": round(times[first].median / case.per_call.get(first, 1) / each, 2),
             }
+            if before := self.before.get(case.name, {}).get(name):
+                row["since_release"] = round(row["times_as_fast"] / before, 2)
             if name in case.per_call:
                 row["per_second"] = round(1000 / each, 1)
                 row["unit"] = case.unit
@@ -168,6 +174,8 @@ class Report:
         """Return the table of a case."""
         rows = self.rows[name]
         columns = {"version": "", "time": "ms, median (quartiles)", "times_as_fast": "times as fast"}
+        if any("since_release" in row for row in rows):
+            columns["since_release"] = f"the same, divided by that of {self.release}"
         if any("per_second" in row for row in rows):
             columns["per_second"] = f"{rows[0].get('unit', '')} a second"
         if any("gflop" in row for row in rows):
@@ -206,6 +214,12 @@ class Report:
             path.write_text(text)
             written.append(path)
         return written
+
+
+def last_release(preset: str) -> tuple[str, dict[str, dict[str, float]]]:
+    """Return the last release and how many times as fast its rows were, by case and version; see RELEASES."""
+    newest = max(RELEASES.glob("*.json"), key=lambda path: [int(part) for part in path.stem.split(".")])
+    return newest.stem, json.loads(newest.read_text())["presets"].get(preset, {})
 
 
 def _operations(function: Any) -> int:

@@ -13,6 +13,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from sketchembed.networks import conv4
 from sketchembed.networks.decoder import HyperLSTMDecoder
 from sketchembed.networks.hyperlstm.cell import HyperState
 from sketchembed.networks.hyperlstm.packing import Packing
@@ -71,8 +72,9 @@ def distance_by_brute_force(
 
 @contextmanager
 def plain_versions() -> Iterator[None]:
-    """Make every decoder and rasterizer use the plain versions."""
+    """Make every decoder, encoder and rasterizer use the plain versions."""
     with (
+        mock.patch.object(conv4, "run_layers", lambda layers, maps: layers(maps)),
         mock.patch.object(HyperLSTMDecoder, "run", run_steps),
         mock.patch.object(rasterize, "squared_distance", distance_by_brute_force),
     ):

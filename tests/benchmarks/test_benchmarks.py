@@ -1,6 +1,8 @@
 """The benchmarks: their timing, and the equality of plain and fast versions."""
 
 import json
+import re
+import time
 from contextlib import nullcontext
 
 import numpy as np
@@ -8,8 +10,8 @@ import pytest
 import torch
 
 from benchmarks.__main__ import main
-from benchmarks.cases import drawings
-from benchmarks.commands import preset_task
+from benchmarks.cases import Case, drawings
+from benchmarks.commands import Report, last_release, preset_task
 from benchmarks.plain import plain_versions
 from benchmarks.timing import Timing, peak_memory, product_rates, time_together
 from sketchembed.networks.sketchembednet import ModelConfig
@@ -105,6 +107,19 @@ def test_preset_task_has_the_sizes_of_the_preset():
         256,
     )
     assert preset_task("cpu")[0].skip_padding
+
+
+def test_rows_are_compared_with_the_last_release():
+    version, before = last_release("cpu")
+    assert re.fullmatch(r"\d+\.\d+\.\d+", version)
+    assert before["training step, 256/64, 256 x 40"]["fast"] > 1
+    report = Report({}, {"float32": 1.0}, "cpu", "32-true")
+    report.before = {"work": {"fast": 2.0}}
+    report.add(Case("work", {"plain": lambda: time.sleep(0.02), "fast": lambda: time.sleep(0.005)}, 3), CPU)
+    plain, fast = report.rows["work"]
+    assert "since_release" not in plain
+    assert fast["since_release"] == pytest.approx(fast["times_as_fast"] / 2, abs=0.01)
+    assert f"the same, divided by that of {version}" in report.section("work")
 
 
 def test_command_writes_the_times_of_all_versions(tmp_path, capsys):
