@@ -23,12 +23,7 @@ from torch import Tensor
 
 COMPILERS = ("c++", "g++", "clang++")
 HEADER = Path(__file__).with_name("native.hpp")
-FLAGS = (
-    *("-std=c++17", "-O3", "-march=native", "-fno-math-errno", "-fno-trapping-math"),
-    # Threads come from the OpenMP library that PyTorch has loaded: a second one would start its own threads,
-    # and both would compete for the cores.
-    *("-fopenmp", "-shared", "-fPIC"),
-)
+FLAGS = ("-std=c++17", "-O3", "-march=native", "-fno-math-errno", "-fno-trapping-math", "-fopenmp", "-fPIC")
 SUFFIXES = {
     (torch.float32, torch.bfloat16): "f32_bf16",
     (torch.float32, torch.float32): "f32_f32",
@@ -77,8 +72,9 @@ def native_library(source: Path) -> ctypes.CDLL | None:
     try:
         return ctypes.CDLL(str(_compiled(source, compiler)))
     except (OSError, subprocess.SubprocessError) as error:
-        text = error.stderr.strip() if isinstance(error, subprocess.CalledProcessError) else error
-        _tell(f"{source.name} was not compiled, and slower PyTorch operations are used instead: {text}")
+        text = error.stderr if isinstance(error, subprocess.CalledProcessError) else str(error)
+        why = next((line for line in text.splitlines() if "error" in line), text).strip()
+        _tell(f"{source.name} was not compiled, and slower PyTorch operations are used instead: {why}")
         return None
 
 
@@ -95,9 +91,14 @@ def _compiled(source: Path, compiler: str) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
         # In a folder of its own, so that processes that compile at the same time do not disturb each other.
         with tempfile.TemporaryDirectory(dir=folder) as own:
-            built = Path(own) / library.name
-            command = [compiler, *FLAGS, f"-I{HEADER.parent}", str(source), "-o", str(built)]
-            subprocess.run(command, capture_output=True, check=True, text=True, timeout=300)
+            compiled, built = Path(own) / "compiled.o", Path(own) / library.name
+            for command in (
+                [*FLAGS, f"-I{HEADER.parent}", "-c", str(source), "-o", str(compiled)],
+                # Without -fopenmp, so that the threads are those of the OpenMP library that PyTorch has
+                # loaded. A second library would start its own, and both would compete for the cores.
+                ["-shared", str(compiled), "-o", str(built)],
+            ):
+                subprocess.run([compiler, *command], capture_output=True, check=True, text=True, timeout=300)
             built.replace(library)
     return library
 

@@ -1,4 +1,4 @@
-// Both inks of rasterize.py: the squared distance to the nearest segment with its gradient, and the coverage by a pen.
+// The squared distance to the nearest segment with its gradient: squared_distance() in rasterize.py.
 #include "native.hpp"
 
 // The pixels in the bounding box of a segment, extended by `reach` on each side. `offset` is the coordinate of the centre of
@@ -83,52 +83,5 @@ static void nearest_backward(long batch, long segments, long size, long parts, c
     }
 }
 
-template <class T> static inline T clamped(T value) { return value < 0 ? T(0) : (value > 1 ? T(1) : value); }
-template <class T> static inline T ramp(T value) { return value < 0 ? T(0) : value * value; }
-
-// The fraction of each pixel that lines of a width cover, see pen_coverage() in rasterize.py. `settings` are the reach, the
-// coordinate of the centre of the first pixel, and the width, in pixels. `least` and `most` are the bounds of the
-// coverage by several lines; `least` becomes their mean.
-template <class T, class L>
-static void pen(long batch, long segments, long size, long parts, const double *settings, const T *start, const T *end,
-                const unsigned char *drawn, T *least, T *most) {
-    T reach = settings[0], offset = settings[1], half = settings[2] / 2;
-#pragma omp parallel for schedule(dynamic, 8) num_threads(parts)
-    for (long drawing = 0; drawing < batch; drawing++) {
-        T *maximum = least + drawing * size * size, *sum = most + drawing * size * size;
-        SIMD for (long k = 0; k < size * size; k++) maximum[k] = sum[k] = 0;
-        for (long segment = 0; segment < segments; segment++) {
-            long at = drawing * segments + segment;
-            if (!drawn[at]) continue;
-            const T *tail = start + 2 * at, *head = end + 2 * at;
-            Box box = box_of(tail, head, reach, offset, size);
-            T ax = tail[0], ay = tail[1], cx = head[0] - ax, cy = head[1] - ay, length = std::sqrt(cx * cx + cy * cy);
-            T ux = length < T(1e-6) ? T(1) : cx / length, uy = length < T(1e-6) ? T(0) : cy / length;
-            T wide = std::fabs(ux) > T(1e-2) ? std::fabs(ux) : T(1e-2), high = std::fabs(uy) > T(1e-2) ? std::fabs(uy) : T(1e-2);
-            T outer = (wide + high) / 2, inner = (wide - high) / 2, area = T(1) / (2 * wide * high);
-            // A line is extended by half its width where another segment joins, so that both fill the corner.
-            T before = segment > 0 && drawn[at - 1] ? half : T(0);
-            T after = segment + 1 < segments && drawn[at + 1] ? half : T(0);
-            for (long row = box.top; row <= box.bottom; row++) {
-                T y = row + offset - ay, *line = maximum + row * size, *line_sum = sum + row * size;
-                SIMD for (long column = box.left; column <= box.right; column++) {
-                    T x = T(int(column)) + offset - ax;
-                    T along = x * ux + y * uy, across = x * uy - y * ux, upper = across + half, lower = across - half;
-                    T strip = ramp(upper + outer) - ramp(upper + inner) - ramp(upper - inner) + ramp(upper - outer) -
-                              (ramp(lower + outer) - ramp(lower + inner) - ramp(lower - inner) + ramp(lower - outer));
-                    strip = clamped(strip * area);
-                    T alone = strip * (clamped(along + T(0.5)) - clamped(along - length + T(0.5)));
-                    T longer = along + before, whole = length + before + after;
-                    T corner = strip * (clamped(longer + T(0.5)) - clamped(longer - whole + T(0.5))), last = line[column];
-                    line[column] = corner > last ? corner : last;
-                    line_sum[column] += alone;
-                }
-            }
-        }
-        SIMD for (long k = 0; k < size * size; k++) maximum[k] = (maximum[k] + (sum[k] > 1 ? T(1) : sum[k])) / 2;
-    }
-}
-
 EXPORT(nearest)
 EXPORT(nearest_backward)
-EXPORT(pen)

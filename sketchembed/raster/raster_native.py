@@ -1,4 +1,4 @@
-"""Both inks in C++, for a CPU: see :mod:`~sketchembed.raster.rasterize`."""
+"""The squared distance of pixels to segments in C++, for a CPU."""
 
 from __future__ import annotations
 
@@ -25,18 +25,6 @@ def squared_distance(
     settings = torch.tensor([reach, pixel_offset], dtype=torch.float64)
     found = _SquaredDistance.apply(start, end, drawn, size, settings)  # type: ignore[no-untyped-call]
     return cast(Tensor, found)
-
-
-def pen_coverage(
-    start: Tensor, end: Tensor, drawn: Tensor, size: int, width: float | int, reach: float | int
-) -> Tensor:
-    """See :func:`~sketchembed.raster.rasterize.pen_coverage`."""
-    settings = torch.tensor([reach, 0.5, width], dtype=torch.float64)
-    least = start.new_empty(len(start), size, size)
-    most = torch.empty_like(least)
-    start, end, drawn = start.contiguous(), end.contiguous(), drawn.contiguous()
-    _call("pen", [*drawn.shape, size], settings, start, end, drawn, least, most)
-    return least
 
 
 class _SquaredDistance(torch.autograd.Function):

@@ -321,8 +321,6 @@ def pen_coverage(
     if kernels is not None:
         image: Tensor = kernels.pen_coverage(start, end, drawn, size, width, reach)
         return image
-    if raster_native.is_compiled(start):
-        return raster_native.pen_coverage(start, end, drawn, size, width, reach)
     pairs = near_pairs(start, end, drawn, size, 0.5, reach)
     if pairs is None:
         parts = [

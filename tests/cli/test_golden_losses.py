@@ -1,7 +1,9 @@
 """Compare the first losses of five presets on real data with those recorded by version 0.1.0.
 
 Float64 keeps the rounding of different CPUs far below the bound. The photo augmentation needs float32, so
-`sketchy-cpu` is compared in float32, over a few steps.
+`sketchy-cpu` is compared in float32, over a few steps. Adam makes full steps of gradients that are only
+rounding, so rounding grows from step to step: `cpu`, whose decoder now adds in another order, is compared
+over ten steps (with 1e-15 of a difference at the start, the losses differ by 1e-4 after 13 to 17).
 """
 
 import json
@@ -32,4 +34,7 @@ def test_losses_equal_those_of_version_0_1_0(preset, request, tmp_path, monkeypa
     losses = [row["train/loss"] for row in rows if "train/loss" in row]
     # metrics.jsonl keeps six digits.
     rtol = 1e-3 if preset == "sketchy-cpu" else 1e-5
-    np.testing.assert_allclose(losses, GOLDEN[preset]["losses"], rtol=rtol)
+    steps = 10 if preset == "cpu" else None
+    wanted = GOLDEN[preset]["losses"]
+    assert len(losses) == len(wanted)
+    np.testing.assert_allclose(losses[:steps], wanted[:steps], rtol=rtol)
