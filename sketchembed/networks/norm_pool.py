@@ -41,6 +41,7 @@ def norm_relu_pool(norm: BatchNorm2d, maps: Float[Tensor, "batch channels h w"],
 def _can_fuse(norm: BatchNorm2d, maps: Tensor) -> bool:
     return (
         norm.training
+        and maps.numel() > 0
         and norm.running_mean is not None
         and maps.device == norm.weight.device
         and maps.is_contiguous(memory_format=torch.channels_last)
