@@ -64,13 +64,14 @@ def test_plain_and_fast_give_the_same_loss_curve(skip_padding, start):
     differences = np.zeros((2, 40))  # relative difference of the gradients at equal weights
     for trained_by in range(2):
         torch.manual_seed(0)
-        task = DrawingTask(config, skip_padding=skip_padding)
+        # In float32, a value that rounding moves across the threshold of a ReLU changes its gradient.
+        task = DrawingTask(config, skip_padding=skip_padding).double()
         task.alpha = 0.3
         # SGD, because the gradients of biases before a batch norm are only rounding errors, and Adam would
         # turn these into full steps.
         optimizer = torch.optim.SGD(task.parameters(), 0.03)
         for step in range(40):
-            rows = drawings(8, CONFIG.max_length, CPU, seed=step)
+            rows = drawings(8, CONFIG.max_length, CPU, seed=step).double()
             losses = []
             for versions in (nullcontext(), plain_versions()):
                 with versions:
@@ -85,9 +86,9 @@ def test_plain_and_fast_give_the_same_loss_curve(skip_padding, start):
             torch.nn.utils.clip_grad_value_(task.parameters(), 1.0)
             optimizer.step()
             curves[trained_by, step] = [loss.item() for loss in losses]
-    # At equal weights loss and gradients are the same at every step.
-    np.testing.assert_allclose(curves[..., 0], curves[..., 1], rtol=1e-5)
-    assert differences.max() < 5e-5
+    # At equal weights loss and gradients are the same at every step. The fast raster neglects ink below 1e-9.
+    np.testing.assert_allclose(curves[..., 0], curves[..., 1], rtol=1e-6)
+    assert differences.max() < 1e-5
     # In separate trainings the rounding errors of the gradients grow, but the curve remains the same.
     fast, plain = curves[0, :, 0], curves[1, :, 1]
     np.testing.assert_allclose(fast[:10], plain[:10], rtol=1e-5)
