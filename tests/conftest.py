@@ -155,3 +155,15 @@ def server() -> Iterator[FakeServer]:
     made = FakeServer()
     yield made
     made.cut()
+
+
+@pytest.fixture(params=["compiled", "PyTorch"])
+def version(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Compute with the compiled functions, or with the PyTorch operations that replace them."""
+    from sketchembed.raster import native
+
+    if request.param == "PyTorch":
+        monkeypatch.setattr(native, "SUFFIXES", {})
+    elif why := native.why_not_native():
+        pytest.skip(why)
+    return str(request.param)

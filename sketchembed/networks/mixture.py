@@ -49,7 +49,7 @@ class GaussianMixture(NamedTuple):
         The released code adds a `constant` of 1e-6 to the denominators and inside the square root of the
         density, which avoids divisions by zero.
         """
-        if not constant and not offset.requires_grad and mixture_native.is_compiled(self.logits):
+        if not constant and not offset.requires_grad and mixture_native.is_compiled(*self, offset):
             return mixture_native.log_prob(*self, offset)
         x, y = ((offset.unsqueeze(-2) - self.mean) * torch.exp(-self.log_std)).unbind(-1)
         if constant:

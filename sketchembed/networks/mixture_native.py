@@ -13,9 +13,11 @@ from sketchembed.raster.native import call_native, has_native
 SOURCE = Path(__file__).with_name("mixture.cpp")
 
 
-def is_compiled(like: Tensor) -> bool:
-    """Return whether there are functions for the device and type of `like`."""
-    return has_native(SOURCE, like, like.dtype)
+def is_compiled(logits: Tensor, *others: Tensor) -> bool:
+    """Return whether there is a function for these tensors: all of one type, and of the same batch."""
+    alike = all((each.dtype, each.device) == (logits.dtype, logits.device) for each in others)
+    same_batch = all(each.shape[: logits.ndim - 1] == logits.shape[:-1] for each in others)
+    return alike and same_batch and has_native(SOURCE, logits, logits.dtype)
 
 
 def log_prob(logits: Tensor, mean: Tensor, log_std: Tensor, correlation: Tensor, offset: Tensor) -> Tensor:
@@ -33,7 +35,7 @@ class _LogDensity(torch.autograd.Function):
         needed = any(ctx.needs_input_grad)
         grads = [torch.empty_like(part) if needed else None for part in raw]
         numbers = [out.numel(), logits.shape[-1], torch.get_num_threads()]
-        tensors = [*raw, offset.to(logits.dtype), out, *grads]
+        tensors = [*raw, offset, out, *grads]
         call_native(SOURCE, "log_density", logits, logits.dtype, numbers, tensors)
         if needed:
             ctx.save_for_backward(*grads)

@@ -5,32 +5,36 @@
 static const long RUN = 64;           // positions added in T before they are added to a sum in double
 static const unsigned char NONE = 255; // the place of a maximum that ReLU sets to zero
 
-// Sums of x - first and of its square, for each part and channel: [parts, 2, channels]. `first` is the first position,
-// often the value of the background, so that no large numbers cancel. `scratch` is [parts, 2, channels].
-template <class T, class L>
-static void sums(long positions, long channels, long parts, const L *maps, double *out, T *scratch) {
+// Two sums over positions for each part and channel, [parts, 2, channels]. `add(position, first, second)` adds a position to
+// both. `scratch` is [parts, 2, channels].
+template <class T, class Add>
+static void channel_sums(long positions, long channels, long parts, double *out, T *scratch, Add add) {
 #pragma omp parallel for schedule(static, 1) num_threads(parts)
     for (long part = 0; part < parts; part++) {
-        double *sum = out + part * 2 * channels, *squares = sum + channels;
-        T *few = scratch + part * 2 * channels, *few_squares = few + channels;
-        SIMD for (long c = 0; c < channels; c++) sum[c] = squares[c] = 0;
+        double *sums = out + part * 2 * channels;
+        T *few = scratch + part * 2 * channels;
+        SIMD for (long c = 0; c < 2 * channels; c++) sums[c] = 0;
         long end = (part + 1) * positions / parts;
         for (long start = part * positions / parts; start < end; start += RUN) {
-            SIMD for (long c = 0; c < channels; c++) few[c] = few_squares[c] = 0;
-            for (long at = start; at < end && at < start + RUN; at++) {
-                const L *x = maps + at * channels;
-                SIMD for (long c = 0; c < channels; c++) {
-                    T value = load(x[c]) - load(maps[c]);
-                    few[c] += value;
-                    few_squares[c] += value * value;
-                }
-            }
-            SIMD for (long c = 0; c < channels; c++) {
-                sum[c] += few[c];
-                squares[c] += few_squares[c];
-            }
+            SIMD for (long c = 0; c < 2 * channels; c++) few[c] = 0;
+            for (long at = start; at < end && at < start + RUN; at++) add(at, few, few + channels);
+            SIMD for (long c = 0; c < 2 * channels; c++) sums[c] += few[c];
         }
     }
+}
+
+// Sums of x - first and of its square. `first` is the first position, often the value of the background, so that no large
+// numbers cancel.
+template <class T, class L>
+static void sums(long positions, long channels, long parts, const L *maps, double *out, T *scratch) {
+    channel_sums(positions, channels, parts, out, scratch, [=](long at, T *sum, T *squares) {
+        const L *x = maps + at * channels;
+        SIMD for (long c = 0; c < channels; c++) {
+            T value = load(x[c]) - load(maps[c]);
+            sum[c] += value;
+            squares[c] += value * value;
+        }
+    });
 }
 
 // ReLU of (x - mean) * scale + shift, pooled or not. With pooling also stores x at each maximum, and its place in the
@@ -76,44 +80,29 @@ static void forward(long images, long height, long width, long channels, long pa
     }
 }
 
-// Sums of the gradient of the norm's output and of its product with x - mean: [parts, 2, channels]. With pooling, `x` is
-// x at the maxima.
+// Sums of the gradient of the norm's output and of its product with x - mean. With pooling, `x` is x at the maxima.
 template <class T, class L>
 static void backward_sums(long positions, long channels, long parts, bool pool, const L *grad, const L *x,
                           const unsigned char *places, const T *mean, const T *scale, const T *shift, double *out,
                           T *scratch) {
-#pragma omp parallel for schedule(static, 1) num_threads(parts)
-    for (long part = 0; part < parts; part++) {
-        double *sum = out + part * 2 * channels, *along = sum + channels;
-        T *few = scratch + part * 2 * channels, *few_along = few + channels;
-        SIMD for (long c = 0; c < channels; c++) sum[c] = along[c] = 0;
-        long end = (part + 1) * positions / parts;
-        for (long start = part * positions / parts; start < end; start += RUN) {
-            SIMD for (long c = 0; c < channels; c++) few[c] = few_along[c] = 0;
-            for (long at = start; at < end && at < start + RUN; at++) {
-                const L *g = grad + at * channels, *value = x + at * channels;
-                if (pool) {
-                    const unsigned char *place = places + at * channels;
-                    SIMD for (long c = 0; c < channels; c++) {
-                        T d = place[c] == NONE ? T(0) : load(g[c]);
-                        few[c] += d;
-                        few_along[c] += d * (load(value[c]) - mean[c]);
-                    }
-                } else {
-                    SIMD for (long c = 0; c < channels; c++) {
-                        T centred = load(value[c]) - mean[c];
-                        T d = centred * scale[c] + shift[c] <= 0 ? T(0) : load(g[c]);
-                        few[c] += d;
-                        few_along[c] += d * centred;
-                    }
-                }
-            }
+    channel_sums(positions, channels, parts, out, scratch, [=](long at, T *sum, T *along) {
+        const L *g = grad + at * channels, *value = x + at * channels;
+        if (pool) {
+            const unsigned char *place = places + at * channels;
             SIMD for (long c = 0; c < channels; c++) {
-                sum[c] += few[c];
-                along[c] += few_along[c];
+                T d = place[c] == NONE ? T(0) : load(g[c]);
+                sum[c] += d;
+                along[c] += d * (load(value[c]) - mean[c]);
+            }
+        } else {
+            SIMD for (long c = 0; c < channels; c++) {
+                T centred = load(value[c]) - mean[c];
+                T d = centred * scale[c] + shift[c] <= 0 ? T(0) : load(g[c]);
+                sum[c] += d;
+                along[c] += d * centred;
             }
         }
-    }
+    });
 }
 
 // The gradient of the maps: scale * (gradient of the norm's output - level - (x - mean) * slope).

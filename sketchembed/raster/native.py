@@ -80,8 +80,7 @@ def native_library(source: Path) -> ctypes.CDLL | None:
 
 def _compiled(source: Path, compiler: str) -> Path:
     """Return the library of a C++ file, from the cache if file, compiler and processor are the same."""
-    version = subprocess.run([compiler, "--version"], capture_output=True, check=True, timeout=30).stdout
-    key = hashlib.sha256(repr(FLAGS).encode() + version + _processor().encode())
+    key = hashlib.sha256(repr(FLAGS).encode() + _version(compiler) + _processor().encode())
     for path in (HEADER, source):
         key.update(path.read_bytes())
     folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "sketchembed" / "native"
@@ -101,6 +100,11 @@ def _compiled(source: Path, compiler: str) -> Path:
                 subprocess.run([compiler, *command], capture_output=True, check=True, text=True, timeout=300)
             built.replace(library)
     return library
+
+
+@cache
+def _version(compiler: str) -> bytes:
+    return subprocess.run([compiler, "--version"], capture_output=True, check=True, timeout=30).stdout
 
 
 def _tell(message: str) -> None:

@@ -32,7 +32,7 @@ class _SquaredDistance(torch.autograd.Function):
     def forward(  # type: ignore[override]
         ctx: Any, start: Tensor, end: Tensor, drawn: Tensor, size: int, settings: Tensor
     ) -> Tensor:
-        start, end, drawn = start.contiguous(), end.contiguous(), drawn.contiguous()
+        start, end, drawn = start.contiguous(), end.to(start).contiguous(), drawn.bool().contiguous()
         distance = start.new_empty(len(start), size, size)
         which = torch.empty_like(distance, dtype=torch.int32)
         _call("nearest", [*drawn.shape, size], settings, start, end, drawn, distance, which)

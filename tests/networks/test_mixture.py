@@ -8,17 +8,9 @@ import pytest
 import torch
 from torch import distributions
 
-from sketchembed.networks import mixture_native
 from sketchembed.networks.mixture import RAW_LIMIT, GaussianMixture
-from sketchembed.raster.native import native_library
 
-
-@pytest.fixture(params=["compiled", "PyTorch"], autouse=True)
-def version(request, monkeypatch):
-    if request.param == "PyTorch":
-        monkeypatch.setattr(mixture_native, "has_native", lambda *given: False)
-    elif native_library(mixture_native.SOURCE) is None:
-        pytest.skip("there is no C++ compiler")
+pytestmark = pytest.mark.usefixtures("version")
 
 
 def mixture(seed=0, batch=(4, 3), mix=5, dtype=torch.float64, spread=1.0) -> GaussianMixture:

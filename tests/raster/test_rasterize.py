@@ -11,18 +11,11 @@ import pytest
 import torch
 from PIL import Image
 
-from sketchembed.raster import kernels, raster_native, rasterize
-from sketchembed.raster.native import native_library
+from sketchembed.raster import kernels, rasterize
 from sketchembed.raster.rasterize import Canvas
 from sketchembed.sketch import Sketch, cairosvg
 
-
-@pytest.fixture(params=["compiled", "PyTorch"], autouse=True)
-def version(request, monkeypatch):
-    if request.param == "PyTorch":
-        monkeypatch.setattr(raster_native, "has_native", lambda *given: False)
-    elif native_library(raster_native.SOURCE) is None:
-        pytest.skip("there is no C++ compiler")
+pytestmark = pytest.mark.usefixtures("version")
 
 
 def cairo(sketch: Sketch, size: int = 28, margin: int = 3, width: float = 1.0) -> np.ndarray:

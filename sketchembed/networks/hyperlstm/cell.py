@@ -124,19 +124,9 @@ class HyperLSTMCell(nn.Module):
             self.expand[: 2 * GATES].fill_(0.1 / self.embedding)
             self.expand[2 * GATES :].fill_(1.0 if self.variant == "released" else 0.0)
 
-    def project(self, x: Float[Tensor, "*batch inputs"]) -> tuple[Tensor, Tensor]:
-        """Return the input terms of the hyper gates and of the main gates.
-
-        They do not depend on the state, so one product before the loop projects a whole sequence.
-        """
-        return self.hyper_input(x), self.main_input(x)
-
     def forward(self, x: Float[Tensor, "batch inputs"], state: HyperState) -> HyperState:
         """Return the next state."""
-        return self.step(*self.project(x), state)
-
-    def step(self, hyper_x: Tensor, main_x: Tensor, state: HyperState) -> HyperState:
-        """Return the next state for a projected input, see :meth:`project`."""
+        hyper_x, main_x = self.hyper_input(x), self.main_input(x)
         hyper_gates = (
             at_least_float32(hyper_x) + self.hyper_from_main(state.h) + self.hyper_recurrent(state.g)
         )

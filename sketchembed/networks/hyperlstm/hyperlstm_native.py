@@ -12,9 +12,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from sketchembed.networks.hyperlstm.cell import GATES
+from sketchembed.networks.hyperlstm.cell import GATES, HyperState
 from sketchembed.networks.hyperlstm.pointwise import (
-    InputGradients,
     NormGradients,
     SequenceInputs,
     Step,
@@ -27,24 +26,25 @@ SUMS_OF_MAIN = 14  # gains and shifts of the four gates, their biases, and gain 
 SUMS_OF_HYPER = 10  # the same without the biases
 
 
-def is_compiled(inputs: SequenceInputs, low: torch.dtype) -> bool:
-    """Return whether there are functions for the device and type of `inputs`, and products of the type `low`.
+def is_compiled(inputs: SequenceInputs, state: HyperState, low: torch.dtype) -> bool:
+    """Return whether there are functions for the device and type of the tensors, and for the type `low`.
 
     There is none for the gradient of the strokes, which training does not need.
     """
     strokes = inputs.strokes
-    return has_native(SOURCE, strokes, low) and not strokes.requires_grad
+    alike = all((each.dtype, each.device) == (strokes.dtype, strokes.device) for each in (*inputs, *state))
+    return alike and has_native(SOURCE, strokes, low) and not strokes.requires_grad
 
 
 def input_terms(inputs: SequenceInputs, counts: list[int], low: torch.dtype) -> list[Step]:
     """Return the strokes of each step, and the weights that give their terms."""
     whole = {
-        "hyper_z": inputs.hyper_z,
-        "main_z": inputs.main_z,
+        "hyper_z": inputs.hyper_z.contiguous(),
+        "main_z": inputs.main_z.contiguous(),
         "hyper_weights": inputs.hyper_weights.t().contiguous(),
         "main_weights": inputs.main_weights.t().contiguous(),
     }
-    return [{"strokes": part, **whole} for part in torch.split(inputs.strokes, counts)]
+    return [{"strokes": part, **whole} for part in torch.split(inputs.strokes.contiguous(), counts)]
 
 
 def saved_sizes(rows: int, hidden: int) -> dict[str, tuple[int, ...]]:
@@ -124,14 +124,14 @@ def hyper_backward(
     )  # fmt: skip
 
 
-def input_gradients(inputs: SequenceInputs, counts: list[int], grads: Step) -> InputGradients:
+def input_gradients(inputs: SequenceInputs, counts: list[int], grads: Step) -> tuple[Tensor | None, ...]:
     """See :func:`~sketchembed.networks.hyperlstm.pointwise.input_gradients`."""
     weights = []
     for name, count in (("hyper", SUMS_OF_HYPER), ("main", SUMS_OF_MAIN)):
         columns = grads[f"{name}_z"].shape[1]
         sums = grads[f"{name}_sums"][:, count * columns // GATES :].sum(0)
         weights.append(sums.view(-1, columns).t())
-    return InputGradients(None, grads["hyper_z"], grads["main_z"], *weights)
+    return None, grads["hyper_z"], grads["main_z"], *weights
 
 
 def gradients_of_norms(w: Weights, saved: Step, grads: Step) -> NormGradients:

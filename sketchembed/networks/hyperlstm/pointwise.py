@@ -1,9 +1,9 @@
 """The element-wise operations of a HyperLSTM step between its matrix products, forward and backward.
 
 :mod:`~sketchembed.networks.hyperlstm.hyperlstm_native` has the same functions in C++ for a CPU, and
-:mod:`~sketchembed.networks.hyperlstm.hyperlstm_triton` for CUDA. In the forward
-functions, `x` has the input terms of the gates, `product` the term of h and `recurrent` the term of the
-previous hyper output. The latter two may be in 16 bits, and so may the maps and the gradients of products.
+:mod:`~sketchembed.networks.hyperlstm.hyperlstm_triton` for CUDA. In the forward functions, `x` has the input
+terms of the gates, `product` the term of h and `recurrent` the term of the previous hyper output. The latter
+two may be in 16 bits, and so may the maps and the gradients of products.
 
 tanh x = 2 σ(2x) - 1, and on a CPU σ is several times as fast as tanh. The factor 2 inside σ is part of the
 gain and shift of the preceding norm (:func:`weights_of`), and so is the bias of the forget gate.
@@ -56,16 +56,6 @@ class SequenceInputs(NamedTuple):
     """
 
     strokes: Float[Tensor, "rows inputs"]
-    hyper_z: Float[Tensor, "batch four_hyper"]
-    main_z: Float[Tensor, "batch four_hidden"]
-    hyper_weights: Float[Tensor, "four_hyper inputs"]
-    main_weights: Float[Tensor, "four_hidden inputs"]
-
-
-class InputGradients(NamedTuple):
-    """The gradients of :class:`SequenceInputs`; those of the strokes only where they are needed."""
-
-    strokes: Float[Tensor, "rows inputs"] | None
     hyper_z: Float[Tensor, "batch four_hyper"]
     main_z: Float[Tensor, "batch four_hidden"]
     hyper_weights: Float[Tensor, "four_hyper inputs"]
@@ -265,8 +255,8 @@ def sum_sizes(batch: int, inputs: int, hidden: int, hyper: int) -> dict[str, tup
     return {}
 
 
-def input_gradients(inputs: SequenceInputs, counts: list[int], grads: Step) -> InputGradients:
-    """Return the gradients of the inputs and their weights; `grads` are packed."""
+def input_gradients(inputs: SequenceInputs, counts: list[int], grads: Step) -> tuple[Tensor | None, ...]:
+    """Return the gradients of `inputs`, None for strokes that need none; `grads` are packed."""
     low = grads["product"].dtype
     strokes = inputs.strokes.to(low)
     by_strokes, by_z, by_weights = [], [], []
@@ -275,10 +265,11 @@ def input_gradients(inputs: SequenceInputs, counts: list[int], grads: Step) -> I
         of_z = torch.zeros_like(grad[: counts[0]])
         for part in torch.split(grad, counts):
             of_z[: len(part)] += part
-        by_strokes.append((grad.to(low) @ weights.to(low)).to(grad.dtype))
+        if inputs.strokes.requires_grad:
+            by_strokes.append((grad.to(low) @ weights.to(low)).to(grad.dtype))
         by_z.append(of_z)
         by_weights.append((grad.to(low).t() @ strokes).to(grad.dtype))
-    return InputGradients(by_strokes[0] + by_strokes[1], *by_z, *by_weights)
+    return sum(by_strokes[1:], by_strokes[0]) if by_strokes else None, *by_z, *by_weights
 
 
 def gradients_of_norms(w: Weights, saved: Step, grads: Step) -> NormGradients:

@@ -45,7 +45,8 @@ def run_sequence(
     # z is the same at every step, so its product is computed once per sequence.
     terms = [at_least_float32(functional.linear(z, weights[1])) for weights in layers]
     inputs = SequenceInputs(strokes, *terms, *(weights[0] for weights in layers))
-    native = hyperlstm_native if hyperlstm_native.is_compiled(inputs, low) else pointwise
+    state = HyperState(*(value.contiguous() for value in state))
+    native = hyperlstm_native if hyperlstm_native.is_compiled(inputs, state, low) else pointwise
     kernels = triton_module("sketchembed.networks.hyperlstm.hyperlstm_triton", strokes) or native
     with torch.autocast(kind, enabled=False):
         released, *weights = weights_of(cell)

@@ -6,12 +6,11 @@ from functools import partial
 import pytest
 import torch
 
-from sketchembed.networks.hyperlstm import hyperlstm_native, sequence
+from sketchembed.networks.hyperlstm import sequence
 from sketchembed.networks.hyperlstm.cell import HyperLSTMCell, HyperState
 from sketchembed.networks.hyperlstm.packing import Packing
 from sketchembed.networks.hyperlstm.sequence import run_sequence
 from sketchembed.raster import kernels
-from sketchembed.raster.native import native_library
 
 LATENT = 2  # of the inputs
 SIZES = [(6, 11, 7, 3), (5, 8, 8, 4), (3, 1, 1, 1)]
@@ -43,15 +42,6 @@ def step_by_step(cell, strokes, z, state, counts):
         for last, value in zip(lasts, now, strict=True):
             last.insert(0, value[ongoing:])
     return torch.cat(out), HyperState(*(torch.cat(last) for last in lasts))
-
-
-@pytest.fixture(params=["compiled", "PyTorch"])
-def version(request, monkeypatch):
-    if request.param == "PyTorch":
-        monkeypatch.setattr(hyperlstm_native, "has_native", lambda *given: False)
-    elif native_library(hyperlstm_native.SOURCE) is None:
-        pytest.skip("there is no C++ compiler")
-    return request.param
 
 
 @pytest.mark.parametrize("counts", COUNTS, ids=str)
@@ -120,6 +110,17 @@ def test_single_precision_and_autocast_stay_close(version):
     ):
         assert (one - exactly).norm() < 1e-4 * exactly.norm(), name
         assert (other - exactly).norm() < 0.2 * exactly.norm(), name
+
+
+def test_memory_layout_does_not_matter(version):
+    counts = [4, 4, 4]
+    cell, strokes, z, state = case("released", (6, 11, 7, 3), counts)
+    strokes, z = strokes.detach(), z.detach()
+    wanted, _ = run_sequence(cell, strokes, z, HyperState(*state), counts)
+    spread = [torch.stack([part, part], dim=-1)[..., 0] for part in (strokes, z, *state)]
+    assert not any(part.is_contiguous() for part in spread)
+    got, _ = run_sequence(cell, *spread[:2], HyperState(*spread[2:]), counts)
+    assert torch.equal(got, wanted)
 
 
 def test_graph_is_freed_after_backward():
